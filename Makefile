@@ -1,0 +1,57 @@
+# make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
+# make test     the test suite
+# make install  .venv with the pinned packages; its bin/edgephys is the CLI
+# make street   the paper's network at N = 8, 16, 32 from the zoo down the whole street (over an hour)
+# make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md)
+# make check    ruff and mypy
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CLI    := $(BIN)/edgephys
+OUT    := hls_projects
+
+.PHONY: install demo test test-all check street zoo clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgephys needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --progress-bar off --constraint constraints.txt --editable '.[dev,jets]'
+	@touch $@
+
+DEMO := $(OUT)/demo
+demo: install
+	$(CLI) doctor
+	$(CLI) train models/jet_deepsets.py --data models/samples/jets.h5 --out runs/demo \
+	    --set phi=16,16,16 --set rho=16 --set bits=5 --set epochs=25 --set batch=256
+	$(CLI) emit runs/demo --to hls --out $(DEMO)_hls
+	$(CLI) emit runs/demo --to rtl --out $(DEMO)_rtl
+	$(CLI) verify $(DEMO)_hls
+	$(CLI) verify $(DEMO)_rtl
+	$(CLI) report $(DEMO)_hls
+	$(CLI) report $(DEMO)_rtl
+	$(CLI) street $(DEMO)_hls $(DEMO)_rtl --out $(OUT)/results/demo
+
+test: install
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-all: install
+	$(BIN)/python -m pytest -q
+
+check: install
+	$(BIN)/ruff check edgephys tests models
+	$(BIN)/mypy
+
+SIZES := 8 16 32
+street: install
+	set -e; for n in $(SIZES); do for to in hls rtl; do \
+	    $(CLI) emit models/zoo/jet_deepsets_n$${n}_8bit --to $$to; \
+	    $(CLI) verify $(OUT)/jet_deepsets_n$${n}_8bit_$$to; \
+	    $(CLI) report $(OUT)/jet_deepsets_n$${n}_8bit_$$to; \
+	done; done
+	$(CLI) street $(foreach n,$(SIZES),$(OUT)/jet_deepsets_n$(n)_8bit_hls $(OUT)/jet_deepsets_n$(n)_8bit_rtl)
+
+clean:
+	rm -rf runs build *.egg-info

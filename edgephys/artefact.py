@@ -1,0 +1,182 @@
+"""A trained model's folder: weights, model card and held-out vectors, written whole or not at all.
+
+``model.keras`` (weights; Keras safe mode stays on), ``card.json`` (recipe, seed, data hash, versions,
+metrics, standardisation) and ``held_out.npz`` (input integers and labels of jets that no training saw).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.data.standardise import Standardisation, from_record
+from edgephys.errors import ModelError, ProjectError, UsageError
+from edgephys.fixed import Integers
+
+CARD = "card.json"
+MODEL = "model.keras"
+VECTORS = "held_out.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Hold input integers (vector, constituent, feature) and labels (vector,) that no training saw."""
+
+    inputs: Integers
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Hold a trained model with all that defines what it computes and how it came to be."""
+
+    model: Any
+    standardisation: Standardisation
+    held_out: HeldOut
+    card: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the model, as its folder's."""
+        return str(self.card["name"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return tuple(self.card["classes"])
+
+
+def replace_folder(
+    out: Path, write: Callable[[Path], None], mark: str, force: bool = False, what: str = "a model"
+) -> Path:
+    """Write a folder beside ``out`` and put it in its place in one step; ``mark`` tells which are ours.
+
+    Raises: UsageError where ``out`` exists, is not ours and ``force`` is not given.
+    """
+    check_free(out, mark, force, what)
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        fresh = scratch / out.name
+        fresh.mkdir()
+        write(fresh)
+        if out.exists() or out.is_symlink():
+            _exchange(fresh, out)
+        else:
+            fresh.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return out
+
+
+def check_free(out: Path, mark: str, force: bool, what: str) -> None:
+    """Raise UsageError where ``out`` exists, is not ours and ``force`` is not given."""
+    ours = (out / mark).is_file() or (out.is_dir() and not any(out.iterdir()))
+    if (out.exists() or out.is_symlink()) and not ours and not force:
+        raise UsageError(f"{out} exists and is not {what} of ours ({mark} is not in it); choose another or --force")
+
+
+def _exchange(fresh: Path, out: Path) -> None:
+    """Let two names change places in one step of the kernel: a kill finds either the old or the new."""
+    at_fdcwd, exchange = -100, 2
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.renameat2(at_fdcwd, os.fsencode(fresh), at_fdcwd, os.fsencode(out), exchange):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(out))
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+def save(trained: Trained, out: Path, force: bool = False) -> Path:
+    """Write a trained model's folder, replacing a former one of ours atomically."""
+
+    def write(folder: Path) -> None:
+        trained.model.save(folder / MODEL, include_optimizer=False)
+        card = {**trained.card, "standardisation": trained.standardisation.to_record()}
+        (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        held_out = trained.held_out
+        np.savez_compressed(
+            folder / VECTORS, inputs=_narrow(held_out.inputs), labels=held_out.labels.astype(np.int8)
+        )
+
+    return replace_folder(out, write, CARD, force)
+
+
+def load(folder: Path) -> Trained:
+    """Return the trained model in ``folder``.
+
+    Raises: ModelError naming the file where one is missing, damaged or would run code when loaded.
+    """
+    if not (folder / CARD).is_file():
+        raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
+    try:
+        card = json.loads((folder / CARD).read_text())
+        standardisation = from_record(card["standardisation"])
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"{folder / CARD}: expected a model card in JSON, found {error!r}; train again") from error
+    return Trained(load_keras(folder / MODEL), standardisation, load_vectors(folder / VECTORS), card)
+
+
+def load_keras(path: Path) -> Any:
+    """Return the Keras model of a .keras file; Lambda layers and pickled code are refused."""
+    import edgephys.nets.layers  # registers our layers
+    from edgephys.nets.backend import keras, qkeras
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; `edgephys train` makes one")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ModelError(f"{path}: expected a whole .keras file (safe mode), found another or a damaged one")
+    known = (qkeras.QDense, qkeras.QActivation, qkeras.quantized_bits, qkeras.quantized_relu)
+    try:
+        return keras.models.load_model(path, custom_objects={kind.__name__: kind for kind in known}, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds; all mean that the file is not a model we may load
+        reason = " ".join(str(error).split())[:200]
+        if "ambda" in reason or "pickle" in reason or "safe_mode" in reason or "unsafe" in reason:
+            reason = f"it holds a Lambda or pickled code, which would run on loading; use layers instead ({reason})"
+        raise ModelError(f"{path}: refused: {reason}") from error
+
+
+def load_vectors(path: Path) -> HeldOut:
+    """Return held-out vectors; raise ProjectError where the file is missing, damaged or empty."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = HeldOut(arrays["inputs"].astype(np.int64), arrays["labels"].astype(np.int64))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise ProjectError(f"{path}: expected vectors (inputs, labels), found {error!r}; make it again") from error
+    if not len(found.inputs) or len(found.inputs) != len(found.labels):
+        raise ProjectError(
+            f"{path}: expected at least 1 vector with a label each, "
+            f"found {len(found.inputs)} vectors and {len(found.labels)} labels"
+        )
+    return found
+
+
+def _narrow(integers: Integers) -> NDArray[Any]:
+    kind = np.min_scalar_type(int(integers.min())) if integers.min() < 0 else np.min_scalar_type(int(integers.max()))
+    wide = np.promote_types(kind, np.min_scalar_type(int(integers.max())))
+    return integers.astype(wide)

@@ -1,0 +1,358 @@
+"""The command line: commands in the street's order, files in between, one exit code per outcome.
+
+Exit codes: 0 done, 1 a failure explained on one line, 2 a usage error. With --json, one JSON document
+on stdout and everything else on stderr. Heavy libraries are loaded by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from edgephys import __version__
+from edgephys.errors import EdgephysError, UsageError
+
+EXAMPLES = """From a trained physics model to silicon, with the same integers on every target.
+
+A walk down the street, on the jets that the repository ships:
+
+  edgephys train models/jet_deepsets.py --set bits=6 --set epochs=20 --data models/samples/jets.h5 --out runs/tagger
+
+  edgephys explain runs/tagger
+
+  edgephys emit runs/tagger --to rtl --out hls_projects/tagger_rtl
+
+  edgephys verify hls_projects/tagger_rtl
+
+  edgephys report hls_projects/tagger_rtl
+"""
+
+app = typer.Typer(
+    help=EXAMPLES, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+data_app = typer.Typer(help="Make training data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output folder even if it is not ours.")]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
+ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder of an emitted project.")]
+
+
+def main() -> None:
+    """Run the command line and exit with 0, 1 or 2."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except EdgephysError as error:
+        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; what stood before is unchanged", 1)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}; what stood before is unchanged", 1)
+
+
+def train_script(script: str) -> None:
+    """Train a script's recipe with the options on its own command line."""
+    sys.argv[1:] = ["train", script, *sys.argv[1:]]
+    main()
+
+
+def _terminated(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, status: int) -> None:
+    line = " ".join(message.split())
+    if "--json" in sys.argv:
+        print(json.dumps({"error": line, "exit": status}))
+    err.print(f"edgephys: {line}", style="red", soft_wrap=True, markup=False)
+    sys.exit(status)
+
+
+def _give(as_json: bool, record: Mapping[str, Any], show: Callable[[Console], None]) -> None:
+    """Print a command's result: the record as JSON, or as a person reads it."""
+    if as_json:
+        print(json.dumps(record))
+    else:
+        wide = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+        show(wide)
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on stderr; without a terminal, a line every tenth."""
+    if not err.is_terminal:
+        tenths = {max(1, round(total * i / 10)) for i in range(1, 11)}
+
+        def line(done: int, total: int = total, note: str = "") -> None:
+            if done in tenths:
+                err.print(f"{label}: {done}/{total} {note}".rstrip(), markup=False)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=err) as progress:
+        task = progress.add_task(label, total=total, note="")
+        yield lambda done, total=total, note="": progress.update(task, completed=done, note=note)
+
+
+def _say(text: str) -> None:
+    err.print(f"· {text}", style="dim", markup=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgephys {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Hold the options of the program itself."""
+
+
+@data_app.command("jets")
+def data_jets(
+    out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
+    jets_per_class: Annotated[int, typer.Option(min=1, help="Jets of each of g, q, W, Z, t.")] = 20000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same file on any number of cores.")] = 1,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Generate jets with Pythia 8 and FastJet in the layout of the public LHC jet files.
+
+    Example: edgephys data jets --jets-per-class 20000 --seed 1 --out data/jets.h5
+    """
+    from edgephys.data.generate import generate
+
+    with _bar("jets", 5 * jets_per_class) as tick:
+        generate(out, jets_per_class, seed, workers, lambda done, total: tick(done, total))
+    record = {"file": str(out), "jets": 5 * jets_per_class, "seed": seed}
+    _give(as_json, record, lambda console: console.print(f"{out}: {5 * jets_per_class} jets, seed {seed}"))
+
+
+@app.command()
+def train(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="Training script, such as models/jet_deepsets.py.")],
+    data: Annotated[Path, typer.Option(help="Jet file or folder of them.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name> by default.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
+    test_data: Annotated[Path | None, typer.Option(help="Take the test jets from this file instead.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train a script's recipe; the test split is touched once, at the end.
+
+    Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
+    """
+    from edgephys import artefact
+    from edgephys.train import fit, script_recipe, with_settings
+
+    recipe = with_settings(script_recipe(script), settings or [])
+    folder = out or Path("runs") / recipe.name
+    artefact.check_free(folder, artefact.CARD, force, "a model")
+    _say(f"train {recipe.name} on {data}")
+    with _bar("epochs", recipe.epochs) as tick:
+
+        def progress(epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
+            tick(epoch, epochs, f"loss {logs.get('loss', 0):.4f} validation accuracy {logs.get('val_accuracy', 0):.4f}")
+
+        trained = fit(recipe, data, test_data, progress)
+    artefact.save(trained, folder, force)
+    card = trained.card
+    keys = ("parameters", "seconds", "epochs_run", "validation_accuracy", "metrics")
+    record = {"model": str(folder), "name": trained.name, **{key: card[key] for key in keys}}
+    measured = card["metrics"]
+    auc = " ".join(f"{name} {100 * area:.1f}" for name, area in measured["auc"].items())
+    line = (
+        f"{folder}: accuracy {100 * measured['accuracy']:.2f} ± {100 * measured['accuracy_error']:.2f} % "
+        f"on {measured['jets']} test jets; AUC {auc}; {card['parameters']} parameters, {card['seconds']:.0f} s"
+    )
+    _give(as_json, record, lambda console: console.print(line, soft_wrap=True))
+
+
+@app.command()
+def explain(model: ModelFolder, as_json: Json = False) -> None:
+    """Print every edge of a model's Graph: its format, its width and the reason for it.
+
+    Example: edgephys explain models/zoo/jet_deepsets_n8_8bit
+    """
+    from edgephys.lower.ranges import derive, reason
+    from edgephys.report.show import edges_table
+
+    _, graph = _lowered(model)
+    ranges = derive(graph)
+    edges = [
+        {
+            "layer": node.layer,
+            "edge": node.name,
+            "shape": list(node.shape),
+            "format": str(node.fixed),
+            "bits": node.fixed.bits,
+            "reason": reason(graph, node, ranges),
+        }
+        for node in graph.nodes
+    ]
+    _give(as_json, {"model": str(model), "edges": edges}, lambda console: console.print(edges_table(graph.name, edges)))
+
+
+@app.command()
+def emit(
+    model: ModelFolder,
+    to: Annotated[str, typer.Option(help="Target: hls or rtl.")],
+    out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<target> by default.")] = None,
+    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 5.0,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
+    backend: Annotated[str | None, typer.Option(help="hls: hls4ml backend, Vitis by default.")] = None,
+    language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
+    vectors: Annotated[int | None, typer.Option(help="Held-out vectors that travel along; all by default.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Emit a synthesizable FPGA project from a trained model.
+
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to rtl --clock-ns 5
+    """
+    from edgephys.firmware import project
+
+    options = _options_of(to, clock_ns, part, backend, language)
+    trained, graph = _lowered(model)
+    folder = out or Path("hls_projects") / f"{trained.name}_{to}"
+    _say(f"emit {graph.name} to {to}: {folder}")
+    made = project.emit(graph, model, options, folder, force, vectors)
+    files = sum(1 for path in made.firmware.rglob("*") if path.is_file())
+    record = {"project": str(folder), "kind": made.kind, "files": files, "graph": graph.digest}
+    _give(as_json, record, lambda console: console.print(f"{folder}: {files} files, graph {graph.digest[:12]}"))
+
+
+def _options_of(to: str, clock_ns: float, part: str, backend: str | None, language: str | None) -> Any:
+    from edgephys.firmware.hls import HlsOptions
+    from edgephys.firmware.rtl import RtlOptions
+
+    if to == "hls":
+        if language is not None:
+            raise UsageError("--language goes with --to rtl, not with --to hls; leave it out")
+        return HlsOptions(backend=backend or "Vitis", part=part, clock_ns=clock_ns)
+    if to == "rtl":
+        if backend is not None:
+            raise UsageError("--backend goes with --to hls, not with --to rtl; leave it out")
+        return RtlOptions(language=language or "verilog", part=part, clock_ns=clock_ns)
+    raise UsageError(f"--to must be hls or rtl, not {to}")
+
+
+def _lowered(model: Path) -> tuple[Any, Any]:
+    _say("load Keras")
+    from edgephys import artefact
+    from edgephys.lower.from_keras import lower
+
+    trained = artefact.load(model)
+    return trained, lower(trained.model, trained.standardisation.output, trained.name)
+
+
+@app.command()
+def verify(
+    project: ProjectFolder,
+    data: Annotated[Path | None, typer.Option(help="Raw jets instead of the vectors that travel along.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data: the most jets to take.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare Keras, the golden model and the simulated sources, bit for bit; any difference exits with 1.
+
+    Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
+    """
+    from edgephys import verify as house
+    from edgephys.firmware.project import read
+    from edgephys.report.show import targets_table
+
+    if limit is not None and data is None:
+        raise UsageError("--limit goes with --data; leave it out")
+    opened = read(project)
+    vectors = house.raw_vectors(opened, data, limit) if data is not None else None
+    verified = house.verify(opened, vectors, _say)
+    record = verified.to_record()
+    if not verified.mismatches:
+        _give(as_json, record, lambda console: console.print(targets_table(record)))
+        return
+    _give(as_json, record, lambda console: console.print(targets_table(record)))
+    if as_json:
+        sys.argv.remove("--json")  # the one document is out
+    if not opened.untouched():
+        _say("the sources are not as they were emitted")
+    verified.require()
+
+
+@app.command()
+def report(
+    project: ProjectFolder,
+    synth: Annotated[bool, typer.Option(help="Synthesise the RTL with Yosys where no cached result fits.")] = True,
+    place: Annotated[bool, typer.Option("--place", help="Place and route on ECP5-85k for a routed clock.")] = False,
+    flat: Annotated[bool, typer.Option("--flat", help="Also synthesise flat and show how the two agree.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
+    as_json: Json = False,
+) -> None:
+    """Gather every figure of a project with its provenance; what was not measured says why.
+
+    Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
+    """
+    from edgephys.firmware.project import read
+    from edgephys.report.gather import Wishes, gather, keep
+    from edgephys.report.show import figures_table
+
+    opened = read(project)
+    figures = gather(opened, Wishes(synth=synth, place=place, flat=flat, timeout_s=timeout), _say)
+    record = keep(opened, figures)
+    _give(as_json, record, lambda console: console.print(figures_table(opened.name, figures)))
+
+
+@app.command()
+def street(
+    projects: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="Reported projects, one row a model.")],
+    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png.")] = Path("hls_projects/results/street"),
+    as_json: Json = False,
+) -> None:
+    """Put the reports of several projects into one table, one row a model.
+
+    Example: edgephys street hls_projects/tagger_hls hls_projects/tagger_rtl --out hls_projects/results/mine
+    """
+    from edgephys.report import street as house
+
+    table = house.tabulate([*projects], "edgephys " + " ".join(sys.argv[1:]))
+    house.write(table, out)
+    _give(as_json, table, lambda console: console.print(house.shown(table)))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say which outside tools are here, which are missing, and what to install.
+
+    Example: edgephys doctor
+    """
+    from edgephys.firmware.tools import examine
+    from edgephys.report.show import doctor_table
+
+    found = examine()
+    _give(as_json, {"tools": found}, lambda console: console.print(doctor_table(found)))
+    missing = [tool["name"] for tool in found if tool["needed"] and not tool["version"]]
+    if missing:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

@@ -1,0 +1,1 @@
+"""Emit FPGA projects from the Graph, simulate them and measure them."""

@@ -1,0 +1,197 @@
+"""Graph -> a complete hls4ml project; the only owner of hls4ml.
+
+The layer list is built from the Graph, every type is given, and what hls4ml made of it is compared with
+the Graph before anything is written: no type is inferred, no value is rounded twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.metadata
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.errors import ModelError, ProjectError, UsageError
+from edgephys.firmware.hls_steps import Step, clean, flat, plan
+from edgephys.firmware.parts import check_part
+from edgephys.fixed import Fixed
+from edgephys.lower.graph import Graph, check
+
+BACKENDS = ("Vitis", "Vivado")
+"""Backends whose project compiles here for C simulation, in the Graph's exact types."""
+
+
+@dataclass(frozen=True)
+class HlsOptions:
+    """State the vendor's flow, the part and the clock of an HLS project. Units: clock_ns in nanoseconds."""
+
+    backend: str = "Vitis"
+    part: str = "xcvu13p-flga2577-2-e"
+    clock_ns: float = 5.0
+
+
+def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
+    """Write a synthesizable hls4ml project under ``folder`` and return its facts for the manifest.
+
+    Exact: every type is the Graph's; two emissions of a graph are the same bytes.
+    Raises: UsageError for an option, ModelError naming the layer that cannot be computed exactly; nothing is
+    written then.
+    """
+    check_options(options)
+    steps = plan(check(graph))
+    if (folder / "firmware").exists():
+        raise ProjectError(f"{folder}: expected no project there, found firmware/; emit into an empty folder")
+    top = f"{clean(graph.name)}_top"
+    top = top if top[0].isalpha() else f"m{top}"
+    model = _converted(steps, folder, top, options)
+    check_types(model, steps)
+    _mark_probes(model, steps)
+    _write(model, folder)
+    return _facts(graph, model, steps, top, options)
+
+
+def check_options(options: HlsOptions) -> None:
+    """Raise UsageError for a backend, part or clock that cannot be."""
+    if options.backend not in BACKENDS:
+        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
+    check_part(options.part)
+    if not 0 < options.clock_ns <= 1000:
+        raise UsageError(f"clock_ns must be over 0 and at most 1000, not {options.clock_ns}")
+
+
+def ap_type(fixed: Fixed) -> str:
+    """Return a format as hls4ml's configuration spells it."""
+    name = "fixed" if fixed.signed else "ufixed"
+    return f"{name}<{fixed.bits},{fixed.integer},{fixed.rounding.value},{fixed.overflow.value}>"
+
+
+def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOptions) -> Any:
+    from hls4ml.backends import get_backend
+    from hls4ml.model.graph import ModelGraph
+
+    from edgephys.firmware.hls_layers import extend
+
+    extend(options.backend)
+    config = get_backend(options.backend).create_initial_config(
+        part=options.part, clock_period=options.clock_ns, io_type="io_parallel", write_weights_txt=True
+    )
+    precisions = {
+        step.name: {"Precision": {name: ap_type(fixed) for name, fixed in step.formats.items()}} for step in steps
+    }
+    defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False}
+    config["HLSConfig"] = {"Model": defaults, "LayerName": precisions}
+    config |= {"Backend": options.backend, "ProjectName": top, "OutputDir": str(folder)}
+    with _quiet(top):
+        return ModelGraph.from_layer_list(config, [_entry(step) for step in steps])
+
+
+def _entry(step: Step) -> dict[str, Any]:
+    entry: dict[str, Any] = {"class_name": step.class_name, "name": step.name, **step.attributes}
+    if step.inputs:
+        entry["inputs"] = list(step.inputs)
+    for name, constant in step.constants.items():
+        entry[f"{name}_data"] = constant.integers * 2.0**-constant.fraction
+    return entry
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep hls4ml's prints to ourselves; a printed warning is a decision it took for us: an error."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        yield
+    warning = next((line for line in printed.getvalue().splitlines() if "WARNING" in line), None)
+    if warning is not None:
+        raise ModelError(f"'{name}': hls4ml chose by itself: {warning}")
+
+
+def check_types(model: Any, steps: tuple[Step, ...]) -> None:
+    """Raise ModelError where hls4ml's graph has another layer, shape or type than ours."""
+    made = {layer.name: layer for layer in model.get_layers()}
+    if list(made) != [step.name for step in steps]:
+        raise ModelError(f"hls4ml changed the layers to {list(made)}; expected {[step.name for step in steps]}")
+    for step in steps:
+        layer = made[step.name]
+        variable = layer.get_output_variable()
+        if tuple(variable.shape) != flat(step.node.shape):
+            raise _changed(step, "the shape", str(flat(step.node.shape)), str(tuple(variable.shape)))
+        for name, fixed in step.formats.items():
+            types = [layer.types[f"{name}_t"]]
+            types += [layer.weights[name].type] if name in step.constants else []
+            types += [variable.type] if name == "result" else []
+            for found in (spelled(type_.precision) for type_ in types):
+                if found != ap_type(fixed):
+                    raise _changed(step, f"the type '{name}'", ap_type(fixed), found)
+        for name, constant in step.constants.items():
+            numbers = [Fraction(number) * Fraction(2) ** constant.fraction for number in layer.weights[name]]
+            if numbers != constant.integers.reshape(-1).tolist():
+                raise _changed(step, f"the constant '{name}'", "the Graph's integers", "others")
+
+
+def spelled(precision: Any) -> str:
+    """Return one of hls4ml's precisions as ``ap_type`` spells a format."""
+    if type(precision).__name__ != "APFixedPrecisionType" or precision.saturation_bits:
+        return str(precision)
+    name = "fixed" if precision.signed else "ufixed"
+    modes = f"{precision.rounding_mode.name},{precision.saturation_mode.name}"
+    return f"{name}<{precision.width},{precision.integer},{modes}>"
+
+
+def _changed(step: Step, what: str, expected: str, found: str) -> ModelError:
+    return ModelError(f"layer '{step.node.layer}': hls4ml made {what} of '{step.name}' {found}, not {expected}")
+
+
+def _mark_probes(model: Any, steps: tuple[Step, ...]) -> None:
+    """Add, for C simulations that ask for it, a look at every layer's result."""
+    for step in steps[1:]:
+        layer = model.graph[step.name]
+        variable = layer.get_output_variable()
+        size = int(np.prod(variable.shape))
+        call = layer.get_attr("function_cpp")
+        probe = f"nnet::edge_probe<{variable.type.name}, {size}>({variable.name});"
+        layer.set_attr("function_cpp", [call, "#ifdef EDGEPHYS_PROBE", probe, "#endif"])
+
+
+def _write(model: Any, folder: Path) -> None:
+    """Write the project without what differs between two emissions: stamps, and paths of this machine."""
+    config = model.config.config
+    config["Stamp"] = "00000000"
+    writer = copy.copy(model.config.backend.writer)
+    writer.write_yml = lambda model: None  # hls4ml's own holds addresses and imports keras
+    with _quiet("writer"):
+        writer.write_hls(model)
+    told = {**config, "OutputDir": "."}
+    (folder / "hls4ml_config.yml").write_text(json.dumps(told, indent=1) + "\n")  # JSON is YAML
+
+
+def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options: HlsOptions) -> dict[str, Any]:
+    variables = {step.node.name: model.graph[step.name].get_output_variable() for step in steps}
+    layers = {}
+    for name, node in graph.layers():
+        layers[name] = {"node": node.name, "variable": variables[node.name].name, "shape": list(node.shape)}
+    return {
+        "backend": options.backend,
+        "part": options.part,
+        "clock_ns": options.clock_ns,
+        "io_type": "io_parallel",
+        "strategy": "latency",
+        "top": top,
+        "hls4ml": importlib.metadata.version("hls4ml"),
+        "input": {"node": graph.input.name, "name": variables[graph.input.name].name, "shape": list(graph.input.shape)},
+        "output": {"name": variables[graph.output.name].name, "shape": list(graph.output.shape)},
+        "layers": layers,
+        "probes": [{"node": step.node.name, "shape": list(step.node.shape)} for step in steps[1:]],
+        "weights": {
+            step.node.name: {name: model.graph[step.name].weights[name].name for name in step.constants}
+            for step in steps
+            if step.constants
+        },
+    }

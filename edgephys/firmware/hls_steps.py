@@ -1,0 +1,212 @@
+"""Graph -> steps: what each layer of the HLS project computes, in which formats, before hls4ml sees it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from edgephys.errors import ModelError
+from edgephys.fixed import Fixed, Integers, narrowest
+from edgephys.lower.graph import Constant, Graph, Kind, Node
+from edgephys.lower.ranges import derive
+
+DOUBLE = 53
+"""Bits to which the decimal number in a weights header, read as a double, is exact."""
+
+KERNELS = {
+    Kind.BIAS: "bias",
+    Kind.SCALE: "scale",
+    Kind.RELU: "relu",
+    Kind.SUM: "sum",
+    Kind.CONCAT: "concat",
+    Kind.RESHAPE: "copy",
+    Kind.REQUANTISE: "copy",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """State one layer for hls4ml: its entry in the layer list, and what must come of it.
+
+    ``formats`` maps hls4ml's names of types (result, accum, weight, bias, constant) to formats.
+    """
+
+    node: Node
+    name: str
+    class_name: str
+    inputs: tuple[str, ...]
+    formats: Mapping[str, Fixed]
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plan(graph: Graph) -> tuple[Step, ...]:
+    """Return the steps of a graph with one input and one output, in order.
+
+    Raises: ModelError naming the layer that cannot be computed exactly.
+    """
+    check_exact(graph)
+    steps: list[Step] = []
+    names: dict[str, str] = {}
+    fused = fused_biases(graph)
+    for position, node in enumerate(graph.nodes):
+        name = f"n{position}_{clean(node.name)}".lower() if node.kind is not Kind.INPUT else "x"
+        if node.name in fused:
+            continue
+        bias = next((bias for bias in graph.readers[node.name] if bias.name in fused), None)
+        names[node.name] = name
+        if bias is not None:
+            names[bias.name] = name
+        inputs = tuple(names[operand] for operand in node.inputs)
+        steps.append(_step(graph, node, bias, name, inputs))
+    last = graph.output
+    if graph.readers[last.name] or last.kind is Kind.INPUT:  # a port must not be read again
+        formats = {"result": plain(last.fixed)}
+        sizes = [{"size": prod(last.shape)}]
+        steps.append(_kernel(last, f"n{len(graph.nodes)}_port", (names[last.name],), "copy", sizes, formats))
+    return tuple(steps)
+
+
+def check_exact(graph: Graph) -> None:
+    """Refuse a graph whose exact results or constants do not fit where they are kept."""
+    ranges = derive(graph)
+    for node in graph.nodes:
+        found = ranges[node.name]
+        if node.kind not in (Kind.INPUT, Kind.REQUANTISE) and not node.fixed.holds(found.lowest, found.highest):
+            wanted = narrowest(found.lowest, found.highest, node.fixed.fraction)
+            raise ModelError(
+                f"layer '{node.layer}': {node.kind.value} '{node.name}' reaches {found.lowest}..{found.highest} steps, "
+                f"which {node.fixed} does not hold; give it {wanted}"
+            )
+        if node.constant is not None and node.constant.bits > DOUBLE:
+            raise ModelError(
+                f"layer '{node.layer}': a constant of {node.constant.bits} bits is not exact in a weights header; "
+                f"use {DOUBLE} bits or fewer"
+            )
+
+
+def fused_biases(graph: Graph) -> frozenset[str]:
+    """Return the biases that the dense step before them adds itself."""
+    found = set()
+    for node in graph.nodes:
+        if node.kind is not Kind.BIAS or node.constant is None:
+            continue
+        dense = graph.by_name[node.inputs[0]]
+        alone = graph.readers[dense.name] == (node,) and dense.name not in graph.outputs
+        each_row_alike = prod(node.constant.integers.shape[:-1]) == 1
+        if dense.kind is Kind.DENSE and alone and each_row_alike and dense.layer == node.layer:
+            found.add(node.name)
+    return frozenset(found)
+
+
+def plain(fixed: Fixed) -> Fixed:
+    """Return the format of an exact result: nothing to round, nothing that overflows."""
+    return Fixed(fixed.signed, fixed.bits, fixed.integer)
+
+
+def flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that hls4ml is told: at most (rows, features), which lies in memory as ``shape`` does."""
+    rows = prod(shape[:-1])
+    return (rows, shape[-1]) if rows > 1 else (shape[-1:] or (1,))
+
+
+def clean(name: str) -> str:
+    """Return a name as part of a C++ identifier."""
+    return re.sub(r"\W", "_", name, flags=re.ASCII)
+
+
+def of_constant(constant: Constant) -> Fixed:
+    """Return the narrowest format of a constant."""
+    return narrowest(int(constant.integers.min()), int(constant.integers.max()), constant.fraction)
+
+
+def _step(graph: Graph, node: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -> Step:
+    if node.kind is Kind.INPUT:
+        attributes = {"input_shape": list(flat(node.shape))}
+        return Step(node, name, "InputLayer", (), {"result": plain(node.fixed)}, {}, attributes)
+    if node.kind is Kind.DENSE:
+        return _dense(node, bias, name, inputs)
+    operands = graph.operands(node)
+    modes = node.fixed if node.kind is Kind.REQUANTISE else plain(node.fixed)
+    sizes = list(_sizes(node, operands))
+    return _kernel(node, name, inputs, KERNELS[node.kind], sizes, {"result": modes})
+
+
+def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -> Step:
+    weight = _constant(dense)
+    last = bias or dense
+    offsets = np.zeros(weight.integers.shape[1], np.int64)
+    added = Constant(offsets, 0)
+    if bias is not None:
+        constant = _constant(bias)
+        added = Constant(np.broadcast_to(constant.integers.reshape(-1), offsets.shape), constant.fraction)
+    exact = plain(last.fixed)
+    formats = {"result": exact, "accum": exact, "weight": of_constant(weight), "bias": of_constant(added)}
+    shape = flat(last.shape)
+    attributes: dict[str, Any] = {"n_in": weight.integers.shape[0], "n_out": weight.integers.shape[1]}
+    if len(shape) == 1:
+        return Step(last, name, "Dense", inputs, formats, {"weight": weight, "bias": added}, attributes)
+    rows = shape[0]
+    attributes = {
+        "data_format": "channels_last",
+        "n_chan": weight.integers.shape[0],
+        "n_filt": weight.integers.shape[1],
+        "in_width": rows,
+        "out_width": rows,
+        "filt_width": 1,
+        "stride_width": 1,
+        "pad_left": 0,
+        "pad_right": 0,
+        "parallelization_factor": rows,
+    }
+    window = Constant(weight.integers[None], weight.fraction)  # (window, in, out)
+    return Step(last, name, "Conv1D", inputs, formats, {"weight": window, "bias": added}, attributes)
+
+
+def _kernel(
+    node: Node, name: str, inputs: tuple[str, ...], kernel: str, sizes: list[dict[str, int]], formats: dict[str, Fixed]
+) -> Step:
+    attributes = {"kernel": kernel, "sizes": sizes, "shape": list(flat(node.shape))}
+    constants = {}
+    if node.constant is not None:
+        period = sizes[0]["period"]
+        repeated = np.broadcast_to(node.constant.integers, node.shape).reshape(-1)[:period]
+        constants["constant"] = Constant(repeated, node.constant.fraction)
+        formats["constant"] = of_constant(constants["constant"])
+    return Step(node, name, "EdgephysKernel", inputs, formats, constants, attributes)
+
+
+def _sizes(node: Node, operands: tuple[Node, ...]) -> Iterator[dict[str, int]]:
+    """Yield the sizes of each input's call of the kernel."""
+    first = operands[0].shape
+    if node.kind is Kind.SUM and node.axis is not None:
+        yield {"outer": prod(first[: node.axis]), "terms": first[node.axis], "inner": prod(first[node.axis + 1 :])}
+    elif node.kind is Kind.CONCAT and node.axis is not None:
+        offset, width = 0, prod(node.shape[node.axis :])
+        for operand in operands:
+            block = prod(operand.shape[node.axis :])
+            yield {"outer": prod(first[: node.axis]), "block": block, "width": width, "offset": offset}
+            offset += block
+    elif node.constant is not None:
+        yield {"size": prod(node.shape), "period": _period(node.constant.integers, node.shape)}
+    else:
+        yield {"size": prod(node.shape)}
+
+
+def _period(integers: Integers, shape: tuple[int, ...]) -> int:
+    """Return after how many elements a broadcast constant repeats itself."""
+    own = integers.shape
+    while own and own[0] == 1:
+        own = own[1:]
+    return prod(own) if own == shape[len(shape) - len(own) :] else prod(shape)
+
+
+def _constant(node: Node) -> Constant:
+    if node.constant is None:
+        raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
+    return node.constant

@@ -1,0 +1,83 @@
+// Main program of edgephys' C simulation: csim X Y COUNT THREADS (outputs|probes)
+//
+// X holds COUNT vectors of INPUTS int64, Y gets COUNT vectors of OUTPUTS (or RESULTS, every layer's) int64,
+// all in steps of their formats. TOP is the emitted top function, in TOP_SOURCE.
+
+#include TOP_SOURCE
+#include "firmware/nnet_utils/nnet_edgephys.h"
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <pthread.h>
+#include <vector>
+
+namespace nnet {
+bool trace_enabled = false;
+std::map<std::string, void *> *trace_outputs = NULL;
+size_t trace_type_size = sizeof(double);
+thread_local long long *edge_probe_sink = NULL;
+} // namespace nnet
+
+struct Share {
+    const long long *x;
+    long long *y;
+    size_t count;
+    bool probing;
+};
+
+static void call(const long long *from, long long *to, bool probing) {
+    static thread_local input_t x[INPUTS];
+    static thread_local result_t y[OUTPUTS];
+    for (size_t i = 0; i < INPUTS; i++)
+        nnet::edge_set(x[i], from[i]);
+    nnet::edge_probe_sink = probing ? to : NULL;
+    TOP(x, y);
+    if (!probing)
+        for (size_t i = 0; i < OUTPUTS; i++)
+            to[i] = nnet::edge_integer(y[i]);
+}
+
+static void *work(void *given) {
+    const Share share = *static_cast<Share *>(given);
+    const size_t width = share.probing ? RESULTS : OUTPUTS;
+    for (size_t v = 0; v < share.count; v++)
+        call(share.x + v * INPUTS, share.y + v * width, share.probing);
+    return NULL;
+}
+
+static bool run(std::vector<Share> &shares) {
+    std::vector<pthread_t> pool(shares.size());
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, size_t(1) << 30); // untouched pages cost nothing
+    for (size_t t = 0; t < shares.size(); t++)
+        if (pthread_create(&pool[t], &attributes, work, &shares[t]))
+            return false;
+    for (size_t t = 0; t < shares.size(); t++)
+        pthread_join(pool[t], NULL);
+    return true;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 6)
+        return 2;
+    const size_t count = strtoull(argv[3], NULL, 10), threads = strtoull(argv[4], NULL, 10);
+    const bool probing = !strcmp(argv[5], "probes");
+    const size_t width = probing ? RESULTS : OUTPUTS;
+    std::vector<long long> x(count * INPUTS), y(count * width);
+    FILE *in = fopen(argv[1], "rb");
+    if (!in || fread(x.data(), 8 * INPUTS, count, in) != count)
+        return 3;
+    fclose(in);
+    std::vector<Share> first(1, Share{x.data(), y.data(), count ? 1u : 0u, probing}), shares;
+    for (size_t t = 0; t < threads; t++) {
+        const size_t from = count * t / threads, to = count * (t + 1) / threads;
+        shares.push_back(Share{x.data() + from * INPUTS, y.data() + from * width, to - from, probing});
+    }
+    if (!run(first) || !run(shares)) // the first call alone reads the weights
+        return 4;
+    FILE *out = fopen(argv[2], "wb");
+    if (!out || fwrite(y.data(), 8 * width, count, out) != count || fclose(out))
+        return 5;
+    return 0;
+}

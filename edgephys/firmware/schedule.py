@@ -1,0 +1,63 @@
+"""Place blocks in time: one clock over the whole design, with no stage lost at a block's border.
+
+Times are in the synthesiser's estimate of ns. Each block starts when the slowest block it reads is
+done; the stages have equal length, and a block may start and end in the middle of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+
+SLACK = 1e-6
+"""Times closer than this, in periods, are the same time: sums of estimates are not exact."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """State when a block works: from ``start_ns``, in stages ``first`` to ``last`` (counted from 1)."""
+
+    start_ns: float
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Hold the number of stages, the length of each, and every block's slot."""
+
+    stages: int
+    period_ns: float
+    delay_ns: float
+    slots: Mapping[str, Slot]
+
+    def stage_of(self, name: str, time_ns: float) -> int:
+        """Return the stage in which a value of block ``name`` is ready, ``time_ns`` after the block's start."""
+        slot = self.slots[name]
+        stage = ceil((slot.start_ns + time_ns) / self.period_ns - SLACK) if self.period_ns else 1
+        return min(max(stage, slot.first), slot.last)
+
+
+def plan(latencies_ns: Mapping[str, float], reads: Mapping[str, Sequence[str]], clock_ns: float) -> Schedule:
+    """Return the schedule of blocks given in an order in which each reads only earlier ones.
+
+    Units: ns.  Shape: the stages are as many as ``clock_ns`` needs for the longest path, and at least 1.
+    """
+    start: dict[str, float] = {}
+    for name, latency in latencies_ns.items():
+        start[name] = max((start[source] + latencies_ns[source] for source in reads[name]), default=0.0)
+    delay = max((start[name] + latency for name, latency in latencies_ns.items()), default=0.0)
+    stages = max(1, ceil(delay / clock_ns - SLACK))
+    period = delay / stages
+    slots = {name: _slot(start[name], latency, period, stages) for name, latency in latencies_ns.items()}
+    return Schedule(stages, period, delay, slots)
+
+
+def _slot(start: float, latency: float, period: float, stages: int) -> Slot:
+    if period == 0:
+        return Slot(start, 1, 1)
+    last = min(max(1, ceil((start + latency) / period - SLACK)), stages)
+    if latency == 0:  # wires only: they need no stage of their own
+        return Slot(start, last, last)
+    return Slot(start, min(floor(start / period + SLACK) + 1, last), last)

@@ -1,0 +1,175 @@
+"""The one number format of the whole program: fixed point, with ap_fixed's rules.
+
+A value is an integer times ``step = 2**-fraction``. Source: AMD UG1399, "Arbitrary Precision
+Fixed-Point Data Types" (quantisation and overflow modes of ap_fixed and ap_ufixed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.errors import ModelError
+
+Integers = NDArray[np.int64]
+
+WIDEST = 62
+"""Bits of the widest edge: sums of two such integers still fit in 64 bits."""
+
+
+class Rounding(Enum):
+    """What becomes of the bits below the step (the names are ap_fixed's)."""
+
+    TRN = "TRN"
+    TRN_ZERO = "TRN_ZERO"
+    RND = "RND"
+    RND_ZERO = "RND_ZERO"
+    RND_INF = "RND_INF"
+    RND_MIN_INF = "RND_MIN_INF"
+    RND_CONV = "RND_CONV"
+
+
+class Overflow(Enum):
+    """What becomes of a value outside the range (the names are ap_fixed's)."""
+
+    WRAP = "WRAP"
+    SAT = "SAT"
+    SAT_ZERO = "SAT_ZERO"
+    SAT_SYM = "SAT_SYM"
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """State a fixed-point format: ``ap_[u]fixed<bits, integer, rounding, overflow>``.
+
+    ``integer`` counts the sign bit of a signed format, may be negative, and may exceed ``bits``.
+    """
+
+    signed: bool
+    bits: int
+    integer: int
+    rounding: Rounding = Rounding.TRN
+    overflow: Overflow = Overflow.WRAP
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= WIDEST:
+            raise ModelError(f"fixed-point format: bits must be 1..{WIDEST}, not {self.bits}")
+
+    @property
+    def fraction(self) -> int:
+        """Number of bits behind the binary point (may be negative)."""
+        return self.bits - self.integer
+
+    @property
+    def low(self) -> int:
+        """Lowest integer of the format, in steps."""
+        if not self.signed:
+            return 0
+        return -(1 << (self.bits - 1)) + (self.overflow is Overflow.SAT_SYM)
+
+    @property
+    def high(self) -> int:
+        """Highest integer of the format, in steps."""
+        return (1 << (self.bits - self.signed)) - 1
+
+    @property
+    def step(self) -> float:
+        """Value of one unit in the last place."""
+        return 2.0**-self.fraction
+
+    def __str__(self) -> str:
+        name = "fixed" if self.signed else "ufixed"
+        modes = ""
+        if (self.rounding, self.overflow) != (Rounding.TRN, Overflow.WRAP):
+            modes = f",{self.rounding.value},{self.overflow.value}"
+        return f"{name}<{self.bits},{self.integer}{modes}>"
+
+    def holds(self, low: int, high: int) -> bool:
+        """Tell whether every integer from ``low`` to ``high``, in steps, is in the format."""
+        return self.low <= low and high <= self.high
+
+    def requantise(self, integers: Any, fraction: int) -> Integers:
+        """Return integers at ``2**-fraction`` in this format, rounded and overflowed by its modes.
+
+        Shape: any, kept.  Exact: integer arithmetic throughout.
+        Raises: ModelError where a value at the finer of the two steps needs over 62 bits.
+        """
+        values = np.asarray(integers, np.int64)
+        drop = fraction - self.fraction
+        if drop <= 0:
+            widest = int(np.abs(values).max(initial=0)).bit_length()
+            if widest - drop > WIDEST:
+                raise ModelError(f"{self}: a value of {widest} bits shifted by {-drop} leaves {WIDEST} bits")
+            return self._overflowed(values << -drop)
+        if drop > WIDEST:
+            raise ModelError(f"{self}: {drop} bits to round away; at most {WIDEST} can be")
+        return self._overflowed(rounded(values, drop, self.rounding))
+
+    def quantise(self, values: Any) -> Integers:
+        """Return the integers, in steps, that float values become in this format.
+
+        Shape: any, kept.  Exact: a float64 is scaled by a power of two, split in whole and remainder.
+        Raises: ModelError for NaN, infinities and magnitudes of 2**62 steps and over.
+        """
+        scaled = np.asarray(values, np.float64) * 2.0**self.fraction
+        if not np.all(np.isfinite(scaled)) or np.any(np.abs(scaled) >= 2.0**WIDEST):
+            raise ModelError(f"{self}: values must be finite and below 2**{WIDEST} steps")
+        whole = np.floor(scaled)
+        rest = scaled - whole
+        base = whole.astype(np.int64)
+        up = _round_up(self.rounding, rest * 2.0, rest > 0, base)
+        return self._overflowed(base + up)
+
+    def values(self, integers: Any) -> NDArray[np.float64]:
+        """Return the float64 values of integers in steps."""
+        return np.asarray(integers, np.float64) * self.step
+
+    def _overflowed(self, integers: Integers) -> Integers:
+        low, high = self.low, self.high
+        if self.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+            return np.clip(integers, low, high)
+        if self.overflow is Overflow.SAT_ZERO:
+            return np.where((integers < low) | (integers > high), 0, integers)
+        kept = integers & ((1 << self.bits) - 1)
+        return kept - ((kept > high).astype(np.int64) << self.bits)
+
+
+def rounded(integers: Integers, drop: int, rounding: Rounding) -> Integers:
+    """Divide integers by ``2**drop`` (drop > 0), rounding by the mode."""
+    whole = integers >> drop
+    rest = integers - (whole << drop)
+    halves = np.sign(rest - (1 << (drop - 1))) + 1.0  # 0 below, 1 at and 2 above the half
+    up = _round_up(rounding, halves, rest > 0, whole)
+    return whole + up
+
+
+def _round_up(rounding: Rounding, halves: NDArray[Any], inexact: NDArray[np.bool_], whole: Integers) -> Integers:
+    """Return 1 where the floor ``whole`` must be raised; ``halves`` is twice the remainder (or its side)."""
+    if rounding is Rounding.TRN:
+        up = np.zeros_like(inexact)
+    elif rounding is Rounding.TRN_ZERO:
+        up = inexact & (whole < 0)
+    else:
+        tie = {
+            Rounding.RND: np.ones_like(inexact),
+            Rounding.RND_MIN_INF: np.zeros_like(inexact),
+            Rounding.RND_ZERO: whole < 0,
+            Rounding.RND_INF: whole >= 0,
+            Rounding.RND_CONV: whole % 2 != 0,
+        }[rounding]
+        up = (halves > 1) | ((halves == 1) & tie)
+    return up.astype(np.int64)
+
+
+def narrowest(low: int, high: int, fraction: int) -> Fixed:
+    """Return the narrowest format whose steps of ``2**-fraction`` hold every integer in [low, high]."""
+    signed = low < 0
+    bits = max((high if high >= 0 else -high - 1).bit_length(), (-low - 1).bit_length() if signed else 0) + signed
+    bits = max(bits, 1)
+    if bits > WIDEST:
+        raise ModelError(f"a range of {low}..{high} steps needs {bits} bits; at most {WIDEST} are exact")
+    return Fixed(signed, bits, bits - fraction)

@@ -1,0 +1,303 @@
+"""The Graph: a typed fixed-point program in which every edge states its format.
+
+The written spec, held by ``check``:
+
+====================  ======================================================  =====================
+kind                  computes (integers in steps; exact but for requantise)  needs
+====================  ======================================================  =====================
+INPUT                 the caller's integers                                   shape, fixed
+DENSE                 x @ w over the last axis                                constant (in, out)
+BIAS                  x + b, binary points aligned                            constant, broadcast
+SCALE                 x * c                                                   constant, broadcast
+RELU                  max(x, 0)
+SUM                   sum over one axis, which disappears                     axis
+CONCAT                inputs joined along one axis, points aligned            axis
+RESHAPE               the same integers in another shape
+REQUANTISE            x in the node's format, by its rounding and overflow    fixed
+====================  ======================================================  =====================
+
+Shapes are without the batch. A node's ``fraction`` is that of its ``fixed``; exact kinds have the
+fraction that their operands give, and a format that provably holds their range.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from edgephys.errors import ModelError
+from edgephys.fixed import Fixed, Integers, Overflow, Rounding
+
+
+class Kind(Enum):
+    """What a node computes."""
+
+    INPUT = "input"
+    DENSE = "dense"
+    BIAS = "bias"
+    SCALE = "scale"
+    RELU = "relu"
+    SUM = "sum"
+    CONCAT = "concat"
+    RESHAPE = "reshape"
+    REQUANTISE = "requantise"
+
+
+WITH_CONSTANT = frozenset({Kind.DENSE, Kind.BIAS, Kind.SCALE})
+WITH_AXIS = frozenset({Kind.SUM, Kind.CONCAT})
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """Hold integers with a power-of-two scale: value = integer * 2**-fraction."""
+
+    integers: Integers
+    fraction: int
+
+    def __post_init__(self) -> None:
+        frozen = np.array(self.integers, np.int64)
+        frozen.setflags(write=False)
+        object.__setattr__(self, "integers", frozen)
+
+    @property
+    def bits(self) -> int:
+        """Width of the widest integer, its sign included where one is negative."""
+        low, high = int(self.integers.min(initial=0)), int(self.integers.max(initial=0))
+        return max(1, max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (low < 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """State one operation, its output's shape (without the batch) and format.
+
+    ``layer`` names the layer of the model that the node came from: reports, RTL modules and
+    mismatches speak of layers.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    fixed: Fixed
+    layer: str
+    constant: Constant | None = None
+    axis: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Hold nodes in topological order; ``inputs`` and ``outputs`` are names of nodes."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        """Map each node's name to the node."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def readers(self) -> dict[str, tuple[Node, ...]]:
+        """Map each node's name to the nodes that read it."""
+        readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in node.inputs:
+                readers[name].append(node)
+        return {name: tuple(found) for name, found in readers.items()}
+
+    @property
+    def input(self) -> Node:
+        """Return the only input."""
+        if len(self.inputs) != 1:
+            raise ModelError(f"graph '{self.name}': expected 1 input, not {len(self.inputs)}")
+        return self.by_name[self.inputs[0]]
+
+    @property
+    def output(self) -> Node:
+        """Return the only output."""
+        if len(self.outputs) != 1:
+            raise ModelError(f"graph '{self.name}': expected 1 output, not {len(self.outputs)}")
+        return self.by_name[self.outputs[0]]
+
+    def operands(self, node: Node) -> tuple[Node, ...]:
+        """Return the nodes that ``node`` reads, in order."""
+        return tuple(self.by_name[name] for name in node.inputs)
+
+    def layers(self) -> Iterator[tuple[str, Node]]:
+        """Yield each layer's name with its last node, in order."""
+        last: dict[str, Node] = {}
+        for node in self.nodes:
+            last[node.layer] = node
+        yield from last.items()
+
+    def with_nodes(self, nodes: tuple[Node, ...]) -> Graph:
+        """Return the graph with other nodes."""
+        return replace(self, nodes=nodes)
+
+    @cached_property
+    def digest(self) -> str:
+        """Return a SHA-256 of everything that is computed."""
+        return hashlib.sha256(json.dumps(to_record(self), sort_keys=True).encode()).hexdigest()
+
+
+def exact_shape(node: Node, operands: tuple[Node, ...]) -> tuple[int, ...]:
+    """Return the shape that ``node`` must have; raise ModelError where its operands do not fit."""
+    shapes = [operand.shape for operand in operands]
+    first = shapes[0] if shapes else node.shape
+    if node.kind is Kind.DENSE and node.constant is not None:
+        weight = node.constant.integers.shape
+        if len(weight) != 2 or not first or weight[0] != first[-1]:
+            raise _wrong(node, f"weight must be ({first[-1] if first else 1}, outputs), not {weight}")
+        return (*first[:-1], weight[1])
+    if node.kind in (Kind.BIAS, Kind.SCALE) and node.constant is not None:
+        try:
+            shape = np.broadcast_shapes(first, node.constant.integers.shape)
+        except ValueError:
+            shape = ()
+        if shape != first:
+            raise _wrong(node, f"constant must broadcast to {first}, not {node.constant.integers.shape}")
+        return first
+    if node.kind in WITH_AXIS and node.axis is not None:
+        if not 0 <= node.axis < len(first):
+            raise _wrong(node, f"axis must be 0..{len(first) - 1}, not {node.axis}")
+        before, after = first[: node.axis], first[node.axis + 1 :]
+        if node.kind is Kind.SUM:
+            return before + after
+        if any(s[: node.axis] != before or s[node.axis + 1 :] != after for s in shapes):
+            raise _wrong(node, f"inputs must agree off axis {node.axis}, not {shapes}")
+        return (*before, sum(s[node.axis] for s in shapes), *after)
+    if node.kind is Kind.RESHAPE:
+        if prod(node.shape) != prod(first):
+            raise _wrong(node, f"shape must hold {prod(first)} elements, not {node.shape}")
+        return node.shape
+    return first
+
+
+def exact_fraction(node: Node, operands: tuple[Node, ...]) -> int:
+    """Return the fraction of ``node``'s exact result; REQUANTISE and INPUT choose their own."""
+    if node.kind in (Kind.INPUT, Kind.REQUANTISE):
+        return node.fixed.fraction
+    fraction = max(operand.fixed.fraction for operand in operands)
+    if node.constant is None:
+        return fraction
+    if node.kind is Kind.BIAS:
+        return max(fraction, node.constant.fraction)
+    return fraction + node.constant.fraction
+
+
+def check(graph: Graph) -> Graph:
+    """Return the graph if it keeps the spec at the top of this file; raise ModelError where it does not."""
+    seen: dict[str, Node] = {}
+    for node in graph.nodes:
+        if node.name in seen:
+            raise _wrong(node, "name must be unique, not used twice")
+        missing = [name for name in node.inputs if name not in seen]
+        if missing:
+            raise _wrong(node, f"inputs must come before it, not {missing[0]!r}")
+        _check_operands(node)
+        operands = tuple(seen[name] for name in node.inputs)
+        shape = exact_shape(node, operands)
+        if shape != node.shape:
+            raise _wrong(node, f"shape must be {shape}, not {node.shape}")
+        fraction = exact_fraction(node, operands)
+        if fraction != node.fixed.fraction:
+            raise _wrong(node, f"an exact result has {fraction} fraction bits, not {node.fixed.fraction}")
+        seen[node.name] = node
+    _check_ends(graph, seen)
+    return graph
+
+
+def _check_operands(node: Node) -> None:
+    count = len(node.inputs)
+    if node.kind is Kind.CONCAT:
+        if count < 1:
+            raise _wrong(node, "expected 1 input or more, not 0")
+    elif count != (node.kind is not Kind.INPUT):
+        raise _wrong(node, f"expected {int(node.kind is not Kind.INPUT)} input, not {count}")
+    if (node.constant is not None) != (node.kind in WITH_CONSTANT):
+        raise _wrong(node, f"a constant must {'be there' if node.kind in WITH_CONSTANT else 'not be there'}")
+    if (node.axis is not None) != (node.kind in WITH_AXIS):
+        raise _wrong(node, f"an axis must {'be there' if node.kind in WITH_AXIS else 'not be there'}")
+    if prod(node.shape) < 1:
+        raise _wrong(node, f"shape must have no empty axis, not {node.shape}")
+
+
+def _check_ends(graph: Graph, seen: dict[str, Node]) -> None:
+    inputs = tuple(node.name for node in graph.nodes if node.kind is Kind.INPUT)
+    if inputs != graph.inputs:
+        raise ModelError(f"graph '{graph.name}': inputs must be {inputs}, not {graph.inputs}")
+    if not graph.outputs or any(name not in seen for name in graph.outputs):
+        raise ModelError(f"graph '{graph.name}': outputs must be nodes of it, not {graph.outputs}")
+
+
+def _wrong(node: Node, what: str) -> ModelError:
+    return ModelError(f"node '{node.name}' ({node.kind.value}, layer '{node.layer}'): {what}")
+
+
+# The record on disk ---------------------------------------------------------------------------
+
+
+def to_record(graph: Graph) -> dict[str, Any]:
+    """Return the graph as plain JSON types, byte for byte the same for the same graph."""
+    return {
+        "name": graph.name,
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+        "metadata": graph.metadata,
+        "nodes": [_node_record(node) for node in graph.nodes],
+    }
+
+
+def from_record(record: dict[str, Any]) -> Graph:
+    """Return the checked graph of a record; raise ModelError where the record is not a graph's."""
+    try:
+        nodes = tuple(_node_of(entry) for entry in record["nodes"])
+        graph = Graph(
+            record["name"], nodes, tuple(record["inputs"]), tuple(record["outputs"]), record["metadata"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"graph record: a field is missing or malformed ({error!r})") from error
+    return check(graph)
+
+
+def _node_record(node: Node) -> dict[str, Any]:
+    fixed = node.fixed
+    record: dict[str, Any] = {
+        "name": node.name,
+        "kind": node.kind.value,
+        "inputs": list(node.inputs),
+        "shape": list(node.shape),
+        "fixed": [fixed.signed, fixed.bits, fixed.integer, fixed.rounding.value, fixed.overflow.value],
+        "layer": node.layer,
+    }
+    if node.constant is not None:
+        record["constant"] = {"integers": node.constant.integers.tolist(), "fraction": node.constant.fraction}
+    if node.axis is not None:
+        record["axis"] = node.axis
+    return record
+
+
+def _node_of(entry: dict[str, Any]) -> Node:
+    signed, bits, integer, rounding, overflow = entry["fixed"]
+    constant = entry.get("constant")
+    return Node(
+        name=entry["name"],
+        kind=Kind(entry["kind"]),
+        inputs=tuple(entry["inputs"]),
+        shape=tuple(entry["shape"]),
+        fixed=Fixed(signed, bits, integer, Rounding(rounding), Overflow(overflow)),
+        layer=entry["layer"],
+        constant=constant and Constant(np.array(constant["integers"], np.int64), constant["fraction"]),
+        axis=entry.get("axis"),
+    )

@@ -1,0 +1,147 @@
+"""Cut a graph into blocks, one a layer, and find those that act on every row alike.
+
+A block that treats each row of its leading axis in the same way (a Deep Sets phi: one constituent) is
+kept for one row, with the number of copies: what is made of it, is made once and instantiated.
+An edge between blocks is known by the name of its node in the whole graph.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgephys.lower.graph import Constant, Graph, Kind, Node
+
+ELEMENTWISE = frozenset({Kind.RELU, Kind.REQUANTISE, Kind.DENSE, Kind.BIAS, Kind.SCALE})
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Hold the nodes of a layer as a graph of their own.
+
+    ``graph.inputs`` and ``graph.outputs`` carry the names that these edges have in the whole graph. With
+    ``copies`` over 1 the graph is that of one row, and copy i works on row i of every edge.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    graph: Graph
+    copies: int
+
+
+def blocks(graph: Graph) -> tuple[Block, ...]:
+    """Return the blocks in an order in which each reads only what comes before it.
+
+    Layers that read each other are merged. Evaluating the blocks in turn equals ``evaluate.run``.
+    """
+    taken: set[str] = set()
+    made = []
+    for members in _groups(graph):
+        outputs = _outputs(graph, members)
+        if not outputs:
+            continue
+        layers = tuple(dict.fromkeys(node.layer for node in members))
+        name = identifier("_".join(layers), taken)
+        made.append(_block(graph, name, layers, members, outputs))
+    return tuple(made)
+
+
+def identifier(name: str, taken: set[str]) -> str:
+    """Return a name that Verilog and VHDL both take, unlike any in ``taken`` (which it joins), case aside."""
+    legal = re.sub(r"_+", "_", re.sub(r"[^0-9A-Za-z]", "_", name)).strip("_") or "layer"
+    legal = legal if legal[0].isalpha() else f"layer_{legal}"
+    unique, count = legal, 1
+    while unique.lower() in taken:
+        count += 1
+        unique = f"{legal}_v{count}"
+    taken.add(unique.lower())
+    return unique
+
+
+def _groups(graph: Graph) -> list[tuple[Node, ...]]:
+    """Return the nodes of each block; layers on a common cycle form one."""
+    computed = [node for node in graph.nodes if node.kind is not Kind.INPUT]
+    reads: dict[str, set[str]] = {node.layer: set() for node in computed}
+    for node in computed:
+        sources = {source.layer for source in graph.operands(node) if source.kind is not Kind.INPUT}
+        reads[node.layer] |= sources - {node.layer}
+    reached = {layer: _reached(layer, reads) for layer in reads}
+    cycle_of = {
+        layer: next(other for other in reads if other == layer or (other in reached[layer] and layer in reached[other]))
+        for layer in reads
+    }
+    # a group reaches at least all that those it reads reach, and itself: this count is a topological order
+    heads = sorted(set(cycle_of.values()), key=lambda head: (len(reached[head] | {head}), list(reads).index(head)))
+    return [tuple(node for node in computed if cycle_of[node.layer] == head) for head in heads]
+
+
+def _reached(start: str, reads: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(reads[start])
+    while waiting:
+        layer = waiting.pop()
+        if layer not in found:
+            found.add(layer)
+            waiting.extend(reads[layer])
+    return found
+
+
+def _outputs(graph: Graph, members: Iterable[Node]) -> tuple[str, ...]:
+    """Return what others read of these nodes; of merged layers the last node each, too, so that it can be probed."""
+    last = {node.layer: node.name for node in members}
+    inside = {node.name for node in members}
+    exposed = set(last.values()) if len(last) > 1 else set()
+
+    def is_read(name: str) -> bool:
+        return name in graph.outputs or any(reader.name not in inside for reader in graph.readers[name])
+
+    if not any(is_read(name) for name in inside):
+        return ()
+    return tuple(node.name for node in members if node.name in exposed or is_read(node.name))
+
+
+def _block(
+    graph: Graph, name: str, layers: tuple[str, ...], members: tuple[Node, ...], outputs: tuple[str, ...]
+) -> Block:
+    inside = {node.name for node in members}
+    read = dict.fromkeys(source for node in members for source in node.inputs if source not in inside)
+    inputs = tuple(_as_input(graph.by_name[source]) for source in read)
+    copies = _rows(graph, members)
+    nodes = inputs + members
+    if copies > 1:
+        nodes = tuple(_one_row(node) for node in nodes)
+    return Block(name, layers, Graph(name, nodes, tuple(read), outputs), copies)
+
+
+def _as_input(node: Node) -> Node:
+    return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None)
+
+
+def _rows(graph: Graph, members: tuple[Node, ...]) -> int:
+    """Return the length of the leading axis along which every node does the same to each row; 1 where one does not."""
+    rows = members[0].shape[0] if len(members[0].shape) > 1 else 1
+    for node in members:
+        shapes = [node.shape, *(operand.shape for operand in graph.operands(node))]
+        if any(len(shape) < 2 or shape[0] != rows for shape in shapes) or not _same_for_rows(node):
+            return 1
+    return rows
+
+
+def _same_for_rows(node: Node) -> bool:
+    if node.axis is not None:  # SUM and CONCAT
+        return node.axis > 0
+    if node.constant is not None and node.kind is not Kind.DENSE:
+        every_row = np.broadcast_to(node.constant.integers, node.shape)
+        return bool((every_row == every_row[:1]).all())
+    return node.kind in ELEMENTWISE or node.kind is Kind.RESHAPE
+
+
+def _one_row(node: Node) -> Node:
+    constant = node.constant
+    if constant is not None and node.kind is not Kind.DENSE and constant.integers.ndim == len(node.shape):
+        constant = Constant(constant.integers[0], constant.fraction)
+    axis = None if node.axis is None else node.axis - 1
+    return replace(node, shape=node.shape[1:], constant=constant, axis=axis)

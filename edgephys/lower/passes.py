@@ -1,0 +1,91 @@
+"""The passes, in order: each Graph -> Graph, each keeping every output integer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction
+from edgephys.lower.ranges import derive, format_of
+
+
+def drop_dead(graph: Graph) -> Graph:
+    """Remove nodes that no output needs; inputs stay, for they are the caller's interface."""
+    needed = set(graph.outputs) | set(graph.inputs)
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return graph.with_nodes(tuple(node for node in graph.nodes if node.name in needed))
+
+
+def trim_constants(graph: Graph) -> Graph:
+    """Move trailing zero bits of constants into their power-of-two scale."""
+    nodes: list[Node] = []
+    done: dict[str, Node] = {}
+    for node in graph.nodes:
+        if node.constant is not None:
+            node = replace(node, constant=_trimmed(node.constant))
+        fraction = exact_fraction(node, tuple(done[name] for name in node.inputs))
+        if fraction != node.fixed.fraction:  # the same values in coarser steps: same width, point moved
+            node = replace(node, fixed=replace(node.fixed, integer=node.fixed.bits - fraction))
+        done[node.name] = node
+        nodes.append(node)
+    return graph.with_nodes(tuple(nodes))
+
+
+def _trimmed(constant: Constant) -> Constant:
+    together = int(np.bitwise_or.reduce(np.abs(constant.integers), axis=None))
+    zeros = (together & -together).bit_length() - 1 if together else 0
+    return Constant(constant.integers >> zeros, constant.fraction - zeros) if zeros else constant
+
+
+def drop_identity(graph: Graph) -> Graph:
+    """Remove nodes that provably change nothing: requantise, relu and reshape without effect."""
+    ranges = derive(graph)
+    renamed: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+        if node.name not in graph.outputs and node.inputs and _is_identity(graph, node, ranges[node.inputs[0]].lowest):
+            renamed[node.name] = node.inputs[0]
+        else:
+            nodes.append(node)
+    return graph.with_nodes(tuple(nodes))
+
+
+def _is_identity(graph: Graph, node: Node, lowest: int) -> bool:
+    source = graph.by_name[node.inputs[0]]
+    if node.kind is Kind.RELU:
+        return lowest >= 0
+    if node.kind is Kind.RESHAPE:
+        return node.shape == source.shape
+    return node.kind is Kind.REQUANTISE and (node.fixed.signed, node.fixed.bits, node.fixed.integer) == (
+        source.fixed.signed,
+        source.fixed.bits,
+        source.fixed.integer,
+    ) and source.kind in (Kind.INPUT, Kind.REQUANTISE)
+
+
+def tighten(graph: Graph) -> Graph:
+    """Give every exact node the narrowest format that holds its proven range."""
+    ranges = derive(graph)
+    return graph.with_nodes(
+        tuple(
+            node
+            if node.kind in (Kind.INPUT, Kind.REQUANTISE)
+            else replace(node, fixed=format_of(ranges[node.name], node.fixed.fraction))
+            for node in graph.nodes
+        )
+    )
+
+
+PASSES = (drop_dead, trim_constants, drop_identity, tighten)
+
+
+def lowered(graph: Graph) -> Graph:
+    """Return the graph after all passes, checked before and after each."""
+    check(graph)
+    for step in PASSES:
+        graph = check(step(graph))
+    return graph

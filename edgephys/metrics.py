@@ -1,0 +1,76 @@
+"""Figures of merit of a classifier, each with its one-sigma uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from edgephys.errors import DataError
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value and its standard error."""
+
+    value: float
+    error: float
+
+
+def accuracy(logits: Floats, labels: NDArray[np.integer[Any]]) -> Measured:
+    """Return the share of jets whose largest logit is the label's; the error is binomial.
+
+    Shape: logits (jet, class), labels (jet,).  Raises: DataError without jets.
+    """
+    _check(logits, labels)
+    share = float(np.mean(np.argmax(logits, 1) == labels))
+    return Measured(share, float(np.sqrt(share * (1 - share) / len(labels))))
+
+
+def auc(logits: Floats, labels: NDArray[np.integer[Any]], classes: tuple[str, ...]) -> dict[str, Measured]:
+    """Return each class's area under the ROC curve, one against the rest, on softmax scores.
+
+    Source of the error: Hanley and McNeil, Radiology 143 (1982) 29, equation 1.
+    Raises: DataError where a class has no jet.
+    """
+    _check(logits, labels)
+    scores = softmax(logits)
+    found = {}
+    for index, name in enumerate(classes):
+        signal = labels == index
+        positive, negative = int(signal.sum()), int((~signal).sum())
+        if not positive or not negative:
+            raise DataError(f"class '{name}': an AUC needs jets of it and of others, found {positive} and {negative}")
+        area = float(roc_auc_score(signal, scores[:, index]))
+        both, twice = area / (2 - area), 2 * area**2 / (1 + area)
+        variance = area * (1 - area) + (positive - 1) * (both - area**2) + (negative - 1) * (twice - area**2)
+        found[name] = Measured(area, float(np.sqrt(max(variance, 0.0) / (positive * negative))))
+    return found
+
+
+def rejection(logits: Floats, labels: NDArray[np.integer[Any]], signal: int, efficiency: float) -> Measured:
+    """Return 1 / (background efficiency) of one class at a fixed signal efficiency."""
+    _check(logits, labels)
+    false, true, _ = roc_curve(labels == signal, softmax(logits)[:, signal])
+    passed = float(np.interp(efficiency, true, false))
+    background = int((labels != signal).sum())
+    if passed == 0.0:
+        raise DataError(f"rejection at {efficiency:g}: no background jet passes; use more jets")
+    return Measured(1 / passed, float(np.sqrt((1 - passed) / (passed * background)) / passed))
+
+
+def softmax(logits: Floats) -> NDArray[np.float64]:
+    """Return class probabilities. Shape: (jet, class), kept."""
+    shifted = np.asarray(logits, np.float64) - np.max(logits, 1, keepdims=True)
+    powers = np.exp(shifted)
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def _check(logits: Floats, labels: NDArray[np.integer[Any]]) -> None:
+    if not len(labels) or len(logits) != len(labels):
+        raise DataError(f"metrics need as many logits as labels and at least one: {len(logits)} and {len(labels)}")

@@ -1,0 +1,1 @@
+"""Quantised layers and the networks: each a config record -> keras.Model."""

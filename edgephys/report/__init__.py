@@ -1,0 +1,1 @@
+"""Gather figures with their provenance and show them."""

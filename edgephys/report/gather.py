@@ -1,0 +1,201 @@
+"""Gather every figure of a project: none without its stage, tool, version and target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgephys.errors import ToolError
+from edgephys.figures import Figure, Stage, missing, to_record
+from edgephys.firmware import place, synth, tools, vendor
+from edgephys.firmware.project import Project, read_result, write_result
+from edgephys.fixed import Fixed
+
+Say = Callable[[str], None]
+RESOURCES = ("lut", "ff", "dsp", "bram")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """State which measurements may be run where no cached result fits, and for how long each."""
+
+    synth: bool = True
+    place: bool = False
+    flat: bool = False
+    timeout_s: float = 3000.0
+
+
+def gather(project: Project, wishes: Wishes, say: Say) -> tuple[Figure, ...]:
+    """Return the figures of a project, in the order of a report.
+
+    A tool that is missing or was killed gives a figure without a value that says why.
+    """
+    figures = [*_model(project), *_widths(project), *_simulation(project)]
+    if project.kind == "rtl":
+        figures += [*_estimate(project), *_synthesis(project, wishes, say), *_routing(project, wishes, say)]
+    else:
+        figures += [_not_run(name, unit, project) for name, unit in (("latency_cycles", "cycles"), *_units(RESOURCES))]
+    found = vendor.read(project.folder)
+    measured = {figure.name for figure in found if figure.value is not None}
+    kept = [f for f in figures if not (f.value is None and f.name in measured and f.tool == "vendor tool")]
+    return (*kept, *found)
+
+
+def keep(project: Project, figures: Iterable[Figure]) -> dict[str, Any]:
+    """Write the report into the project and return its record."""
+    record = {"project": str(project.folder), "figures": [to_record(figure) for figure in figures]}
+    write_result(project, "report", record)
+    return record
+
+
+def _units(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, name.upper()) for name in names]
+
+
+def _not_run(name: str, unit: str, project: Project) -> Figure:
+    why = "no vendor report in the project; run the vendor's synthesis on it"
+    return missing(name, unit, Stage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
+
+
+def _model(project: Project) -> list[Figure]:
+    """Accuracy and AUC are the trained model's, as its card has them; verify shows that they hold here."""
+    card: Mapping[str, Any] = json.loads((project.model / "card.json").read_text())
+    measured = card["metrics"]
+    version = card["versions"]["keras"]
+    target = f"{measured['jets']:,} test jets, touched once"
+    figures = [
+        Figure("accuracy", measured["accuracy"], "", Stage.MEASURED, "Keras", version, target),
+        Figure("accuracy_error", measured["accuracy_error"], "", Stage.MEASURED, "Keras", version, target),
+    ]
+    for name, area in measured["auc"].items():
+        figures.append(Figure(f"auc_{name}", area, "", Stage.MEASURED, "Keras", version, target))
+    figures.append(Figure("parameters", card["parameters"], "", Stage.MEASURED, "Keras", version, project.graph.name))
+    return figures
+
+
+def _widths(project: Project) -> list[Figure]:
+    from math import prod
+
+    version = str(project.manifest["versions"]["edgephys"])
+    graph = project.graph
+
+    def width(name: str, shape: tuple[int, ...], fixed: Fixed) -> Figure:
+        target = f"{list(shape)} of {fixed}"
+        return Figure(name, prod(shape) * fixed.bits, "bits", Stage.MEASURED, "edgephys", version, target)
+
+    return [
+        width("input_bits", graph.input.shape, graph.input.fixed),
+        width("output_bits", graph.output.shape, graph.output.fixed),
+    ]
+
+
+def _simulation(project: Project) -> list[Figure]:
+    target_name, tool = ("csim", "g++") if project.kind == "hls" else ("rtl", _simulator(project))
+    found = read_result(project, "verify")
+    target = f"{project.part}, {project.clock_ns:g} ns clock stated"
+    names = [("vectors", ""), ("mismatches", "")]
+    if project.kind == "rtl":
+        names += [("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles")]
+    if found is None:
+        why = "not verified as it stands; run `edgephys verify` on it"
+        return [missing(name, unit, Stage.SIMULATED, tool, "none", target, why) for name, unit in names]
+    version = tools.find(tool).version
+    values = {**found["targets"][target_name], "mismatches": found["mismatches"]}
+    if project.kind == "rtl":
+        values["latency_ns"] = values["latency_cycles"] * project.clock_ns
+    return [Figure(name, values[name], unit, Stage.SIMULATED, tool, version, target) for name, unit in names]
+
+
+def _simulator(project: Project) -> str:
+    return "ghdl" if project.facts["language"] == "vhdl" else "verilator"
+
+
+def _estimate(project: Project) -> list[Figure]:
+    version = str(project.manifest["versions"]["alkaid"])
+    lut = round(project.facts["lut_estimate"])
+    return [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", version, project.part)]
+
+
+def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
+    target = "xcup (UltraScale+), out of context"
+    sources = _verilog(project)
+    try:
+        if sources is None:
+            raise ToolError("Yosys reads Verilog here; emit with --language verilog")
+        if not wishes.synth:
+            raise ToolError("not asked for (--no-synth)")
+        yosys = tools.find("yosys")
+        say(f"Yosys: {len(sources)} files, layer by layer")
+        done = synth.synthesise(
+            sources,
+            project.facts["top"],
+            timeout_s=wishes.timeout_s,
+            progress=lambda name, k, n: say(f"Yosys: {name} done ({k} of {n})"),
+        )
+    except ToolError as error:
+        return [
+            missing(name, unit, Stage.SYNTHESISED, "yosys", "none", target, str(error))
+            for name, unit in _units(RESOURCES)
+        ]
+    figures = [
+        Figure(name, getattr(done, name), unit, Stage.SYNTHESISED, "Yosys", yosys.version, f"{target}, sum of layers")
+        for name, unit in _units(RESOURCES)
+    ]
+    for module, part in done.per_module.items():
+        where = f"{target}, module {module}, {part.copies} {'copy' if part.copies == 1 else 'copies'}"
+        value = part.cells.lut * part.copies
+        figures.append(Figure(f"lut.{module}", value, "LUT", Stage.SYNTHESISED, "Yosys", yosys.version, where))
+    if wishes.flat:
+        figures.append(_flat(sources or (), project, yosys.version, target, wishes, say))
+    return figures
+
+
+def _flat(
+    sources: tuple[Path, ...], project: Project, version: str, target: str, wishes: Wishes, say: Say
+) -> Figure:
+    say("Yosys: flat")
+    try:
+        done = synth.synthesise(sources, project.facts["top"], flat=True, timeout_s=wishes.timeout_s)
+    except ToolError as error:
+        return missing("lut_flat", "LUT", Stage.SYNTHESISED, "Yosys", version, f"{target}, flat", str(error))
+    return Figure("lut_flat", done.lut, "LUT", Stage.SYNTHESISED, "Yosys", version, f"{target}, flat")
+
+
+def _routing(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
+    target = "LFE5U-85F, out of context"
+    names = (("fmax_mhz", "MHz"), ("latency_routed_ns", "ns"))
+    sources = _verilog(project)
+    verified = read_result(project, "verify")
+    try:
+        if sources is None:
+            raise ToolError("nextpnr's netlist comes from Verilog; emit with --language verilog")
+        if not wishes.place:
+            raise ToolError("not asked for; add --place")
+        say("nextpnr: synthesis for ECP5, place and route")
+        done = place.place(
+            sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=wishes.timeout_s
+        )
+    except ToolError as error:
+        return [
+            missing(name, unit, Stage.PLACED_AND_ROUTED, "nextpnr-ecp5", "none", target, str(error))
+            for name, unit in names
+        ]
+    figures = list(done.figures())
+    if verified is not None and "rtl" in verified["targets"]:
+        nanoseconds = verified["targets"]["rtl"]["latency_cycles"] * 1000 / done.fmax_mhz
+        figures.append(
+            Figure(
+                "latency_routed_ns", nanoseconds, "ns", Stage.PLACED_AND_ROUTED, done.tool, done.version,
+                f"{done.target}, simulated cycles at the routed clock",
+            )
+        )  # fmt: skip
+    return figures
+
+
+def _verilog(project: Project) -> tuple[Path, ...] | None:
+    if project.facts["language"] != "verilog":
+        return None
+    return tuple(project.firmware / name for name in project.facts["sources"])

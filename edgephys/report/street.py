@@ -1,0 +1,194 @@
+"""Results of several projects in one table: a row a model, each figure with its stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from edgephys.artefact import write_file
+from edgephys.errors import ProjectError
+from edgephys.firmware.project import Project, read, read_result
+
+PUBLISHED = {
+    8: {"accuracy": 64.0, "auc": (83.6, 87.6, 90.1, 88.2, 92.0), "latency_ns": 95, "lut": 386_000, "dsp": 626},
+    16: {"accuracy": 69.4, "auc": (87.3, 89.1, 93.0, 91.5, 93.7), "latency_ns": 115, "lut": 747_000, "dsp": 555},
+    32: {"accuracy": 75.9, "auc": (90.9, 90.7, 96.0, 95.2, 95.1), "latency_ns": 130, "lut": 903_000, "dsp": 434},
+}
+"""arXiv 2402.01876, Deep Sets at 8 bits, on other jets (the public 150-particle files) and after logic synthesis."""
+
+MEASURES = (
+    ("latency_cycles", "cycles"),
+    ("latency_ns", "ns"),
+    ("ii", "II"),
+    ("lut", "LUT"),
+    ("ff", "FF"),
+    ("dsp", "DSP"),
+    ("bram", "BRAM"),
+    ("fmax_mhz", "MHz routed"),
+)
+
+
+def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
+    """Return the table of reported projects: {"command", "machine", "rows"}, one row a model.
+
+    Raises: ProjectError for a project whose report is missing or older than its sources.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        project = read(folder)
+        report = read_result(project, "report")
+        if report is None:
+            raise ProjectError(f"{folder}: expected a report of its sources as they are; run `edgephys report {folder}`")
+        row = rows.setdefault(project.graph.name, {"model": project.graph.name})
+        _fill(row, project, {figure["name"]: figure for figure in report["figures"]})
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return {"command": command, "machine": machine, "rows": [rows[name] for name in sorted(rows, key=_order)]}
+
+
+def _order(name: str) -> tuple[int, str]:
+    digits = [int(word[1:]) for word in name.split("_") if word[:1] == "n" and word[1:].isdigit()]
+    return (digits[0] if digits else 0, name)
+
+
+def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add what one project knows; simulation results are kept apart by target."""
+    target = "csim" if project.kind == "hls" else "rtl"
+    row["constituents"] = project.graph.input.shape[0]
+    for name in ("accuracy", "accuracy_error"):
+        row[name] = figures[name]["value"]
+    row["auc"] = {name[4:]: figure["value"] for name, figure in figures.items() if name.startswith("auc_")}
+    row["vectors"] = figures["vectors"]["value"]
+    row[f"mismatches_{target}"] = figures["mismatches"]["value"]
+    if project.kind == "hls":
+        return
+    row["clock_ns"] = project.clock_ns
+    for name, _ in MEASURES:
+        figure = figures.get(name)
+        if figure is not None:
+            row[name] = figure["value"]
+            row[f"{name}_stage"] = figure["stage"] if figure["value"] is not None else f"not measured: {figure['why']}"
+    if row.get("lut") is None and "lut_estimate" in figures:
+        row["lut"], row["lut_stage"] = figures["lut_estimate"]["value"], figures["lut_estimate"]["stage"]
+    if "lut_flat" in figures and figures["lut_flat"]["value"] is not None:
+        row["lut_flat"] = figures["lut_flat"]["value"]
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """Return a row as text, in the order of ``headings``."""
+    auc = row.get("auc", {})
+    mismatches = " / ".join(_count(row.get(f"mismatches_{target}")) for target in ("csim", "rtl"))
+    return [
+        str(row["model"]),
+        f"{100 * row['accuracy']:.2f} ± {100 * row['accuracy_error']:.2f}",
+        " ".join(f"{100 * area:.1f}" for area in auc.values()),
+        _count(row.get("vectors")),
+        mismatches,
+        *(_measure(row, name) for name, _ in MEASURES),
+        str(row.get("lut_stage", "")),
+    ]
+
+
+def headings() -> list[str]:
+    """Return the headings of the table."""
+    units = [heading for _, heading in MEASURES]
+    return ["model", "accuracy %", "AUC g q W Z t %", "vectors", "mismatches C sim / RTL", *units, "LUT stage"]
+
+
+def _count(value: Any) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _measure(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if value is None:
+        return "–"
+    return f"{value:,.1f}".removesuffix(".0") if isinstance(value, float) else f"{value:,}"
+
+
+def shown(table: Mapping[str, Any]) -> Table:
+    """Return the table for a terminal: one column a model, so that it fits 80 columns."""
+    view = Table(title="the street: one model, every target, the same integers", title_justify="left")
+    view.add_column("")
+    for row in table["rows"]:
+        view.add_column(str(row["model"]), justify="right")
+    columns = [cells(row) for row in table["rows"]]
+    for index, heading in enumerate(headings()):
+        if index:
+            view.add_row(heading, *(column[index] for column in columns))
+    return view
+
+
+def write(table: Mapping[str, Any], out: Path) -> None:
+    """Write OUT.json, OUT.md and OUT.png, each whole or not at all."""
+    write_file(out.with_suffix(".json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_file(out.with_suffix(".md"), _markdown(table).encode())
+    write_file(out.with_suffix(".png"), _picture(table))
+
+
+def _markdown(table: Mapping[str, Any]) -> str:
+    head = headings()
+    lines = [f"Made by `{table['command']}` on {table['machine']}.", "", "| " + " | ".join(head) + " |"]
+    lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(head) - 1)]) + "|")
+    for row in table["rows"]:
+        lines.append("| " + " | ".join(cells(row)) + " |")
+        published = PUBLISHED.get(row["constituents"])
+        if published and str(row["model"]).endswith("_8bit"):
+            lines.append("| " + " | ".join(_published(published)) + " |")
+    lines += ["", _notes()]
+    return "\n".join(lines) + "\n"
+
+
+def _published(facts: Mapping[str, Any]) -> list[str]:
+    auc = " ".join(f"{area:.1f}" for area in facts["auc"])
+    measures = {**facts, "fmax_mhz": None}
+    found = ["–" if measures.get(name) is None else f"{measures[name]:,}" for name, _ in MEASURES]
+    return ["*published, other jets*", f"{facts['accuracy']:.1f}", auc, "–", "–", *found, "synthesised (vendor)"]
+
+
+def _notes() -> str:
+    return (
+        "Accuracy: test jets touched once, binomial error. Mismatches: output integers that differ from the golden "
+        "model, which Keras equals too. Latency and II: measured from clock edges in the RTL simulation, ns at the "
+        "stated clock. LUT, FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, unless the stage says otherwise. "
+        "The published rows (arXiv 2402.01876) are on **other jets** and another tool: they are not a comparison."
+    )
+
+
+def _picture(table: Mapping[str, Any]) -> bytes:
+    """Draw accuracy and LUTs of every model side by side."""
+    import io
+
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = table["rows"]
+    names = [str(row["model"]) for row in rows]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 0.5 * len(rows) + 1.6), sharey=True)
+    left.errorbar(
+        [100 * row["accuracy"] for row in rows], names, xerr=[100 * row["accuracy_error"] for row in rows],
+        fmt="o", color="#204a87", capsize=3,
+    )  # fmt: skip
+    left.set_xlabel("accuracy on test jets (%)")
+    known = [row for row in rows if row.get("lut")]
+    right.barh([str(row["model"]) for row in known], [row["lut"] / 1000 for row in known], color="#8ae234", height=0.5)
+    for row in known:
+        cycles = f", {row['latency_ns']:g} ns" if row.get("latency_ns") else ""
+        right.annotate(f" {row['lut_stage']}{cycles}", (row["lut"] / 1000, str(row["model"])), va="center", fontsize=8)
+    right.set_xlabel("thousand LUT")
+    right.margins(x=0.6)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.invert_yaxis()
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    pyplot.close(figure)
+    return buffer.getvalue()

@@ -1,0 +1,256 @@
+"""Train: Recipe -> Trained. A recipe is data; every key of it can be set from the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import time
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys import metrics
+from edgephys.artefact import HeldOut, Trained
+from edgephys.data import jets, split, standardise
+from edgephys.errors import DataError, UsageError
+from edgephys.nets.deepsets import DeepSets
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+HELD_OUT = 12_000
+"""Most vectors that travel with a model."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """State how a network is trained. Source of the defaults: arXiv 2402.01876 (methods, training)."""
+
+    script: str
+    net: DeepSets
+    learning_rate: Mapping[int, float]
+    epochs: int = 100
+    batch: int = 1024
+    plateau_factor: float = 0.8
+    plateau_patience: int = 10
+    stop_patience: int = 20
+    validation: float = 0.1
+    test: float = 0.3
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1:
+            raise UsageError(f"epochs and batch must be 1 and over, not {self.epochs} and {self.batch}")
+        if not (0 < self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
+            raise UsageError(
+                f"validation must be above 0, test 0 and over, their sum below 1, not {self.validation}, {self.test}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of the model that it makes: <script>_n<N>_<bits>bit or ..._float."""
+        width = "float" if self.net.bits is None else f"{self.net.bits}bit"
+        return f"{self.script}_n{self.net.constituents}_{width}"
+
+    def rate(self) -> float:
+        """Return the learning rate of the nearest stated number of constituents."""
+        return self.learning_rate[min(self.learning_rate, key=lambda n: abs(n - self.net.constituents))]
+
+
+def script_recipe(script: Path) -> Recipe:
+    """Return the RECIPE that a training script states; raise UsageError where it states none."""
+    if not script.is_file():
+        raise UsageError(f"{script}: no such training script; models/ holds them, such as models/jet_deepsets.py")
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{script}: expected a Python file; models/ holds training scripts")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    recipe = getattr(module, "RECIPE", None)
+    if not isinstance(recipe, Recipe):
+        raise UsageError(f"{script}: expected RECIPE = Recipe(...), found {type(recipe).__name__}; see models/jet_deepsets.py")
+    return recipe
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Return the recipe with ``key=value`` settings applied to it or to its network.
+
+    Raises: UsageError naming the valid keys, or the type that a value must have.
+    """
+    net_fields = {f.name for f in dataclasses.fields(recipe.net)}
+    own_fields = {f.name for f in dataclasses.fields(recipe)} - {"script", "net"}
+    changes: dict[bool, dict[str, Any]] = {True: {}, False: {}}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in net_fields | own_fields:
+            raise UsageError(f"--set {setting}: expected KEY=VALUE with KEY one of {', '.join(sorted(net_fields | own_fields))}")
+        owner = recipe.net if key in net_fields else recipe
+        changes[key in net_fields][key] = _parse(key, text, typing.get_type_hints(type(owner))[key])
+    return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, **changes[True]), **changes[False])
+
+
+def _parse(key: str, text: str, kind: Any) -> Any:
+    """Read a setting as its field's type: a number, a list of them, or 'float' for no width."""
+    kinds = typing.get_args(kind) or (kind,)
+    try:
+        if typing.get_origin(kind) is tuple:
+            parts = [part for part in text.replace("-", ",").split(",") if part]
+            return tuple(kinds[0](part) for part in parts)
+        if NoneType in kinds and text in ("float", "none"):
+            return None
+        if typing.get_origin(kind) is not None and issubclass(typing.get_origin(kind), Mapping):
+            return {0: float(text)}
+        return kinds[0](text)
+    except ValueError:
+        wanted = "a list of numbers such as 32,32,32" if typing.get_origin(kind) is tuple else getattr(
+            kinds[0], "__name__", "number"
+        )
+        raise UsageError(f"--set {key}={text}: expected {wanted}, found {text!r}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Hold one model's split data: standardised values and labels, and the raw held-out integers."""
+
+    train: tuple[NDArray[np.float32], NDArray[np.int64]]
+    validation: tuple[NDArray[np.float32], NDArray[np.int64]]
+    test: HeldOut
+    standardisation: standardise.Standardisation
+
+
+def prepare(recipe: Recipe, data: Path, test_data: Path | None = None) -> Sample:
+    """Read, split and standardise jets; with ``test_data`` the test jets come from that file alone.
+
+    Raises: DataError as the reader does, and where a split would be empty.
+    """
+    net = recipe.net
+    read = jets.read(data, net.constituents, net.features)
+    fractions = {"validation": recipe.validation}
+    if test_data is None:
+        fractions["test"] = recipe.test
+    rest = 1.0 - sum(fractions.values())
+    parts = split.stratified(read.labels, {"train": rest, **fractions}, recipe.seed)
+    if test_data is None:
+        held_x, held_y = read.features[parts["test"]], read.labels[parts["test"]]
+    else:
+        held = jets.read(test_data, net.constituents, net.features)
+        held_x, held_y = held.features, held.labels
+    for name, size in (("train", len(parts["train"])), ("validation", len(parts["validation"])), ("test", len(held_y))):
+        if not size:
+            raise DataError(f"{data}: the {name} split is empty; give more jets or another share")
+    shuffled = jets.shuffle_constituents(read.features, recipe.seed)
+    ready = standardise.fit(shuffled[parts["train"]], net.features, net.input)
+
+    def values(part: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        integers = ready.apply(shuffled[parts[part]])
+        return net.input.values(integers).astype(np.float32), read.labels[parts[part]]
+
+    return Sample(values("train"), values("validation"), HeldOut(ready.apply(held_x), held_y), ready)
+
+
+def fit(recipe: Recipe, data: Path, test_data: Path | None = None, progress: Progress | None = None) -> Trained:
+    """Train a recipe's network on jets; stop early on validation loss and touch the test split once.
+
+    Raises: DataError as ``prepare``.
+    """
+    from edgephys.nets.backend import keras
+
+    sample = prepare(recipe, data, test_data)
+    keras.utils.set_random_seed(recipe.seed)
+    model = recipe.net.build()
+    model.compile(
+        keras.optimizers.Adam(recipe.rate()),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=True,
+    )
+    start = time.monotonic()
+    history = model.fit(
+        *sample.train,
+        validation_data=sample.validation,
+        batch_size=recipe.batch,
+        epochs=recipe.epochs,
+        verbose=0,
+        callbacks=_callbacks(recipe, progress),
+    )
+    seconds = time.monotonic() - start
+    outcome = {
+        "parameters": int(model.count_params()),
+        "seconds": round(seconds, 1),
+        "epochs_run": len(history.history["loss"]),
+        "validation_accuracy": round(max(history.history["val_accuracy"]), 5),
+        "metrics": evaluate(model, recipe, sample.test),
+    }
+    travelling = HeldOut(sample.test.inputs[:HELD_OUT], sample.test.labels[:HELD_OUT])
+    card = _card(recipe, data, test_data, sample, outcome)
+    return Trained(model, sample.standardisation, travelling, card)
+
+
+def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
+    from edgephys.nets.backend import keras
+
+    callbacks = [
+        keras.callbacks.ReduceLROnPlateau(factor=recipe.plateau_factor, patience=recipe.plateau_patience),
+        keras.callbacks.EarlyStopping(patience=recipe.stop_patience, restore_best_weights=True),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    if progress is not None:
+        callbacks.append(
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: progress(epoch + 1, recipe.epochs, logs or {})
+            )
+        )
+    return callbacks
+
+
+def evaluate(model: Any, recipe: Recipe, test: HeldOut) -> dict[str, Any]:
+    """Return accuracy and AUC by class, with their errors, on held-out integers."""
+    logits = model.predict(recipe.net.input.values(test.inputs).astype(np.float32), batch_size=8192, verbose=0)
+    share = metrics.accuracy(logits, test.labels)
+    areas = metrics.auc(logits, test.labels, jets.CLASSES)
+    return {
+        "accuracy": share.value,
+        "accuracy_error": share.error,
+        "auc": {name: area.value for name, area in areas.items()},
+        "auc_error": {name: area.error for name, area in areas.items()},
+        "jets": len(test.labels),
+    }
+
+
+def _card(
+    recipe: Recipe, data: Path, test_data: Path | None, sample: Sample, outcome: dict[str, Any]
+) -> dict[str, Any]:
+    stated = dataclasses.asdict(recipe)
+    stated["learning_rate"] = recipe.rate()
+    return {
+        "name": recipe.name,
+        **outcome,
+        "classes": list(jets.CLASSES),
+        "recipe": stated,
+        "seed": recipe.seed,
+        "data": {
+            "train": _described(data),
+            "test": _described(test_data) if test_data else f"{recipe.test:g} of the same file",
+            "jets": {"train": len(sample.train[1]), "validation": len(sample.validation[1]), "test": len(sample.test.labels)},
+        },
+        "versions": {name: importlib.metadata.version(name) for name in ("edgephys", "tensorflow", "keras", "qkeras-v3")},
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def _described(path: Path) -> dict[str, Any]:
+    files = sorted(path.glob("*.h5")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return {"file": path.name, "sha256": digest.hexdigest()}

@@ -1,0 +1,234 @@
+"""Verify: every target against the golden model, bit for bit, on held-out vectors.
+
+Four programs must agree on every output integer: Keras, the golden model, the C simulation or the RTL
+simulation of the emitted sources, and the expectation that travels with the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.artefact import load_keras
+from edgephys.errors import MismatchError, ProjectError
+from edgephys.firmware import csim, simulate
+from edgephys.firmware.project import Project, Vectors, read_vectors, write_result
+from edgephys.fixed import Integers
+from edgephys.lower import evaluate
+from edgephys.lower.graph import Graph
+
+Stage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Name the first place where a target differs."""
+
+    layer: str
+    vector: int
+    element: tuple[int, ...]
+    expected: int
+    received: int
+
+    def __str__(self) -> str:
+        return (
+            f"layer '{self.layer}' differs first: vector {self.vector}, element {list(self.element)}: "
+            f"expected {self.expected}, received {self.received}"
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """State how one target fared: output integers compared, how many differ, and where first."""
+
+    vectors: int
+    mismatches: int
+    first: Mismatch | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """State how every target fared on the same vectors; ``outputs`` counts integers per target."""
+
+    project: str
+    vectors: int
+    outputs: int
+    targets: Mapping[str, Target]
+
+    @property
+    def mismatches(self) -> int:
+        """Outputs that differ, over all targets."""
+        return sum(target.mismatches for target in self.targets.values())
+
+    def require(self) -> None:
+        """Raise MismatchError naming the first layer that differs, unless every output agrees."""
+        for name, target in self.targets.items():
+            if target.mismatches:
+                raise MismatchError(
+                    f"{self.project}: {name}: {target.first} ({target.mismatches} of {self.outputs} outputs differ)"
+                )
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record of the JSON contract."""
+        return {
+            "project": self.project,
+            "vectors": self.vectors,
+            "outputs": self.outputs,
+            "mismatches": self.mismatches,
+            "targets": {name: _target_record(target) for name, target in self.targets.items()},
+        }
+
+
+def _target_record(target: Target) -> dict[str, Any]:
+    record: dict[str, Any] = {"vectors": target.vectors, "mismatches": target.mismatches, **target.facts}
+    if target.first is not None:
+        first = target.first
+        record["first"] = {
+            "layer": first.layer,
+            "vector": first.vector,
+            "element": list(first.element),
+            "expected": first.expected,
+            "received": first.received,
+        }
+    return record
+
+
+def verify(project: Project, vectors: Vectors | None = None, stage: Stage | None = None) -> Verified:
+    """Run every target on the project's vectors, or on others, and keep the result in the project.
+
+    Raises: ProjectError without vectors or with fewer outputs than vectors; ToolError where a
+    simulation cannot run. A difference is in the record: ``require`` raises for it.
+    """
+    say = stage or (lambda _: None)
+    given = vectors or read_vectors(project)
+    if not len(given.inputs):
+        raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
+    say(f"golden model, {len(given.inputs)} vectors")
+    graph = project.graph
+    golden = evaluate.run(graph, given.inputs)
+    targets = {"golden": _stored(graph, given, golden)}
+    say("Keras")
+    targets["keras"] = _keras(project, given)
+    if project.kind == "hls":
+        say("C simulation: compile and run")
+        targets["csim"] = _csim(project, given)
+    else:
+        say("RTL simulation: compile and run")
+        targets["rtl"] = _rtl(project, given)
+    verified = Verified(project.name, len(given.inputs), golden.size, targets)
+    if vectors is None:
+        write_result(project, "verify", verified.to_record())
+    return verified
+
+
+def _stored(graph: Graph, given: Vectors, golden: Integers) -> Target:
+    """The golden model against the stored expectation: no layer is at fault, the file is."""
+    count = _count("golden", golden, given.expected)
+    first = _first(graph.output.layer, given.expected, golden) if count else None
+    return Target(len(golden), count, first)
+
+
+def _keras(project: Project, given: Vectors) -> Target:
+    from edgephys.nets.backend import keras
+
+    model = load_keras(project.model / "model.keras")
+    x = project.graph.input.fixed.values(given.inputs).astype(np.float32)
+
+    def outputs(of: Any) -> Any:
+        return of.predict(x, batch_size=8192, verbose=0)
+
+    def probe() -> dict[str, Integers]:
+        names: Mapping[str, str] = project.graph.metadata["keras_layers"]
+        layers = {layer: model.get_layer(name) for layer, name in names.items()}
+        values = outputs(keras.Model(model.inputs, {layer: found.output for layer, found in layers.items()}))
+        last = dict(project.graph.layers())
+        return {layer: _integers(layer, last[layer].fixed.fraction, values[layer]) for layer in layers}
+
+    received = _integers(project.graph.output.layer, project.graph.output.fixed.fraction, outputs(model))
+    return _compared("keras", project.graph, given, received, probe)
+
+
+def _integers(layer: str, fraction: int, values: Any) -> Integers:
+    scaled = np.asarray(values, np.float64) * 2.0**fraction
+    whole = np.rint(scaled)
+    if np.any(whole != scaled):
+        raise MismatchError(f"keras: layer '{layer}' gives values between steps of 2^{-fraction}; lower the model again")
+    return whole.astype(np.int64)
+
+
+def _csim(project: Project, given: Vectors) -> Target:
+    received = csim.simulate(project.firmware, project.facts, given.inputs)
+    return _compared(
+        "csim", project.graph, given, received, lambda: csim.probe(project.firmware, project.facts, given.inputs)
+    )
+
+
+def _rtl(project: Project, given: Vectors) -> Target:
+    simulated = simulate.simulate(project.firmware, project.facts, given.inputs)
+    facts = {"latency_cycles": simulated.latency_cycles, "ii": simulated.ii}
+    return _compared(
+        "rtl",
+        project.graph,
+        given,
+        simulated.outputs,
+        lambda: simulate.probe(project.firmware, project.facts, given.inputs),
+        facts,
+    )
+
+
+def _compared(
+    name: str,
+    graph: Graph,
+    given: Vectors,
+    received: Integers,
+    probe: Callable[[], Mapping[str, Integers]],
+    facts: Mapping[str, Any] | None = None,
+) -> Target:
+    count = _count(name, received, given.expected)
+    first = _locate(graph, given, received, probe) if count else None
+    return Target(len(received), count, first, facts or {})
+
+
+def _count(name: str, received: Integers, expected: Integers) -> int:
+    if received.shape != expected.shape:
+        raise MismatchError(f"{name}: expected outputs of shape {expected.shape}, received {received.shape}")
+    return int(np.count_nonzero(received != expected))
+
+
+def _locate(
+    graph: Graph, given: Vectors, received: Integers, probe: Callable[[], Mapping[str, Integers]]
+) -> Mismatch:
+    """Return the first layer, in the graph's order, whose integers differ from the golden model's."""
+    edges = evaluate.trace(graph, {graph.input.name: given.inputs})
+    found = probe()
+    for layer, node in graph.layers():
+        if layer in found and np.any(found[layer] != edges[node.name]):
+            return _first(layer, edges[node.name], found[layer])
+    return _first(graph.output.layer, given.expected, received)
+
+
+def _first(layer: str, expected: Integers, received: Integers) -> Mismatch:
+    where = np.argwhere(expected != received)[0]
+    index = tuple(int(i) for i in where)
+    return Mismatch(layer, index[0], index[1:], int(expected[index]), int(received[index]))
+
+
+def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vectors:
+    """Return vectors made of raw jets through the model's own preprocessing.
+
+    Raises: DataError as the reader of jets does.
+    """
+    import json
+
+    from edgephys.data import jets, standardise
+
+    card = json.loads((project.model / "card.json").read_text())
+    ready = standardise.from_record(card["standardisation"])
+    read = jets.read(data, project.graph.input.shape[0], ready.names, limit=limit)
+    inputs = ready.apply(read.features)
+    return Vectors(inputs, read.labels, evaluate.run(project.graph, inputs))

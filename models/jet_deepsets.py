@@ -1,0 +1,25 @@
+"""Deep Sets jet tagger: N constituents of (pT, eta_rel, phi_rel) -> g, q, W, Z, t.
+
+Run it by itself (`python models/jet_deepsets.py --data models/samples/jets.h5 --out runs/deepsets`) or
+through the CLI (`edgephys train models/jet_deepsets.py --set constituents=16 --set bits=6`).
+Source: arXiv 2402.01876; widths, quantisers, learning rates and patience are the paper's.
+"""
+
+from edgephys.nets.deepsets import DeepSets
+from edgephys.train import Recipe
+
+RECIPE = Recipe(
+    script="jet_deepsets",
+    net=DeepSets(constituents=8, phi=(32, 32, 32), rho=(32,), bits=8),
+    learning_rate={8: 1.8e-3, 16: 2.9e-3, 32: 3.2e-3},
+    epochs=100,
+    batch=1024,
+    plateau_factor=0.8,
+    plateau_patience=10,
+    stop_patience=20,
+)
+
+if __name__ == "__main__":
+    from edgephys.cli import train_script
+
+    train_script(__file__)
