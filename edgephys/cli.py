@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
 
 from edgephys import __version__
 from edgephys.errors import EdgephysError, UsageError
@@ -37,7 +38,19 @@ A walk down the street, on the jets that the repository ships:
   edgephys report hls_projects/tagger_rtl
 """
 
+STREET = ("data", "train", "explain", "emit", "verify", "report", "street", "doctor")
+
+
+class _Street(TyperGroup):
+    """List the commands in the order of the work."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return list(STREET)
+
+
 app = typer.Typer(
+    cls=_Street,
     help=EXAMPLES, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 data_app = typer.Typer(help="Make training data.", no_args_is_help=True)

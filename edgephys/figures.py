@@ -42,6 +42,7 @@ class Figure:
     why: str | None = None
 
     def __post_init__(self) -> None:
+        """Refuse a figure that does not say where it comes from."""
         if not self.name:
             raise ModelError("figure: name must not be empty")
         if not isinstance(self.stage, Stage):
@@ -59,6 +60,7 @@ class Figure:
             raise ModelError(f"figure '{self.name}': value must be finite, not {self.value}; give None and why")
 
     def __str__(self) -> str:
+        """Return name, value and provenance on one line."""
         return f"{self.name}: {self.text} ({self.provenance})"
 
     @property

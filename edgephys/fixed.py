@@ -98,30 +98,38 @@ class Fixed:
         Shape: any, kept.  Exact: integer arithmetic throughout.
         Raises: ModelError where a value at the finer of the two steps needs over 62 bits.
         """
+        return self._overflowed(self.in_steps(integers, fraction))
+
+    def in_steps(self, integers: Any, fraction: int) -> Integers:
+        """Return integers at ``2**-fraction`` in steps of this format, rounded by its mode but not overflowed.
+
+        Shape, Exact, Raises: as ``requantise``.
+        """
         values = np.asarray(integers, np.int64)
         drop = fraction - self.fraction
         if drop <= 0:
             widest = int(np.abs(values).max(initial=0)).bit_length()
-            if widest - drop > WIDEST:
+            if widest and widest - drop > WIDEST:
                 raise ModelError(f"{self}: a value of {widest} bits shifted by {-drop} leaves {WIDEST} bits")
-            return self._overflowed(values << -drop)
+            return values << min(-drop, WIDEST)  # that far, only zeros are shifted
         if drop > WIDEST:
             raise ModelError(f"{self}: {drop} bits to round away; at most {WIDEST} can be")
-        return self._overflowed(rounded(values, drop, self.rounding))
+        return rounded(values, drop, self.rounding)
 
     def quantise(self, values: Any) -> Integers:
         """Return the integers, in steps, that float values become in this format.
 
-        Shape: any, kept.  Exact: a float64 is scaled by a power of two, split in whole and remainder.
+        Shape: any, kept.  Exact: a float64 is scaled by a power of two and compared with whole and half steps.
         Raises: ModelError for NaN, infinities and magnitudes of 2**62 steps and over.
         """
         scaled = np.asarray(values, np.float64) * 2.0**self.fraction
         if not np.all(np.isfinite(scaled)) or np.any(np.abs(scaled) >= 2.0**WIDEST):
             raise ModelError(f"{self}: values must be finite and below 2**{WIDEST} steps")
         whole = np.floor(scaled)
-        rest = scaled - whole
+        half = whole + 0.5  # exact wherever there is a remainder, which scaled - whole is not
+        side = np.sign(np.greater(scaled, half).astype(np.int64) - np.less(scaled, half))
         base = whole.astype(np.int64)
-        up = _round_up(self.rounding, rest * 2.0, rest > 0, base)
+        up = _round_up(self.rounding, side, scaled > whole, base)
         return self._overflowed(base + up)
 
     def values(self, integers: Any) -> NDArray[np.float64]:
@@ -142,13 +150,12 @@ def rounded(integers: Integers, drop: int, rounding: Rounding) -> Integers:
     """Divide integers by ``2**drop`` (drop > 0), rounding by the mode."""
     whole = integers >> drop
     rest = integers - (whole << drop)
-    halves = np.sign(rest - (1 << (drop - 1))) + 1.0  # 0 below, 1 at and 2 above the half
-    up = _round_up(rounding, halves, rest > 0, whole)
+    up = _round_up(rounding, np.sign(rest - (1 << (drop - 1))), rest > 0, whole)
     return whole + up
 
 
-def _round_up(rounding: Rounding, halves: NDArray[Any], inexact: NDArray[np.bool_], whole: Integers) -> Integers:
-    """Return 1 where the floor ``whole`` must be raised; ``halves`` is twice the remainder (or its side)."""
+def _round_up(rounding: Rounding, side: Integers, inexact: NDArray[np.bool_], whole: Integers) -> Integers:
+    """Return 1 where the floor ``whole`` must be raised; ``side`` is that of the half on which the remainder lies."""
     if rounding is Rounding.TRN:
         up = np.zeros_like(inexact)
     elif rounding is Rounding.TRN_ZERO:
@@ -161,7 +168,7 @@ def _round_up(rounding: Rounding, halves: NDArray[Any], inexact: NDArray[np.bool
             Rounding.RND_INF: whole >= 0,
             Rounding.RND_CONV: whole % 2 != 0,
         }[rounding]
-        up = (halves > 1) | ((halves == 1) & tie)
+        up = inexact & ((side > 0) | ((side == 0) & tie))
     return up.astype(np.int64)
 
 

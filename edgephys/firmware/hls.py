@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from edgephys.errors import ModelError, ProjectError, UsageError
-from edgephys.firmware.hls_steps import Step, clean, flat, plan
+from edgephys.firmware.hls_steps import Step, clean, flat, plain, plan
 from edgephys.firmware.parts import check_part
 from edgephys.fixed import Fixed
 from edgephys.lower.graph import Graph, check
 
-BACKENDS = ("Vitis", "Vivado")
+BACKENDS = ("Vitis", "Vivado", "Catapult")
 """Backends whose project compiles here for C simulation, in the Graph's exact types."""
 
 
@@ -47,6 +47,12 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
     """
     check_options(options)
     steps = plan(check(graph))
+    one_bit = next((step for step in steps if step.formats["result"].bits == 1), None)
+    if one_bit is not None and options.backend == "Catapult":
+        raise ModelError(
+            f"layer '{one_bit.node.layer}': {one_bit.formats['result']} is not exact in hls4ml's Catapult, which makes "
+            f"it 2 bits; use 2 bits or backend Vitis"
+        )
     if (folder / "firmware").exists():
         raise ProjectError(f"{folder}: expected no project there, found firmware/; emit into an empty folder")
     top = f"{clean(graph.name)}_top"
@@ -67,10 +73,26 @@ def check_options(options: HlsOptions) -> None:
         raise UsageError(f"clock_ns must be over 0 and at most 1000, not {options.clock_ns}")
 
 
-def ap_type(fixed: Fixed) -> str:
+def precision(fixed: Fixed) -> str:
     """Return a format as hls4ml's configuration spells it."""
     name = "fixed" if fixed.signed else "ufixed"
     return f"{name}<{fixed.bits},{fixed.integer},{fixed.rounding.value},{fixed.overflow.value}>"
+
+
+def ap_type(fixed: Fixed) -> str:
+    """Return a format as AMD's C++ type."""
+    name = "ap_fixed" if fixed.signed else "ap_ufixed"
+    if fixed == plain(fixed):
+        return f"{name}<{fixed.bits},{fixed.integer}>"
+    return f"{name}<{fixed.bits},{fixed.integer},AP_{fixed.rounding.value},AP_{fixed.overflow.value},0>"
+
+
+def ac_type(fixed: Fixed) -> str:
+    """Return a format as Siemens' C++ type."""
+    head = f"ac_fixed<{fixed.bits},{fixed.integer},{str(fixed.signed).lower()}"
+    if fixed == plain(fixed):
+        return f"{head}>"
+    return f"{head},AC_{fixed.rounding.value},AC_{fixed.overflow.value}>"
 
 
 def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOptions) -> Any:
@@ -81,12 +103,13 @@ def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOpti
 
     extend(options.backend)
     config = get_backend(options.backend).create_initial_config(
-        part=options.part, clock_period=options.clock_ns, io_type="io_parallel", write_weights_txt=True
+        part=options.part, clock_period=options.clock_ns, io_type="io_parallel"
     )
     precisions = {
-        step.name: {"Precision": {name: ap_type(fixed) for name, fixed in step.formats.items()}} for step in steps
+        step.name: {"Precision": {name: precision(fixed) for name, fixed in step.formats.items()}} for step in steps
     }
-    defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False}
+    style = "dataflow" if options.backend == "Catapult" else "auto"
+    defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False, "PipelineStyle": style}
     config["HLSConfig"] = {"Model": defaults, "LayerName": precisions}
     config |= {"Backend": options.backend, "ProjectName": top, "OutputDir": str(folder)}
     with _quiet(top):
@@ -118,6 +141,7 @@ def check_types(model: Any, steps: tuple[Step, ...]) -> None:
     made = {layer.name: layer for layer in model.get_layers()}
     if list(made) != [step.name for step in steps]:
         raise ModelError(f"hls4ml changed the layers to {list(made)}; expected {[step.name for step in steps]}")
+    spell = ac_type if model.config.backend.name == "Catapult" else ap_type
     for step in steps:
         layer = made[step.name]
         variable = layer.get_output_variable()
@@ -127,22 +151,13 @@ def check_types(model: Any, steps: tuple[Step, ...]) -> None:
             types = [layer.types[f"{name}_t"]]
             types += [layer.weights[name].type] if name in step.constants else []
             types += [variable.type] if name == "result" else []
-            for found in (spelled(type_.precision) for type_ in types):
-                if found != ap_type(fixed):
-                    raise _changed(step, f"the type '{name}'", ap_type(fixed), found)
+            for found in (type_.precision.definition_cpp() for type_ in types):
+                if found != spell(fixed):
+                    raise _changed(step, f"the type '{name}'", spell(fixed), found)
         for name, constant in step.constants.items():
             numbers = [Fraction(number) * Fraction(2) ** constant.fraction for number in layer.weights[name]]
             if numbers != constant.integers.reshape(-1).tolist():
                 raise _changed(step, f"the constant '{name}'", "the Graph's integers", "others")
-
-
-def spelled(precision: Any) -> str:
-    """Return one of hls4ml's precisions as ``ap_type`` spells a format."""
-    if type(precision).__name__ != "APFixedPrecisionType" or precision.saturation_bits:
-        return str(precision)
-    name = "fixed" if precision.signed else "ufixed"
-    modes = f"{precision.rounding_mode.name},{precision.saturation_mode.name}"
-    return f"{name}<{precision.width},{precision.integer},{modes}>"
 
 
 def _changed(step: Step, what: str, expected: str, found: str) -> ModelError:
@@ -151,13 +166,19 @@ def _changed(step: Step, what: str, expected: str, found: str) -> ModelError:
 
 def _mark_probes(model: Any, steps: tuple[Step, ...]) -> None:
     """Add, for C simulations that ask for it, a look at every layer's result."""
-    for step in steps[1:]:
+    for step in computing(steps):
         layer = model.graph[step.name]
         variable = layer.get_output_variable()
         size = int(np.prod(variable.shape))
         call = layer.get_attr("function_cpp")
         probe = f"nnet::edge_probe<{variable.type.name}, {size}>({variable.name});"
         layer.set_attr("function_cpp", [call, "#ifdef EDGEPHYS_PROBE", probe, "#endif"])
+
+
+def computing(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the steps that compute an edge of the Graph: neither the input nor a copy of an edge."""
+    first = {step.node.name: step for step in reversed(steps)}
+    return tuple(step for step in steps[1:] if first[step.node.name] is step)
 
 
 def _write(model: Any, folder: Path) -> None:
@@ -170,10 +191,14 @@ def _write(model: Any, folder: Path) -> None:
         writer.write_hls(model)
     told = {**config, "OutputDir": "."}
     (folder / "hls4ml_config.yml").write_text(json.dumps(told, indent=1) + "\n")  # JSON is YAML
+    for path in folder.glob("*.cpp"):
+        path.write_text(path.read_text().replace(str(folder), "."))
 
 
 def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options: HlsOptions) -> dict[str, Any]:
-    variables = {step.node.name: model.graph[step.name].get_output_variable() for step in steps}
+    edges = (steps[0], *computing(steps))
+    variables = {step.node.name: model.graph[step.name].get_output_variable() for step in edges}
+    port = model.graph[steps[-1].name].get_output_variable().name
     layers = {}
     for name, node in graph.layers():
         layers[name] = {"node": node.name, "variable": variables[node.name].name, "shape": list(node.shape)}
@@ -186,9 +211,9 @@ def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options:
         "top": top,
         "hls4ml": importlib.metadata.version("hls4ml"),
         "input": {"node": graph.input.name, "name": variables[graph.input.name].name, "shape": list(graph.input.shape)},
-        "output": {"name": variables[graph.output.name].name, "shape": list(graph.output.shape)},
+        "output": {"node": graph.output.name, "name": port, "shape": list(graph.output.shape)},
         "layers": layers,
-        "probes": [{"node": step.node.name, "shape": list(step.node.shape)} for step in steps[1:]],
+        "probes": [{"node": step.node.name, "shape": list(step.node.shape)} for step in edges[1:]],
         "weights": {
             step.node.name: {name: model.graph[step.name].weights[name].name for name in step.constants}
             for step in steps

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from edgephys.errors import ModelError
-from edgephys.fixed import Fixed, Integers, narrowest
+from edgephys.fixed import WIDEST, Fixed, Integers, narrowest
 from edgephys.lower.graph import Constant, Graph, Kind, Node
 from edgephys.lower.ranges import derive
 
@@ -63,12 +63,14 @@ def plan(graph: Graph) -> tuple[Step, ...]:
         if bias is not None:
             names[bias.name] = name
         inputs = tuple(names[operand] for operand in node.inputs)
+        wider = widened(node, graph.operands(node))
+        if wider is not None:
+            steps.append(_copy(graph.operands(node)[0], f"{name}_widened", inputs, wider))
+            inputs = (steps[-1].name,)
         steps.append(_step(graph, node, bias, name, inputs))
     last = graph.output
     if graph.readers[last.name] or last.kind is Kind.INPUT:  # a port must not be read again
-        formats = {"result": plain(last.fixed)}
-        sizes = [{"size": prod(last.shape)}]
-        steps.append(_kernel(last, f"n{len(graph.nodes)}_port", (names[last.name],), "copy", sizes, formats))
+        steps.append(_copy(last, f"n{len(graph.nodes)}_port", (names[last.name],), plain(last.fixed)))
     return tuple(steps)
 
 
@@ -88,6 +90,25 @@ def check_exact(graph: Graph) -> None:
                 f"layer '{node.layer}': a constant of {node.constant.bits} bits is not exact in a weights header; "
                 f"use {DOUBLE} bits or fewer"
             )
+
+
+def widened(node: Node, operands: tuple[Node, ...]) -> Fixed | None:
+    """Return the format in which a step must first be given a number to be rounded, or None as it is.
+
+    ap_fixed looks up the bits below the new step in the old number, and fails where it has not so many.
+    Raises: ModelError where that needs over 62 bits.
+    """
+    if node.kind is not Kind.REQUANTISE:
+        return None
+    old = operands[0].fixed
+    drop = old.fraction - node.fixed.fraction
+    if drop < old.bits:
+        return None
+    if drop + 1 > WIDEST:
+        raise ModelError(
+            f"layer '{node.layer}': {drop} bits to round away to {node.fixed}; at most {WIDEST - 1} can be"
+        )
+    return Fixed(old.signed, drop + 1, drop + 1 - old.fraction)
 
 
 def fused_biases(graph: Graph) -> frozenset[str]:
@@ -121,8 +142,9 @@ def clean(name: str) -> str:
 
 
 def of_constant(constant: Constant) -> Fixed:
-    """Return the narrowest format of a constant."""
-    return narrowest(int(constant.integers.min()), int(constant.integers.max()), constant.fraction)
+    """Return the narrowest format of a constant, of 2 bits or more: hls4ml writes no ac_fixed of 1 bit."""
+    fixed = narrowest(int(constant.integers.min()), int(constant.integers.max()), constant.fraction)
+    return fixed if fixed.bits > 1 else Fixed(fixed.signed, 2, fixed.integer + 1)
 
 
 def _step(graph: Graph, node: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -> Step:
@@ -179,6 +201,10 @@ def _kernel(
         constants["constant"] = Constant(repeated, node.constant.fraction)
         formats["constant"] = of_constant(constants["constant"])
     return Step(node, name, "EdgephysKernel", inputs, formats, constants, attributes)
+
+
+def _copy(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed) -> Step:
+    return _kernel(replace(node, constant=None), name, inputs, "copy", [{"size": prod(node.shape)}], {"result": fixed})
 
 
 def _sizes(node: Node, operands: tuple[Node, ...]) -> Iterator[dict[str, int]]:

@@ -139,4 +139,4 @@ def _fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:
         if net.removeprefix("$glbnet$") == clock:
             return float(reached["achieved"])
     found = ", ".join(report["fmax"]) or "none"
-    raise ToolError(f"design '{top}': nextpnr timed no clock '{clock}', only {found}; is there a register?")
+    raise ToolError(f"design '{top}': nextpnr timed no path between registers of '{clock}' (clocks: {found})")

@@ -45,7 +45,7 @@ def plan(latencies_ns: Mapping[str, float], reads: Mapping[str, Sequence[str]], 
     Units: ns.  Shape: the stages are as many as ``clock_ns`` needs for the longest path, and at least 1.
     """
     start: dict[str, float] = {}
-    for name, latency in latencies_ns.items():
+    for name in latencies_ns:
         start[name] = max((start[source] + latencies_ns[source] for source in reads[name]), default=0.0)
     delay = max((start[name] + latency for name, latency in latencies_ns.items()), default=0.0)
     stages = max(1, ceil(delay / clock_ns - SLACK))

@@ -11,30 +11,31 @@ Latency and initiation interval are read off simulated clock edges, never comput
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgephys.errors import MismatchError, ProjectError, ToolError, UsageError
-from edgephys.firmware import harness, tools
-from edgephys.fixed import Integers
+from edgephys.errors import MismatchError, ProjectError, UsageError
+from edgephys.firmware import ghdl, verilator
+from edgephys.firmware.bits import Words, packed, unpacked, width
+from edgephys.fixed import Fixed, Integers
 
-BUILD_S = 3600.0
+ENGINES = {"verilog": verilator, "vhdl": ghdl}
+BUILD_S = 7200.0
 RUN_S = 3600.0
 STEPS = 24
 """Vectors held until the outputs rest: 23 step responses."""
-LONGEST = 4096
-"""Clocks in which the outputs must rest."""
+LONGEST = 2048
+"""Clocks of a held input within which the outputs must rest."""
 CHUNK = 1 << 16
-"""Vectors packed and simulated at a time: bounds the memory."""
+"""Vectors simulated in one go: bounds the memory."""
 
-Words = NDArray[np.uint32]
+Ports = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,28 @@ class Simulated:
     ii: int
 
 
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Hold a compiled top and clock vectors through it."""
+
+    language: str
+    home: Path
+    taken: Ports
+    given: Ports
+
+    def clocked(self, words: Words) -> Words:
+        """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
+        widths = width(self.taken), width(self.given)
+        found: Words = ENGINES[self.language].clocked(self.home, words, widths, RUN_S)
+        return found
+
+    def streamed(self, words: Words, latency: int, ii: int) -> Words:
+        """Return the output words of vectors given one every ``ii`` clocks, read ``latency`` clocks later."""
+        idle = np.repeat(words[-1:], latency, axis=0)
+        every = self.clocked(np.concatenate([np.repeat(words, ii, axis=0), idle]))
+        return every[latency::ii][: len(words)]
+
+
 def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
     """Return the project's outputs for ``x`` and its measured latency and initiation interval.
 
@@ -54,10 +77,10 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
     not follow the inputs with one latency.
     """
     words = _accepted(facts, x)
-    program = build(folder, facts, facts["top"])
-    latency, ii = _timing(program, facts, words)
-    outputs = _stream(program, facts, facts["output"], words, latency, ii)
-    return Simulated(outputs[facts["output"][0]["node"]], latency, ii)
+    bench = build(folder, facts)
+    latency, ii = _timing(bench, words)
+    outputs = _stream(bench, words, latency, ii)
+    return Simulated(outputs[bench.given[0]["node"]], latency, ii)
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
@@ -67,145 +90,89 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     Raises: as ``simulate``.
     """
     words = _accepted(facts, x)
-    program = build(folder, facts, facts["probe"])
-    ports = facts["probed"]
-    latency, ii = _timing(program, {**facts, "output": ports}, words)
-    nodes = _stream(program, facts, ports, words, latency, ii)
-    return {port["layer"]: nodes[port["node"]] for port in ports}
+    bench = build(folder, facts, probe=True)
+    nodes = _stream(bench, words, *_timing(bench, words))
+    return {port["layer"]: nodes[port["node"]] for port in bench.given}
 
 
-def build(folder: Path, facts: Mapping[str, Any], top: str) -> Path:
-    """Return the simulator of a project's top, compiled where no build of the same content is cached."""
-    sources = [folder / path for path in facts["sources"]]
-    if top == facts["probe"]:
-        sources = [path for path in sources if path.stem != facts["top"]] + [folder / facts["probe_source"]]
-    missing = [path for path in sources if not path.is_file()]
+def build(folder: Path, facts: Mapping[str, Any], probe: bool = False) -> Bench:
+    """Return a project's top, or its probe, compiled where no build of the same content is cached."""
+    paths = list(facts["sources"])
+    if probe:
+        paths = [path for path in paths if Path(path).stem != facts["top"]] + [facts["probe_source"]]
+    missing = [path for path in paths if not (folder / path).is_file()]
     if missing:
-        raise ProjectError(f"project {folder}: {missing[0].relative_to(folder)} is missing; emit it again")
-    return harness.built(facts, sources, top, BUILD_S)
-
-
-# Bits -------------------------------------------------------------------------------------------
+        raise ProjectError(f"project {folder}: {missing[0]} is missing; emit the project again")
+    given = facts["probed"] if probe else facts["output"]
+    widths = width(facts["input"]), width(given)
+    top = facts["probe"] if probe else facts["top"]
+    repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
+    language = facts["language"]
+    home = ENGINES[language].built([folder / path for path in paths], top, widths, repeated, BUILD_S)
+    return Bench(language, home, facts["input"], given)
 
 
 def _accepted(facts: Mapping[str, Any], x: Integers) -> Words:
     (port,) = facts["input"]
-    shape, bits, signed = tuple(port["shape"]), port["bits"], port["signed"]
+    shape = tuple(port["shape"])
     x = np.asarray(x)
     if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not np.issubdtype(x.dtype, np.integer):
-        raise UsageError(f"simulation input must be integers (vector, *{shape}), not {x.dtype} {x.shape}")
+        expected = f"(vector, {', '.join(map(str, shape))})"
+        raise UsageError(f"simulation input must be integers {expected}, not {x.dtype} {x.shape}")
     if not len(x):
         raise UsageError("simulation input must hold 1 vector or more, not 0")
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-    if x.min() < low or x.max() > high:
-        raise UsageError(f"simulation input must be {low}..{high} in steps, not {x.min()}..{x.max()}")
-    return packed(x.reshape(len(x), -1), bits)
+    fixed = Fixed(port["signed"], port["bits"], port["bits"] - port["fraction"])
+    if not fixed.holds(int(x.min()), int(x.max())):
+        raise UsageError(f"simulation input must be {fixed.low}..{fixed.high} in steps, not {x.min()}..{x.max()}")
+    return packed(x.reshape(len(x), -1), fixed.bits)
 
 
-def packed(x: Integers, bits: int) -> Words:
-    """Return (vector, word): each row's integers side by side, ``bits`` each, lowest first, in 32-bit words."""
-    width = x.shape[1] * bits
-    words = np.empty((len(x), -(-width // 32)), np.uint32)
-    for start in range(0, len(x), CHUNK):
-        part = x[start : start + CHUNK].astype(np.int64)
-        bit = ((part[:, :, None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(part), -1)
-        padded = np.pad(bit, ((0, 0), (0, words.shape[1] * 32 - width)))
-        words[start : start + CHUNK] = np.packbits(padded, axis=1, bitorder="little").view("<u4")
-    return words
-
-
-def unpacked(words: Words, ports: list[dict[str, Any]]) -> dict[str, Integers]:
-    """Return each port's integers, (vector, *shape) by node name: the inverse of ``packed``."""
-    found = {p["node"]: np.empty((len(words), *p["shape"]), np.int64) for p in ports}
-    for start in range(0, len(words), CHUNK):
-        part = np.ascontiguousarray(words[start : start + CHUNK])
-        bit = np.unpackbits(part.view(np.uint8), axis=1, bitorder="little")
-        offset = 0
-        for port in ports:
-            size, bits = prod(port["shape"]), port["bits"]
-            field = bit[:, offset : offset + size * bits].reshape(len(part), size, bits).astype(np.int64)
-            value = (field << np.arange(bits)).sum(-1)
-            value -= (value >> (bits - 1) << bits) if port["signed"] else 0
-            found[port["node"]][start : start + CHUNK] = value.reshape(len(part), *port["shape"])
-            offset += size * bits
-    return found
-
-
-# Clocks -----------------------------------------------------------------------------------------
-
-
-def _clocked(program: Path, words: Words, outputs: int) -> Words:
-    """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
-    with tempfile.TemporaryDirectory(prefix="edgephys-sim-") as scratch:
-        given, got = Path(scratch) / "in.bin", Path(scratch) / "out.bin"
-        given.write_bytes(np.ascontiguousarray(words, "<u4").tobytes())
-        tools.run([str(program), str(given), str(got)], Path(scratch), RUN_S)
-        found = np.frombuffer(got.read_bytes(), "<u4")
-    if found.size != len(words) * outputs:
-        raise ToolError(f"simulation: {len(words)} clocks must give {len(words) * outputs} words, not {found.size}")
-    return found.reshape(len(words), outputs)
-
-
-def _output_words(ports: list[dict[str, Any]]) -> int:
-    return -(-sum(prod(port["shape"]) * port["bits"] for port in ports) // 32)
-
-
-def _timing(program: Path, facts: Mapping[str, Any], words: Words) -> tuple[int, int]:
+def _timing(bench: Bench, words: Words) -> tuple[int, int]:
     """Measure latency and initiation interval on the first vectors and on random ones."""
-    (port,) = facts["input"]
-    size, bits = prod(port["shape"]), port["bits"]
-    noise = np.random.default_rng(0).integers(0, 1 << bits, (STEPS // 2, size))
-    steps = np.concatenate([words[: STEPS - len(noise)], packed(noise, bits)])
-    outputs = _output_words(facts["output"])
-    hold = 32
-    while True:
-        held = _clocked(program, np.repeat(steps, hold, axis=0), outputs).reshape(len(steps), hold, outputs)
-        if (held[:, hold // 2 :] == held[:, -1:]).all():
-            break
-        hold *= 4
-        if hold > LONGEST:
-            raise MismatchError(f"simulation: the outputs do not rest within {LONGEST} clocks of a held input")
+    (port,) = bench.taken
+    noise = np.random.default_rng(0).integers(0, 1 << port["bits"], (STEPS // 2, prod(port["shape"])))
+    steps = np.concatenate([words[: STEPS - len(noise)], packed(noise, port["bits"])])
+    held = _held(bench, steps)
+    rest = held[:, -1]
     latency = _latency(held)
     for ii in range(1, latency + 2):
-        streamed = _streamed(program, steps, outputs, latency, ii)
-        if (streamed == held[:, -1]).all():
+        if (bench.streamed(steps, latency, ii) == rest).all():
             return latency, ii
     raise MismatchError(f"simulation: no initiation interval of 1..{latency + 1} clocks gives the outputs at rest")
 
 
+def _held(bench: Bench, steps: Words) -> Words:
+    """Return the outputs, (vector, clock, word), while each vector is held until they rest."""
+    clocks = 32
+    while clocks <= LONGEST:
+        every = bench.clocked(np.repeat(steps, clocks, axis=0))
+        held = every.reshape(len(steps), clocks, -1)
+        if (held[:, clocks // 2 :] == held[:, -1:]).all():
+            return held
+        clocks *= 4
+    raise MismatchError(f"simulation: the outputs do not rest within {LONGEST} clocks of a held input")
+
+
 def _latency(held: Words) -> int:
     """Return the clocks from the edge that samples a vector to that which gives its output, one for all steps."""
-    found = set()
-    for before, after in zip(held[:-1], held[1:], strict=True):
+    found: set[int] = set()
+    for before, after in pairwise(held):
         old, new = before[-1], after[-1]
         if (old == new).all():
             continue  # a step that cannot be seen
-        arrived = (after == new).all(axis=1)
-        first = int(arrived.argmax())
-        if not arrived[first:].all() or not (after[:first] == old).all():
-            raise MismatchError(f"simulation: the outputs show a third value within {len(after)} clocks of a step")
+        first = int((after == new).all(axis=1).argmax())
+        if not (after[first:] == new).all() or not (after[:first] == old).all():
+            raise MismatchError("simulation: after a step of the inputs the outputs show a third value")
         found.add(first)
     if not found:
-        raise MismatchError("simulation: latency cannot be measured, all inputs give one output; is the model trained?")
+        raise MismatchError("simulation: latency cannot be measured, all inputs give one output; train the model")
     if len(found) > 1:
         raise MismatchError(f"simulation: latency must be one number of clocks, not {sorted(found)}")
     return found.pop()
 
 
-def _streamed(program: Path, words: Words, outputs: int, latency: int, ii: int) -> Words:
-    idle = np.repeat(words[-1:], latency, axis=0)
-    given = np.concatenate([np.repeat(words, ii, axis=0), idle])
-    return _clocked(program, given, outputs)[latency :: ii][: len(words)]
-
-
-def _stream(
-    program: Path, facts: Mapping[str, Any], ports: list[dict[str, Any]], words: Words, latency: int, ii: int
-) -> dict[str, Integers]:
+def _stream(bench: Bench, words: Words, latency: int, ii: int) -> dict[str, Integers]:
     parts = []
     for start in range(0, len(words), CHUNK):
-        part = words[start : start + CHUNK]
-        got = _streamed(program, part, _output_words(ports), latency, ii)
-        if len(got) != len(part):
-            raise ToolError(f"simulation: {len(part)} vectors must give as many outputs, not {len(got)}")
-        parts.append(unpacked(got, ports))
+        parts.append(unpacked(bench.streamed(words[start : start + CHUNK], latency, ii), bench.given))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -98,17 +98,9 @@ class Synthesised:
 
     def figures(self) -> tuple[Figure, ...]:
         """Return the counts with their provenance."""
-        way = "flat" if self.flat else "module by module"
+        target = f"{self.target}, {'flat' if self.flat else 'module by module'}"
         return tuple(
-            Figure(
-                name,
-                getattr(self.cells, name),
-                unit,
-                Stage.SYNTHESISED,
-                self.tool,
-                self.version,
-                f"{self.target}, {way}",
-            )
+            Figure(name, getattr(self.cells, name), unit, Stage.SYNTHESISED, self.tool, self.version, target)
             for name, unit in UNITS[self.family].items()
         )
 
@@ -147,7 +139,8 @@ def synthesise(
     """Return the cells that Verilog ``sources`` cost below module ``top``, out of context.
 
     Not flat: each unparameterised module that the top instantiates is synthesised alone, and the top
-    with those as black boxes; the counts are summed over the copies.
+    with those as black boxes; the counts are summed over the copies. What only the whole design shows,
+    an output that nobody reads or an input that is constant, stays in that sum.
     Units: timeout_s and memory_gb bound each run of Yosys, of which ``jobs`` run at a time.
     Raises: ToolError naming the module where Yosys fails, is killed, or leaves its limits.
     """
@@ -334,4 +327,6 @@ def run_yosys(
             stop=stop,
         )
     except ToolError as error:
-        raise ToolError(f"module '{module}': {error} (memory limit {limits.memory_gb:g} GB)") from error
+        short = any(word in str(error) for word in ("bad_alloc", "was killed", "ABC"))  # how lack of memory shows
+        limit = f"; its memory limit is {limits.memory_gb:g} GB" if short else ""
+        raise ToolError(f"module '{module}': {error}{limit}") from error

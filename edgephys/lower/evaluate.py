@@ -119,7 +119,7 @@ def _requantise(x: Any, fraction: int, fixed: Fixed) -> Any:
 
 
 def _rounded_symbol(value: Any, drop: int, rounding: Rounding) -> Any:
-    """Round symbols with ``drop`` fraction bits to integers with a floor and at most one carry."""
+    """Round symbols with ``drop`` fraction bits to integers: a floor, after adding what decides."""
     half, small = 0.5, 2.0**-drop
     if rounding is Rounding.TRN:
         return _floor(value)
@@ -130,9 +130,18 @@ def _rounded_symbol(value: Any, drop: int, rounding: Rounding) -> Any:
     if rounding is Rounding.RND_CONV:  # up at the half only where the integer below is odd
         odd = _floor(value).quantize(0, 1, 0, overflow_mode="WRAP", round_mode="TRN")
         return _floor(value + (half - small) + odd * small)
-    raise ModelError(
-        f"rounding {rounding.value} has no RTL; use TRN, RND, RND_MIN_INF or RND_CONV"
-    )
+    minus = _negative(value)
+    if rounding is Rounding.TRN_ZERO:
+        return _floor(value + minus * (1.0 - small))
+    if rounding is Rounding.RND_ZERO:
+        return _floor(value + (half - small) + minus * small)
+    return _floor(value + half - minus * small)  # RND_INF
+
+
+def _negative(value: Any) -> Any:
+    """Return symbols that are 1 where ``value`` is negative and 0 elsewhere: the sign bit alone."""
+    _, integer, _ = value.kif
+    return _floor(value * 2.0 ** -integer.astype(np.float64)) * -1
 
 
 def _floor(value: Any) -> Any:

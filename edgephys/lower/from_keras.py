@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgephys.errors import ModelError
 from edgephys.fixed import Fixed, Integers, Overflow, Rounding
 from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph
+from edgephys.lower.graph import Graph, Kind
 from edgephys.lower.ranges import derive
 from edgephys.nets.backend import keras, qkeras
 from edgephys.nets.layers import ConstituentMean, reciprocal
@@ -32,6 +32,7 @@ def lower(model: Any, input_format: Fixed, name: str) -> Graph:
     """
     graph_of: dict[int, str] = {}
     keras_layers: dict[str, str] = {}  # layer of the graph -> the Keras layer that ends it
+    unclipped: set[str] = set()
     builder = Builder(name)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ModelError(f"model '{name}': expected 1 input and 1 output, not {len(model.inputs)}, {len(model.outputs)}")
@@ -50,8 +51,10 @@ def lower(model: Any, input_format: Fixed, name: str) -> Graph:
         made = rule(builder, layer, xs)
         graph_of[id(node.outputs[0])] = made
         keras_layers[builder.layer(made)] = layer.name
+        if type(getattr(layer, "activation", None)).__name__ == "quantized_bits":
+            unclipped.add(made)
     graph = builder.finish(graph_of[id(model.outputs[0])], metadata={"keras_layers": keras_layers})
-    _require_exact_in_keras(graph)
+    _require_exact_in_keras(graph, unclipped)
     return graph
 
 
@@ -62,15 +65,25 @@ def _calls(model: Any) -> list[tuple[Any, Any]]:
     return [(node.operation, node) for depth in depths for node in model._nodes_by_depth[depth]]
 
 
-def _require_exact_in_keras(graph: Graph) -> None:
-    for name, found in derive(graph).items():
-        bits = found.partial.bit_length()
+def _require_exact_in_keras(graph: Graph, unclipped: set[str]) -> None:
+    """Refuse sums that float32 rounds; ``unclipped`` are roundings that QKeras computes as x + (rounded - x)."""
+    ranges = derive(graph)
+    for node in graph.nodes:
+        bits = ranges[node.name].partial.bit_length()
         if bits > FLOAT32_BITS:
-            node = graph.by_name[name]
             raise ModelError(
                 f"layer '{node.layer}': its accumulator needs {bits} bits, but Keras sums in float32, which holds "
                 f"{FLOAT32_BITS} exactly; use fewer weight or activation bits, or fewer inputs to the layer"
             )
+        if node.name in unclipped:  # that difference is taken in the finer of the two steps
+            source = graph.operands(node)[0]
+            finer = max(0, node.fixed.fraction - source.fixed.fraction)
+            bits = ranges[source.name].partial.bit_length() + finer
+            if bits > FLOAT32_BITS:
+                raise ModelError(
+                    f"layer '{node.layer}': Keras subtracts what it rounds to {node.fixed} in float32, which needs "
+                    f"{bits} bits and holds {FLOAT32_BITS} exactly; use fewer activation bits, or quantized_relu"
+                )
 
 
 def _dense(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
@@ -92,7 +105,7 @@ def _dense(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
 
 def _integers(layer: Any, which: str, quantiser: Any) -> tuple[Integers, int]:
     fixed = _format(f"layer '{layer.name}' {which}", quantiser)
-    values = np.asarray(quantiser(getattr(layer, which)), np.float64) * 2.0**fixed.fraction
+    values = keras.ops.convert_to_numpy(quantiser(getattr(layer, which))).astype(np.float64) * 2.0**fixed.fraction
     whole = np.rint(values).astype(np.int64)
     if np.any(whole != values) or not fixed.holds(int(whole.min()), int(whole.max())):
         raise ModelError(f"layer '{layer.name}': quantised {which} must be values of {fixed}, but some are not")
@@ -150,7 +163,7 @@ def _probe(where: str, quantiser: Any, fixed: Fixed) -> None:
     values: NDArray[np.float32] = (quarters * fixed.step).astype(np.float32)
     if type(quantiser).__name__ == "quantized_relu":
         values = np.maximum(values, 0)
-    found = np.asarray(quantiser(values), np.float64) / fixed.step
+    found = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) / fixed.step
     wrong = np.flatnonzero(found != fixed.quantise(values))
     if wrong.size:
         value = float(values[wrong[0]])

@@ -174,7 +174,7 @@ def exact_shape(node: Node, operands: tuple[Node, ...]) -> tuple[int, ...]:
         before, after = first[: node.axis], first[node.axis + 1 :]
         if node.kind is Kind.SUM:
             return before + after
-        if any(s[: node.axis] != before or s[node.axis + 1 :] != after for s in shapes):
+        if any((len(s), s[: node.axis], s[node.axis + 1 :]) != (len(first), before, after) for s in shapes):
             raise _wrong(node, f"inputs must agree off axis {node.axis}, not {shapes}")
         return (*before, sum(s[node.axis] for s in shapes), *after)
     if node.kind is Kind.RESHAPE:
@@ -229,8 +229,8 @@ def _check_operands(node: Node) -> None:
         raise _wrong(node, f"a constant must {'be there' if node.kind in WITH_CONSTANT else 'not be there'}")
     if (node.axis is not None) != (node.kind in WITH_AXIS):
         raise _wrong(node, f"an axis must {'be there' if node.kind in WITH_AXIS else 'not be there'}")
-    if prod(node.shape) < 1:
-        raise _wrong(node, f"shape must have no empty axis, not {node.shape}")
+    if any(length < 1 for length in node.shape):
+        raise _wrong(node, f"every axis must be 1 or longer, not {node.shape}")
 
 
 def _check_ends(graph: Graph, seen: dict[str, Node]) -> None:

@@ -1,4 +1,7 @@
-"""The passes, in order: each Graph -> Graph, each keeping every output integer."""
+"""The passes, in order: each Graph -> Graph, each keeping every output value.
+
+Integers may change with their step: ``trim_constants`` states the same values in coarser steps.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction
-from edgephys.lower.ranges import derive, format_of
+from edgephys.lower.ranges import Range, derive, format_of
 
 
 def drop_dead(graph: Graph) -> Graph:
@@ -47,24 +50,24 @@ def drop_identity(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
-        if node.name not in graph.outputs and node.inputs and _is_identity(graph, node, ranges[node.inputs[0]].lowest):
+        if node.name not in graph.outputs and node.inputs and _is_identity(graph, node, ranges[node.inputs[0]]):
             renamed[node.name] = node.inputs[0]
         else:
             nodes.append(node)
     return graph.with_nodes(tuple(nodes))
 
 
-def _is_identity(graph: Graph, node: Node, lowest: int) -> bool:
+def _is_identity(graph: Graph, node: Node, range_: Range) -> bool:
     source = graph.by_name[node.inputs[0]]
     if node.kind is Kind.RELU:
-        return lowest >= 0
+        return range_.lowest >= 0
     if node.kind is Kind.RESHAPE:
         return node.shape == source.shape
-    return node.kind is Kind.REQUANTISE and (node.fixed.signed, node.fixed.bits, node.fixed.integer) == (
-        source.fixed.signed,
-        source.fixed.bits,
-        source.fixed.integer,
-    ) and source.kind in (Kind.INPUT, Kind.REQUANTISE)
+    if node.kind is not Kind.REQUANTISE or source.kind not in (Kind.INPUT, Kind.REQUANTISE):
+        return False
+    old, new = source.fixed, node.fixed
+    alike = (old.signed, old.bits, old.integer) == (new.signed, new.bits, new.integer)
+    return alike and new.holds(range_.lowest, range_.highest)  # SAT_SYM holds one number less
 
 
 def tighten(graph: Graph) -> Graph:

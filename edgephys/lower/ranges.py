@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgephys.errors import ModelError
 from edgephys.fixed import WIDEST, Fixed, Integers, narrowest
@@ -46,12 +47,16 @@ def derive(graph: Graph) -> dict[str, Range]:
     for node in graph.nodes:
         range_ = _range(node, [found[name] for name in node.inputs], graph.operands(node))
         if max(abs(range_.lowest), abs(range_.highest), range_.partial) >= 1 << WIDEST:
-            raise ModelError(
-                f"layer '{node.layer}': {node.kind.value} '{node.name}' may need over {WIDEST} bits; "
-                f"use fewer bits in its weights or inputs"
-            )
+            raise _over(node)
         found[node.name] = range_
     return found
+
+
+def _over(node: Node) -> ModelError:
+    return ModelError(
+        f"layer '{node.layer}': {node.kind.value} '{node.name}' may need over {WIDEST} bits; "
+        f"use fewer bits in its weights or inputs"
+    )
 
 
 def _range(node: Node, ranges: list[Range], operands: tuple[Node, ...]) -> Range:
@@ -68,36 +73,50 @@ def _range(node: Node, ranges: list[Range], operands: tuple[Node, ...]) -> Range
     if node.kind is Kind.RESHAPE:
         return _plain(first_low.reshape(node.shape), first_high.reshape(node.shape))
     if node.kind is Kind.SUM:
-        partial = np.maximum(np.abs(first_low), np.abs(first_high)).sum(node.axis)
-        return Range(first_low.sum(node.axis), first_high.sum(node.axis), int(partial.max()))
-    return _with_constant(node, first_low, first_high, operands[0].fixed.fraction)
+        largest = _magnitude(first_low, first_high).sum(node.axis)
+        if largest.max() >= 2.0**WIDEST:
+            return _too_wide(first_low, first_high)
+        return Range(first_low.sum(node.axis), first_high.sum(node.axis), int(largest.max()))
+    return _with_constant(node, first_low, first_high)
 
 
-def _with_constant(node: Node, low: Integers, high: Integers, fraction: int) -> Range:
+def _with_constant(node: Node, low: Integers, high: Integers) -> Range:
     constant = node.constant
     if constant is None:
         raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
     weight = constant.integers
+    largest, heaviest = _magnitude(low, high), np.abs(weight.astype(float))
     if node.kind is Kind.DENSE:
+        partial = largest @ heaviest
+        if partial.max() >= 2.0**WIDEST:
+            return _too_wide(low, high)
         up, down = np.maximum(weight, 0), np.minimum(weight, 0)
-        partial = np.maximum(np.abs(low), np.abs(high)).astype(float) @ np.abs(weight).astype(float)
-        if partial.max(initial=0.0) >= 2.0**WIDEST:
-            return Range(low, high, 1 << WIDEST)
-        return Range(low @ up + high @ down, high @ up + low @ down, int(partial.max(initial=0.0)))
+        return Range(low @ up + high @ down, high @ up + low @ down, int(partial.max()))
     if node.kind is Kind.BIAS:
-        bias = weight << (node.fixed.fraction - constant.fraction)
-        return _plain(low + bias, high + bias)
-    if np.abs(low).max(initial=0) * float(np.abs(weight).max(initial=0)) >= 2.0**WIDEST:
-        return Range(low, high, 1 << WIDEST)
+        shift = node.fixed.fraction - constant.fraction
+        if shift > WIDEST or (largest + heaviest * 2.0**shift).max() >= 2.0**WIDEST:
+            return _too_wide(low, high)
+        return _plain(low + (weight << shift), high + (weight << shift))
+    if (largest * heaviest).max() >= 2.0**WIDEST:
+        return _too_wide(low, high)
     ends = np.stack([low * weight, high * weight])
     return _plain(ends.min(0), ends.max(0))
+
+
+def _magnitude(low: Integers, high: Integers) -> NDArray[np.float64]:
+    """Return each element's largest magnitude as a float, which cannot overflow."""
+    largest: NDArray[np.float64] = np.maximum(np.abs(low.astype(float)), np.abs(high.astype(float)))
+    return largest
+
+
+def _too_wide(low: Integers, high: Integers) -> Range:
+    return Range(low, high, 1 << WIDEST)
 
 
 def _requantised(node: Node, low: Integers, high: Integers, fraction: int) -> Range:
     """Rounding is monotone, so the ends bound the result unless it wraps or falls to zero."""
     fixed = node.fixed
-    unbounded = Fixed(True, WIDEST, WIDEST - fixed.fraction, fixed.rounding)
-    low, high = unbounded.requantise(low, fraction), unbounded.requantise(high, fraction)
+    low, high = fixed.in_steps(low, fraction), fixed.in_steps(high, fraction)
     if fixed.overflow.value.startswith("SAT") and fixed.overflow.value != "SAT_ZERO":
         return _plain(np.clip(low, fixed.low, fixed.high), np.clip(high, fixed.low, fixed.high))
     outside = (low < fixed.low) | (high > fixed.high)
@@ -107,9 +126,14 @@ def _requantised(node: Node, low: Integers, high: Integers, fraction: int) -> Ra
 def _aligned(node: Node, ranges: list[Range], operands: tuple[Node, ...]) -> tuple[list[Integers], list[Integers]]:
     if node.kind not in (Kind.BIAS, Kind.CONCAT):
         return [r.low for r in ranges], [r.high for r in ranges]
-    shifts = [node.fixed.fraction - operand.fixed.fraction for operand in operands]
-    low = [r.low << s for r, s in zip(ranges, shifts, strict=True)]
-    return low, [r.high << s for r, s in zip(ranges, shifts, strict=True)]
+    low, high = [], []
+    for range_, operand in zip(ranges, operands, strict=True):
+        shift = node.fixed.fraction - operand.fixed.fraction
+        if shift > WIDEST or _magnitude(range_.low, range_.high).max() * 2.0**shift >= 2.0**WIDEST:
+            raise _over(node)
+        low.append(range_.low << shift)
+        high.append(range_.high << shift)
+    return low, high
 
 
 def _whole(fixed: Fixed, shape: tuple[int, ...]) -> Range:

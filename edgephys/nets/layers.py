@@ -48,7 +48,7 @@ class ConstituentMean(keras.layers.Layer):  # type: ignore[misc]
 def dense(units: int, bits: int | None, name: str) -> Any:
     """Return a dense layer with weights and biases quantised to ``fixed<bits, 1>``, or a float one."""
     if bits is None:
-        return keras.layers.Dense(units, name=name)
+        return keras.layers.Dense(units, kernel_initializer="he_normal", name=name)  # as QDense
     return qkeras.QDense(
         units,
         kernel_quantizer=qkeras.quantized_bits(bits, 0, alpha=1),

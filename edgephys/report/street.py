@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 from edgephys.artefact import write_file
 from edgephys.errors import ProjectError
 from edgephys.firmware.project import Project, read, read_result
+from edgephys.report.show import titled
 
 PUBLISHED = {
     8: {"accuracy": 64.0, "auc": (83.6, 87.6, 90.1, 88.2, 92.0), "latency_ns": 95, "lut": 386_000, "dsp": 626},
@@ -111,9 +113,9 @@ def _measure(row: Mapping[str, Any], name: str) -> str:
     return f"{value:,.1f}".removesuffix(".0") if isinstance(value, float) else f"{value:,}"
 
 
-def shown(table: Mapping[str, Any]) -> Table:
+def shown(table: Mapping[str, Any]) -> Group:
     """Return the table for a terminal: one column a model, so that it fits 80 columns."""
-    view = Table(title="the street: one model, every target, the same integers", title_justify="left")
+    view = Table()
     view.add_column("")
     for row in table["rows"]:
         view.add_column(str(row["model"]), justify="right")
@@ -121,7 +123,7 @@ def shown(table: Mapping[str, Any]) -> Table:
     for index, heading in enumerate(headings()):
         if index:
             view.add_row(heading, *(column[index] for column in columns))
-    return view
+    return titled("the street: one model, every target, the same integers", view)
 
 
 def write(table: Mapping[str, Any], out: Path) -> None:

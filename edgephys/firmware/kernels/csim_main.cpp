@@ -1,10 +1,12 @@
 // Main program of edgephys' C simulation: csim X Y COUNT THREADS (outputs|probes)
 //
 // X holds COUNT vectors of INPUTS int64, Y gets COUNT vectors of OUTPUTS (or RESULTS, every layer's) int64,
-// all in steps of their formats. TOP is the emitted top function, in TOP_SOURCE.
+// all in steps of their formats. TOP is the emitted top function, in TOP_SOURCE; TYPES reads and sets
+// its numbers, STORAGE defines the constants that the sources only declare.
 
+#include TYPES
 #include TOP_SOURCE
-#include "firmware/nnet_utils/nnet_edgephys.h"
+#include STORAGE
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,12 +31,12 @@ static void call(const long long *from, long long *to, bool probing) {
     static thread_local input_t x[INPUTS];
     static thread_local result_t y[OUTPUTS];
     for (size_t i = 0; i < INPUTS; i++)
-        nnet::edge_set(x[i], from[i]);
+        edge_set(x[i], from[i]);
     nnet::edge_probe_sink = probing ? to : NULL;
     TOP(x, y);
     if (!probing)
         for (size_t i = 0; i < OUTPUTS; i++)
-            to[i] = nnet::edge_integer(y[i]);
+            to[i] = edge_integer(y[i]);
 }
 
 static void *work(void *given) {

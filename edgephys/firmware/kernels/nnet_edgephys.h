@@ -1,7 +1,8 @@
-// Kernels of edgephys for hls4ml's extension interface: exact in every ap_fixed format.
+// Kernels of edgephys for hls4ml's extension interface: exact in every ap_fixed and ac_fixed format.
 //
 // Tensors are flat, row by row. An assignment to out_T rounds and overflows by out_T's own modes and is
 // the only place where a value may change; a sum wraps on the way and its end is proven to fit.
+// Each loop carries the pragmas of both vendors: a tool passes over the other's.
 
 #ifndef NNET_EDGEPHYS_H_
 #define NNET_EDGEPHYS_H_
@@ -13,6 +14,7 @@ namespace nnet {
 template <class in_T, class out_T, typename CONFIG_T>
 void edge_copy(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size]) {
     #pragma HLS INLINE
+    #pragma hls_unroll yes
     for (unsigned i = 0; i < CONFIG_T::size; i++) {
         #pragma HLS UNROLL
         y[i] = x[i];
@@ -22,6 +24,7 @@ void edge_copy(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size]) {
 template <class in_T, class out_T, typename CONFIG_T>
 void edge_relu(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size]) {
     #pragma HLS INLINE
+    #pragma hls_unroll yes
     for (unsigned i = 0; i < CONFIG_T::size; i++) {
         #pragma HLS UNROLL
         y[i] = x[i] > 0 ? out_T(x[i]) : out_T(0);
@@ -31,6 +34,7 @@ void edge_relu(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size]) {
 template <class in_T, class out_T, typename CONFIG_T>
 void edge_bias(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size], typename CONFIG_T::constant_t c[CONFIG_T::period]) {
     #pragma HLS INLINE
+    #pragma hls_unroll yes
     for (unsigned i = 0; i < CONFIG_T::size; i++) {
         #pragma HLS UNROLL
         y[i] = x[i] + c[i % CONFIG_T::period];
@@ -40,6 +44,7 @@ void edge_bias(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size], typename CONFIG_
 template <class in_T, class out_T, typename CONFIG_T>
 void edge_scale(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size], typename CONFIG_T::constant_t c[CONFIG_T::period]) {
     #pragma HLS INLINE
+    #pragma hls_unroll yes
     for (unsigned i = 0; i < CONFIG_T::size; i++) {
         #pragma HLS UNROLL
         y[i] = x[i] * c[i % CONFIG_T::period];
@@ -50,11 +55,14 @@ void edge_scale(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size], typename CONFIG
 template <class in_T, class out_T, typename CONFIG_T>
 void edge_sum(in_T x[CONFIG_T::outer * CONFIG_T::terms * CONFIG_T::inner], out_T y[CONFIG_T::outer * CONFIG_T::inner]) {
     #pragma HLS INLINE
+    #pragma hls_unroll yes
     for (unsigned o = 0; o < CONFIG_T::outer; o++) {
         #pragma HLS UNROLL
+        #pragma hls_unroll yes
         for (unsigned i = 0; i < CONFIG_T::inner; i++) {
             #pragma HLS UNROLL
             out_T total = 0;
+            #pragma hls_unroll yes
             for (unsigned t = 0; t < CONFIG_T::terms; t++) {
                 #pragma HLS UNROLL
                 total += x[(o * CONFIG_T::terms + t) * CONFIG_T::inner + i];
@@ -68,8 +76,10 @@ void edge_sum(in_T x[CONFIG_T::outer * CONFIG_T::terms * CONFIG_T::inner], out_T
 template <class in_T, class out_T, typename CONFIG_T>
 void edge_concat(in_T x[CONFIG_T::outer * CONFIG_T::block], out_T y[CONFIG_T::outer * CONFIG_T::width]) {
     #pragma HLS INLINE
+    #pragma hls_unroll yes
     for (unsigned o = 0; o < CONFIG_T::outer; o++) {
         #pragma HLS UNROLL
+        #pragma hls_unroll yes
         for (unsigned b = 0; b < CONFIG_T::block; b++) {
             #pragma HLS UNROLL
             y[o * CONFIG_T::width + CONFIG_T::offset + b] = x[o * CONFIG_T::block + b];
@@ -77,21 +87,7 @@ void edge_concat(in_T x[CONFIG_T::outer * CONFIG_T::block], out_T y[CONFIG_T::ou
     }
 }
 
-#ifndef __SYNTHESIS__
-// C simulation only: integers in steps, in and out of every format of at most 62 bits.
-template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> long long edge_integer(const ap_fixed<W, I, Q, O, N> &x) {
-    ap_int<W> bits = x.range();
-    return bits.to_int64();
-}
-
-template <int W, int I, ap_q_mode Q, ap_o_mode O, int N> long long edge_integer(const ap_ufixed<W, I, Q, O, N> &x) {
-    ap_uint<W> bits = x.range();
-    return bits.to_int64();
-}
-
-template <class data_T> void edge_set(data_T &x, long long integer) { x.range() = ap_int<64>(integer); }
-#endif
-
+// Simulation only: hands the integers of an edge to the probing main program.
 #ifdef EDGEPHYS_PROBE
 extern thread_local long long *edge_probe_sink; // where to, or NULL for nowhere
 

@@ -1,19 +1,21 @@
-"""Compile a top with Verilator into a program that clocks a file of bits through it.
+"""Compile Verilog with Verilator into a program that clocks a file of bits through it.
 
 The program reads one input vector a clock and writes the outputs after each rising edge; what that
-means for latency is not its business.
+means for latency is not its business. A module with copies is compiled once, as a library of its own.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from math import prod
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from edgephys.errors import ToolError
 from edgephys.firmware import tools
+from edgephys.firmware.bits import Words
 
 PROGRAM = """// Clock every vector of a file through the design; write the outputs after each rising edge.
 #include <cstdint>
@@ -82,62 +84,66 @@ slow.o: slow.cpp
 """
 
 
-def built(facts: Mapping[str, Any], sources: Sequence[Path], top: str, timeout_s: float) -> Path:
-    """Return the compiled program of ``top``, from the cache where its content is there.
+def built(
+    sources: Sequence[Path], top: str, widths: tuple[int, int], repeated: Sequence[str], timeout_s: float
+) -> Path:
+    """Return the folder of the compiled program of ``top``, from the cache where its content is there.
 
-    Raises: ToolError where the simulator is missing, fails or runs out of time.
+    Units: widths (in, out) in bits, timeout_s in seconds.  ``repeated`` names the modules with copies.
+    Raises: ToolError where a tool is missing, fails or runs out of time.
     """
     verilator, compiler = tools.find("verilator"), tools.find("g++")
-    text, control = _program(facts, top), _control(facts)
-    key = tools.content_key(
-        sources, verilator.version, compiler.version, *FLAGS, top, text, COMPILE, control
-    )
+    words = [str(-(-width // 32)) for width in widths]
+    program = PROGRAM.replace("IN_WORDS", words[0]).replace("OUT_WORDS", words[1])
+    control = "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in repeated), ""])
+    texts = (*FLAGS, top, program, COMPILE, control)
+    key = tools.content_key(sources, verilator.version, compiler.version, *texts)
 
     def build(home: Path) -> None:
-        (home / "main.cpp").write_text(text)
+        (home / "main.cpp").write_text(program)
         (home / "dut.vlt").write_text(control)
-        (home / "Makefile").write_text(COMPILE)
-        runtime = _runtime(verilator, compiler, timeout_s)
-        command = [*verilator.command, *FLAGS, *QUIET, "--top-module", top, "--Mdir", "objects"]
-        command += ["--hierarchical"] if "hier_block" in control else []
-        command += ["dut.vlt", *(str(path.resolve()) for path in sources)]
+        command = [*verilator.command, *FLAGS, *QUIET, *(["--hierarchical"] if repeated else [])]
+        command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(str(path.resolve()) for path in sources)]
         tools.run(command, home, timeout_s, verilator.environment, log=home / "verilator.log")
-        for name, slow in (("fast.cpp", False), ("slow.cpp", True)):
-            found = sorted(p for p in (home / "objects").rglob("*.cpp") if p.stem.endswith("__Slow") is slow)
-            found += [] if slow else [home / "main.cpp"]
-            (home / name).write_text("".join(f'#undef {GUARD}\n#include "{path.relative_to(home)}"\n' for path in found))
-        _make(home, timeout_s, verilator, f"RUNTIME={runtime}", "simulator")
+        made = sorted((home / "objects").rglob("*.cpp"))
+        _include(home / "fast.cpp", [path for path in made if not path.stem.endswith("__Slow")] + [home / "main.cpp"])
+        _include(home / "slow.cpp", [path for path in made if path.stem.endswith("__Slow")])
+        _make(home, timeout_s, verilator, f"RUNTIME={_runtime(verilator, compiler, timeout_s)}", "simulator")
         shutil.rmtree(home / "objects")
-        for left in ("fast.o", "slow.o"):
-            (home / left).unlink()
+        for left in home.glob("*.o"):
+            left.unlink()
 
-    return tools.built(key, build) / "simulator"
+    return tools.built(key, build)
+
+
+def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float) -> Words:
+    """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
+    count = -(-widths[1] // 32)
+    with tempfile.TemporaryDirectory(prefix="edgephys-sim-") as scratch:
+        given, got = Path(scratch) / "in.bin", Path(scratch) / "out.bin"
+        given.write_bytes(np.ascontiguousarray(words, "<u4").tobytes())
+        tools.run([str(home / "simulator"), str(given), str(got)], Path(scratch), timeout_s)
+        found = np.frombuffer(got.read_bytes(), "<u4")
+    if found.size != len(words) * count:
+        raise ToolError(f"simulation: {len(words)} clocks must give {len(words) * count} words, not {found.size}")
+    return found.reshape(len(words), count)
+
+
+def _include(path: Path, sources: Sequence[Path]) -> None:
+    lines = [f'#undef {GUARD}\n#include "{source.relative_to(path.parent)}"\n' for source in sources]
+    path.write_text("".join(lines))
 
 
 def _runtime(verilator: tools.Tool, compiler: tools.Tool, timeout_s: float) -> Path:
     """Return the folder of Verilator's runtime objects, compiled once a version."""
 
     def build(home: Path) -> None:
-        (home / "Makefile").write_text(COMPILE)
         _make(home, timeout_s, verilator, *(f"{name}.o" for name in RUNTIME))
 
     return tools.built(tools.content_key([], verilator.version, compiler.version, COMPILE), build)
 
 
 def _make(home: Path, timeout_s: float, verilator: tools.Tool, *words: str) -> None:
+    (home / "Makefile").write_text(COMPILE)
     root = f"ROOT={verilator.environment['VERILATOR_ROOT']}"
     tools.run(["make", "-j2", root, *words], home, timeout_s, log=home / "make.log")
-
-
-def _program(facts: Mapping[str, Any], top: str) -> str:
-    def words(ports: list[dict[str, Any]]) -> str:
-        return str(-(-sum(prod(port["shape"]) * port["bits"] for port in ports) // 32))
-
-    given = facts["probed"] if top == facts["probe"] else facts["output"]
-    return PROGRAM.replace("IN_WORDS", words(facts["input"])).replace("OUT_WORDS", words(given))
-
-
-def _control(facts: Mapping[str, Any]) -> str:
-    """Compile a module with copies once, as a library: the C++ then grows with the layers, not with N."""
-    repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
-    return "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in repeated), ""])

@@ -1,0 +1,82 @@
+"""Connect the blocks: the top module of an RTL project, with every register between layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from edgephys.firmware.logic import Logic, uniform
+from edgephys.firmware.netlist import Element, Module, Piece
+from edgephys.firmware.schedule import Schedule
+from edgephys.lower.graph import Graph
+
+
+@dataclass(frozen=True)
+class Source:
+    """Say which signal holds an element of an edge, and in which stage it is ready."""
+
+    signal: str
+    element: Element
+    stage: int
+
+
+def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, exposed: Sequence[str]) -> Module:
+    """Return the module that takes ``in_bits`` and gives the ``exposed`` edges as ``out_bits``, all at once.
+
+    Both are registered. Each edge's elements lie side by side, each in the whole of the edge's format.
+    """
+    size, bits = prod(graph.input.shape), graph.input.fixed.bits
+    nodes = [graph.by_name[edge] for edge in exposed]
+    wide = sum(node.fixed.bits * prod(node.shape) for node in nodes)
+    module = Module(name, True, {"in_bits": bits * size}, {"out_bits": wide}, f"{graph.name}: all layers")
+    module.register("input_q", "in_bits")
+    edges = {graph.input.name: [Source("input_q", e, 1) for e in uniform(graph.input.fixed, size)]}
+    for logic in logics:
+        _instantiate(module, logic, schedule, edges)
+    module.wires["output_d"] = wide
+    offset = 0
+    for node in nodes:
+        for wanted, source in zip(uniform(node.fixed, prod(node.shape)), edges[node.name], strict=True):
+            placed = replace(wanted, offset=offset + wanted.offset)
+            module.connect("output_d", placed, _delayed(module, source, schedule.stages), source.element)
+        offset += node.fixed.bits * prod(node.shape)
+    module.register("output_q", "output_d")
+    module.assigns.append(("out_bits", 0, Piece(wide, "output_q")))
+    return module
+
+
+def _instantiate(module: Module, logic: Logic, schedule: Schedule, edges: dict[str, list[Source]]) -> None:
+    block, slot = logic.block, schedule.slots[logic.block.name]
+    made: dict[str, list[Source]] = {name: [] for name in logic.outputs}
+    for copy in range(block.copies):
+        suffix = f"_{copy}" if block.copies > 1 else ""
+        taken, given = f"{block.name}_in{suffix}", f"{block.name}_out{suffix}"
+        for name, elements in logic.outputs.items():
+            made[name] += [Source(given, element, slot.last) for element in elements]
+        if logic.program is None:
+            continue
+        module.wires[taken] = sum(e.width for elements in logic.inputs.values() for e in elements)
+        module.wires[given] = sum(e.width for elements in logic.outputs.values() for e in elements)
+        for name, elements in logic.inputs.items():
+            row = edges[name][copy * len(elements) : (copy + 1) * len(elements)]
+            for wanted, source in zip(elements, row, strict=True):
+                if wanted.width:
+                    module.connect(taken, wanted, _delayed(module, source, slot.first), source.element)
+        clock = {"clk": "clk"} if slot.last > slot.first else {}
+        ports = {**clock, "model_inp": taken, "model_out": given}
+        module.instances.append((f"u_{block.name}{suffix}", logic.module, ports))
+    edges.update(made)
+
+
+def _delayed(module: Module, source: Source, stage: int) -> str:
+    """Return the signal that holds a source in a later stage; its registers are made once."""
+    signal = source.signal
+    if source.element.width == 0:
+        return signal
+    for clocks in range(1, stage - source.stage + 1):
+        later = f"{source.signal}_d{clocks}"
+        if later not in module.wires:
+            module.register(later, signal)
+        signal = later
+    return signal

@@ -1,0 +1,149 @@
+"""Random graphs for the whole suite: any seed gives a small graph of one input and one output.
+
+``build`` draws from any source of numbers: numpy's generator (``random_graph``) or Hypothesis
+(``graphs``, which shrinks towards few nodes and small numbers).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import strategies
+
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower.build import Builder
+from edgephys.lower.graph import Graph
+from edgephys.lower.ranges import derive
+
+WITH_RTL = (Rounding.TRN, Rounding.RND, Rounding.RND_MIN_INF, Rounding.RND_CONV), (
+    Overflow.WRAP,
+    Overflow.SAT,
+    Overflow.SAT_SYM,
+)
+"""Modes that the RTL back end computes; ``EVERY`` adds those that it must refuse."""
+EVERY = tuple(Rounding), tuple(Overflow)
+
+Draw = Callable[[int, int], int]
+"""Return an integer from low to high, both included."""
+
+WIDEST_EDGE = 40
+"""Bits beyond which a random graph is requantised before it goes on."""
+
+
+def build(draw: Draw, modes=EVERY, steps: int = 6, rows: int = 3) -> Graph:
+    """Return a lowered graph of at most ``steps`` random operations."""
+    builder = Builder("random")
+    shape = (draw(1, 3),) if draw(0, 1) else (draw(1, rows), draw(1, 3))
+    edges = [builder.input("x", shape, _format(draw, modes, widest=7))]
+    for number in range(draw(1, steps)):
+        x = edges[-1 - (draw(0, 3) == 3 and len(edges) > 1)]  # now and then not the newest: a branch
+        layer = f"l{number - (draw(0, 2) == 2)}"  # now and then two operations in one layer
+        operation = OPERATIONS[draw(0, len(OPERATIONS) - 1)]
+        edges.append(_narrowed(builder, operation(builder, draw, modes, layer, x, edges), layer, draw, modes))
+    return builder.finish(edges[-1])
+
+
+def random_graph(seed: int, modes=EVERY, steps: int = 6) -> Graph:
+    """Return the graph of a seed."""
+    generator = np.random.default_rng(seed)
+    return build(lambda low, high: int(generator.integers(low, high, endpoint=True)), modes, steps)
+
+
+@strategies.composite
+def graphs(draw, modes=EVERY, steps: int = 6) -> Graph:
+    """Draw a random graph."""
+    return build(lambda low, high: draw(strategies.integers(low, high)), modes, steps)
+
+
+def vectors(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
+    """Return random inputs of a graph, the corners of its format first."""
+    fixed, shape = graph.input.fixed, graph.input.shape
+    x = np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *shape), endpoint=True)
+    x[0], x[1] = fixed.low, fixed.high
+    return x
+
+
+def _format(draw: Draw, modes, widest: int, near: int = 0) -> Fixed:
+    """Return a format whose fraction is around ``near``; its integer part may be negative or exceed its bits."""
+    roundings, overflows = modes
+    signed, bits = bool(draw(0, 1)), draw(1, widest)
+    if signed and bits == 1:
+        bits = 2
+    fraction = near + draw(-3, 3)
+    rounding, overflow = roundings[draw(0, len(roundings) - 1)], overflows[draw(0, len(overflows) - 1)]
+    return Fixed(signed, bits, bits - fraction, rounding, overflow)
+
+
+def _narrowed(builder: Builder, x: str, layer: str, draw: Draw, modes) -> str:
+    edge = derive(builder.finish(x))
+    widest = max(range_.partial for range_ in edge.values()).bit_length()
+    return _requantise(builder, draw, modes, layer, x, []) if widest > WIDEST_EDGE else x
+
+
+def _constants(draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
+    bits = draw(1, 4)
+    numbers = [draw(-(1 << bits), (1 << bits) - 1) for _ in range(int(np.prod(shape)))]
+    return np.array(numbers, np.int64).reshape(shape) << draw(0, 2)
+
+
+def _dense(builder, draw, modes, layer, x, edges):
+    weights = _constants(draw, (builder.shape(x)[-1], draw(1, 3))) if builder.shape(x) else None
+    return _relu(builder, draw, modes, layer, x, edges) if weights is None else builder.dense(layer, x, weights, draw(-2, 4))
+
+
+def _bias(builder, draw, modes, layer, x, edges):
+    shape = builder.shape(x)
+    return builder.bias(layer, x, _constants(draw, shape[draw(0, len(shape)) :]), draw(-2, 6))
+
+
+def _scale(builder, draw, modes, layer, x, edges):
+    shape = builder.shape(x)
+    return builder.scale(layer, x, _constants(draw, shape[draw(0, len(shape)) :]), draw(-2, 4))
+
+
+def _relu(builder, draw, modes, layer, x, edges):
+    return builder.relu(layer, x)
+
+
+def _sum(builder, draw, modes, layer, x, edges):
+    rank = len(builder.shape(x))
+    return builder.sum(layer, x, draw(0, rank - 1)) if rank > 1 else builder.relu(layer, x)
+
+
+def _mean(builder, draw, modes, layer, x, edges):
+    if len(builder.shape(x)) < 2:
+        return builder.relu(layer, x)
+    return builder.scale(layer, builder.sum(layer, x, 0), np.array(draw(1, 31)), 6)
+
+
+def _concat(builder, draw, modes, layer, x, edges):
+    shape = builder.shape(x)
+    axis = draw(0, len(shape) - 1)
+    others = [edge for edge in edges if _without(builder.shape(edge), axis) == _without(shape, axis)]
+    return builder.concat(layer, (x, others[draw(0, len(others) - 1)]), axis)
+
+
+def _without(shape: tuple[int, ...], axis: int):
+    return len(shape), shape[:axis], shape[axis + 1 :]
+
+
+def _reshape(builder, draw, modes, layer, x, edges):
+    size = int(np.prod(builder.shape(x)))
+    if size % 2 == 0 and draw(0, 1):
+        return builder.reshape(layer, x, (size // 2, 2))
+    return builder.reshape(layer, x, (size,))
+
+
+def _requantise(builder, draw, modes, layer, x, edges):
+    fraction = _fraction(builder, x)
+    return builder.requantise(layer, x, _format(draw, modes, widest=8, near=fraction - draw(0, 4)))
+
+
+def _activation(builder, draw, modes, layer, x, edges):
+    return _requantise(builder, draw, modes, layer, builder.relu(layer, x), edges)
+
+
+def _fraction(builder: Builder, x: str) -> int:
+    return builder.finish(x).output.fixed.fraction
+
+
+OPERATIONS = (_relu, _reshape, _bias, _scale, _sum, _mean, _concat, _requantise, _activation, _dense, _dense)

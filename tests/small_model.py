@@ -1,0 +1,42 @@
+"""A small quantised tagger with random weights, saved as `edgephys train` saves one: no training needed."""
+
+from pathlib import Path
+
+import numpy as np
+
+from edgephys.artefact import HeldOut, Trained, save
+from edgephys.data import jets, standardise
+from edgephys.nets.deepsets import DeepSets
+
+SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "jets.h5"
+NET = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=4)
+
+
+def trained(seed: int = 1, vectors: int = 200) -> Trained:
+    from edgephys.nets.backend import keras
+
+    keras.utils.set_random_seed(seed)
+    read = jets.read(SAMPLE, NET.constituents, NET.features, limit=vectors)
+    ready = standardise.fit(read.features, NET.features, NET.input)
+    model = NET.build()
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.uniform(-1, 1, weight.shape) for weight in model.get_weights()])
+    metrics = {
+        "accuracy": 0.2,
+        "accuracy_error": 0.01,
+        "auc": dict.fromkeys(jets.CLASSES, 0.5),
+        "auc_error": dict.fromkeys(jets.CLASSES, 0.01),
+        "jets": vectors,
+    }
+    card = {
+        "name": "small_n4_4bit",
+        "classes": list(jets.CLASSES),
+        "parameters": int(model.count_params()),
+        "metrics": metrics,
+        "versions": {"keras": keras.__version__},
+    }
+    return Trained(model, ready, HeldOut(ready.apply(read.features), read.labels), card)
+
+
+def save_small(folder: Path) -> Path:
+    return save(trained(), folder)
