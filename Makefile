@@ -18,7 +18,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgephys needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --progress-bar off --constraint constraints.txt --editable '.[dev,jets]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets]'
 	@touch $@
 
 DEMO := $(OUT)/demo
@@ -52,6 +52,17 @@ street: install
 	    $(CLI) report $(OUT)/jet_deepsets_n$${n}_8bit_$$to; \
 	done; done
 	$(CLI) street $(foreach n,$(SIZES),$(OUT)/jet_deepsets_n$(n)_8bit_hls $(OUT)/jet_deepsets_n$(n)_8bit_rtl)
+
+ZOO_SEEDS := 1
+zoo: install
+	set -e; for seed in $(ZOO_SEEDS); do for n in $(SIZES); do for bits in 8 float; do \
+	    width=$${bits}; [ $$bits = float ] || width=$${bits}bit; \
+	    home=models/zoo; [ $$seed = 1 ] || home=runs/seed$$seed; \
+	    $(CLI) train models/jet_deepsets.py --data data/jets_train.h5 --test-data models/samples/jets.h5 \
+	        --set constituents=$$n --set bits=$$bits --set seed=$$seed --set epochs=60 --set validation=0.045 \
+	        --set plateau_patience=4 --set stop_patience=12 --out $$home/jet_deepsets_n$${n}_$$width; \
+	done; done; done
+	$(CLI) cards models/zoo/* $(wildcard runs/seed*/*)
 
 clean:
 	rm -rf runs build *.egg-info

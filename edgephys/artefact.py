@@ -120,9 +120,7 @@ def save(trained: Trained, out: Path, force: bool = False) -> Path:
         card = {**trained.card, "standardisation": trained.standardisation.to_record()}
         (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
         held_out = trained.held_out
-        np.savez_compressed(
-            folder / VECTORS, inputs=_narrow(held_out.inputs), labels=held_out.labels.astype(np.int8)
-        )
+        np.savez_compressed(folder / VECTORS, inputs=_narrow(held_out.inputs), labels=held_out.labels.astype(np.int8))
 
     return replace_folder(out, write, CARD, force)
 
@@ -144,7 +142,6 @@ def load(folder: Path) -> Trained:
 
 def load_keras(path: Path) -> Any:
     """Return the Keras model of a .keras file; Lambda layers and pickled code are refused."""
-    import edgephys.nets.layers  # registers our layers
     from edgephys.nets.backend import keras, qkeras
 
     if not path.is_file():
@@ -153,7 +150,9 @@ def load_keras(path: Path) -> Any:
         raise ModelError(f"{path}: expected a whole .keras file (safe mode), found another or a damaged one")
     known = (qkeras.QDense, qkeras.QActivation, qkeras.quantized_bits, qkeras.quantized_relu)
     try:
-        return keras.models.load_model(path, custom_objects={kind.__name__: kind for kind in known}, compile=False, safe_mode=True)
+        return keras.models.load_model(
+            path, custom_objects={kind.__name__: kind for kind in known}, compile=False, safe_mode=True
+        )
     except Exception as error:  # Keras raises many kinds; all mean that the file is not a model we may load
         reason = " ".join(str(error).split())[:200]
         if "ambda" in reason or "pickle" in reason or "safe_mode" in reason or "unsafe" in reason:

@@ -38,7 +38,7 @@ A walk down the street, on the jets that the repository ships:
   edgephys report hls_projects/tagger_rtl
 """
 
-STREET = ("data", "train", "explain", "emit", "verify", "report", "street", "doctor")
+STREET = ("data", "train", "cards", "explain", "emit", "verify", "report", "street", "doctor")
 
 
 class _Street(TyperGroup):
@@ -51,10 +51,17 @@ class _Street(TyperGroup):
 
 app = typer.Typer(
     cls=_Street,
-    help=EXAMPLES, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    help=EXAMPLES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Make training data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+
+INTERRUPTED = "interrupted; what stood before is unchanged"
+TYPER_INTERRUPTED = 130
 
 err = Console(stderr=True, highlight=False)
 
@@ -72,7 +79,11 @@ def main() -> None:
     except EdgephysError as error:
         _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
-        _fail("interrupted; what stood before is unchanged", 1)
+        _fail(INTERRUPTED, 1)
+    except SystemExit as ended:
+        if ended.code == TYPER_INTERRUPTED:
+            _fail(INTERRUPTED, 1)
+        raise
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{where}; what stood before is unchanged", 1)
@@ -135,7 +146,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Hold the options of the program itself."""
 
@@ -198,6 +211,23 @@ def train(
         f"on {measured['jets']} test jets; AUC {auc}; {card['parameters']} parameters, {card['seconds']:.0f} s"
     )
     _give(as_json, record, lambda console: console.print(line, soft_wrap=True))
+
+
+@app.command()
+def cards(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained models.")],
+    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md.")] = Path("hls_projects/results/accuracy"),
+    as_json: Json = False,
+) -> None:
+    """Put model cards into one table: accuracy and AUC, with their spread over the seeds given.
+
+    Example: edgephys cards models/zoo/* --out hls_projects/results/accuracy
+    """
+    from edgephys.report import cards as house
+
+    table = house.tabulate(models, "edgephys " + " ".join(sys.argv[1:]))
+    house.write(table, out)
+    _give(as_json, table, lambda console: console.print(house.shown(table)))
 
 
 @app.command()
@@ -336,7 +366,9 @@ def report(
 @app.command()
 def street(
     projects: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="Reported projects, one row a model.")],
-    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png.")] = Path("hls_projects/results/street"),
+    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png.")] = Path(
+        "hls_projects/results/street"
+    ),
     as_json: Json = False,
 ) -> None:
     """Put the reports of several projects into one table, one row a model.

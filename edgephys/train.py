@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgephys import metrics
 from edgephys.artefact import HeldOut, Trained
 from edgephys.data import jets, split, standardise
+from edgephys.data.layout import CLASSES
 from edgephys.errors import DataError, UsageError
 from edgephys.nets.deepsets import DeepSets
 
@@ -76,7 +77,9 @@ def script_recipe(script: Path) -> Recipe:
     spec.loader.exec_module(module)
     recipe = getattr(module, "RECIPE", None)
     if not isinstance(recipe, Recipe):
-        raise UsageError(f"{script}: expected RECIPE = Recipe(...), found {type(recipe).__name__}; see models/jet_deepsets.py")
+        raise UsageError(
+            f"{script}: expected RECIPE = Recipe(...), found {type(recipe).__name__}; see models/jet_deepsets.py"
+        )
     return recipe
 
 
@@ -91,7 +94,9 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or key not in net_fields | own_fields:
-            raise UsageError(f"--set {setting}: expected KEY=VALUE with KEY one of {', '.join(sorted(net_fields | own_fields))}")
+            raise UsageError(
+                f"--set {setting}: expected KEY=VALUE with KEY one of {', '.join(sorted(net_fields | own_fields))}"
+            )
         owner = recipe.net if key in net_fields else recipe
         changes[key in net_fields][key] = _parse(key, text, typing.get_type_hints(type(owner))[key])
     return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, **changes[True]), **changes[False])
@@ -110,8 +115,10 @@ def _parse(key: str, text: str, kind: Any) -> Any:
             return {0: float(text)}
         return kinds[0](text)
     except ValueError:
-        wanted = "a list of numbers such as 32,32,32" if typing.get_origin(kind) is tuple else getattr(
-            kinds[0], "__name__", "number"
+        wanted = (
+            "a list of numbers such as 32,32,32"
+            if typing.get_origin(kind) is tuple
+            else getattr(kinds[0], "__name__", "number")
         )
         raise UsageError(f"--set {key}={text}: expected {wanted}, found {text!r}") from None
 
@@ -215,7 +222,7 @@ def evaluate(model: Any, recipe: Recipe, test: HeldOut) -> dict[str, Any]:
     """Return accuracy and AUC by class, with their errors, on held-out integers."""
     logits = model.predict(recipe.net.input.values(test.inputs).astype(np.float32), batch_size=8192, verbose=0)
     share = metrics.accuracy(logits, test.labels)
-    areas = metrics.auc(logits, test.labels, jets.CLASSES)
+    areas = metrics.auc(logits, test.labels, CLASSES)
     return {
         "accuracy": share.value,
         "accuracy_error": share.error,
@@ -233,15 +240,21 @@ def _card(
     return {
         "name": recipe.name,
         **outcome,
-        "classes": list(jets.CLASSES),
+        "classes": list(CLASSES),
         "recipe": stated,
         "seed": recipe.seed,
         "data": {
             "train": _described(data),
             "test": _described(test_data) if test_data else f"{recipe.test:g} of the same file",
-            "jets": {"train": len(sample.train[1]), "validation": len(sample.validation[1]), "test": len(sample.test.labels)},
+            "jets": {
+                "train": len(sample.train[1]),
+                "validation": len(sample.validation[1]),
+                "test": len(sample.test.labels),
+            },
         },
-        "versions": {name: importlib.metadata.version(name) for name in ("edgephys", "tensorflow", "keras", "qkeras-v3")},
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("edgephys", "tensorflow", "keras", "qkeras-v3")
+        },
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }
 

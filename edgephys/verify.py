@@ -157,7 +157,9 @@ def _integers(layer: str, fraction: int, values: Any) -> Integers:
     scaled = np.asarray(values, np.float64) * 2.0**fraction
     whole = np.rint(scaled)
     if np.any(whole != scaled):
-        raise MismatchError(f"keras: layer '{layer}' gives values between steps of 2^{-fraction}; lower the model again")
+        raise MismatchError(
+            f"keras: layer '{layer}' gives values between steps of 2^{-fraction}; lower the model again"
+        )
     return whole.astype(np.int64)
 
 
@@ -200,9 +202,7 @@ def _count(name: str, received: Integers, expected: Integers) -> int:
     return int(np.count_nonzero(received != expected))
 
 
-def _locate(
-    graph: Graph, given: Vectors, received: Integers, probe: Callable[[], Mapping[str, Integers]]
-) -> Mismatch:
+def _locate(graph: Graph, given: Vectors, received: Integers, probe: Callable[[], Mapping[str, Integers]]) -> Mismatch:
     """Return the first layer, in the graph's order, whose integers differ from the golden model's."""
     edges = evaluate.trace(graph, {graph.input.name: given.inputs})
     found = probe()

@@ -14,12 +14,8 @@ from edgephys.lower.build import Builder
 from edgephys.lower.graph import Graph
 from edgephys.lower.ranges import derive
 
-WITH_RTL = (Rounding.TRN, Rounding.RND, Rounding.RND_MIN_INF, Rounding.RND_CONV), (
-    Overflow.WRAP,
-    Overflow.SAT,
-    Overflow.SAT_SYM,
-)
-"""Modes that the RTL back end computes; ``EVERY`` adds those that it must refuse."""
+WITH_RTL = tuple(Rounding), (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM)
+"""Modes that the RTL back end computes; ``EVERY`` adds the one that it must refuse."""
 EVERY = tuple(Rounding), tuple(Overflow)
 
 Draw = Callable[[int, int], int]

@@ -30,6 +30,8 @@ def trained(seed: int = 1, vectors: int = 200) -> Trained:
     }
     card = {
         "name": "small_n4_4bit",
+        "seed": seed,
+        "recipe": {"net": {"constituents": NET.constituents}},
         "classes": list(jets.CLASSES),
         "parameters": int(model.count_params()),
         "metrics": metrics,

@@ -14,15 +14,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edgephys.errors import ModelError, ProjectError, UsageError
 from edgephys.firmware.hls_steps import Step, clean, flat, plain, plan
 from edgephys.firmware.parts import check_part
-from edgephys.fixed import Fixed
+from edgephys.fixed import Fixed, Integers
+from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph, check
 
 BACKENDS = ("Vitis", "Vivado", "Catapult")
@@ -59,7 +59,7 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
     top = top if top[0].isalpha() else f"m{top}"
     model = _converted(steps, folder, top, options)
     check_types(model, steps)
-    _mark_probes(model, steps)
+    _mark_probes(model, layer_ends(graph, steps))
     _write(model, folder)
     return _facts(graph, model, steps, top, options)
 
@@ -112,7 +112,7 @@ def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOpti
     defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False, "PipelineStyle": style}
     config["HLSConfig"] = {"Model": defaults, "LayerName": precisions}
     config |= {"Backend": options.backend, "ProjectName": top, "OutputDir": str(folder)}
-    with _quiet(top):
+    with _quiet(top), _explained(top):
         return ModelGraph.from_layer_list(config, [_entry(step) for step in steps])
 
 
@@ -134,6 +134,15 @@ def _quiet(name: str) -> Iterator[None]:
     warning = next((line for line in printed.getvalue().splitlines() if "WARNING" in line), None)
     if warning is not None:
         raise ModelError(f"'{name}': hls4ml chose by itself: {warning}")
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn hls4ml's bare exceptions into ours."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"'{name}': hls4ml does not convert it: {' '.join(str(error).split())}") from error
 
 
 def check_types(model: Any, steps: tuple[Step, ...]) -> None:
@@ -164,21 +173,20 @@ def _changed(step: Step, what: str, expected: str, found: str) -> ModelError:
     return ModelError(f"layer '{step.node.layer}': hls4ml made {what} of '{step.name}' {found}, not {expected}")
 
 
-def _mark_probes(model: Any, steps: tuple[Step, ...]) -> None:
+def layer_ends(graph: Graph, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the step of each layer's last node, in the order in which they are computed, the input's left out."""
+    first = {step.node.name: step for step in reversed(steps)}  # not a later copy of the edge
+    ends = {node.name for _, node in graph.layers()}
+    return tuple(step for step in steps[1:] if first[step.node.name] is step and step.node.name in ends)
+
+
+def _mark_probes(model: Any, ends: tuple[Step, ...]) -> None:
     """Add, for C simulations that ask for it, a look at every layer's result."""
-    for step in computing(steps):
+    for step in ends:
         layer = model.graph[step.name]
         variable = layer.get_output_variable()
-        size = int(np.prod(variable.shape))
-        call = layer.get_attr("function_cpp")
-        probe = f"nnet::edge_probe<{variable.type.name}, {size}>({variable.name});"
-        layer.set_attr("function_cpp", [call, "#ifdef EDGEPHYS_PROBE", probe, "#endif"])
-
-
-def computing(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Return the steps that compute an edge of the Graph: neither the input nor a copy of an edge."""
-    first = {step.node.name: step for step in reversed(steps)}
-    return tuple(step for step in steps[1:] if first[step.node.name] is step)
+        probe = f"nnet::edge_probe<{variable.type.name}, {prod(variable.shape)}>({variable.name});"
+        layer.set_attr("function_cpp", [layer.get_attr("function_cpp"), "#ifdef EDGEPHYS_PROBE", probe, "#endif"])
 
 
 def _write(model: Any, folder: Path) -> None:
@@ -196,12 +204,9 @@ def _write(model: Any, folder: Path) -> None:
 
 
 def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options: HlsOptions) -> dict[str, Any]:
-    edges = (steps[0], *computing(steps))
-    variables = {step.node.name: model.graph[step.name].get_output_variable() for step in edges}
-    port = model.graph[steps[-1].name].get_output_variable().name
-    layers = {}
-    for name, node in graph.layers():
-        layers[name] = {"node": node.name, "variable": variables[node.name].name, "shape": list(node.shape)}
+    ends = layer_ends(graph, steps)
+    ports = [model.graph[step.name].get_output_variable().name for step in (steps[0], steps[-1])]
+    variables = {step.node.name: model.graph[step.name].get_output_variable().name for step in (steps[0], *ends)}
     return {
         "backend": options.backend,
         "part": options.part,
@@ -210,13 +215,28 @@ def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options:
         "strategy": "latency",
         "top": top,
         "hls4ml": importlib.metadata.version("hls4ml"),
-        "input": {"node": graph.input.name, "name": variables[graph.input.name].name, "shape": list(graph.input.shape)},
-        "output": {"node": graph.output.name, "name": port, "shape": list(graph.output.shape)},
-        "layers": layers,
-        "probes": [{"node": step.node.name, "shape": list(step.node.shape)} for step in edges[1:]],
+        "input": {"node": graph.input.name, "name": ports[0], "shape": list(graph.input.shape)},
+        "output": {"node": graph.output.name, "name": ports[1], "shape": list(graph.output.shape)},
+        "layers": {name: {"node": node.name, "variable": variables[node.name]} for name, node in graph.layers()},
+        "probes": [{"node": step.node.name, "shape": list(step.node.shape)} for step in ends],
         "weights": {
             step.node.name: {name: model.graph[step.name].weights[name].name for name in step.constants}
             for step in steps
             if step.constants
         },
     }
+
+
+def write_testbench(graph: Graph, folder: Path, x: Integers) -> None:
+    """Leave vectors and the golden outputs, as decimal values, where the project's own testbench reads them.
+
+    Shape: x (vector, *input shape).  Exact: the vendor's testbench reads inputs as float, exact to 24 bits.
+    """
+    expected = evaluate.run(graph, x)
+    for name, fixed, integers in (
+        ("tb_input_features", graph.input.fixed, x),
+        ("tb_output_predictions", graph.output.fixed, expected),
+    ):
+        rows = fixed.values(integers).reshape(len(x), -1).tolist()
+        text = "".join(" ".join(repr(value) for value in row) + "\n" for row in rows)
+        (folder / "tb_data" / f"{name}.dat").write_text(text)

@@ -96,7 +96,7 @@ class Project:
 
     def untouched(self) -> bool:
         """Tell whether the sources are as they were emitted."""
-        return self.sources_key() == self.manifest["sources"]
+        return bool(self.sources_key() == self.manifest["sources"])
 
 
 def emit(

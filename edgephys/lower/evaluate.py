@@ -146,7 +146,8 @@ def _negative(value: Any) -> Any:
 
 def _floor(value: Any) -> Any:
     signed, integer, _ = value.kif
-    return value.quantize(signed, integer, np.zeros_like(integer), overflow_mode="WRAP", round_mode="TRN")
+    whole = np.maximum(integer, 0)  # all below one half: a sign bit remains, for -1
+    return value.quantize(signed, whole, np.zeros_like(whole), overflow_mode="WRAP", round_mode="TRN")
 
 
 def _is_symbol(x: Any) -> bool:

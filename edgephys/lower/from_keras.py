@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgephys.errors import ModelError
 from edgephys.fixed import Fixed, Integers, Overflow, Rounding
 from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph, Kind
+from edgephys.lower.graph import Graph
 from edgephys.lower.ranges import derive
 from edgephys.nets.backend import keras, qkeras
 from edgephys.nets.layers import ConstituentMean, reciprocal
@@ -35,7 +35,9 @@ def lower(model: Any, input_format: Fixed, name: str) -> Graph:
     unclipped: set[str] = set()
     builder = Builder(name)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ModelError(f"model '{name}': expected 1 input and 1 output, not {len(model.inputs)}, {len(model.outputs)}")
+        raise ModelError(
+            f"model '{name}': expected 1 input and 1 output, not {len(model.inputs)}, {len(model.outputs)}"
+        )
     for layer, node in _calls(model):
         if isinstance(layer, keras.layers.InputLayer):
             shape = tuple(layer.batch_shape[1:])

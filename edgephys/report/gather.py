@@ -153,9 +153,7 @@ def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
     return figures
 
 
-def _flat(
-    sources: tuple[Path, ...], project: Project, version: str, target: str, wishes: Wishes, say: Say
-) -> Figure:
+def _flat(sources: tuple[Path, ...], project: Project, version: str, target: str, wishes: Wishes, say: Say) -> Figure:
     say("Yosys: flat")
     try:
         done = synth.synthesise(sources, project.facts["top"], flat=True, timeout_s=wishes.timeout_s)
@@ -175,9 +173,7 @@ def _routing(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
         if not wishes.place:
             raise ToolError("not asked for; add --place")
         say("nextpnr: synthesis for ECP5, place and route")
-        done = place.place(
-            sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=wishes.timeout_s
-        )
+        done = place.place(sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=wishes.timeout_s)
     except ToolError as error:
         return [
             missing(name, unit, Stage.PLACED_AND_ROUTED, "nextpnr-ecp5", "none", target, str(error))

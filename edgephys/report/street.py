@@ -15,14 +15,8 @@ from rich.table import Table
 from edgephys.artefact import write_file
 from edgephys.errors import ProjectError
 from edgephys.firmware.project import Project, read, read_result
+from edgephys.report.published import CAVEAT, DEEP_SETS_8BIT
 from edgephys.report.show import titled
-
-PUBLISHED = {
-    8: {"accuracy": 64.0, "auc": (83.6, 87.6, 90.1, 88.2, 92.0), "latency_ns": 95, "lut": 386_000, "dsp": 626},
-    16: {"accuracy": 69.4, "auc": (87.3, 89.1, 93.0, 91.5, 93.7), "latency_ns": 115, "lut": 747_000, "dsp": 555},
-    32: {"accuracy": 75.9, "auc": (90.9, 90.7, 96.0, 95.2, 95.1), "latency_ns": 130, "lut": 903_000, "dsp": 434},
-}
-"""arXiv 2402.01876, Deep Sets at 8 bits, on other jets (the public 150-particle files) and after logic synthesis."""
 
 MEASURES = (
     ("latency_cycles", "cycles"),
@@ -46,7 +40,9 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
         project = read(folder)
         report = read_result(project, "report")
         if report is None:
-            raise ProjectError(f"{folder}: expected a report of its sources as they are; run `edgephys report {folder}`")
+            raise ProjectError(
+                f"{folder}: expected a report of its sources as they are; run `edgephys report {folder}`"
+            )
         row = rows.setdefault(project.graph.name, {"model": project.graph.name})
         _fill(row, project, {figure["name"]: figure for figure in report["figures"]})
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
@@ -139,18 +135,17 @@ def _markdown(table: Mapping[str, Any]) -> str:
     lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(head) - 1)]) + "|")
     for row in table["rows"]:
         lines.append("| " + " | ".join(cells(row)) + " |")
-        published = PUBLISHED.get(row["constituents"])
-        if published and str(row["model"]).endswith("_8bit"):
+        published = DEEP_SETS_8BIT.get(row["constituents"])
+        if published and row["model"] == f"jet_deepsets_n{row['constituents']}_8bit":
             lines.append("| " + " | ".join(_published(published)) + " |")
     lines += ["", _notes()]
     return "\n".join(lines) + "\n"
 
 
 def _published(facts: Mapping[str, Any]) -> list[str]:
-    auc = " ".join(f"{area:.1f}" for area in facts["auc"])
-    measures = {**facts, "fmax_mhz": None}
-    found = ["–" if measures.get(name) is None else f"{measures[name]:,}" for name, _ in MEASURES]
-    return ["*published, other jets*", f"{facts['accuracy']:.1f}", auc, "–", "–", *found, "synthesised (vendor)"]
+    auc = " ".join(f"{100 * area:.1f}" for area in facts["auc"].values())
+    found = [_count(facts.get(name)) for name, _ in MEASURES]
+    return ["*published, other jets*", f"{100 * facts['accuracy']:.1f}", auc, "–", "–", *found, "synthesised (vendor)"]
 
 
 def _notes() -> str:
@@ -158,7 +153,7 @@ def _notes() -> str:
         "Accuracy: test jets touched once, binomial error. Mismatches: output integers that differ from the golden "
         "model, which Keras equals too. Latency and II: measured from clock edges in the RTL simulation, ns at the "
         "stated clock. LUT, FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, unless the stage says otherwise. "
-        "The published rows (arXiv 2402.01876) are on **other jets** and another tool: they are not a comparison."
+        + CAVEAT
     )
 
 

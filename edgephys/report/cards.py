@@ -1,0 +1,107 @@
+"""Model cards in one table: accuracy and AUC of each model, over the seeds that were trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+
+from edgephys.artefact import CARD, write_file
+from edgephys.errors import ModelError
+from edgephys.report.published import CAVEAT, DEEP_SETS_8BIT
+from edgephys.report.show import titled
+
+
+def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
+    """Return {"command", "machine", "rows"}: a row a model, its accuracies over seeds, mean and spread.
+
+    Raises: ModelError for a folder without a card, or two cards of one model and seed.
+    """
+    cards: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for folder in folders:
+        card = _card(folder)
+        seeds = cards.setdefault(card["name"], {})
+        if card["seed"] in seeds:
+            raise ModelError(f"{folder}: {card['name']} with seed {card['seed']} is there twice; name each once")
+        seeds[card["seed"]] = card
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    rows = [_row(name, [seeds[seed] for seed in sorted(seeds)]) for name, seeds in cards.items()]
+    rows.sort(key=lambda row: (row["constituents"], row["model"]))
+    return {"command": command, "machine": machine, "rows": rows}
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / CARD
+    if not path.is_file():
+        raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ModelError(f"{path}: expected a model card in JSON, found {error}; train again") from error
+
+
+def _row(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    accuracies = [card["metrics"]["accuracy"] for card in cards]
+    areas = {
+        label: float(np.mean([card["metrics"]["auc"][label] for card in cards])) for label in cards[0]["metrics"]["auc"]
+    }
+    return {
+        "model": name,
+        "constituents": cards[0]["recipe"]["net"]["constituents"],
+        "seeds": [card["seed"] for card in cards],
+        "accuracies": accuracies,
+        "accuracy": float(np.mean(accuracies)),
+        "accuracy_spread": float(np.std(accuracies, ddof=1)) if len(cards) > 1 else None,
+        "accuracy_error": float(np.mean([card["metrics"]["accuracy_error"] for card in cards])),
+        "auc": areas,
+        "parameters": cards[0]["parameters"],
+        "test_jets": cards[0]["metrics"]["jets"],
+    }
+
+
+HEADINGS = ("model", "seeds", "accuracy %", "spread over seeds", "AUC g q W Z t %", "parameters", "test jets")
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """Return a row as text, in the order of HEADINGS."""
+    spread = row["accuracy_spread"]
+    return [
+        str(row["model"]),
+        " ".join(map(str, row["seeds"])),
+        f"{100 * row['accuracy']:.2f} ± {100 * row['accuracy_error']:.2f}",
+        "–" if spread is None else f"{100 * spread:.2f}",
+        " ".join(f"{100 * area:.1f}" for area in row["auc"].values()),
+        f"{row['parameters']:,}",
+        f"{row['test_jets']:,}",
+    ]
+
+
+def shown(table: Mapping[str, Any]) -> Group:
+    """Return the table for a terminal."""
+    view = Table(*HEADINGS)
+    for row in table["rows"]:
+        view.add_row(*cells(row))
+    return titled("accuracy and AUC on test jets, touched once a model", view)
+
+
+def write(table: Mapping[str, Any], out: Path) -> None:
+    """Write OUT.json and OUT.md, each whole or not at all."""
+    lines = [f"Made by `{table['command']}` on {table['machine']}.", "", "| " + " | ".join(HEADINGS) + " |"]
+    lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(HEADINGS) - 1)]) + "|")
+    for row in table["rows"]:
+        lines.append("| " + " | ".join(cells(row)) + " |")
+        published = DEEP_SETS_8BIT.get(row["constituents"])
+        if published and str(row["model"]) == f"jet_deepsets_n{row['constituents']}_8bit":
+            auc = " ".join(f"{100 * area:.1f}" for area in published["auc"].values())
+            accuracy = f"{100 * published['accuracy']:.1f}"
+            lines.append(f"| *published, other jets* | – | {accuracy} | – | {auc} | 3,461 | – |")
+    lines += ["", "Error: binomial. Spread: standard deviation over seeds. " + CAVEAT]
+    write_file(out.with_suffix(".json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_file(out.with_suffix(".md"), ("\n".join(lines) + "\n").encode())

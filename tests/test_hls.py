@@ -1,0 +1,412 @@
+"""The HLS house: emitted sources, compiled, compute the golden model's integers; what cannot is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.firmware import csim, hls
+from edgephys.firmware.hls import BACKENDS, HlsOptions, emit
+from edgephys.firmware.hls_steps import plan
+from edgephys.firmware.parts import FAMILIES, check_part
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower import evaluate, ranges
+from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape
+
+ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
+
+
+class Builder:
+    """Build a graph step by step, with the formats that interval analysis gives."""
+
+    def __init__(self, shape, fixed, seed=0):
+        self.random = np.random.default_rng(seed)
+        self.nodes = [Node("x", Kind.INPUT, (), shape, fixed, "input")]
+
+    def add(self, kind, layer, *, of=None, constant=None, axis=None, fixed=None, shape=None):
+        by_name = {node.name: node for node in self.nodes}
+        inputs = tuple(of or [self.nodes[-1].name])
+        operands = tuple(by_name[name] for name in inputs)
+        name = f"{layer}/{kind.value}-{len(self.nodes)}"
+        node = Node(name, kind, inputs, shape or (), fixed or operands[0].fixed, layer, constant, axis)
+        node = replace(node, shape=exact_shape(node, operands))
+        if fixed is None:
+            fraction = exact_fraction(node, operands)
+            widest = replace(node, fixed=Fixed(True, 62, 62 - fraction))
+            so_far = Graph("so far", (*self.nodes, widest), ("x",), (name,))
+            node = replace(node, fixed=ranges.format_of(ranges.derive(so_far)[name], fraction))
+        self.nodes.append(node)
+        return name
+
+    def dense(self, layer, outputs, bits=8, fraction=7, bias=True):
+        low, high = -(1 << (bits - 1)), 1 << (bits - 1)
+        inputs = self.nodes[-1].shape[-1]
+        self.add(Kind.DENSE, layer, constant=Constant(self.random.integers(low, high, (inputs, outputs)), fraction))
+        if bias:
+            self.add(Kind.BIAS, layer, constant=Constant(self.random.integers(low, high, outputs), fraction))
+
+    def activate(self, layer, fixed=ACTIVATION):
+        self.add(Kind.RELU, layer)
+        self.add(Kind.REQUANTISE, layer, fixed=fixed)
+
+    def graph(self, name="net"):
+        return check(Graph(name, tuple(self.nodes), ("x",), (self.nodes[-1].name,)))
+
+
+def deep_sets(rows=8, width=6, scale=(1, 3), seed=0):
+    build = Builder((rows, 3), Fixed(True, 12, 4), seed)
+    for layer in ("phi_0", "phi_1"):
+        build.dense(layer, width)
+        build.activate(layer)
+    build.add(Kind.SUM, "pool", axis=0)
+    build.add(Kind.SCALE, "pool", constant=Constant(np.array(scale[0]), scale[1]))
+    build.add(Kind.REQUANTISE, "pool", fixed=Fixed(False, 10, 0, Rounding.RND_CONV, Overflow.SAT))
+    build.dense("rho_0", width)
+    build.activate("rho_0")
+    build.dense("logits", 5)
+    return build.graph("deep-sets 8")
+
+
+def everything(empty=True):
+    """Every kind, in shapes and formats that a sequential network does not have."""
+    build = Builder((2, 5, 3), Fixed(True, 7, 9), 1)  # steps of 4: more integer bits than bits
+    shared = build.add(Kind.BIAS, "shift", constant=Constant(np.arange(15).reshape(5, 3) - 9, 2))
+    build.dense("rank_3", 4, bits=5, fraction=9, bias=False)
+    build.add(Kind.BIAS, "rank_3_bias", constant=Constant(np.array([[3]]), 11))
+    below = build.add(Kind.REQUANTISE, "below", fixed=Fixed(True, 9, 9, Rounding.TRN_ZERO, Overflow.SAT_SYM))
+    build.add(Kind.SUM, "middle", of=[shared], axis=1)
+    build.add(Kind.SCALE, "negative", constant=Constant(np.array([[-3], [7]]), 3))
+    narrow = build.add(Kind.REQUANTISE, "narrow", fixed=Fixed(True, 6, 8, Rounding.RND, Overflow.WRAP))
+    flat = build.add(Kind.RESHAPE, "flat", of=[below], shape=(2, 20))
+    build.add(Kind.CONCAT, "join", of=[narrow, flat, narrow], axis=1)
+    build.add(Kind.RESHAPE, "column", shape=(52, 1))
+    build.add(Kind.SUM, "row", axis=1)
+    pruned = build.random.integers(-8, 8, (52, 6))
+    pruned[:, [0, 3]] = 0
+    build.add(Kind.DENSE, "pruned", constant=Constant(pruned, -1))
+    build.add(Kind.BIAS, "pruned", constant=Constant(np.array([0, -5, 0, 0, 1, 2]), 3))
+    last = np.zeros((6, 2), np.int64) if empty else np.eye(6, 2, dtype=np.int64)
+    build.add(Kind.DENSE, "last", constant=Constant(last, 4))
+    build.add(Kind.CONCAT, "ends", of=[build.nodes[-2].name, build.nodes[-1].name], axis=0)
+    return build.graph("0 every.kind")
+
+
+def every_mode(signed_input, least_bits=1):
+    """One value requantised in every mode, narrower, wider and far below its step."""
+    build = Builder((1,), Fixed(signed_input, 9, 5), 2)
+    formats = [(True, 4, 3), (False, 4, 2), (True, 3, 8), (False, 12, 3), (True, least_bits, 1), (True, 2, 18)]
+    ends = []
+    for number, (rounding, overflow) in enumerate((r, o) for r in Rounding for o in Overflow):
+        signed, bits, integer = formats[number % len(formats)]
+        for layer, fixed in (
+            ("one", Fixed(signed, bits, integer, rounding, overflow)),
+            ("all", Fixed(signed_input, 5, 3, rounding, overflow)),
+        ):
+            ends.append(build.add(Kind.REQUANTISE, f"{layer}_{number}", of=["x"], fixed=fixed))
+    build.add(Kind.CONCAT, "together", of=ends, axis=0)
+    return build.graph("modes")
+
+
+def vectors(graph, count, seed=5):
+    fixed = graph.input.fixed
+    x = np.random.default_rng(seed).integers(fixed.low, fixed.high + 1, (count, *graph.input.shape))
+    x[0], x[1] = fixed.low, fixed.high
+    return x
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _builds(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        if "EDGEPHYS_CACHE" not in os.environ:
+            patch.setenv("EDGEPHYS_CACHE", str(tmp_path_factory.mktemp("builds")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def deep_sets_project(tmp_path_factory):
+    graph, folder = deep_sets(), tmp_path_factory.mktemp("deep_sets")
+    return graph, folder, emit(graph, folder, HlsOptions())
+
+
+def first_difference(graph, edges, x):
+    golden = evaluate.trace(graph, {graph.input.name: x})
+    return next((name for name, node in graph.layers() if np.any(edges[name] != golden[node.name])), None)
+
+
+def test_simulation_equals_the_golden_model(deep_sets_project):
+    graph, folder, facts = deep_sets_project
+    x = vectors(graph, 500)
+    y = csim.simulate(folder, facts, x)
+    assert y.dtype == np.int64
+    np.testing.assert_array_equal(y, evaluate.run(graph, x))
+    assert y.std() > 0
+
+
+def test_probe_gives_every_layer(deep_sets_project):
+    graph, folder, facts = deep_sets_project
+    x = vectors(graph, 50)
+    edges = csim.probe(folder, facts, x)
+    assert list(edges) == [name for name, _ in graph.layers()]
+    assert first_difference(graph, edges, x) is None
+
+
+@pytest.mark.parametrize("layer", ["phi_1", "logits"])
+def test_flipped_weight_changes_the_result_and_is_named(deep_sets_project, layer, tmp_path):
+    graph, folder, facts = deep_sets_project
+    changed = shutil.copytree(folder, tmp_path / "changed")
+    x = vectors(graph, 200)
+    dense = next(node for node in graph.nodes if node.kind is Kind.DENSE and node.layer == layer)
+    read = evaluate.trace(graph, {"x": x})[dense.inputs[0]]
+    alive = int(read.reshape(-1, read.shape[-1]).sum(0).argmax()) * dense.shape[-1]
+    step = next(step for step in plan(graph) if step.node.layer == layer and "weight" in step.constants)
+    header = changed / "firmware" / "weights" / f"{facts['weights'][step.node.name]['weight']}.h"
+    before, numbers, after = re.match(r"(.*\{)(.*)(\}.*)", header.read_text(), re.DOTALL).groups()
+    weights = numbers.split(", ")
+    weights[alive] = str(float(weights[alive]) + (0.5 if float(weights[alive]) < 0 else -0.5))
+    header.write_text(before + ", ".join(weights) + after)
+    assert np.any(csim.simulate(changed, facts, x) != evaluate.run(graph, x))
+    assert first_difference(graph, csim.probe(changed, facts, x), x) == layer
+
+
+OTHERS = [pytest.param(backend, marks=pytest.mark.slow) for backend in BACKENDS[1:]]
+
+
+@pytest.mark.parametrize("backend", ["Vitis", *OTHERS])
+def test_every_kind_is_exact(backend, tmp_path):
+    graph = everything(empty=backend != "Catapult")  # an edge that is always 0 has 1 bit
+    facts = emit(graph, tmp_path, HlsOptions(backend=backend))
+    x = vectors(graph, 300)
+    np.testing.assert_array_equal(csim.simulate(tmp_path, facts, x), evaluate.run(graph, x))
+    assert first_difference(graph, csim.probe(tmp_path, facts, x), x) is None
+
+
+SLOW_MODES = [pytest.param(*case, marks=pytest.mark.slow) for case in [(False, "Vitis"), (True, "Catapult")]]
+
+
+@pytest.mark.parametrize(("signed", "backend"), [(True, "Vitis"), *SLOW_MODES])
+def test_every_rounding_and_overflow_is_exact_for_every_value(signed, backend, tmp_path):
+    graph = every_mode(signed, 2 if backend == "Catapult" else 1)
+    facts = emit(graph, tmp_path, HlsOptions(backend=backend))
+    x = np.arange(graph.input.fixed.low, graph.input.fixed.high + 1)[:, None]
+    np.testing.assert_array_equal(csim.simulate(tmp_path, facts, x), evaluate.run(graph, x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["Vitis", "Catapult"])
+def test_edges_of_62_bits_are_exact(backend, tmp_path):
+    build = Builder((4,), Fixed(True, 31, 5))
+    build.add(Kind.SCALE, "wide", constant=Constant(np.array([(1 << 30) - 1, -(1 << 29) + 1, 3, -1]), 40))
+    wide = build.add(Kind.BIAS, "shifted", constant=Constant(np.array([(1 << 51) + 1, -1, 0, 1]), 66))
+    narrow = build.add(Kind.REQUANTISE, "narrow", fixed=Fixed(True, 20, 3, Rounding.RND_CONV, Overflow.SAT))
+    build.add(Kind.SUM, "total", of=[wide], axis=0)
+    build.add(Kind.RESHAPE, "total", shape=(1,))
+    build.add(Kind.CONCAT, "both", of=[build.nodes[-1].name, wide], axis=0)
+    graph = build.graph("wide")
+    assert graph.output.fixed.bits == 62
+    assert graph.by_name[narrow].fixed.bits == 20
+    facts = emit(graph, tmp_path, HlsOptions(backend=backend))
+    x = vectors(graph, 300)
+    np.testing.assert_array_equal(csim.simulate(tmp_path, facts, x), evaluate.run(graph, x))
+    assert first_difference(graph, csim.probe(tmp_path, facts, x), x) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "rows", "scale"), [(1, 5, (205, 10)), (2, 1, (-1, 0)), (3, 32, (1, 5))])
+def test_random_networks_are_exact(seed, rows, scale, tmp_path):
+    graph = deep_sets(rows, 4 + seed, scale, seed)
+    facts = emit(graph, tmp_path, HlsOptions())
+    x = vectors(graph, 200)
+    np.testing.assert_array_equal(csim.simulate(tmp_path, facts, x), evaluate.run(graph, x))
+
+
+def test_two_emissions_are_the_same_bytes_without_this_machines_paths(deep_sets_project, tmp_path):
+    graph, folder, facts = deep_sets_project
+    again = tmp_path / "again with a long name"
+    assert emit(graph, again, HlsOptions()) == facts
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    for path in files:
+        content = (folder / path).read_bytes()
+        assert content == (again / path).read_bytes(), path
+        assert str(folder).encode() not in content, path
+        assert b"/site-packages/" not in content, path
+
+
+def test_facts_say_what_was_emitted(deep_sets_project):
+    _, folder, facts = deep_sets_project
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["backend"] == "Vitis"
+    assert facts["part"] == "xcvu13p-flga2577-2-e"
+    assert facts["clock_ns"] == 5.0
+    assert facts["io_type"] == "io_parallel"
+    assert facts["hls4ml"] == "1.3.0"
+    assert (folder / "firmware" / f"{facts['top']}.cpp").is_file()
+    assert list(facts["layers"]) == ["input", "phi_0", "phi_1", "pool", "rho_0", "logits"]
+    assert "set clock_period 5.0" in (folder / "project.tcl").read_text()
+    assert "xcvu13p-flga2577-2-e" in (folder / "project.tcl").read_text()
+
+
+def test_testbench_holds_the_golden_values(deep_sets_project, tmp_path):
+    graph, folder, _ = deep_sets_project
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    x = vectors(graph, 3)
+    hls.write_testbench(graph, copied, x)
+    inputs = np.loadtxt(copied / "tb_data" / "tb_input_features.dat")
+    outputs = np.loadtxt(copied / "tb_data" / "tb_output_predictions.dat")
+    np.testing.assert_array_equal(graph.input.fixed.quantise(inputs).reshape(x.shape), x)
+    np.testing.assert_array_equal(graph.output.fixed.quantise(outputs), evaluate.run(graph, x))
+
+
+def test_every_type_in_the_sources_is_the_graphs(deep_sets_project):
+    graph, folder, facts = deep_sets_project
+    text = (folder / "firmware" / "defines.h").read_text()
+    pool = next(node for node in graph.nodes if node.layer == "pool" and node.kind is Kind.REQUANTISE)
+    assert f"typedef ap_ufixed<10,0,AP_RND_CONV,AP_SAT,0> layer{facts['layers']['pool']['variable'][5:-4]}_t;" in text
+    fixed = graph.output.fixed
+    assert f"typedef ap_fixed<{fixed.bits},{fixed.integer}> result_t;" in text
+    assert pool.fixed.bits == 10
+
+
+def test_a_type_that_hls4ml_changed_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(hls, "precision", lambda fixed: f"fixed<{fixed.bits + 1},{fixed.integer},TRN,WRAP>")
+    message = r"layer 'input': hls4ml made the type 'result' of 'x' ap_fixed<13,4>, not ap_fixed<12,4>"
+    with pytest.raises(ModelError, match=message):
+        emit(deep_sets(), tmp_path / "p", HlsOptions())
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (HlsOptions(backend="Quartus"), r"backend must be one of Vitis, Vivado, Catapult, not 'Quartus'"),
+        (HlsOptions(part="xc9z"), r"part 'xc9z': no family.*xcvu13p-flga2577-2-e"),
+        (HlsOptions(clock_ns=0.0), r"clock_ns must be over 0 and at most 1000, not 0.0"),
+        (HlsOptions(clock_ns=1001.0), r"clock_ns must be over 0 and at most 1000, not 1001"),
+        (HlsOptions(clock_ns=float("nan")), r"clock_ns must be .*, not nan"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_before_anything_is_written(options, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        emit(deep_sets(), tmp_path / "p", options)
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("part", [re.search(r"\((.*)\)", text)[1] for text in FAMILIES.values()])
+def test_parts_of_known_families_are_accepted(part):
+    check_part(part)
+
+
+def test_an_edge_that_does_not_hold_its_range_is_refused():
+    graph = deep_sets()
+    nodes = list(graph.nodes)
+    at = next(i for i, node in enumerate(nodes) if node.kind is Kind.SUM)
+    fixed = nodes[at].fixed
+    nodes[at] = replace(nodes[at], fixed=Fixed(False, fixed.bits - 1, fixed.integer - 1))
+    with pytest.raises(ModelError, match=r"layer 'pool': sum .* reaches 0\.\.2040 steps, .*<10,2> does not hold"):
+        plan(graph.with_nodes(tuple(nodes)))
+
+
+def test_a_constant_too_wide_for_a_header_is_refused():
+    build = Builder((2,), Fixed(False, 2, 2))
+    build.add(Kind.SCALE, "wide", constant=Constant(np.array((1 << 54) + 1), 54))
+    with pytest.raises(ModelError, match=r"layer 'wide': a constant of 55 bits is not exact.*use 53 bits"):
+        plan(build.graph())
+
+
+def test_a_single_bit_is_refused_for_catapult(tmp_path):
+    with pytest.raises(ModelError, match=r"layer 'one_4': fixed<1,1,.* is not exact in hls4ml's Catapult.*use 2 bits"):
+        emit(every_mode(True), tmp_path / "p", HlsOptions(backend="Catapult"))
+    assert not (tmp_path / "p").exists()
+
+
+def test_what_hls4ml_raises_is_explained_on_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(hls, "precision", lambda fixed: "auto\nno")
+    with pytest.raises(ModelError, match=r"'deep_sets_8_top': hls4ml does not convert it: Unsupported precision type"):
+        emit(deep_sets(), tmp_path / "p", HlsOptions())
+
+
+def test_several_outputs_are_refused():
+    graph = deep_sets()
+    with pytest.raises(ModelError, match=r"expected 1 output, not 2"):
+        plan(replace(graph, outputs=(graph.nodes[-2].name, graph.nodes[-1].name)))
+
+
+def test_an_output_that_is_read_again_gets_a_port_of_its_own():
+    build = Builder((3,), Fixed(True, 4, 2))
+    read = build.add(Kind.RELU, "first")
+    build.add(Kind.RELU, "second")
+    steps = plan(replace(build.graph(), outputs=(read,)))
+    assert steps[-1].name.endswith("_port")
+    assert steps[-1].node.name == read
+
+
+def test_emission_over_a_project_is_refused(deep_sets_project):
+    graph, folder, _ = deep_sets_project
+    with pytest.raises(ProjectError, match=r"found firmware/; emit into an empty folder"):
+        emit(graph, folder, HlsOptions())
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_vectors_of_a_wrong_shape_or_none_are_refused(deep_sets_project, count):
+    _, folder, facts = deep_sets_project
+    with pytest.raises(MismatchError, match=r"vectors must be \(1 or more, \*\(8, 3\)\), not"):
+        csim.simulate(folder, facts, np.zeros((count, 8, 3 + count), np.int64))
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "message"),
+    [
+        ("head -c 40 /dev/zero > y", MismatchError, r"1 outputs for 4 vectors"),
+        ("echo 'ERROR: w2.txt does not exist'", ToolError, r"ERROR: w2.txt"),
+        ("exit 3", ToolError, r"csim ended with status 3"),
+    ],
+)
+def test_a_simulation_that_gives_less_is_an_error(deep_sets_project, monkeypatch, tmp_path, script, error, message):
+    graph, folder, facts = deep_sets_project
+    fake = tmp_path / "csim"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(csim, "compile_project", lambda folder, facts: fake)
+    with pytest.raises(error, match=message):
+        csim.simulate(folder, facts, vectors(graph, 4))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder, top: (folder / f"{top}.cpp").unlink(), r"_top.cpp or firmware/weights is missing; emit"),
+        (lambda folder, top: shutil.rmtree(folder / "weights"), r"firmware/weights is missing; emit"),
+        (lambda folder, top: _cut(folder, ", ", ""), r"declares \d+ numbers and holds \d+; emit again"),
+        (lambda folder, top: _cut(folder, "{", "("), r"not a weights header of ours"),
+    ],
+)
+def test_a_spoiled_project_is_refused(deep_sets_project, tmp_path, monkeypatch, spoil, message):
+    graph, folder, facts = deep_sets_project
+    spoiled = shutil.copytree(folder, tmp_path / "spoiled")
+    spoil(spoiled / "firmware", facts["top"])
+    monkeypatch.setattr(csim.tools, "built", lambda key, build: Path("/nowhere"))
+    with pytest.raises(ProjectError, match=message):
+        csim.simulate(spoiled, facts, vectors(graph, 2))
+
+
+def _cut(folder, old, new):
+    header = sorted((folder / "weights").glob("w*.h"))[0]
+    start, end = header.read_text().split("= {")
+    header.write_text(start + ("= {" + end).replace(old, new, 1))
+
+
+def test_sources_that_do_not_compile_are_a_tool_error(deep_sets_project, tmp_path):
+    graph, folder, facts = deep_sets_project
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    source = broken / "firmware" / f"{facts['top']}.cpp"
+    source.write_text('#include "broken.h"\n' + source.read_text())
+    with pytest.raises(ToolError, match=r"g\+\+ ended with status 1: .*broken"):
+        csim.simulate(broken, facts, vectors(graph, 2))

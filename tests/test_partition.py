@@ -1,0 +1,120 @@
+"""A graph cut in blocks computes what the graph computes, and a layer that works on rows is one row's block."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from random_graphs import graphs, random_graph, vectors
+
+from edgephys.fixed import Fixed
+from edgephys.lower import evaluate
+from edgephys.lower.build import Builder
+from edgephys.lower.graph import Graph, Kind, check
+from edgephys.lower.partition import blocks, identifier
+
+INPUT = Fixed(True, 6, 3)
+
+
+def run_in_turn(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Evaluate block after block, a row at a time where a block has copies."""
+    edges = {graph.input.name: x}
+    for block in blocks(graph):
+        given_to = {name: edges[name] for name in block.graph.inputs}
+        if block.copies == 1:
+            found = evaluate.trace(block.graph, given_to)
+            edges |= {name: found[name] for name in block.graph.outputs}
+            continue
+        rows = [
+            evaluate.trace(block.graph, {name: edge[:, row] for name, edge in given_to.items()})
+            for row in range(block.copies)
+        ]
+        edges |= {name: np.stack([row[name] for row in rows], axis=1) for name in block.graph.outputs}
+    return edges
+
+
+@given(graphs())
+def test_blocks_in_turn_compute_what_the_graph_computes(graph):
+    x = vectors(graph, 20)
+    np.testing.assert_array_equal(run_in_turn(graph, x)[graph.output.name], evaluate.run(graph, x))
+
+
+@given(graphs())
+def test_every_block_is_a_graph_that_keeps_the_spec(graph):
+    made = blocks(graph)
+    known = set(graph.inputs)
+    for block in made:
+        check(block.graph)
+        assert set(block.graph.inputs) <= known
+        known |= set(block.graph.outputs)
+    assert len({block.name.lower() for block in made}) == len(made)
+
+
+def tagger(rows: int, factor=3) -> Graph:
+    generator = np.random.default_rng(0)
+    builder = Builder("tagger")
+    x = builder.input("x", (rows, 3), INPUT)
+    for layer, size in (("phi_1", 3), ("phi_2", 4)):
+        x = builder.dense(layer, x, generator.integers(-4, 4, (size, 4)), 2)
+        x = builder.relu(layer, builder.bias(layer, x, generator.integers(-4, 4, 4), 2))
+    x = builder.scale("mean", builder.sum("mean", x, 0), np.array(factor), 4)
+    return builder.finish(builder.dense("rho", x, generator.integers(-4, 4, (4, 2)), 2))
+
+
+def test_a_layer_on_rows_is_made_once_and_counted():
+    made = blocks(tagger(6))
+    assert [(block.name, block.copies) for block in made] == [("phi_1", 6), ("phi_2", 6), ("mean", 1), ("rho", 1)]
+    assert made[0].graph.output.shape == (4,)
+
+
+@pytest.mark.parametrize(("same", "copies"), [(True, 3), (False, 1)])
+def test_a_constant_that_differs_from_row_to_row_is_not_made_once(same, copies):
+    builder = Builder("scaled")
+    factor = np.array([[1, 2]] * 3) if same else np.array([[1, 2], [1, 2], [1, 3]])
+    x = builder.input("x", (3, 2), INPUT)
+    graph = builder.finish(builder.scale("scale", x, factor, 0))
+    (block,) = blocks(graph)
+    assert block.copies == copies
+    x = vectors(graph, 50)
+    np.testing.assert_array_equal(run_in_turn(graph, x)[graph.output.name], evaluate.run(graph, x))
+
+
+def test_layers_that_read_each_other_are_one_block_whose_layers_can_both_be_seen():
+    builder = Builder("knot")
+    x = builder.input("x", (2,), INPUT)
+    first = builder.relu("a", x)
+    second = builder.bias("b", first, np.array([1, 2]), 3)
+    third = builder.scale("a", second, np.array(3), 0)
+    graph = builder.finish(builder.bias("c", builder.bias("b", third, np.array(1), 3), np.array(1), 3))
+    made = blocks(graph)
+    assert [block.layers for block in made] == [("a", "b"), ("c",)]
+    last = {layer: node.name for layer, node in graph.layers()}
+    assert {last["a"], last["b"]} == set(made[0].graph.outputs)
+
+
+def test_what_nobody_reads_makes_no_block():
+    builder = Builder("dead")
+    x = builder.input("x", (2,), INPUT)
+    builder.relu("unread", x)
+    assert [block.name for block in blocks(builder.finish(builder.relu("read", x)))] == ["read"]
+
+
+@pytest.mark.parametrize(
+    ("name", "legal"),
+    [("phi_1", "phi_1"), ("conv2d/1", "conv2d_1"), ("__a__b_", "a_b"), ("1st", "layer_1st"), ("é", "layer")],
+)
+def test_a_layers_name_becomes_an_identifier(name, legal):
+    assert identifier(name, set()) == legal
+    assert re.fullmatch(r"[A-Za-z](_?[A-Za-z0-9])*", legal)
+
+
+def test_names_that_differ_only_in_case_or_marks_stay_apart():
+    taken: set[str] = set()
+    assert [identifier(name, taken) for name in ("Phi", "phi", "phi!")] == ["Phi", "phi_v2", "phi_v3"]
+
+
+def test_inputs_make_no_block():
+    for seed in range(20):
+        graph = random_graph(seed)
+        inside = {n.name for block in blocks(graph) for n in block.graph.nodes if n.kind is not Kind.INPUT}
+        assert not inside & set(graph.inputs)

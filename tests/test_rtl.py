@@ -1,0 +1,481 @@
+"""The RTL project computes the golden model's integers, clock by clock; what cannot be exact is refused."""
+
+import hashlib
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies
+from random_graphs import random_graph, vectors
+
+from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.firmware import bits, logic, netlist, rtl, simulate, tools
+from edgephys.firmware.netlist import Element, Module
+from edgephys.firmware.rtl import RtlOptions
+from edgephys.firmware.schedule import plan
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower import evaluate
+from edgephys.lower.build import Builder
+from edgephys.lower.graph import Graph
+
+INPUT = Fixed(True, 8, 4)
+ACTIVATION = Fixed(False, 5, 2, Rounding.RND_CONV, Overflow.SAT)
+ECP5 = "LFE5U-85F-6BG381C"
+MODES = tuple(Rounding), (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM)
+
+
+def dense(builder: Builder, layer: str, x: str, size: int, generator, active: bool = True) -> str:
+    rows = builder.shape(x)[-1]
+    x = builder.dense(layer, x, generator.integers(-16, 16, (rows, size)), 4)
+    x = builder.bias(layer, x, generator.integers(-16, 16, size), 4)
+    return builder.requantise(layer, builder.relu(layer, x), ACTIVATION) if active else x
+
+
+def tagger(rows: int = 5, width: int = 4) -> Graph:
+    """Return a Deep Sets with a mean over ``rows`` constituents, a branch past the phi, and a reshape."""
+    generator = np.random.default_rng(1)
+    builder = Builder("tagger")
+    x = builder.input("x", (rows, 3), INPUT)
+    phi = dense(builder, "phi_2", dense(builder, "phi_1", x, width, generator), width, generator)
+    mean = builder.scale("mean", builder.sum("mean", phi, 0), np.array(round(256 / rows)), 8)
+    mean = builder.requantise("mean", mean, ACTIVATION)
+    flat = builder.reshape("flat", builder.requantise("short", x, Fixed(True, 3, 2)), (rows * 3,))
+    joined = builder.concat("join", (mean, flat), 0)
+    return builder.finish(dense(builder, "rho_2", dense(builder, "rho_1", joined, 6, generator), 3, generator, False))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rtl")
+    graph = tagger()
+    return graph, folder, rtl.emit(graph, folder, RtlOptions(clock_ns=2.5))
+
+
+# The simulated sources --------------------------------------------------------------------------
+
+
+def test_verilog_gives_the_golden_integers_at_the_measured_latency(project):
+    graph, folder, facts = project
+    x = vectors(graph, 3000)
+    found = simulate.simulate(folder, facts, x)
+    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
+    assert (found.latency_cycles, found.ii) == (facts["stages"], 1)
+    assert facts["stages"] > 4
+    assert (x < 0).any()
+    assert (found.outputs < 0).any()
+
+
+def test_a_second_simulation_compiles_nothing(project, monkeypatch):
+    graph, folder, facts = project
+    simulate.build(folder, facts)
+    started = []
+    run = tools.run
+    monkeypatch.setattr(
+        tools, "run", lambda command, *rest, **more: (started.append(command), run(command, *rest, **more))[1]
+    )
+    simulate.simulate(folder, facts, vectors(graph, 5))
+    assert started
+    assert all(Path(command[0]).name == "simulator" for command in started)
+
+
+def test_a_changed_constant_shows_and_the_probe_names_its_layer(project, tmp_path):
+    graph, folder, facts = project
+    shutil.copytree(folder, tmp_path / "changed")
+    source = tmp_path / "changed" / "src" / "layer_mean.v"
+    text = source.read_text()
+    operator = re.search(r"(shift_adder|ternary_adder) #\((\d+,)*(\d+)\)", text)
+    assert operator
+    last = operator.start(3), operator.end(3)  # IS_SUB or DROP_LSBS
+    source.write_text(text[: last[0]] + str(1 - int(operator[3])) + text[last[1] :])
+    x = vectors(graph, 200)
+    found, golden = simulate.probe(tmp_path / "changed", facts, x), evaluate.trace(graph, {"x": x})
+    differ = [layer for layer, node in graph.layers() if not np.array_equal(found[layer], golden[node.name])]
+    assert differ[0] == "mean"
+    assert "rho_2" in differ
+
+
+@pytest.mark.slow
+def test_every_layer_of_an_unchanged_project_probes_as_the_golden_model(project):
+    graph, folder, facts = project
+    x = vectors(graph, 50)
+    found, golden = simulate.probe(folder, facts, x), evaluate.trace(graph, {"x": x})
+    assert list(found) == [layer for layer, _ in graph.layers()]
+    for layer, node in graph.layers():
+        np.testing.assert_array_equal(found[layer], golden[node.name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 6, 16, 21, 26, 32])
+def test_random_graphs_simulate_as_the_golden_model(seed, tmp_path):
+    graph = random_graph(seed, MODES, 8)
+    facts = rtl.emit(
+        graph, tmp_path, RtlOptions(clock_ns=(0.5, 1.5)[seed % 2], part=(ECP5, "xcku115-flvb2104-2-i")[seed % 2])
+    )
+    x = vectors(graph, 100)
+    found = simulate.simulate(tmp_path, facts, x)
+    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
+    assert (found.latency_cycles, found.ii) == (facts["stages"], 1)
+
+
+@pytest.mark.slow
+def test_four_times_the_constituents_do_not_compile_four_times_as_long(tmp_path):
+    def cpu_s(rows: int) -> float:
+        facts = rtl.emit(tagger(rows, 16), tmp_path / str(rows), RtlOptions())
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        simulate.build(tmp_path / str(rows), facts)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime
+
+    cpu_s(3)  # the runtime is compiled once
+    assert cpu_s(32) < 2.5 * cpu_s(8)
+
+
+@pytest.mark.skipif(shutil.which("ghdl") is None, reason="GHDL is not installed")
+def test_vhdl_gives_the_golden_integers_at_the_same_latency(tmp_path, project):
+    graph, _, verilog = project
+    facts = rtl.emit(graph, tmp_path, RtlOptions("vhdl", clock_ns=2.5))
+    x = vectors(graph, 100)
+    found = simulate.simulate(tmp_path, facts, x)
+    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
+    assert (found.latency_cycles, found.ii) == (verilog["stages"], 1)
+
+
+def test_vhdl_without_ghdl_says_what_is_missing(tmp_path, monkeypatch):
+    facts = rtl.emit(tagger(), tmp_path, RtlOptions("vhdl"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match=r"ghdl is missing: install GHDL"):
+        simulate.simulate(tmp_path, facts, np.zeros((1, 5, 3), np.int64))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((0, 5, 3), np.int64), r"must hold 1 vector or more, not 0"),
+        (np.zeros((2, 5), np.int64), r"must be integers \(vector, 5, 3\), not int64 \(2, 5\)"),
+        (np.zeros((2, 5, 3)), r"must be integers \(vector, 5, 3\), not float64"),
+        (np.full((2, 5, 3), 128), r"must be -128\.\.127 in steps, not 128\.\.128"),
+    ],
+)
+def test_inputs_that_the_port_does_not_take_are_refused(project, x, message):
+    with pytest.raises(UsageError, match=message):
+        simulate.simulate(project[1], project[2], x)
+
+
+def test_a_missing_source_is_named(project, tmp_path):
+    shutil.copytree(project[1], tmp_path / "cut")
+    (tmp_path / "cut" / "src" / "layer_mean.v").unlink()
+    with pytest.raises(ProjectError, match=r"src/layer_mean\.v is missing; emit the project again"):
+        simulate.simulate(tmp_path / "cut", project[2], vectors(project[0], 2))
+
+
+# What the clock edges show ----------------------------------------------------------------------
+
+
+class Pretended(simulate.Bench):
+    """A bench whose design is a Python function from the inputs at every clock to the outputs after it."""
+
+    def __init__(self, design):
+        port = {"node": "x", "shape": [1], "bits": 8, "signed": False, "fraction": 0}
+        super().__init__("verilog", Path(), [port], [port])
+        object.__setattr__(self, "design", design)
+
+    def clocked(self, words):
+        return np.array(self.design(words[:, 0].tolist()), np.uint32)[:, None]
+
+
+STEPS = np.arange(1, 40, dtype=np.uint32)[:, None]
+
+
+def later(values: list[int], clocks: int) -> list[int]:
+    return ([0] * clocks + values)[: len(values)]
+
+
+@pytest.mark.parametrize("latency", [0, 1, 7, 30, 100])
+def test_latency_is_counted_in_clock_edges(latency):
+    bench = Pretended(lambda values: later([3 * value % 256 for value in values], latency))
+    assert simulate._timing(bench, STEPS) == (latency, 1)
+
+
+@pytest.mark.parametrize("interval", [2, 3, 5])
+def test_a_design_that_takes_an_input_every_few_clocks_shows_its_interval(interval):
+    def design(values):
+        waiting, state, found = 0, 0, []
+        for before, value in pairwise([None, *values]):
+            waiting = interval - 1 if value != before and not waiting else max(waiting - 1, 0)
+            state = value if not waiting else state
+            found.append(state)
+        return found
+
+    latency, ii = simulate._timing(Pretended(design), STEPS)
+    assert (latency, ii) == (interval - 1, interval)
+
+
+def test_a_latency_that_depends_on_the_data_is_a_mismatch():
+    def design(values):
+        return [old if value % 2 else value for value, old in zip(values, later(values, 3), strict=True)]
+
+    with pytest.raises(MismatchError, match=r"third value|one number of clocks"):
+        simulate._timing(Pretended(design), STEPS)
+
+
+def test_outputs_that_glitch_are_a_mismatch():
+    def design(values):
+        return [255 if value != old else old for value, old in zip(values, later(values, 1), strict=True)]
+
+    with pytest.raises(MismatchError, match=r"a third value"):
+        simulate._timing(Pretended(design), STEPS)
+
+
+def test_outputs_that_never_rest_are_a_mismatch():
+    with pytest.raises(MismatchError, match=r"do not rest within 2048 clocks"):
+        simulate._timing(Pretended(lambda values: list(range(len(values)))), STEPS)
+
+
+def test_a_design_that_ignores_its_inputs_has_no_latency():
+    with pytest.raises(MismatchError, match=r"latency cannot be measured"):
+        simulate._timing(Pretended(lambda values: [7] * len(values)), STEPS)
+
+
+@given(strategies.data(), strategies.integers(1, 62), strategies.booleans())
+def test_packing_is_undone_by_unpacking(data, width, signed):
+    low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
+    x = np.array(data.draw(strategies.lists(strategies.integers(low, high), min_size=3, max_size=3)), np.int64)
+    port = {"node": "x", "shape": [3], "bits": width, "signed": signed}
+    np.testing.assert_array_equal(bits.unpacked(bits.packed(x[None], width), [port])["x"], x[None])
+
+
+# The emitted text -------------------------------------------------------------------------------
+
+
+@given(strategies.integers(0, 10**6), strategies.sampled_from([0.4, 1.0, 2.5, 100.0]), strategies.booleans())
+def test_the_stages_in_turn_compute_what_the_golden_model_computes(seed, clock_ns, three):
+    graph = random_graph(seed, MODES, 8)
+    x = vectors(graph, 20)
+    golden = evaluate.trace(graph, {graph.input.name: x})
+    made = logic.trace(graph, three)
+    delays = {part.block.name: part.delay_ns for part in made}
+    schedule = plan(delays, {name: [] for name in delays}, clock_ns)
+    edges = {graph.input.name: logic.uniform(graph.input.fixed, x[0].size)}
+    for part in made:
+        variable = [e.width > 0 for n in part.inputs for e in logic._over_rows(edges[n], part.block.copies)]
+        edges |= {name: elements * part.block.copies for name, elements in part.outputs.items()}
+        for row in range(part.block.copies):
+            given_to = [of_row(golden[n], part.block.copies, row) for n in part.block.graph.inputs]
+            found = run_stages(part, schedule, np.concatenate(given_to, axis=1)[:, variable])
+            for name, values in found.items():
+                np.testing.assert_array_equal(values, of_row(golden[name], part.block.copies, row))
+
+
+def of_row(edge: np.ndarray, copies: int, row: int) -> np.ndarray:
+    return (edge[:, row] if copies > 1 else edge).reshape(len(edge), -1)
+
+
+def run_stages(part, schedule, x):
+    """Run alkaid's interpreter over a block's stages, one after the other."""
+    values = x.astype(float)
+    if part.program is not None:
+        slot = schedule.slots[part.block.name]
+        stage_of = [schedule.stage_of(part.block.name, op.latency) for op in part.program.ops]
+        for program in logic.cut(part.program, stage_of, slot.first, slot.last):
+            values = program.predict(np.ascontiguousarray(values), n_threads=1)
+    columns = iter(values.T)
+    return {
+        name: np.stack([next(columns) if e.width else np.full(len(x), e.constant) for e in elements], axis=1)
+        for name, elements in part.outputs.items()
+    }
+
+
+@given(strategies.data())
+def test_connected_bits_carry_the_value(data):
+    source = data.draw(elements(), "source")
+    inside = data.draw(elements(), "wanted")
+    low, high = ends(source)
+    value = data.draw(strategies.integers(low, high)) << source.shift
+    word = ((value >> source.shift) & ((1 << source.width) - 1)) << source.offset
+    found, place = 0, 0
+    for piece in netlist.pieces(inside, "signal", source):
+        mask = (1 << piece.width) - 1
+        if piece.repeated:
+            got = mask * (word >> piece.low & 1)
+        else:
+            got = (word >> piece.low & mask) if piece.signal else piece.constant
+        found |= got << place
+        place += piece.width
+    assert place == inside.width
+    assert found == (value >> inside.shift) & ((1 << inside.width) - 1)
+
+
+@strategies.composite
+def elements(draw):
+    signed = draw(strategies.booleans())
+    width = draw(strategies.integers(1 + signed, 9))
+    return Element(draw(strategies.integers(0, 20)), width, signed, draw(strategies.integers(0, 6)))
+
+
+def ends(element: Element) -> tuple[int, int]:
+    if element.signed:
+        return -(1 << (element.width - 1)), (1 << (element.width - 1)) - 1
+    return 0, (1 << element.width) - 1
+
+
+def test_a_known_element_is_driven_by_its_bits():
+    (piece,) = netlist.pieces(Element(3, 5, True, 1), "", Element(0, 0, False, 0, -6))
+    assert (piece.width, piece.constant) == (5, 0b11101)
+
+
+def test_neighbouring_bits_are_one_assignment():
+    module = Module("m", False, {"a": 12}, {"b": 12})
+    for i in range(3):
+        module.connect("b", Element(4 * i, 4, False, 0), "a", Element(4 * i, 4, False, 0))
+    assert "assign b[11:0] = a[11:0];" in netlist.text(module, "verilog")
+    assert "b(11 downto 0) <= a(11 downto 0);" in netlist.text(module, "vhdl")
+
+
+@given(strategies.data())
+def test_the_schedule_keeps_the_order_and_the_clock(data):
+    delays = data.draw(
+        strategies.lists(strategies.sampled_from([0.0, 0.3, 1.1, 4.9, 5.0, 12.7]), min_size=1, max_size=6)
+    )
+    names = [f"b{i}" for i in range(len(delays))]
+    reads = {n: [m for m in names[:i] if data.draw(strategies.booleans())] for i, n in enumerate(names)}
+    clock_ns = data.draw(strategies.sampled_from([0.7, 2.5, 5.0, 1000.0]))
+    schedule = plan(dict(zip(names, delays, strict=True)), reads, clock_ns)
+    assert schedule.period_ns <= clock_ns * (1 + 1e-5)
+    assert schedule.stages == 1 or schedule.delay_ns > (schedule.stages - 1) * clock_ns
+    for name, delay in zip(names, delays, strict=True):
+        slot = schedule.slots[name]
+        assert 1 <= slot.first <= slot.last <= schedule.stages
+        assert all(schedule.slots[other].last <= slot.first for other in reads[name])
+        times = np.linspace(0, delay, 9)
+        stages = [schedule.stage_of(name, time) for time in times]
+        assert stages == sorted(stages)
+        assert stages[-1] == slot.last
+        assert all(slot.start_ns + t <= s * schedule.period_ns + 1e-4 for t, s in zip(times, stages, strict=True))
+
+
+def test_a_slower_clock_takes_fewer_stages(tmp_path):
+    stages = [
+        rtl.emit(tagger(), tmp_path / str(i), RtlOptions(clock_ns=ns))["stages"] for i, ns in enumerate((1, 5, 1000))
+    ]
+    assert stages[0] > stages[1] > stages[2] == 1
+
+
+def test_a_layer_on_rows_is_written_once(tmp_path):
+    few, many = (rtl.emit(tagger(n), tmp_path / str(n), RtlOptions()) for n in (4, 16))
+    assert few["sources"] == many["sources"]
+    assert [block["copies"] for block in many["blocks"] if block["name"].startswith("phi")] == [16, 16]
+    top = (tmp_path / "16" / "src" / "edgephys_top.v").read_text()
+    assert len(re.findall(r"layer_phi_1 u_phi_1_\d+ \(", top)) == 16
+    assert many["lut_estimate"] > 3 * few["lut_estimate"]
+
+
+def test_the_clock_is_honoured_over_the_whole_design_not_block_by_block(project):
+    facts = project[2]
+    own = sum(
+        int(np.ceil(block["delay_estimate_ns"] / facts["clock_ns"]))
+        for block in facts["blocks"]
+        if block["name"] != "short"
+    )
+    assert facts["stages"] == np.ceil(facts["delay_estimate_ns"] / facts["clock_ns"]) < own
+
+
+@pytest.mark.parametrize("language", ["verilog", "vhdl"])
+def test_two_emissions_are_the_same_bytes_in_any_process(language, tmp_path):
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, 'tests'); from test_rtl import *\n"
+        "import json; folder = Path(sys.argv[1])\n"
+        "facts = rtl.emit(tagger(), folder, RtlOptions(sys.argv[2]))\n"
+        "(folder / 'facts.json').write_text(json.dumps(facts))\n"
+    )
+    found = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        command = [sys.executable, "-c", program, str(folder), language]
+        subprocess.run(command, env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=Path(__file__).parent.parent, check=True)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        found.append({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
+    assert found[0] == found[1]
+    assert len(found[0]) > 8
+
+
+# Rounding, and what is refused ------------------------------------------------------------------
+
+
+def rounded(rounding: Rounding, overflow: Overflow, signed: bool = True) -> Graph:
+    builder = Builder("rounded")
+    x = builder.input("x", (1,), Fixed(signed, 7, 4))
+    return builder.finish(builder.requantise("round", x, Fixed(True, 4, 3, rounding, overflow)))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("overflow", MODES[1])
+@pytest.mark.parametrize("rounding", MODES[0])
+def test_every_rounding_is_the_golden_one_on_every_number(rounding, overflow, signed):
+    graph = rounded(rounding, overflow, signed)
+    x = np.arange(graph.input.fixed.low, graph.input.fixed.high + 1)[:, None]
+    (part,) = logic.trace(graph, False)
+    np.testing.assert_array_equal(part.program.predict(x.astype(float)), evaluate.run(graph, x))
+
+
+def test_an_overflow_without_rtl_names_the_layer_and_writes_nothing(tmp_path):
+    with pytest.raises(ModelError, match=r"layer 'round': .*SAT_ZERO has no RTL; use WRAP, SAT or SAT_SYM"):
+        rtl.emit(rounded(Rounding.TRN, Overflow.SAT_ZERO), tmp_path, RtlOptions())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clock_ns": 0.0}, r"clock_ns must be over 0 and up to 1000, not 0\.0"),
+        ({"clock_ns": -5.0}, r"clock_ns must be over 0"),
+        ({"clock_ns": float("nan")}, r"clock_ns must be over 0"),
+        ({"clock_ns": 1001.0}, r"clock_ns must be .* up to 1000, not 1001"),
+        ({"language": "chisel"}, r"language must be verilog or vhdl, not 'chisel'"),
+        ({"part": "virtex"}, r"part 'virtex'.*xcvu13p-flga2577-2-e"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        RtlOptions(**options)
+
+
+def test_a_weight_that_single_precision_cannot_hold_is_refused(tmp_path):
+    builder = Builder("wide")
+    x = builder.input("x", (2,), INPUT)
+    graph = builder.finish(builder.dense("heavy", x, np.array([[1], [(1 << 24) + 1]]), 0))
+    with pytest.raises(ModelError, match=r"layer 'heavy': dense .* a constant of 25 bits, RTL takes up to 24"):
+        rtl.emit(graph, tmp_path, RtlOptions())
+
+
+def test_an_edge_that_double_precision_cannot_hold_is_refused(tmp_path):
+    builder = Builder("wide")
+    x = builder.input("x", (1,), Fixed(True, 34, 4))
+    graph = builder.finish(builder.scale("heavy", x, np.array((1 << 22) + 1), 0))
+    with pytest.raises(ModelError, match=r"layer 'heavy': scale .* needs 56 bits, RTL is exact up to 53"):
+        rtl.emit(graph, tmp_path, RtlOptions())
+
+
+def test_a_graph_that_computes_nothing_is_refused(tmp_path):
+    builder = Builder("nothing")
+    graph = builder.finish(builder.input("x", (1,), INPUT))
+    with pytest.raises(ModelError, match=r"its output is its input; there is nothing to build"):
+        rtl.emit(graph, tmp_path, RtlOptions())
+
+
+def test_outputs_known_beforehand_are_driven_by_constants(tmp_path):
+    builder = Builder("known")
+    x = builder.input("x", (2,), INPUT)
+    x = builder.bias("layer", builder.dense("layer", x, np.array([[1, 0], [2, 0]]), 0), np.array([0, -3]), 0)
+    graph = builder.finish(builder.scale("double", x, np.array(2), 0))
+    facts = rtl.emit(graph, tmp_path, RtlOptions())
+    found = facts["blocks"][-1]["outputs"][graph.output.name]
+    golden = int(evaluate.run(graph, vectors(graph, 2))[0, 1])
+    assert golden < 0
+    assert (found[1][1], found[1][4]) == (0, golden)
+    assert "'b" in (tmp_path / "src" / "edgephys_top.v").read_text()

@@ -1,0 +1,121 @@
+"""Every target computes the golden model's integers on random graphs, or refuses the graph by name."""
+
+import re
+
+import numpy as np
+import pytest
+from random_graphs import WITH_RTL, random_graph, vectors
+
+from edgephys.errors import ModelError
+from edgephys.firmware import csim, hls, rtl, simulate
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower import evaluate
+from edgephys.lower.build import Builder
+from edgephys.lower.graph import Kind
+
+GRAPHS = range(200)
+NO_RTL = r"^.*: overflow SAT_ZERO has no RTL; use WRAP, SAT or SAT_SYM$"
+
+
+def interpreted(graph, x):
+    """Return what alkaid's own interpreter makes of the golden program run on symbols."""
+    from alkaid.trace import FVArray, HWConfig, trace
+
+    node = graph.input
+    size, fixed = int(np.prod(node.shape)), node.fixed
+    kif = [np.full(size, n) for n in (int(fixed.signed), fixed.bits - fixed.signed, 0)]
+    variables = FVArray.from_kif(*kif, HWConfig(1, 1, -1))
+    edges = evaluate.run(graph, variables.reshape(node.shape))
+    if all(variable.low == variable.high for variable in np.ravel(np.asarray(edges))):
+        known = [int(variable.low) for variable in np.ravel(np.asarray(edges))]
+        return np.broadcast_to(np.array(known).reshape(graph.output.shape), (len(x), *graph.output.shape))
+    found = trace(variables, edges.ravel()).predict(x.reshape(len(x), -1).astype(float))
+    return found.reshape(len(x), *graph.output.shape)
+
+
+@pytest.mark.parametrize("first", range(0, len(GRAPHS), 20))
+def test_alkaids_interpreter_equals_the_golden_model_on_random_graphs(first):
+    for seed in GRAPHS[first : first + 20]:
+        graph = random_graph(seed, WITH_RTL)
+        x = vectors(graph, 200, seed)
+        assert (interpreted(graph, x) == evaluate.run(graph, x)).all(), f"seed {seed}"
+
+
+def test_random_graphs_that_no_rtl_can_compute_are_refused_by_name_and_all_others_are_equal():
+    refused = 0
+    for seed in range(40):
+        graph = random_graph(seed)
+        x = vectors(graph, 50, seed)
+        try:
+            found = interpreted(graph, x)
+        except ModelError as error:
+            assert re.search(NO_RTL, str(error)), f"seed {seed}: {error}"
+            refused += 1
+            continue
+        assert (found == evaluate.run(graph, x)).all(), f"seed {seed}"
+    assert 0 < refused < 40
+
+
+def rounded(drop, rounding, overflow):
+    builder = Builder("g")
+    x = builder.input("x", (2,), Fixed(True, 7, 4))
+    return builder.finish(builder.requantise("narrow", x, Fixed(True, 4, 1 + drop, rounding, overflow)))
+
+
+@pytest.mark.parametrize("overflow", [Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM])
+@pytest.mark.parametrize("rounding", Rounding)
+def test_every_rounding_of_every_number_is_the_golden_models_on_symbols(rounding, overflow):
+    for drop in (-2, 0, 1, 3, 6, 9):
+        graph = rounded(drop, rounding, overflow)
+        x = np.stack([np.arange(-64, 64), np.arange(-64, 64)[::-1]], -1)
+        assert (interpreted(graph, x) == evaluate.run(graph, x)).all(), f"drop {drop}"
+
+
+def test_the_rtl_refuses_an_overflow_that_it_lacks_before_it_writes(tmp_path):
+    with pytest.raises(ModelError, match=r"^layer 'narrow': .*: overflow SAT_ZERO has no RTL; use WRAP, SAT or SAT_SYM$"):
+        rtl.emit(rounded(2, Rounding.TRN, Overflow.SAT_ZERO), tmp_path, rtl.RtlOptions())
+    assert not list(tmp_path.iterdir())
+
+
+def test_random_graphs_cover_every_kind_and_every_mode():
+    nodes = [node for seed in GRAPHS for node in random_graph(seed).nodes]
+    assert {node.kind for node in nodes} == set(Kind)
+    rounded = [node.fixed for node in nodes if node.kind is Kind.REQUANTISE]
+    assert {fixed.rounding for fixed in rounded} == set(Rounding)
+    assert {fixed.overflow for fixed in rounded} == set(Overflow)
+    assert {fixed.signed for fixed in rounded} == {True, False}
+    assert any(fixed.integer > fixed.bits for fixed in rounded)
+    assert any(fixed.integer < 0 for fixed in rounded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_c_simulation_equals_the_golden_model_on_a_random_graph_of_any_modes(seed, tmp_path):
+    graph = random_graph(1000 + seed)
+    facts = hls.emit(graph, tmp_path, hls.HlsOptions())
+    x = vectors(graph, 300, seed)
+    assert (csim.simulate(tmp_path, facts, x) == evaluate.run(graph, x)).all()
+
+
+def varied(count):
+    """Yield seeds of random graphs whose output depends on the input: a simulator measures its latency by that."""
+    found = 0
+    for seed in range(1000, 10_000):
+        graph = random_graph(seed, WITH_RTL)
+        y = evaluate.run(graph, vectors(graph, 30))
+        if (y != y[:1]).any():
+            yield seed
+            found += 1
+            if found == count:
+                return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", list(varied(6)))
+def test_simulated_verilog_equals_the_golden_model_on_a_random_graph(seed, tmp_path):
+    graph = random_graph(seed, WITH_RTL)
+    facts = rtl.emit(graph, tmp_path, rtl.RtlOptions())
+    x = vectors(graph, 300, seed)
+    found = simulate.simulate(tmp_path, facts, x)
+    assert (found.outputs == evaluate.run(graph, x)).all()
+    assert found.ii == 1
