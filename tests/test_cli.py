@@ -353,7 +353,7 @@ def test_report_gives_every_figure_a_provenance_and_says_what_was_not_measured(r
         assert all(figure[key] for key in ("name", "stage", "tool", "version", "target"))
         assert (figure["value"] is None) == ("why" in figure)
     found = {figure["name"]: figure for figure in figures}
-    assert found["lut"]["value"] > 0 and found["lut"]["stage"] == "synthesised" and found["lut"]["tool"] == "Yosys"
+    assert found["lut"]["value"] > 0 and found["lut"]["stage"] == "synthesised" and found["lut"]["tool"] == "yosys"
     assert found["latency_cycles"]["stage"] == "simulated" and found["ii"]["value"] == 1
     assert found["latency_ns"]["value"] == 5 * found["latency_cycles"]["value"]
     assert found["input_bits"]["value"] == 4 * 3 * 12 and found["mismatches"]["value"] == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -120,14 +119,6 @@ def vectors(graph, count, seed=5):
     x = np.random.default_rng(seed).integers(fixed.low, fixed.high + 1, (count, *graph.input.shape))
     x[0], x[1] = fixed.low, fixed.high
     return x
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _builds(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        if "EDGEPHYS_CACHE" not in os.environ:
-            patch.setenv("EDGEPHYS_CACHE", str(tmp_path_factory.mktemp("builds")))
-        yield
 
 
 @pytest.fixture(scope="module")

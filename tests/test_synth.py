@@ -224,7 +224,8 @@ def test_placement_reports_the_clock_net_and_what_is_used(adder, fake):
     assert (placed.fmax_mhz, placed.lut, placed.ff, placed.dsp, placed.bram) == (123.5, 40, 30, 2, 1)
     assert placed.available["lut"] == 83640
     assert placed.target == "Lattice ECP5-85k, out of context, aimed at 4 ns, seed 7"
-    assert [figure.name for figure in placed.figures()] == ["fmax", "lut", "ff", "dsp", "bram"]
+    named = ["fmax_mhz", "lut_ecp5", "ff_ecp5", "dsp_ecp5", "bram_ecp5"]
+    assert [figure.name for figure in placed.figures()] == named
     assert {figure.stage for figure in placed.figures()} == {Stage.PLACED_AND_ROUTED}
     _, (_, _, *options) = calls(log)
     assert options[:6] == ["--85k", "--freq", "250", "--seed", "7", "--out-of-context"]

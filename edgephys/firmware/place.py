@@ -45,13 +45,13 @@ class Placed:
     version: str
 
     def figures(self) -> tuple[Figure, ...]:
-        """Return what was measured, with its provenance."""
+        """Return what was measured, with its provenance; the counts are named apart from synthesis' own."""
 
         def figure(name: str, value: float, unit: str) -> Figure:
             return Figure(name, value, unit, Stage.PLACED_AND_ROUTED, self.tool, self.version, self.target)
 
-        counts = (figure(name, getattr(self, name), UNITS["ecp5"][name]) for name in USED)
-        return (figure("fmax", self.fmax_mhz, "MHz"), *counts)
+        counts = (figure(f"{name}_ecp5", getattr(self, name), UNITS["ecp5"][name]) for name in USED)
+        return (figure("fmax_mhz", self.fmax_mhz, "MHz"), *counts)
 
 
 def place(

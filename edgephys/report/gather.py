@@ -11,6 +11,7 @@ from typing import Any
 from edgephys.errors import ToolError
 from edgephys.figures import Figure, Stage, missing, to_record
 from edgephys.firmware import place, synth, tools, vendor
+from edgephys.firmware.cells import TARGETS
 from edgephys.firmware.project import Project, read_result, write_result
 from edgephys.fixed import Fixed
 
@@ -120,14 +121,13 @@ def _estimate(project: Project) -> list[Figure]:
 
 
 def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
-    target = "xcup (UltraScale+), out of context"
+    target = TARGETS["xcup"]
     sources = _verilog(project)
     try:
         if sources is None:
             raise ToolError("Yosys reads Verilog here; emit with --language verilog")
         if not wishes.synth:
             raise ToolError("not asked for (--no-synth)")
-        yosys = tools.find("yosys")
         say(f"Yosys: {len(sources)} files, layer by layer")
         done = synth.synthesise(
             sources,
@@ -140,26 +140,24 @@ def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
             missing(name, unit, Stage.SYNTHESISED, "yosys", "none", target, str(error))
             for name, unit in _units(RESOURCES)
         ]
-    figures = [
-        Figure(name, getattr(done, name), unit, Stage.SYNTHESISED, "Yosys", yosys.version, f"{target}, sum of layers")
-        for name, unit in _units(RESOURCES)
-    ]
+    figures = list(done.figures())
     for module, part in done.per_module.items():
-        where = f"{target}, module {module}, {part.copies} {'copy' if part.copies == 1 else 'copies'}"
+        where = f"{done.target}, {module}, {part.copies} {'copy' if part.copies == 1 else 'copies'}"
         value = part.cells.lut * part.copies
-        figures.append(Figure(f"lut.{module}", value, "LUT", Stage.SYNTHESISED, "Yosys", yosys.version, where))
+        figures.append(Figure(f"lut.{module}", value, "LUT", Stage.SYNTHESISED, done.tool, done.version, where))
     if wishes.flat:
-        figures.append(_flat(sources or (), project, yosys.version, target, wishes, say))
+        figures.append(_flat(sources or (), project, done, wishes, say))
     return figures
 
 
-def _flat(sources: tuple[Path, ...], project: Project, version: str, target: str, wishes: Wishes, say: Say) -> Figure:
+def _flat(sources: tuple[Path, ...], project: Project, modular: synth.Synthesised, wishes: Wishes, say: Say) -> Figure:
     say("Yosys: flat")
+    facts = ("LUT", Stage.SYNTHESISED, modular.tool, modular.version, f"{modular.target}, flat")
     try:
         done = synth.synthesise(sources, project.facts["top"], flat=True, timeout_s=wishes.timeout_s)
     except ToolError as error:
-        return missing("lut_flat", "LUT", Stage.SYNTHESISED, "Yosys", version, f"{target}, flat", str(error))
-    return Figure("lut_flat", done.lut, "LUT", Stage.SYNTHESISED, "Yosys", version, f"{target}, flat")
+        return missing("lut_flat", *facts, str(error))
+    return Figure("lut_flat", done.lut, *facts)
 
 
 def _routing(project: Project, wishes: Wishes, say: Say) -> list[Figure]:

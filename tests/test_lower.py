@@ -1,0 +1,316 @@
+"""From Keras to the Graph: equal bit for bit, or refused by the layer's name."""
+
+import numpy as np
+import pytest
+
+from edgephys.artefact import load_keras
+from edgephys.errors import ModelError
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower import evaluate
+from edgephys.lower.from_keras import lower
+from edgephys.lower.graph import Kind
+from edgephys.nets.backend import keras, qkeras
+from edgephys.nets.deepsets import DeepSets
+from edgephys.nets.layers import ConstituentMean
+
+INPUT = Fixed(True, 8, 3, Rounding.RND_CONV, Overflow.SAT)
+
+
+def bits(count, integer=0, **settings):
+    return qkeras.quantized_bits(count, integer, alpha=1, **settings)
+
+
+def qdense(units, name, count=4, **settings):
+    return qkeras.QDense(
+        units, name=name, **{"kernel_quantizer": bits(count), "bias_quantizer": bits(count), **settings}
+    )
+
+
+def activation(quantiser, name):
+    return qkeras.QActivation(quantiser, name=name)
+
+
+def model_of(shape, *layers):
+    x = inputs = keras.Input(shape, name="x")
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(inputs, x)
+
+
+def scattered(model, seed):
+    """Return the model with random weights, some beyond the quantisers' range."""
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.uniform(-1.3, 1.3, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def assert_equal_to_keras(model, fixed=INPUT, seed=0, count=300):
+    """Hold every integer of the golden model against Keras; return the graph."""
+    graph = lower(scattered(model, seed), fixed, "m")
+    x = np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *graph.input.shape), endpoint=True)
+    x[0], x[1] = fixed.low, fixed.high
+    found = model.predict(fixed.values(x).astype(np.float32), batch_size=count, verbose=0).astype(np.float64)
+    golden = graph.output.fixed.values(evaluate.run(graph, x))
+    assert found.shape == golden.shape
+    assert (found == golden).all()
+    assert len(np.unique(golden)) > 1
+    return graph
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+@pytest.mark.parametrize("constituents", [3, 5, 8])
+def test_deep_sets_equal_keras_bit_for_bit(constituents, width):
+    net = DeepSets(constituents, bits=width, phi=(8, 8), rho=(8,))
+    for seed in range(2):
+        graph = assert_equal_to_keras(net.build(), net.input, seed)
+    assert [name for name, _ in graph.layers()] == ["constituents", "phi_1", "phi_2", "pool", "rho_1", "logits"]
+
+
+def test_activation_bits_of_their_own_equal_keras():
+    net = DeepSets(4, bits=3, activation_bits=6, phi=(8,), rho=())
+    graph = assert_equal_to_keras(net.build(), net.input)
+    assert graph.by_name["phi_1_requantise"].fixed == Fixed(False, 6, 0, Rounding.RND_CONV, Overflow.SAT)
+
+
+def test_flatten_concatenate_and_reshape_equal_keras():
+    inputs = keras.Input((4, 3), name="x")
+    rows = activation(bits(5, 1), "rows_q")(qdense(6, "rows")(inputs))
+    other = activation(qkeras.quantized_relu(6, 1), "other_q")(qdense(6, "other")(inputs))
+    joined = keras.layers.Concatenate(axis=1, name="joined")([rows, other])
+    joined = keras.layers.Concatenate(name="features")([joined, joined])
+    flat = keras.layers.Flatten(name="flat")(joined)
+    folded = keras.layers.Reshape((2, -1), name="folded")(flat)
+    graph = assert_equal_to_keras(keras.Model(inputs, qdense(2, "last")(folded)))
+    assert [node.kind for node in graph.nodes].count(Kind.CONCAT) == 2
+    assert graph.output.shape == (2, 2)
+
+
+@pytest.mark.parametrize("symmetric", [0, 1])
+@pytest.mark.parametrize("keep_negative", [True, False])
+@pytest.mark.parametrize("integer", [0, 2])
+def test_every_setting_of_quantized_bits_equals_keras(symmetric, keep_negative, integer):
+    quantiser = bits(4, integer, symmetric=symmetric, keep_negative=keep_negative)
+    model = model_of((5,), qdense(20, "d"), activation(quantiser, "a"))
+    graph = assert_equal_to_keras(model, count=1000)
+    assert graph.output.fixed.signed == keep_negative
+    assert (graph.output.fixed.overflow is Overflow.SAT_SYM) == bool(symmetric and keep_negative)
+
+
+def test_symmetric_weights_equal_keras_and_have_no_lowest_number():
+    model = model_of((5,), qdense(30, "d", 3, kernel_quantizer=bits(3, symmetric=1)))
+    graph = assert_equal_to_keras(model)
+    weights = graph.by_name["d_dense"].constant
+    assert weights.integers.min() * 2.0**-weights.fraction == -0.75
+
+
+def test_an_activation_within_a_dense_layer_equals_keras():
+    layer = qdense(6, "d", activation=qkeras.quantized_relu(4, 1))
+    graph = assert_equal_to_keras(model_of((5,), layer, qdense(2, "e", use_bias=False, activation="linear")))
+    assert [node.name for node in graph.nodes] == ["x", "d_dense", "d_bias", "d_relu", "d_requantise", "e_dense"]
+
+
+def test_a_layer_used_twice_equals_keras():
+    inputs = keras.Input((4,), name="x")
+    shared = qdense(4, "shared")
+    again = shared(activation(bits(6, 2), "between")(shared(inputs)))
+    assert_equal_to_keras(keras.Model(inputs, again))
+
+
+def test_the_keras_layer_that_ends_each_layer_is_remembered():
+    graph = lower(DeepSets(3, bits=4, phi=(4,), rho=(4,)).build(), DeepSets().input, "m")
+    assert graph.metadata["keras_layers"] == {
+        "phi_1": "phi_1_relu",
+        "pool": "pool_quantised",
+        "rho_1": "rho_1_relu",
+        "logits": "logits",
+    }
+
+
+# Refusals ---------------------------------------------------------------------------------------
+
+
+def refuses(message, *layers, shape=(5,), fixed=INPUT):
+    with pytest.raises(ModelError, match=f"^{message}$"):
+        lower(model_of(shape, *layers), fixed, "m")
+
+
+def test_a_float_dense_is_refused():
+    refuses(
+        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\)",
+        keras.layers.Dense(3, name="d"),
+    )
+
+
+def test_a_dense_without_quantiser_is_refused():
+    refuses(
+        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\)",
+        qkeras.QDense(3, bias_quantizer=bits(4), name="d"),
+    )
+
+
+def test_a_float_bias_is_refused():
+    refuses(
+        r"layer 'd': its bias has no quantiser; use bias_quantizer=quantized_bits\(bits, 0, alpha=1\)",
+        qdense(3, "d", bias_quantizer=None),
+    )
+
+
+@pytest.mark.parametrize("name", ["softmax", "tanh", "relu"])
+def test_a_float_activation_is_refused(name):
+    refuses(
+        rf"layer 'd': activation {name} cannot be computed exactly; "
+        r"use quantized_relu\(bits, integer\) or quantized_bits\(bits, integer, alpha=1\)",
+        qdense(3, "d", activation=name),
+    )
+
+
+@pytest.mark.parametrize("alpha", ["auto", "auto_po2", 0.5])
+def test_a_quantiser_with_its_own_scale_is_refused(alpha):
+    refuses(
+        rf"layer 'd' kernel: quantized_bits needs alpha=1, not {alpha!r}; set alpha=1",
+        qdense(3, "d", kernel_quantizer=qkeras.quantized_bits(4, 0, alpha=alpha)),
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"negative_slope": 0.25}, {"use_sigmoid": 1}, {"relu_upper_bound": 0.5}], ids=lambda s: next(iter(s))
+)
+def test_a_relu_of_another_shape_is_refused(settings):
+    refuses(
+        "layer 'a': quantized_relu must have no negative_slope, use_sigmoid or relu_upper_bound; leave them out",
+        activation(qkeras.quantized_relu(4, 0, **settings), "a"),
+    )
+
+
+@pytest.mark.parametrize("settings", [{"use_stochastic_rounding": True}, {"qnoise_factor": 0.5}], ids=lambda s: next(iter(s)))
+def test_chance_is_refused(settings):
+    message = "stochastic rounding and quantisation noise must be off; set qnoise_factor=1.0"
+    refuses(f"layer 'a': {message}", activation(qkeras.quantized_relu(4, 0, **settings), "a"))
+    refuses(f"layer 'd' kernel: {message}", qdense(3, "d", kernel_quantizer=bits(4, **settings)))
+
+
+@pytest.mark.parametrize(
+    "quantiser", [qkeras.ternary(alpha=1), qkeras.binary(alpha=1), qkeras.quantized_po2(4)], ids=lambda q: type(q).__name__
+)
+def test_a_quantiser_that_is_no_fixed_point_format_is_refused(quantiser):
+    refuses(
+        rf"layer 'd' kernel: quantiser {type(quantiser).__name__} cannot be computed exactly; "
+        "use quantized_bits or quantized_relu",
+        qdense(3, "d", kernel_quantizer=quantiser),
+    )
+
+
+def test_an_activation_that_is_no_fixed_point_format_is_refused():
+    refuses(
+        r"layer 'a': activation quantized_tanh cannot be computed exactly; use quantized_relu\(bits, integer\) or .*",
+        activation(qkeras.quantized_tanh(4), "a"),
+    )
+
+
+def test_a_quantiser_that_rounds_otherwise_than_its_format_is_refused(monkeypatch):
+    def off(self, x, real=qkeras.quantized_relu.__call__):
+        return real(self, x + 0.01)
+
+    monkeypatch.setattr(qkeras.quantized_relu, "__call__", off)
+    refuses(
+        r"layer 'a': quantized_relu turns \S+ into \S+, but ufixed<6,0,RND_CONV,SAT> gives \S+; "
+        "this quantiser setting has no exact firmware",
+        activation(qkeras.quantized_relu(6, 0), "a"),
+    )
+
+
+@pytest.mark.parametrize(
+    "layer", [keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.ReLU, keras.layers.Dropout]
+)
+def test_an_unsupported_layer_is_refused(layer):
+    known = "Concatenate, ConstituentMean, Dense, Flatten, QActivation, QDense, Reshape"
+    refuses(rf"layer 's': {layer.__name__} cannot be computed exactly; use one of {known}", layer(name="s"))
+
+
+def test_a_lambda_is_refused():
+    refuses(r"layer 'code': Lambda cannot be computed exactly; use one of .*", keras.layers.Lambda(lambda x: x, name="code"))
+
+
+@pytest.mark.parametrize("axis", [0, -3])
+def test_joining_vectors_is_refused(axis):
+    inputs = keras.Input((5, 2), name="x")
+    joined = keras.layers.Concatenate(axis=axis, name="c")([inputs, inputs])
+    with pytest.raises(ModelError, match=r"^layer 'c': axis must not be the batch; use axis 1 and over, or -1$"):
+        lower(keras.Model(inputs, joined), INPUT, "m")
+
+
+def test_sums_that_float32_rounds_are_refused():
+    model = scattered(model_of((40,), qdense(3, "wide", 16)), 0)
+    with pytest.raises(
+        ModelError,
+        match=r"^layer 'wide': its accumulator needs 2[5-9] bits, but Keras sums in float32, which holds 24 exactly; "
+        "use fewer weight or activation bits, or fewer inputs to the layer$",
+    ):
+        lower(model, INPUT, "m")
+
+
+def test_a_rounding_that_keras_itself_rounds_is_refused():
+    """QKeras computes x + (rounded - x): of 5000.5, to 16 bits below one, float32 makes 1 instead of 1 - 2**-15."""
+    coarse = Fixed(True, 13, 13)
+    model = scattered(model_of((4,), qdense(3, "d", 2), activation(bits(16), "a")), 0)
+    with pytest.raises(
+        ModelError,
+        match=r"^layer 'd': Keras subtracts what it rounds to fixed<16,1,RND_CONV,SAT> in float32, which needs \d+ bits "
+        "and holds 24 exactly; use fewer activation bits, or quantized_relu$",
+    ):
+        lower(model, coarse, "m")
+    assert_equal_to_keras(model_of((4,), qdense(3, "d", 2), activation(qkeras.quantized_relu(16), "a")), coarse)
+
+
+def test_two_inputs_or_outputs_are_refused():
+    one, two = keras.Input((2,), name="one"), keras.Input((2,), name="two")
+    joined = keras.layers.Concatenate(name="c")([one, two])
+    with pytest.raises(ModelError, match=r"^model 'm': expected 1 input and 1 output, not 2, 1$"):
+        lower(keras.Model([one, two], joined), INPUT, "m")
+    with pytest.raises(ModelError, match=r"^model 'm': expected 1 input and 1 output, not 1, 2$"):
+        lower(keras.Model(one, [qdense(2, "a")(one), qdense(2, "b")(one)]), INPUT, "m")
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_lowers_to_the_same_graph(tmp_path):
+    net = DeepSets(3, bits=4, phi=(4,), rho=(4,))
+    model = scattered(net.build(), 3)
+    model.save(tmp_path / "m.keras")
+    assert lower(load_keras(tmp_path / "m.keras"), net.input, "m").digest == lower(model, net.input, "m").digest
+
+
+def test_a_file_with_a_lambda_is_refused_without_running_it(tmp_path):
+    path = tmp_path / "m.keras"
+    model_of((2,), keras.layers.Lambda(lambda x: x, name="code")).save(path)
+    with pytest.raises(
+        ModelError, match=rf"^{path}: refused: it holds a Lambda or pickled code, which would run on loading; use layers "
+    ):
+        load_keras(path)
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.txt"])
+def test_a_file_that_is_no_keras_archive_is_refused(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"\x89HDF\r\n\x1a\n not a zip")
+    with pytest.raises(ModelError, match=rf"^{path}: expected a whole \.keras file \(safe mode\), found another or a damaged"):
+        load_keras(path)
+
+
+def test_a_truncated_model_is_refused(tmp_path):
+    path = tmp_path / "m.keras"
+    model_of((2,), qdense(2, "d")).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ModelError, match=rf"^{path}: expected a whole \.keras file"):
+        load_keras(path)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=rf"^{tmp_path}/m\.keras: no such file; `edgephys train` makes one$"):
+        load_keras(tmp_path / "m.keras")
+
+
+def test_the_mean_lowers_to_a_sum_and_a_reciprocal():
+    graph = assert_equal_to_keras(model_of((5, 2), ConstituentMean(name="pool")))
+    assert [node.kind for node in graph.nodes] == [Kind.INPUT, Kind.SUM, Kind.SCALE]
