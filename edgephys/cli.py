@@ -180,6 +180,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name> by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
     test_data: Annotated[Path | None, typer.Option(help="Take the test jets from this file instead.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Begin from this trained float model of the same widths.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -193,13 +194,14 @@ def train(
     recipe = with_settings(script_recipe(script), settings or [])
     folder = out or Path("runs") / recipe.name
     artefact.check_free(folder, artefact.CARD, force, "a model")
-    _say(f"train {recipe.name} on {data}")
+    _say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
+    beginning = artefact.load(start) if start else None
     with _bar("epochs", recipe.epochs) as tick:
 
         def progress(epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
             tick(epoch, epochs, f"loss {logs.get('loss', 0):.4f} validation accuracy {logs.get('val_accuracy', 0):.4f}")
 
-        trained = fit(recipe, data, test_data, progress)
+        trained = fit(recipe, data, test_data, progress, beginning)
     artefact.save(trained, folder, force)
     card = trained.card
     keys = ("parameters", "seconds", "epochs_run", "validation_accuracy", "metrics")

@@ -54,11 +54,16 @@ def auc(logits: Floats, labels: NDArray[np.integer[Any]], classes: tuple[str, ..
 
 
 def rejection(logits: Floats, labels: NDArray[np.integer[Any]], signal: int, efficiency: float) -> Measured:
-    """Return 1 / (background efficiency) of one class at a fixed signal efficiency."""
+    """Return 1 / (background efficiency) of one class at a fixed signal efficiency.
+
+    Raises: DataError where there are no jets of the class or no others, or where none of the others passes.
+    """
     _check(logits, labels)
+    jets, background = int((labels == signal).sum()), int((labels != signal).sum())
+    if not jets or not background:
+        raise DataError(f"rejection needs jets of class {signal} and of others, found {jets} and {background}")
     false, true, _ = roc_curve(labels == signal, softmax(logits)[:, signal])
     passed = float(np.interp(efficiency, true, false))
-    background = int((labels != signal).sum())
     if passed == 0.0:
         raise DataError(f"rejection at {efficiency:g}: no background jet passes; use more jets")
     return Measured(1 / passed, float(np.sqrt((1 - passed) / (passed * background)) / passed))

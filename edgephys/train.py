@@ -30,6 +30,9 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 HELD_OUT = 12_000
 """Most vectors that travel with a model."""
 
+RANGE_JETS = 8192
+"""Training jets on which the ranges of a starting model's activations are taken."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -163,23 +166,32 @@ def prepare(recipe: Recipe, data: Path, test_data: Path | None = None) -> Sample
     return Sample(values("train"), values("validation"), HeldOut(ready.apply(held_x), held_y), ready)
 
 
-def fit(recipe: Recipe, data: Path, test_data: Path | None = None, progress: Progress | None = None) -> Trained:
+def fit(
+    recipe: Recipe,
+    data: Path,
+    test_data: Path | None = None,
+    progress: Progress | None = None,
+    start: Trained | None = None,
+) -> Trained:
     """Train a recipe's network on jets; stop early on validation loss and touch the test split once.
 
-    Raises: DataError as ``prepare``.
+    ``start`` is a trained float model of the same widths, from whose weights a quantised one begins.
+    Raises: DataError as ``prepare``; ModelError where ``start`` has other layers.
     """
     from edgephys.nets.backend import keras
+    from edgephys.nets.equalise import transfer
 
     sample = prepare(recipe, data, test_data)
     keras.utils.set_random_seed(recipe.seed)
     model = recipe.net.build()
+    scale = 1.0 if start is None else transfer(start.model, model, sample.train[0][:RANGE_JETS])
     model.compile(
         keras.optimizers.Adam(recipe.rate()),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        _loss(scale),
         metrics=["accuracy"],
         jit_compile=True,
     )
-    start = time.monotonic()
+    began = time.monotonic()
     history = model.fit(
         *sample.train,
         validation_data=sample.validation,
@@ -188,17 +200,30 @@ def fit(recipe: Recipe, data: Path, test_data: Path | None = None, progress: Pro
         verbose=0,
         callbacks=_callbacks(recipe, progress),
     )
-    seconds = time.monotonic() - start
+    seconds = time.monotonic() - began
     outcome = {
         "parameters": int(model.count_params()),
         "seconds": round(seconds, 1),
         "epochs_run": len(history.history["loss"]),
         "validation_accuracy": round(max(history.history["val_accuracy"]), 5),
-        "metrics": evaluate(model, recipe, sample.test),
+        "logit_scale": scale,
+        "metrics": evaluate(model, recipe, sample.test, scale),
     }
     travelling = HeldOut(sample.test.inputs[:HELD_OUT], sample.test.labels[:HELD_OUT])
     card = _card(recipe, data, test_data, sample, outcome)
+    if start is not None:
+        card["start"] = {"name": start.name, "seed": start.card["seed"], "epochs_run": start.card["epochs_run"]}
     return Trained(model, sample.standardisation, travelling, card)
+
+
+def _loss(scale: float) -> Callable[[Any, Any], Any]:
+    """Cross entropy of logits that the model gives divided by a power of two."""
+    from edgephys.nets.backend import keras
+
+    def cross_entropy(labels: Any, logits: Any) -> Any:
+        return keras.losses.sparse_categorical_crossentropy(labels, logits * scale, from_logits=True)
+
+    return cross_entropy
 
 
 def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
@@ -218,11 +243,11 @@ def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     return callbacks
 
 
-def evaluate(model: Any, recipe: Recipe, test: HeldOut) -> dict[str, Any]:
-    """Return accuracy and AUC by class, with their errors, on held-out integers."""
+def evaluate(model: Any, recipe: Recipe, test: HeldOut, scale: float = 1.0) -> dict[str, Any]:
+    """Return accuracy and AUC by class, with their errors, on held-out integers; logits are times ``scale``."""
     logits = model.predict(recipe.net.input.values(test.inputs).astype(np.float32), batch_size=8192, verbose=0)
     share = metrics.accuracy(logits, test.labels)
-    areas = metrics.auc(logits, test.labels, CLASSES)
+    areas = metrics.auc(logits * scale, test.labels, CLASSES)
     return {
         "accuracy": share.value,
         "accuracy_error": share.error,

@@ -7,7 +7,7 @@ simulation of the emitted sources, and the expectation that travels with the pro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph
 
 Stage = Callable[[str], None]
+Probe = Callable[[Integers], Mapping[str, Integers]]
+"""Returns every layer's integers for inputs."""
+
+LOOKED_AT = 256
+"""Vectors, the first that differ among them, on which the first layer that differs is looked for."""
 
 
 @dataclass(frozen=True)
@@ -137,19 +142,20 @@ def _keras(project: Project, given: Vectors) -> Target:
     from edgephys.nets.backend import keras
 
     model = load_keras(project.model / "model.keras")
-    x = project.graph.input.fixed.values(given.inputs).astype(np.float32)
 
-    def outputs(of: Any) -> Any:
+    def outputs(of: Any, inputs: Integers) -> Any:
+        x = project.graph.input.fixed.values(inputs).astype(np.float32)
         return of.predict(x, batch_size=8192, verbose=0)
 
-    def probe() -> dict[str, Integers]:
+    def probe(inputs: Integers) -> dict[str, Integers]:
         names: Mapping[str, str] = project.graph.metadata["keras_layers"]
         layers = {layer: model.get_layer(name) for layer, name in names.items()}
-        values = outputs(keras.Model(model.inputs, {layer: found.output for layer, found in layers.items()}))
+        probed = keras.Model(model.inputs, {layer: found.output for layer, found in layers.items()})
+        values = outputs(probed, inputs)
         last = dict(project.graph.layers())
         return {layer: _integers(layer, last[layer].fixed.fraction, values[layer]) for layer in layers}
 
-    received = _integers(project.graph.output.layer, project.graph.output.fixed.fraction, outputs(model))
+    received = _integers(project.graph.output.layer, project.graph.output.fixed.fraction, outputs(model, given.inputs))
     return _compared("keras", project.graph, given, received, probe)
 
 
@@ -166,7 +172,7 @@ def _integers(layer: str, fraction: int, values: Any) -> Integers:
 def _csim(project: Project, given: Vectors) -> Target:
     received = csim.simulate(project.firmware, project.facts, given.inputs)
     return _compared(
-        "csim", project.graph, given, received, lambda: csim.probe(project.firmware, project.facts, given.inputs)
+        "csim", project.graph, given, received, lambda inputs: csim.probe(project.firmware, project.facts, inputs)
     )
 
 
@@ -178,7 +184,7 @@ def _rtl(project: Project, given: Vectors) -> Target:
         project.graph,
         given,
         simulated.outputs,
-        lambda: simulate.probe(project.firmware, project.facts, given.inputs),
+        lambda inputs: simulate.probe(project.firmware, project.facts, inputs),
         facts,
     )
 
@@ -188,7 +194,7 @@ def _compared(
     graph: Graph,
     given: Vectors,
     received: Integers,
-    probe: Callable[[], Mapping[str, Integers]],
+    probe: Probe,
     facts: Mapping[str, Any] | None = None,
 ) -> Target:
     count = _count(name, received, given.expected)
@@ -202,13 +208,16 @@ def _count(name: str, received: Integers, expected: Integers) -> int:
     return int(np.count_nonzero(received != expected))
 
 
-def _locate(graph: Graph, given: Vectors, received: Integers, probe: Callable[[], Mapping[str, Integers]]) -> Mismatch:
+def _locate(graph: Graph, given: Vectors, received: Integers, probe: Probe) -> Mismatch:
     """Return the first layer, in the graph's order, whose integers differ from the golden model's."""
-    edges = evaluate.trace(graph, {graph.input.name: given.inputs})
-    found = probe()
+    differs = np.flatnonzero(np.any((received != given.expected).reshape(len(received), -1), axis=1))
+    chosen = np.unique(np.concatenate([differs[:LOOKED_AT], np.arange(min(len(received), LOOKED_AT // 4))]))
+    edges = evaluate.trace(graph, {graph.input.name: given.inputs[chosen]})
+    found = probe(given.inputs[chosen])
     for layer, node in graph.layers():
         if layer in found and np.any(found[layer] != edges[node.name]):
-            return _first(layer, edges[node.name], found[layer])
+            first = _first(layer, edges[node.name], found[layer])
+            return replace(first, vector=int(chosen[first.vector]))
     return _first(graph.output.layer, given.expected, received)
 
 

@@ -83,7 +83,11 @@ def _constants(draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
 
 def _dense(builder, draw, modes, layer, x, edges):
     weights = _constants(draw, (builder.shape(x)[-1], draw(1, 3))) if builder.shape(x) else None
-    return _relu(builder, draw, modes, layer, x, edges) if weights is None else builder.dense(layer, x, weights, draw(-2, 4))
+    return (
+        _relu(builder, draw, modes, layer, x, edges)
+        if weights is None
+        else builder.dense(layer, x, weights, draw(-2, 4))
+    )
 
 
 def _bias(builder, draw, modes, layer, x, edges):

@@ -72,7 +72,10 @@ REFUSED = {
         replace(RELU, kind=Kind.CONCAT, inputs=("flat", "x"), axis=0),
         r"inputs must agree off axis 0, not \[\(6,\), \(2, 3\)\]",
     ),
-    "a reshape of other size": (replace(RELU, kind=Kind.RESHAPE, shape=(7,)), r"shape must hold 6 elements, not \(7,\)"),
+    "a reshape of other size": (
+        replace(RELU, kind=Kind.RESHAPE, shape=(7,)),
+        r"shape must hold 6 elements, not \(7,\)",
+    ),
     "a wrong shape": (replace(RELU, shape=(3, 2)), r"shape must be \(2, 3\), not \(3, 2\)"),
     "a wrong fraction": (replace(DENSE, fixed=Fixed(True, 8, 4)), "an exact result has 3 fraction bits, not 4"),
 }
@@ -82,7 +85,9 @@ REFUSED = {
 def test_the_spec_refuses(case):
     *nodes, message = REFUSED[case]
     last = nodes[-1]
-    with pytest.raises(ModelError, match=rf"^node '{last.name}' \({last.kind.value}, layer '{last.layer}'\): {message}$"):
+    with pytest.raises(
+        ModelError, match=rf"^node '{last.name}' \({last.kind.value}, layer '{last.layer}'\): {message}$"
+    ):
         check(graph_of(X, *nodes))
 
 
@@ -255,7 +260,7 @@ def test_products_are_the_same_in_doubles_and_in_integers(seed):
     builder = Builder("g")
     graph = builder.finish(builder.dense("l", builder.input("x", (4,), Fixed(True, bits, bits)), weights, 0))
     x = vectors(graph, 10, seed)
-    step = 2 ** graph.output.fixed.integer // 2**graph.output.fixed.bits
+    step = 2**graph.output.fixed.integer // 2**graph.output.fixed.bits
     expected = np.array(x.tolist(), object) @ np.array(weights.tolist(), object)
     assert (evaluate.run(graph, x).astype(object) * step).tolist() == expected.tolist()
 
@@ -300,9 +305,7 @@ def test_integers_out_of_the_format_are_refused(value):
     x = np.zeros((1, 2, 3), int)
     x[0, 1, 1] = value
     low, high = min(0, value), max(0, value)
-    with pytest.raises(
-        ModelError, match=rf"^input 'x': integers must be -8\.\.7 \(fixed<4,2>\), not {low}\.\.{high}$"
-    ):
+    with pytest.raises(ModelError, match=rf"^input 'x': integers must be -8\.\.7 \(fixed<4,2>\), not {low}\.\.{high}$"):
         evaluate.run(check(graph_of(X, RELU)), x)
 
 

@@ -72,7 +72,9 @@ def test_every_rounding_of_every_number_is_the_golden_models_on_symbols(rounding
 
 
 def test_the_rtl_refuses_an_overflow_that_it_lacks_before_it_writes(tmp_path):
-    with pytest.raises(ModelError, match=r"^layer 'narrow': .*: overflow SAT_ZERO has no RTL; use WRAP, SAT or SAT_SYM$"):
+    with pytest.raises(
+        ModelError, match=r"^layer 'narrow': .*: overflow SAT_ZERO has no RTL; use WRAP, SAT or SAT_SYM$"
+    ):
         rtl.emit(rounded(2, Rounding.TRN, Overflow.SAT_ZERO), tmp_path, rtl.RtlOptions())
     assert not list(tmp_path.iterdir())
 
@@ -89,7 +91,7 @@ def test_random_graphs_cover_every_kind_and_every_mode():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_c_simulation_equals_the_golden_model_on_a_random_graph_of_any_modes(seed, tmp_path):
     graph = random_graph(1000 + seed)
     facts = hls.emit(graph, tmp_path, hls.HlsOptions())
@@ -97,22 +99,22 @@ def test_c_simulation_equals_the_golden_model_on_a_random_graph_of_any_modes(see
     assert (csim.simulate(tmp_path, facts, x) == evaluate.run(graph, x)).all()
 
 
-def varied(count):
-    """Yield seeds of random graphs whose output depends on the input: a simulator measures its latency by that."""
+def varied(number):
+    """Return a seed whose graph's output depends on its input: a simulator measures its latency by that."""
     found = 0
-    for seed in range(1000, 10_000):
+    for seed in range(1000, 2000):
         graph = random_graph(seed, WITH_RTL)
         y = evaluate.run(graph, vectors(graph, 30))
-        if (y != y[:1]).any():
-            yield seed
-            found += 1
-            if found == count:
-                return
+        found += bool((y != y[:1]).any())
+        if found > number:
+            return seed
+    raise AssertionError("too few random graphs with an output that varies")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", list(varied(6)))
-def test_simulated_verilog_equals_the_golden_model_on_a_random_graph(seed, tmp_path):
+@pytest.mark.parametrize("number", range(3))
+def test_simulated_verilog_equals_the_golden_model_on_a_random_graph(number, tmp_path):
+    seed = varied(number)
     graph = random_graph(seed, WITH_RTL)
     facts = rtl.emit(graph, tmp_path, rtl.RtlOptions())
     x = vectors(graph, 300, seed)

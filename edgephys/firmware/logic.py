@@ -244,7 +244,7 @@ def text(logic: Logic, schedule: Schedule, language: str) -> str:
     stage_of = [schedule.stage_of(logic.block.name, op.latency) for op in logic.program.ops]
     programs = cut(logic.program, stage_of, slot.first, slot.last)
     write = verilog_comb_logic_gen if language == "verilog" else vhdl_comb_logic_gen
-    title = f"layer {', '.join(logic.block.layers)}".replace("\n", " ")
+    title = netlist.remark(f"layer {', '.join(logic.block.layers)}")
     head = f"// {title}\n`timescale 1ns / 1ps\n\n" if language == "verilog" else f"-- {title}\n"
     if len(programs) == 1:
         return head + str(write(programs[0], logic.module))

@@ -114,7 +114,7 @@ def _verilog(module: Module) -> str:
     ports = [f"  input wire {_range(width)}{name}" for name, width in {**clock, **module.inputs}.items()]
     ports += [f"  output wire {_range(width)}{name}" for name, width in module.outputs.items()]
     registered = {target for target, _ in module.registers}
-    lines = [f"// {module.comment}", "`timescale 1ns / 1ps", "", f"module {module.name} ("]
+    lines = [f"// {remark(module.comment)}", "`timescale 1ns / 1ps", "", f"module {module.name} ("]
     lines += [",\n".join(ports), ");"]
     for name, width in module.wires.items():
         lines.append(f"  {'reg' if name in registered else 'wire'} {_range(width)}{name};")
@@ -146,7 +146,7 @@ def _vhdl(module: Module) -> str:
     ports = ["    clk: in std_logic"] if module.clocked else []
     ports += [f"    {name}: in {_vector(width)}" for name, width in module.inputs.items()]
     ports += [f"    {name}: out {_vector(width)}" for name, width in module.outputs.items()]
-    lines = [f"-- {module.comment}", "library ieee;", "use ieee.std_logic_1164.all;", ""]
+    lines = [f"-- {remark(module.comment)}", "library ieee;", "use ieee.std_logic_1164.all;", ""]
     lines += [f"entity {module.name} is port (", ";\n".join(ports), "  );", f"end entity {module.name};", ""]
     lines.append(f"architecture rtl of {module.name} is")
     lines += [f"  signal {name}: {_vector(width)};" for name, width in module.wires.items()]
@@ -173,6 +173,11 @@ def _vhdl_piece(piece: Piece) -> str:
     if piece.repeated:
         return f"(others => {piece.signal}({piece.low}))"
     return f"{piece.signal}({piece.low + piece.width - 1} downto {piece.low})"
+
+
+def remark(words: str) -> str:
+    """Return words that any tool takes in a comment: one line of ASCII."""
+    return " ".join(words.split()).encode("ascii", "replace").decode()
 
 
 def layout(elements: Mapping[str, list[Element]]) -> dict[str, list[list[int]]]:

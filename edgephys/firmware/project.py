@@ -36,6 +36,8 @@ from edgephys.lower.graph import Graph, from_record, to_record
 MANIFEST = "edgephys.json"
 FORMAT = 1
 KINDS = ("hls", "rtl")
+TESTBENCH = 100
+"""Vectors for the vendor's own test bench of an HLS project."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,8 @@ def emit(
         (folder / "firmware").mkdir()
         emitter = hls.emit if isinstance(options, hls.HlsOptions) else rtl.emit
         facts = emitter(graph, folder / "firmware", options)  # type: ignore[arg-type]
+        if kind == "hls":
+            hls.write_testbench(graph, folder / "firmware", inputs[:TESTBENCH])
         (folder / "model").mkdir()
         for name in (MODEL, CARD):
             shutil.copyfile(model / name, folder / "model" / name)

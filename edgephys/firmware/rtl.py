@@ -40,7 +40,7 @@ class RtlOptions:
     clock_ns: float = 5.0
     part: str = "xcvu13p-flga2577-2-e"
 
-    def __post_init__(self) -> None:  # noqa: D105
+    def __post_init__(self) -> None:
         if self.language not in netlist.SUFFIX:
             raise UsageError(f"language must be {' or '.join(netlist.SUFFIX)}, not '{self.language}'")
         if not 0 < self.clock_ns <= SLOWEST_NS:

@@ -193,7 +193,7 @@ def _reshape(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
 
 def _concat(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
     rank = len(builder.shape(xs[0]))
-    axis = layer.axis - 1 if layer.axis > 0 else rank + layer.axis
+    axis = layer.axis - 1 if layer.axis >= 0 else rank + layer.axis
     if axis < 0:
         raise ModelError(f"layer '{layer.name}': axis must not be the batch; use axis 1 and over, or -1")
     return builder.concat(layer.name, xs, axis)

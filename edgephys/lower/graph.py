@@ -263,9 +263,7 @@ def from_record(record: dict[str, Any]) -> Graph:
     """Return the checked graph of a record; raise ModelError where the record is not a graph's."""
     try:
         nodes = tuple(_node_of(entry) for entry in record["nodes"])
-        graph = Graph(
-            record["name"], nodes, tuple(record["inputs"]), tuple(record["outputs"]), record["metadata"]
-        )
+        graph = Graph(record["name"], nodes, tuple(record["inputs"]), tuple(record["outputs"]), record["metadata"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"graph record: a field is missing or malformed ({error!r})") from error
     return check(graph)
