@@ -180,7 +180,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name> by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
     test_data: Annotated[Path | None, typer.Option(help="Take the test jets from this file instead.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Begin from this trained float model of the same widths.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Begin from this trained model of the same widths.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

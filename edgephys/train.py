@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import importlib.util
+import math
 import platform
 import time
 import typing
@@ -22,13 +23,17 @@ from edgephys import metrics
 from edgephys.artefact import HeldOut, Trained
 from edgephys.data import jets, split, standardise
 from edgephys.data.layout import CLASSES
-from edgephys.errors import DataError, UsageError
+from edgephys.errors import DataError, ModelError, UsageError
 from edgephys.nets.deepsets import DeepSets
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 HELD_OUT = 12_000
 """Most vectors that travel with a model."""
+
+SCHEDULES = ("plateau", "cosine")
+"""Learning rates: the paper's, times a factor when the validation loss rests; or half a cosine down to 0, which
+lets quantised weights that swing between two steps come to rest."""
 
 RANGE_JETS = 8192
 """Training jets on which the ranges of a starting model's activations are taken."""
@@ -43,6 +48,7 @@ class Recipe:
     learning_rate: Mapping[int, float]
     epochs: int = 100
     batch: int = 1024
+    schedule: str = "plateau"
     plateau_factor: float = 0.8
     plateau_patience: int = 10
     stop_patience: int = 20
@@ -51,6 +57,8 @@ class Recipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule}")
         if self.epochs < 1 or self.batch < 1:
             raise UsageError(f"epochs and batch must be 1 and over, not {self.epochs} and {self.batch}")
         if not (0 < self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
@@ -175,16 +183,15 @@ def fit(
 ) -> Trained:
     """Train a recipe's network on jets; stop early on validation loss and touch the test split once.
 
-    ``start`` is a trained float model of the same widths, from whose weights a quantised one begins.
+    ``start`` is a trained model of the same widths: a float one is equalised first, one of the same bits goes on.
     Raises: DataError as ``prepare``; ModelError where ``start`` has other layers.
     """
     from edgephys.nets.backend import keras
-    from edgephys.nets.equalise import transfer
 
     sample = prepare(recipe, data, test_data)
     keras.utils.set_random_seed(recipe.seed)
     model = recipe.net.build()
-    scale = 1.0 if start is None else transfer(start.model, model, sample.train[0][:RANGE_JETS])
+    scale = _begin(model, recipe, start, sample.train[0][:RANGE_JETS])
     model.compile(
         keras.optimizers.Adam(recipe.rate()),
         _loss(scale),
@@ -216,6 +223,21 @@ def fit(
     return Trained(model, sample.standardisation, travelling, card)
 
 
+def _begin(model: Any, recipe: Recipe, start: Trained | None, x: NDArray[np.float32]) -> float:
+    """Give the model its first weights, and return the scale of its logits: 1 but for an equalised start."""
+    from edgephys.nets.equalise import transfer
+
+    if start is None:
+        return 1.0
+    if start.card["recipe"]["net"]["bits"] is None:
+        return transfer(start.model, model, x)
+    shapes = [[weight.shape for weight in of.get_weights()] for of in (start.model, model)]
+    if shapes[0] != shapes[1]:
+        raise ModelError(f"starting model '{start.name}': its weights {shapes[0]} must be the recipe's {shapes[1]}")
+    model.set_weights(start.model.get_weights())
+    return float(start.card.get("logit_scale", 1.0))
+
+
 def _loss(scale: float) -> Callable[[Any, Any], Any]:
     """Cross entropy of logits that the model gives divided by a power of two."""
     from edgephys.nets.backend import keras
@@ -229,8 +251,14 @@ def _loss(scale: float) -> Callable[[Any, Any], Any]:
 def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     from edgephys.nets.backend import keras
 
+    rates = {
+        "plateau": keras.callbacks.ReduceLROnPlateau(factor=recipe.plateau_factor, patience=recipe.plateau_patience),
+        "cosine": keras.callbacks.LearningRateScheduler(
+            lambda epoch: recipe.rate() * (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
+        ),
+    }
     callbacks = [
-        keras.callbacks.ReduceLROnPlateau(factor=recipe.plateau_factor, patience=recipe.plateau_patience),
+        rates[recipe.schedule],
         keras.callbacks.EarlyStopping(patience=recipe.stop_patience, restore_best_weights=True),
         keras.callbacks.TerminateOnNaN(),
     ]

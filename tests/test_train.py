@@ -1,0 +1,123 @@
+"""Training: recipes as data, one seed one model, and quantised training that starts from a float model."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+from small_model import SAMPLE
+
+from edgephys import train
+from edgephys.errors import DataError, ModelError, UsageError
+from edgephys.nets.deepsets import DeepSets
+
+NET = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=6)
+RECIPE = train.Recipe("small", NET, {4: 2e-3}, epochs=2, batch=128)
+
+
+@pytest.fixture(scope="module")
+def few_jets(tmp_path_factory):
+    path = tmp_path_factory.mktemp("jets") / "few.h5"
+    with h5py.File(SAMPLE) as source, h5py.File(path, "w") as out:
+        for name in source:
+            out[name] = source[name][:1500] if source[name].ndim > 1 else source[name][:]
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(few_jets):
+    return train.fit(RECIPE, few_jets)
+
+
+def test_one_seed_gives_one_model(trained, few_jets):
+    again = train.fit(RECIPE, few_jets)
+    for ours, theirs in zip(trained.model.get_weights(), again.model.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert again.card["metrics"] == trained.card["metrics"]
+
+
+def test_the_card_says_how_the_model_came_to_be(trained, few_jets):
+    card = trained.card
+    assert card["name"] == "small_n4_6bit" and card["seed"] == RECIPE.seed and card["epochs_run"] == 2
+    assert card["recipe"]["net"]["phi"] == (8, 6) and card["recipe"]["learning_rate"] == 2e-3
+    assert card["data"]["jets"] == {"train": 900, "validation": 149, "test": 451}
+    assert card["data"]["train"]["file"] == few_jets.name and len(card["data"]["train"]["sha256"]) == 64
+    assert {"edgephys", "tensorflow", "keras", "qkeras-v3"} <= set(card["versions"])
+    assert card["metrics"]["jets"] == 451 and card["metrics"]["accuracy_error"] > 0
+
+
+def test_the_test_jets_are_never_trained_on(few_jets):
+    sample = train.prepare(RECIPE, few_jets)
+    seen = {row.tobytes() for row in np.sort(np.concatenate([sample.train[0], sample.validation[0]]), axis=1)}
+    held = np.sort(NET.input.values(sample.test.inputs).astype(np.float32), axis=1)
+    assert not [row for row in held if row.tobytes() in seen]
+
+
+def test_a_test_file_takes_the_place_of_a_test_share(few_jets):
+    sample = train.prepare(RECIPE, few_jets, test_data=few_jets)
+    assert len(sample.test.labels) == 1500
+    assert len(sample.train[1]) + len(sample.validation[1]) == 1500
+
+
+def test_an_empty_split_is_refused(few_jets):
+    with pytest.raises(DataError, match="split"):
+        train.prepare(dataclasses.replace(RECIPE, validation=1e-6), few_jets)
+
+
+def test_settings_reach_the_recipe_and_its_network():
+    changed = train.with_settings(
+        RECIPE, ["bits=float", "epochs=7", "phi=16-8", "learning_rate=0.01", "validation=0.2"]
+    )
+    assert changed.net.bits is None and changed.net.phi == (16, 8)
+    assert (changed.epochs, changed.rate(), changed.validation) == (7, 0.01, 0.2)
+    assert changed.name == "small_n4_float"
+    with pytest.raises(UsageError, match="expected KEY=VALUE with KEY one of"):
+        train.with_settings(RECIPE, ["width=3"])
+
+
+def test_the_rate_is_that_of_the_nearest_stated_size():
+    stated = dataclasses.replace(RECIPE, learning_rate={8: 1.0, 16: 2.0, 32: 3.0})
+    sizes = {4: 1.0, 11: 1.0, 17: 2.0, 60: 3.0}
+    for size, rate in sizes.items():
+        assert dataclasses.replace(stated, net=DeepSets(constituents=size)).rate() == rate
+
+
+def test_equalising_keeps_the_function_and_fits_every_range():
+    from edgephys.nets.backend import keras
+    from edgephys.nets.equalise import transfer
+
+    keras.utils.set_random_seed(3)
+    floating = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=None)
+    source, target = floating.build(), floating.build()
+    source.set_weights([3 * weight + 0.1 for weight in source.get_weights()])
+    x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
+    scale = transfer(source, target, x)
+    assert scale >= 1 and np.log2(scale) % 1 == 0
+    assert all(np.abs(weight).max() <= 1 for weight in target.get_weights())
+    np.testing.assert_allclose(scale * target.predict(x, verbose=0), source.predict(x, verbose=0), rtol=1e-3, atol=1e-3)
+
+
+def test_a_start_with_other_layers_is_refused(trained, few_jets):
+    other = dataclasses.replace(RECIPE, net=dataclasses.replace(NET, phi=(4,)))
+    with pytest.raises(ModelError, match=r"starting model 'small_n4_6bit': its weights .* must be the recipe's"):
+        train.fit(other, few_jets, start=trained)
+    floating = train.fit(train.with_settings(RECIPE, ["bits=float", "epochs=1"]), few_jets)
+    with pytest.raises(ModelError, match=r"starting model: its layers .* must be the recipe's"):
+        train.fit(other, few_jets, start=floating)
+
+
+def test_a_model_of_the_same_bits_goes_on_where_it_stood(trained, few_jets):
+    rested = train.fit(train.with_settings(RECIPE, ["epochs=1", "learning_rate=1e-30"]), few_jets, start=trained)
+    for ours, theirs in zip(trained.model.get_weights(), rested.model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(UsageError, match="schedule must be one of plateau, cosine, not step"):
+        train.with_settings(RECIPE, ["schedule=step"])
+
+
+def test_a_quantised_network_starts_from_a_float_one_and_its_card_says_so(few_jets):
+    floating = train.fit(train.with_settings(RECIPE, ["bits=float"]), few_jets)
+    card = train.fit(RECIPE, few_jets, start=floating).card
+    assert card["start"] == {"name": "small_n4_float", "seed": 1, "epochs_run": 2} and card["logit_scale"] >= 1
