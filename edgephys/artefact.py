@@ -163,11 +163,7 @@ def load_keras(path: Path) -> Any:
 
 def load_vectors(path: Path) -> HeldOut:
     """Return held-out vectors; raise ProjectError where the file is missing, damaged or empty."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = HeldOut(arrays["inputs"].astype(np.int64), arrays["labels"].astype(np.int64))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ProjectError(f"{path}: expected vectors (inputs, labels), found {error!r}; make it again") from error
+    found = HeldOut(*integers(path, ("inputs", "labels")))
     if not len(found.inputs) or len(found.inputs) != len(found.labels):
         raise ProjectError(
             f"{path}: expected at least 1 vector with a label each, "
@@ -176,7 +172,15 @@ def load_vectors(path: Path) -> HeldOut:
     return found
 
 
-def _narrow(integers: Integers) -> NDArray[Any]:
-    kind = np.min_scalar_type(int(integers.min())) if integers.min() < 0 else np.min_scalar_type(int(integers.max()))
-    wide = np.promote_types(kind, np.min_scalar_type(int(integers.max())))
-    return integers.astype(wide)
+def integers(path: Path, names: tuple[str, ...]) -> list[Integers]:
+    """Return integer arrays of a .npz file; raise ProjectError where it is missing, damaged or lacks one."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return [arrays[name].astype(np.int64) for name in names]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise ProjectError(f"{path}: expected vectors ({', '.join(names)}), found {error!r}; make it again") from error
+
+
+def _narrow(values: Integers) -> NDArray[Any]:
+    ends = (np.min_scalar_type(int(end)) for end in (values.min(), values.max()))
+    return values.astype(np.promote_types(*ends))

@@ -27,14 +27,11 @@ EXAMPLES = """From a trained physics model to silicon, with the same integers on
 
 A walk down the street, on the jets that the repository ships:
 
-  edgephys train models/jet_deepsets.py --set bits=6 --set epochs=20 --data models/samples/jets.h5 --out runs/tagger
-
+\b
+  edgephys train models/jet_deepsets.py --set bits=6 --data models/samples/jets.h5 --out runs/tagger
   edgephys explain runs/tagger
-
   edgephys emit runs/tagger --to rtl --out hls_projects/tagger_rtl
-
   edgephys verify hls_projects/tagger_rtl
-
   edgephys report hls_projects/tagger_rtl
 """
 
@@ -135,7 +132,7 @@ def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 def _say(text: str) -> None:
-    err.print(f"· {text}", style="dim", markup=False)
+    err.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -163,6 +160,7 @@ def data_jets(
 ) -> None:
     """Generate jets with Pythia 8 and FastJet in the layout of the public LHC jet files.
 
+    \b
     Example: edgephys data jets --jets-per-class 20000 --seed 1 --out data/jets.h5
     """
     from edgephys.data.generate import generate
@@ -186,6 +184,7 @@ def train(
 ) -> None:
     """Train a script's recipe; the test split is touched once, at the end.
 
+    \b
     Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
     """
     from edgephys import artefact
@@ -223,6 +222,7 @@ def cards(
 ) -> None:
     """Put model cards into one table: accuracy and AUC, with their spread over the seeds given.
 
+    \b
     Example: edgephys cards models/zoo/* --out hls_projects/results/accuracy
     """
     from edgephys.report import cards as house
@@ -236,6 +236,7 @@ def cards(
 def explain(model: ModelFolder, as_json: Json = False) -> None:
     """Print every edge of a model's Graph: its format, its width and the reason for it.
 
+    \b
     Example: edgephys explain models/zoo/jet_deepsets_n8_8bit
     """
     from edgephys.lower.ranges import derive, reason
@@ -272,6 +273,7 @@ def emit(
 ) -> None:
     """Emit a synthesizable FPGA project from a trained model.
 
+    \b
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to rtl --clock-ns 5
     """
     from edgephys.firmware import project
@@ -319,6 +321,7 @@ def verify(
 ) -> None:
     """Compare Keras, the golden model and the simulated sources, bit for bit; any difference exits with 1.
 
+    \b
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
     """
     from edgephys import verify as house
@@ -353,6 +356,7 @@ def report(
 ) -> None:
     """Gather every figure of a project with its provenance; what was not measured says why.
 
+    \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
     from edgephys.firmware.project import read
@@ -375,6 +379,7 @@ def street(
 ) -> None:
     """Put the reports of several projects into one table, one row a model.
 
+    \b
     Example: edgephys street hls_projects/tagger_hls hls_projects/tagger_rtl --out hls_projects/results/mine
     """
     from edgephys.report import street as house
@@ -388,6 +393,7 @@ def street(
 def doctor(as_json: Json = False) -> None:
     """Say which outside tools are here, which are missing, and what to install.
 
+    \b
     Example: edgephys doctor
     """
     from edgephys.firmware.tools import examine

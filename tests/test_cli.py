@@ -339,6 +339,11 @@ def test_a_folder_that_is_no_project_or_a_damaged_one_is_refused(run, project, t
     text = (folder / "graph.json").read_text()
     (folder / "graph.json").write_text(text[: len(text) // 2])
     assert "manifest or graph is missing or damaged" in run("verify", folder).err
+    graph = json.loads(text)
+    node = next(node for node in graph["nodes"] if node["kind"] == "dense")
+    node["fixed"][1:3] = [node["fixed"][1] - 3, node["fixed"][2] - 3]  # a width that overflows
+    (folder / "graph.json").write_text(json.dumps(graph))
+    assert "does not hold; lower the model again" in " ".join(run("verify", folder).err.split())
 
 
 def test_report_gives_every_figure_a_provenance_and_says_what_was_not_measured(run, project):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies
+from hypothesis import example, given, strategies
 from random_graphs import random_graph, vectors
 
 from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
@@ -254,6 +254,7 @@ def test_packing_is_undone_by_unpacking(data, width, signed):
 
 
 @given(strategies.integers(0, 10**6), strategies.sampled_from([0.4, 1.0, 2.5, 100.0]), strategies.booleans())
+@example(64926, 0.4, False)  # a matrix product of which one row is known beforehand
 def test_the_stages_in_turn_compute_what_the_golden_model_computes(seed, clock_ns, three):
     graph = random_graph(seed, MODES, 8)
     x = vectors(graph, 20)

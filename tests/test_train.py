@@ -91,7 +91,7 @@ def test_equalising_keeps_the_function_and_fits_every_range():
     source, target = floating.build(), floating.build()
     source.set_weights([3 * weight + 0.1 for weight in source.get_weights()])
     x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
-    scale = transfer(source, target, x)
+    scale = transfer(source, target, x, weights_within=100)
     assert scale >= 1 and np.log2(scale) % 1 == 0
     assert all(np.abs(weight).max() <= 1 for weight in target.get_weights())
     np.testing.assert_allclose(scale * target.predict(x, verbose=0), source.predict(x, verbose=0), rtol=1e-3, atol=1e-3)

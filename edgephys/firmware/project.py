@@ -15,7 +15,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,14 +23,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.artefact import CARD, MODEL, load_vectors, replace_folder, write_file
+from edgephys.artefact import CARD, MODEL, integers, load_vectors, replace_folder, write_file
 from edgephys.artefact import VECTORS as HELD_OUT
-from edgephys.errors import ProjectError, UsageError
+from edgephys.errors import ModelError, ProjectError, UsageError
 from edgephys.firmware import hls, rtl
 from edgephys.firmware.tools import content_key
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph, from_record, to_record
+from edgephys.lower.ranges import require_proven
 
 MANIFEST = "edgephys.json"
 FORMAT = 1
@@ -155,10 +155,10 @@ def read(folder: Path) -> Project:
         raise ProjectError(f"{folder}: expected a project with {MANIFEST}; `edgephys emit` makes one")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        graph = from_record(json.loads((folder / "graph.json").read_text()))
+        graph = require_proven(from_record(json.loads((folder / "graph.json").read_text())))
         if manifest["format"] != FORMAT or manifest["kind"] not in KINDS or manifest["graph"] != graph.digest:
             raise ValueError("format, kind or graph do not agree")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise ProjectError(f"{folder}: manifest or graph is missing or damaged ({error}); emit it again") from error
     return Project(folder, manifest, graph)
 
@@ -166,13 +166,7 @@ def read(folder: Path) -> Project:
 def read_vectors(project: Project) -> Vectors:
     """Return a project's vectors; raise ProjectError where none are there or outputs are fewer than inputs."""
     path = project.folder / "vectors.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = Vectors(*(arrays[name].astype(np.int64) for name in ("inputs", "labels", "expected")))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ProjectError(
-            f"{path}: expected vectors (inputs, labels, expected), found {error!r}; emit the project again"
-        ) from error
+    found = Vectors(*integers(path, ("inputs", "labels", "expected")))
     if not len(found.inputs):
         raise ProjectError(f"{path}: expected at least 1 vector, found 0; nothing can be verified with none")
     if len(found.expected) != len(found.inputs) or found.expected.shape[1:] != project.graph.output.shape:

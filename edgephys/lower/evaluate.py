@@ -98,7 +98,10 @@ def _apply(graph: Graph, node: Node, xs: list[Any], in_double: bool) -> Any:
 
 def _product(x: Any, weight: Integers, in_double: bool) -> Any:
     if _is_symbol(x):
-        return x @ weight.astype(np.float64)
+        try:
+            return x @ weight.astype(np.float64)
+        except StopIteration:  # alkaid 0.8.2 finds no symbol in a row whose products are all known
+            return np.sum(x[..., :, None] * weight.astype(np.float64), axis=-2)
     if in_double:  # every partial sum is an integer below 2**53, so each is exact in any order
         return (x.astype(np.float64) @ weight.astype(np.float64)).astype(np.int64)
     return x @ weight

@@ -144,6 +144,18 @@ def _plain(low: Integers, high: Integers) -> Range:
     return Range(low, high, int(max(np.abs(low).max(initial=0), np.abs(high).max(initial=0))))
 
 
+def require_proven(graph: Graph) -> Graph:
+    """Return the graph if every exact edge's format holds its derived range; raise ModelError where one does not."""
+    for name, found in derive(graph).items():
+        node = graph.by_name[name]
+        if node.kind not in (Kind.INPUT, Kind.REQUANTISE) and not node.fixed.holds(found.lowest, found.highest):
+            raise ModelError(
+                f"layer '{node.layer}': {node.kind.value} '{name}' reaches {found.lowest}..{found.highest} steps, "
+                f"which {node.fixed} does not hold; lower the model again"
+            )
+    return graph
+
+
 def format_of(range_: Range, fraction: int) -> Fixed:
     """Return the narrowest format that holds a range."""
     return narrowest(range_.lowest, range_.highest, fraction)
