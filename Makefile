@@ -50,19 +50,23 @@ street: install
 	    $(CLI) emit models/zoo/jet_deepsets_n$${n}_8bit --to $$to; \
 	    $(CLI) verify $(OUT)/jet_deepsets_n$${n}_8bit_$$to; \
 	    $(CLI) report $(OUT)/jet_deepsets_n$${n}_8bit_$$to; \
+	    mkdir -p $(OUT)/reports; \
+	    cp $(OUT)/jet_deepsets_n$${n}_8bit_$$to/results/report.json $(OUT)/reports/jet_deepsets_n$${n}_8bit_$$to.json; \
 	done; done
 	$(CLI) street $(foreach n,$(SIZES),$(OUT)/jet_deepsets_n$(n)_8bit_hls $(OUT)/jet_deepsets_n$(n)_8bit_rtl)
 
-ZOO_SEEDS := 1
+SEEDS := 1
+ZOO_DATA := --data data/jets_train.h5 --test-data models/samples/jets.h5 --set validation=0.045
 zoo: install
-	set -e; for seed in $(ZOO_SEEDS); do for n in $(SIZES); do for bits in 8 float; do \
-	    width=$${bits}; [ $$bits = float ] || width=$${bits}bit; \
-	    home=models/zoo; [ $$seed = 1 ] || home=runs/seed$$seed; \
-	    $(CLI) train models/jet_deepsets.py --data data/jets_train.h5 --test-data models/samples/jets.h5 \
-	        --set constituents=$$n --set bits=$$bits --set seed=$$seed --set epochs=60 --set validation=0.045 \
-	        --set plateau_patience=4 --set stop_patience=12 --out $$home/jet_deepsets_n$${n}_$$width; \
-	done; done; done
-	$(CLI) cards models/zoo/* $(wildcard runs/seed*/*)
+	set -e; for seed in $(SEEDS); do for n in $(SIZES); do \
+	    home=models/zoo; [ $$seed = 1 ] || home=runs/seed$$seed; name=jet_deepsets_n$$n; \
+	    $(CLI) train models/jet_deepsets.py $(ZOO_DATA) --set constituents=$$n --set seed=$$seed --set bits=float \
+	        --set epochs=60 --set plateau_patience=4 --set stop_patience=12 --out $$home/$${name}_float; \
+	    $(CLI) train models/jet_deepsets.py $(ZOO_DATA) --set constituents=$$n --set seed=$$seed --set bits=8 \
+	        --set epochs=16 --set schedule=cosine --set stop_patience=16 --set learning_rate=3e-4 \
+	        --start $$home/$${name}_float --out $$home/$${name}_8bit; \
+	done; done
+	$(CLI) cards models/zoo/* $$(ls -d runs/seed*/* 2>/dev/null)
 
 clean:
 	rm -rf runs build *.egg-info
