@@ -88,7 +88,7 @@ def shown(table: Mapping[str, Any]) -> Group:
     view = Table(*HEADINGS)
     for row in table["rows"]:
         view.add_row(*cells(row))
-    return titled("accuracy and AUC on test jets, touched once a model", view)
+    return titled("accuracy and AUC on held-out test jets", view)
 
 
 def write(table: Mapping[str, Any], out: Path) -> None:

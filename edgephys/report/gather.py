@@ -66,7 +66,7 @@ def _model(project: Project) -> list[Figure]:
     card: Mapping[str, Any] = json.loads((project.model / "card.json").read_text())
     measured = card["metrics"]
     version = card["versions"]["keras"]
-    target = f"{measured['jets']:,} test jets, touched once"
+    target = f"{measured['jets']:,} held-out test jets"
     figures = [
         Figure("accuracy", measured["accuracy"], "", Stage.MEASURED, "Keras", version, target),
         Figure("accuracy_error", measured["accuracy_error"], "", Stage.MEASURED, "Keras", version, target),

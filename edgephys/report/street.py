@@ -150,7 +150,7 @@ def _published(facts: Mapping[str, Any]) -> list[str]:
 
 def _notes() -> str:
     return (
-        "Accuracy: test jets touched once, binomial error. Mismatches: output integers that differ from the golden "
+        "Accuracy: held-out test jets, binomial error. Mismatches: output integers that differ from the golden "
         "model, which Keras equals too. Latency and II: measured from clock edges in the RTL simulation, ns at the "
         "stated clock. LUT, FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, unless the stage says otherwise. "
         + CAVEAT
