@@ -88,6 +88,16 @@ class Fixed:
             modes = f",{self.rounding.value},{self.overflow.value}"
         return f"{name}<{self.bits},{self.integer}{modes}>"
 
+    def to_record(self) -> list[Any]:
+        """Return the format as plain JSON types."""
+        return [self.signed, self.bits, self.integer, self.rounding.value, self.overflow.value]
+
+    @classmethod
+    def of_record(cls, record: list[Any]) -> Fixed:
+        """Return the format of a record; raise ValueError or TypeError where it is not one."""
+        signed, bits, integer, rounding, overflow = record
+        return cls(bool(signed), int(bits), int(integer), Rounding(rounding), Overflow(overflow))
+
     def holds(self, low: int, high: int) -> bool:
         """Tell whether every integer from ``low`` to ``high``, in steps, is in the format."""
         return self.low <= low and high <= self.high

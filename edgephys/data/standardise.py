@@ -62,11 +62,11 @@ class Standardisation:
         """Return the standardisation as plain JSON types."""
         return {
             "features": list(self.names),
-            "grids": [_fixed_record(grid) for grid in self.grids],
+            "grids": [grid.to_record() for grid in self.grids],
             "centres": list(self.centres),
             "gains": list(self.gains),
             "gain_fractions": list(self.gain_fractions),
-            "output": _fixed_record(self.output),
+            "output": self.output.to_record(),
         }
 
 
@@ -75,11 +75,11 @@ def from_record(record: dict[str, Any]) -> Standardisation:
     try:
         return Standardisation(
             tuple(record["features"]),
-            tuple(_fixed_of(grid) for grid in record["grids"]),
+            tuple(Fixed.of_record(grid) for grid in record["grids"]),
             tuple(map(int, record["centres"])),
             tuple(map(int, record["gains"])),
             tuple(map(int, record["gain_fractions"])),
-            _fixed_of(record["output"]),
+            Fixed.of_record(record["output"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"standardisation record: a field is missing or malformed ({error!r})") from error
@@ -103,12 +103,3 @@ def fit(features: NDArray[Any], names: tuple[str, ...], output: Fixed) -> Standa
         gains.append(round(gain * 2.0**fraction))
         fractions.append(fraction)
     return Standardisation(names, grids, tuple(centres), tuple(gains), tuple(fractions), output)
-
-
-def _fixed_record(fixed: Fixed) -> list[Any]:
-    return [fixed.signed, fixed.bits, fixed.integer, fixed.rounding.value, fixed.overflow.value]
-
-
-def _fixed_of(record: list[Any]) -> Fixed:
-    signed, bits, integer, rounding, overflow = record
-    return Fixed(bool(signed), int(bits), int(integer), Rounding(rounding), Overflow(overflow))

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.errors import ModelError
-from edgephys.fixed import Fixed, Integers, Overflow, Rounding
+from edgephys.fixed import Fixed, Integers
 
 
 class Kind(Enum):
@@ -270,13 +270,12 @@ def from_record(record: dict[str, Any]) -> Graph:
 
 
 def _node_record(node: Node) -> dict[str, Any]:
-    fixed = node.fixed
     record: dict[str, Any] = {
         "name": node.name,
         "kind": node.kind.value,
         "inputs": list(node.inputs),
         "shape": list(node.shape),
-        "fixed": [fixed.signed, fixed.bits, fixed.integer, fixed.rounding.value, fixed.overflow.value],
+        "fixed": node.fixed.to_record(),
         "layer": node.layer,
     }
     if node.constant is not None:
@@ -287,14 +286,13 @@ def _node_record(node: Node) -> dict[str, Any]:
 
 
 def _node_of(entry: dict[str, Any]) -> Node:
-    signed, bits, integer, rounding, overflow = entry["fixed"]
     constant = entry.get("constant")
     return Node(
         name=entry["name"],
         kind=Kind(entry["kind"]),
         inputs=tuple(entry["inputs"]),
         shape=tuple(entry["shape"]),
-        fixed=Fixed(signed, bits, integer, Rounding(rounding), Overflow(overflow)),
+        fixed=Fixed.of_record(entry["fixed"]),
         layer=entry["layer"],
         constant=constant and Constant(np.array(constant["integers"], np.int64), constant["fraction"]),
         axis=entry.get("axis"),
