@@ -7,11 +7,13 @@ metrics, standardisation) and ``held_out.npz`` (input integers and labels of jet
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +75,7 @@ def replace_folder(
         fresh.mkdir()
         write(fresh)
         if out.exists() or out.is_symlink():
-            _exchange(fresh, out)
+            _exchange(fresh, out, scratch / "previous")
         else:
             fresh.rename(out)
     finally:
@@ -88,12 +90,23 @@ def check_free(out: Path, mark: str, force: bool, what: str) -> None:
         raise UsageError(f"{out} exists and is not {what} of ours ({mark} is not in it); choose another or --force")
 
 
-def _exchange(fresh: Path, out: Path) -> None:
-    """Let two names change places in one step of the kernel: a kill finds either the old or the new."""
+def _exchange(fresh: Path, out: Path, previous: Path) -> None:
+    """Let two names change places in one step of the kernel: a kill finds either the old or the new.
+
+    A file system without that step (some network ones) gets two renames, the first undone on failure.
+    """
     at_fdcwd, exchange = -100, 2
     library = ctypes.CDLL(None, use_errno=True)
     if library.renameat2(at_fdcwd, os.fsencode(fresh), at_fdcwd, os.fsencode(out), exchange):
         number = ctypes.get_errno()
+        if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            out.rename(previous)
+            try:
+                fresh.rename(out)
+            except BaseException:
+                previous.rename(out)
+                raise
+            return
         raise OSError(number, os.strerror(number), str(out))
 
 
@@ -132,12 +145,25 @@ def load(folder: Path) -> Trained:
     """
     if not (folder / CARD).is_file():
         raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
-    try:
-        card = json.loads((folder / CARD).read_text())
-        standardisation = from_record(card["standardisation"])
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"{folder / CARD}: expected a model card in JSON, found {error!r}; train again") from error
+    card = read_card(folder / CARD)
+    standardisation = from_record(card["standardisation"])
     return Trained(load_keras(folder / MODEL), standardisation, load_vectors(folder / VECTORS), card)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return a model card; raise ModelError where it is not one."""
+    try:
+        card = json.loads(path.read_text())
+        missing = {"name", "seed", "classes", "parameters", "metrics", "recipe", "versions", "standardisation"} - set(
+            card
+        )
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: expected a model card in JSON, found bytes that are no text; train again") from error
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path}: expected a model card in JSON, found {error}; train again") from error
+    return dict(card)
 
 
 def load_keras(path: Path) -> Any:
@@ -176,8 +202,11 @@ def integers(path: Path, names: tuple[str, ...]) -> list[Integers]:
     """Return integer arrays of a .npz file; raise ProjectError where it is missing, damaged or lacks one."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return [arrays[name].astype(np.int64) for name in names]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            found = [arrays[name] for name in names]
+            if not all(np.issubdtype(array.dtype, np.integer) for array in found):
+                raise ValueError("numbers that are not integers")
+            return [array.astype(np.int64) for array in found]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ProjectError(f"{path}: expected vectors ({', '.join(names)}), found {error!r}; make it again") from error
 
 

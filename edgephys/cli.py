@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from edgephys import __version__
 from edgephys.errors import EdgephysError, UsageError
@@ -60,6 +61,9 @@ app.add_typer(data_app, name="data")
 INTERRUPTED = "interrupted; what stood before is unchanged"
 TYPER_INTERRUPTED = 130
 
+_given: list[str] = []
+"""The JSON document that went out, if one did: a failure after it adds none."""
+
 err = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
@@ -70,20 +74,36 @@ ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder o
 
 def main() -> None:
     """Run the command line and exit with 0, 1 or 2."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
+    _given.clear()
+    if sys.argv[1:] in ([], ["data"]):
+        sys.argv.append("--help")
     try:
-        app()
+        status = app(standalone_mode=False)
+    except TyperException as error:  # what Typer makes of the words on the line
+        _fail(f"{error.format_message()}; see `edgephys {_command()}--help`", 2)
     except EdgephysError as error:
         _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         _fail(INTERRUPTED, 1)
-    except SystemExit as ended:
-        if ended.code == TYPER_INTERRUPTED:
-            _fail(INTERRUPTED, 1)
-        raise
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"{error.strerror or error}{where}; what stood before is unchanged", 1)
+        _fail(f"{error.strerror or error}{where}; what stood before is unchanged; check the folder and the disk", 1)
+    except Exception as error:
+        if os.environ.get("EDGEPHYS_TRACEBACK"):
+            raise
+        told = f"{type(error).__name__}: {error}"
+        _fail(f"unforeseen: {told}; EDGEPHYS_TRACEBACK=1 shows where; please report it", 1)
+    if status == TYPER_INTERRUPTED:
+        _fail(INTERRUPTED, 1)
+    sys.exit(status or 0)
+
+
+def _command() -> str:
+    """Return the command on the line, for a hint."""
+    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return f"{word} " if word in STREET else ""
 
 
 def train_script(script: str) -> None:
@@ -98,7 +118,7 @@ def _terminated(*_: object) -> None:
 
 def _fail(message: str, status: int) -> None:
     line = " ".join(message.split())
-    if "--json" in sys.argv:
+    if "--json" in sys.argv and not _given:
         print(json.dumps({"error": line, "exit": status}))
     err.print(f"edgephys: {line}", style="red", soft_wrap=True, markup=False)
     sys.exit(status)
@@ -107,7 +127,8 @@ def _fail(message: str, status: int) -> None:
 def _give(as_json: bool, record: Mapping[str, Any], show: Callable[[Console], None]) -> None:
     """Print a command's result: the record as JSON, or as a person reads it."""
     if as_json:
-        print(json.dumps(record))
+        _given.append(json.dumps(record))
+        print(_given[-1])
     else:
         wide = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
         show(wide)
@@ -334,14 +355,7 @@ def verify(
     vectors = house.raw_vectors(opened, data, limit) if data is not None else None
     verified = house.verify(opened, vectors, _say)
     record = verified.to_record()
-    if not verified.mismatches:
-        _give(as_json, record, lambda console: console.print(targets_table(record)))
-        return
     _give(as_json, record, lambda console: console.print(targets_table(record)))
-    if as_json:
-        sys.argv.remove("--json")  # the one document is out
-    if not opened.untouched():
-        _say("the sources are not as they were emitted")
     verified.require()
 
 

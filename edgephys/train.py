@@ -23,7 +23,7 @@ from edgephys import metrics
 from edgephys.artefact import HeldOut, Trained
 from edgephys.data import jets, split, standardise
 from edgephys.data.layout import CLASSES
-from edgephys.errors import DataError, ModelError, UsageError
+from edgephys.errors import DataError, EdgephysError, ModelError, UsageError
 from edgephys.nets.deepsets import DeepSets
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -59,6 +59,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule}")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed must be 0..{2**32 - 1}, not {self.seed}")
+        if not all(math.isfinite(rate) and 0 < rate <= 1 for rate in self.learning_rate.values()):
+            raise UsageError(f"learning_rate must be above 0 and at most 1, not {self.rate()}")
+        if not 0 < self.plateau_factor < 1 or self.plateau_patience < 1 or self.stop_patience < 1:
+            raise UsageError("plateau_factor must be between 0 and 1, plateau_patience and stop_patience 1 and over")
         if self.epochs < 1 or self.batch < 1:
             raise UsageError(f"epochs and batch must be 1 and over, not {self.epochs} and {self.batch}")
         if not (0 < self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
@@ -85,7 +91,12 @@ def script_recipe(script: Path) -> Recipe:
     if spec is None or spec.loader is None:
         raise UsageError(f"{script}: expected a Python file; models/ holds training scripts")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except EdgephysError:
+        raise
+    except Exception as error:  # whatever the script does wrong is the script's, not ours
+        raise UsageError(f"{script}: {type(error).__name__} when it was read: {error}; mend the script") from error
     recipe = getattr(module, "RECIPE", None)
     if not isinstance(recipe, Recipe):
         raise UsageError(
@@ -188,6 +199,8 @@ def fit(
     """
     from edgephys.nets.backend import keras
 
+    if test_data is not None and test_data.resolve() == data.resolve():
+        raise DataError(f"{test_data}: the test file must not be the training file; leave --test-data out for a share")
     sample = prepare(recipe, data, test_data)
     keras.utils.set_random_seed(recipe.seed)
     model = recipe.net.build()
@@ -212,7 +225,7 @@ def fit(
         "parameters": int(model.count_params()),
         "seconds": round(seconds, 1),
         "epochs_run": len(history.history["loss"]),
-        "validation_accuracy": round(max(history.history["val_accuracy"]), 5),
+        "validation_accuracy": round(history.history["val_accuracy"][int(np.argmin(history.history["val_loss"]))], 5),
         "logit_scale": scale,
         "metrics": evaluate(model, recipe, sample.test, scale),
     }
@@ -248,6 +261,12 @@ def _loss(scale: float) -> Callable[[Any, Any], Any]:
     return cross_entropy
 
 
+def _require_finite(epoch: int, logs: Mapping[str, float] | None) -> None:
+    for name, value in (logs or {}).items():
+        if not math.isfinite(value):
+            raise ModelError(f"training diverged: {name} is {value} after epoch {epoch + 1}; lower learning_rate")
+
+
 def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     from edgephys.nets.backend import keras
 
@@ -260,7 +279,7 @@ def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     callbacks = [
         rates[recipe.schedule],
         keras.callbacks.EarlyStopping(patience=recipe.stop_patience, restore_best_weights=True),
-        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.LambdaCallback(on_epoch_end=_require_finite),
     ]
     if progress is not None:
         callbacks.append(

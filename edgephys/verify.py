@@ -15,8 +15,8 @@ import numpy as np
 
 from edgephys.artefact import load_keras
 from edgephys.errors import MismatchError, ProjectError
-from edgephys.firmware import csim, simulate
-from edgephys.firmware.project import Project, Vectors, read_vectors, write_result
+from edgephys.firmware import csim, simulate, tools
+from edgephys.firmware.project import Project, Vectors, drop_result, read_card, read_vectors, write_result
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph
@@ -64,6 +64,7 @@ class Verified:
     vectors: int
     outputs: int
     targets: Mapping[str, Target]
+    changed: tuple[str, ...] = ()
 
     @property
     def mismatches(self) -> int:
@@ -71,12 +72,18 @@ class Verified:
         return sum(target.mismatches for target in self.targets.values())
 
     def require(self) -> None:
-        """Raise MismatchError naming the first layer that differs, unless every output agrees."""
+        """Raise MismatchError naming the first layer that differs, or the file that was changed unseen."""
+        hint = f"; changed since its emission: {', '.join(self.changed[:3])}" if self.changed else ""
         for name, target in self.targets.items():
             if target.mismatches:
                 raise MismatchError(
-                    f"{self.project}: {name}: {target.first} ({target.mismatches} of {self.outputs} outputs differ)"
+                    f"{self.project}: {name}: {target.first} "
+                    f"({target.mismatches} of {self.outputs} outputs differ){hint}"
                 )
+        if self.changed:
+            raise MismatchError(
+                f"{self.project}: no output differs on these vectors{hint}; emit the project again, or restore the file"
+            )
 
     def to_record(self) -> dict[str, Any]:
         """Return the record of the JSON contract."""
@@ -85,6 +92,7 @@ class Verified:
             "vectors": self.vectors,
             "outputs": self.outputs,
             "mismatches": self.mismatches,
+            "changed": list(self.changed),
             "targets": {name: _target_record(target) for name, target in self.targets.items()},
         }
 
@@ -110,6 +118,8 @@ def verify(project: Project, vectors: Vectors | None = None, stage: Stage | None
     simulation cannot run. A difference is in the record: ``require`` raises for it.
     """
     say = stage or (lambda _: None)
+    if vectors is None:
+        drop_result(project, "verify")
     given = vectors or read_vectors(project)
     if not len(given.inputs):
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
@@ -117,6 +127,7 @@ def verify(project: Project, vectors: Vectors | None = None, stage: Stage | None
     graph = project.graph
     golden = evaluate.run(graph, given.inputs)
     targets = {"golden": _stored(graph, given, golden)}
+    given = replace(given, expected=golden)  # what the file expects is the golden model's own affair
     say("Keras")
     targets["keras"] = _keras(project, given)
     if project.kind == "hls":
@@ -125,14 +136,14 @@ def verify(project: Project, vectors: Vectors | None = None, stage: Stage | None
     else:
         say("RTL simulation: compile and run")
         targets["rtl"] = _rtl(project, given)
-    verified = Verified(project.name, len(given.inputs), golden.size, targets)
+    verified = Verified(project.name, len(given.inputs), golden.size, targets, project.changed())
     if vectors is None:
         write_result(project, "verify", verified.to_record())
     return verified
 
 
 def _stored(graph: Graph, given: Vectors, golden: Integers) -> Target:
-    """The golden model against the stored expectation: no layer is at fault, the file is."""
+    """The golden model against the stored expectation: no layer is at fault, vectors.npz is."""
     count = _count("golden", golden, given.expected)
     first = _first(graph.output.layer, given.expected, golden) if count else None
     return Target(len(golden), count, first)
@@ -171,14 +182,26 @@ def _integers(layer: str, fraction: int, values: Any) -> Integers:
 
 def _csim(project: Project, given: Vectors) -> Target:
     received = csim.simulate(project.firmware, project.facts, given.inputs)
+    compiler = tools.find("g++")
     return _compared(
-        "csim", project.graph, given, received, lambda inputs: csim.probe(project.firmware, project.facts, inputs)
+        "csim",
+        project.graph,
+        given,
+        received,
+        lambda inputs: csim.probe(project.firmware, project.facts, inputs),
+        {"tool": compiler.name, "version": compiler.version},
     )
 
 
 def _rtl(project: Project, given: Vectors) -> Target:
     simulated = simulate.simulate(project.firmware, project.facts, given.inputs)
-    facts = {"latency_cycles": simulated.latency_cycles, "ii": simulated.ii}
+    simulator = tools.find({"verilog": "verilator", "vhdl": "ghdl"}[project.facts["language"]])
+    facts = {
+        "latency_cycles": simulated.latency_cycles,
+        "ii": simulated.ii,
+        "tool": simulator.name,
+        "version": simulator.version,
+    }
     return _compared(
         "rtl",
         project.graph,
@@ -232,12 +255,14 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
 
     Raises: DataError as the reader of jets does.
     """
-    import json
-
     from edgephys.data import jets, standardise
 
-    card = json.loads((project.model / "card.json").read_text())
-    ready = standardise.from_record(card["standardisation"])
+    ready = standardise.from_record(read_card(project)["standardisation"])
+    if ready.output != project.graph.input.fixed:
+        raise ProjectError(
+            f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "
+            f"{project.graph.input.fixed}; emit the project again"
+        )
     read = jets.read(data, project.graph.input.shape[0], ready.names, limit=limit)
     inputs = ready.apply(read.features)
     return Vectors(inputs, read.labels, evaluate.run(project.graph, inputs))

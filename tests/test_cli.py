@@ -33,7 +33,7 @@ class Ran:
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command line in this process: status, stdout, stderr."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["edgephys", *map(str, words)])
@@ -44,7 +44,8 @@ def run(monkeypatch, capsys):
         return Ran(ended.value.code or 0, captured.out, captured.err)
 
     yield call
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -143,17 +144,21 @@ def test_the_training_script_runs_by_itself(few_jets, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "status", "message"),
     [
-        (["bits=40"], 1, r"bits must be 2\.\.16 or 'float', not 40"),
+        (["bits=40"], 2, r"bits must be 2\.\.16 or 'float', not 40"),
         (["bit=8"], 2, "expected KEY=VALUE with KEY one of activation_bits, batch, bits"),
         (["epochs"], 2, "expected KEY=VALUE"),
         (["epochs=many"], 2, "--set epochs=many: expected int, found 'many'"),
         (["phi=a,b"], 2, "--set phi=a,b: expected a list of numbers such as 32,32,32, found 'a,b'"),
         (["epochs=0"], 2, "epochs and batch must be 1 and over, not 0"),
         (["validation=1"], 2, "validation must be above 0"),
-        (["constituents=0"], 1, r"constituents must be 1\.\.150, not 0"),
-        (["phi=0"], 1, "phi and rho must hold widths of 1 and over"),
-        (["bits=float", "activation_bits=8"], 1, "activation_bits must be left out of a float network"),
+        (["constituents=0"], 2, r"constituents must be 1\.\.150, not 0"),
+        (["phi=0"], 2, "phi and rho must hold widths of 1 and over"),
+        (["bits=float", "activation_bits=8"], 2, "activation_bits must be left out of a float network"),
         (["constituents=64"], 1, "constituents"),
+        (["seed=-1"], 2, r"seed must be 0\.\.4294967295, not -1"),
+        (["learning_rate=nan"], 2, "learning_rate must be above 0 and at most 1, not nan"),
+        (["plateau_factor=2"], 2, "plateau_factor must be between 0 and 1"),
+        (["schedule=step"], 2, "schedule must be one of plateau, cosine, not step"),
     ],
 )
 def test_a_bad_setting_is_refused_on_one_line(run, few_jets, tmp_path, settings, status, message):
@@ -178,6 +183,64 @@ def test_a_script_without_a_recipe_is_refused(run, few_jets, tmp_path):
 def test_a_failure_with_json_is_one_document_on_stdout(run, tmp_path):
     ended = run("explain", tmp_path / "nothing", "--json")
     assert ended.status == 1 and "expected a model's folder" in ended.json["error"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["emit", "m"], ["emit", "m", "--to", "rtl", "--clock-ns", "x"], ["verify"], ["frob"], ["verify", "p", "--frob"]],
+)
+def test_a_usage_error_is_one_line_and_with_json_one_document(run, words):
+    ended = run(*words, "--json")
+    assert ended.status == 2 and ended.json["exit"] == 2 and "--help" in ended.json["error"]
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_no_words_at_all_show_the_help(run):
+    assert "A walk down the street" in run().out
+    assert "jets" in run("data").out
+
+
+def test_an_unforeseen_failure_is_one_line_too(run, model, monkeypatch):
+    from edgephys.firmware import project as house
+
+    def breaks(*_):
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(house, "emit", breaks)
+    ended = run("emit", model, "--to", "rtl", "--json")
+    assert ended.status == 1 and "unforeseen: RuntimeError: what nobody thought of" in ended.json["error"]
+    assert "Traceback" not in ended.err
+    monkeypatch.setenv("EDGEPHYS_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["edgephys", "emit", str(model), "--to", "rtl"])
+    with pytest.raises(RuntimeError):
+        cli.main()
+
+
+def test_a_script_that_breaks_is_the_scripts_fault(run, few_jets, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import no_such_module\n")
+    ended = run("train", script, "--data", few_jets)
+    assert ended.status == 2 and "ModuleNotFoundError when it was read" in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", "{", '{"name": "x"}'])
+def test_a_damaged_card_is_refused(run, model, tmp_path, text):
+    broken = Path(shutil.copytree(model, tmp_path / "broken"))
+    (broken / "card.json").write_text(text)
+    for words in (["explain", broken], ["cards", broken, "--out", tmp_path / "t"]):
+        assert "expected a model card in JSON" in " ".join(run(*words).err.split())
+
+
+def test_a_project_in_a_path_with_spaces_verifies(run, project, tmp_path):
+    spaced = tmp_path / "a folder"
+    spaced.mkdir()
+    moved = project("rtl").rename(spaced / "a project")
+    assert run("verify", moved).status == 0
+
+
+def test_the_test_file_must_not_be_the_training_file(run, few_jets, tmp_path):
+    ended = run("train", SCRIPT, "--data", few_jets, "--test-data", few_jets, "--out", tmp_path / "m", *QUICK)
+    assert ended.status == 1 and "the test file must not be the training file" in " ".join(ended.err.split())
 
 
 def test_explain_gives_every_edge_its_width_and_reason(run, model):
@@ -231,12 +294,9 @@ def test_a_command_that_fails_half_way_leaves_the_former_result_whole(run, model
         raise failure
 
     monkeypatch.setattr(rtl, "emit", fails)
-    if failure is MemoryError:
-        with pytest.raises(MemoryError):
-            run("emit", model, "--to", "rtl", "--out", out)
-    else:
-        ended = run("emit", model, "--to", "rtl", "--out", out)
-        assert ended.status == 1 and "what stood before is unchanged" in ended.err
+    ended = run("emit", model, "--to", "rtl", "--out", out)
+    assert ended.status == 1 and "Traceback" not in ended.err
+    assert failure is MemoryError or "what stood before is unchanged" in ended.err
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
@@ -300,16 +360,49 @@ def test_a_corrupted_expectation_fails_with_its_vector_and_both_integers(run, pr
     np.savez_compressed(folder / "vectors.npz", inputs=inputs, labels=labels, expected=expected)
     ended = run("verify", folder, "--json")
     assert ended.status == 1
-    for target in ("golden", "keras", "rtl"):
-        found = ended.json["targets"][target]
-        assert found["mismatches"] == 1
-        assert found["first"] == {
-            "layer": "logits",
-            "vector": 17,
-            "element": [3],
-            "expected": int(expected[17, 3]),
-            "received": int(expected[17, 3]) - 1,
-        }
+    targets = ended.json["targets"]
+    assert [targets[name]["mismatches"] for name in ("golden", "keras", "rtl")] == [1, 0, 0]
+    assert targets["golden"]["first"] == {
+        "layer": "logits",
+        "vector": 17,
+        "element": [3],
+        "expected": int(expected[17, 3]),
+        "received": int(expected[17, 3]) - 1,
+    }
+    assert "changed since its emission: vectors.npz" in " ".join(ended.err.split())
+
+
+def test_a_change_that_no_vector_shows_fails_too_and_names_the_file(run, project):
+    folder = project("rtl")
+    source = next((folder / "firmware").rglob("*.v"))
+    source.write_text(source.read_text() + "\n// touched\n")
+    ended = run("verify", folder, "--json")
+    assert ended.status == 1 and ended.json["mismatches"] == 0
+    assert ended.json["changed"] == [str(source.relative_to(folder))]
+    assert "no output differs on these vectors; changed since its emission: firmware/" in " ".join(ended.err.split())
+    figures = {f["name"]: f for f in run("report", folder, "--no-synth", "--json").json["figures"]}
+    assert figures["latency_cycles"]["value"] is None and "emit it again" in figures["latency_cycles"]["why"]
+
+
+def test_a_file_that_a_vendors_tool_adds_is_no_change(run, project):
+    folder = project("rtl")
+    (folder / "firmware" / "vivado.log").write_text("it ran here")
+    assert run("verify", folder).status == 0
+
+
+def test_the_report_of_a_failed_verification_vouches_for_nothing(run, project):
+    folder = project("rtl")
+    with np.load(folder / "vectors.npz") as arrays:
+        inputs, labels, expected = (arrays[name].copy() for name in ("inputs", "labels", "expected"))
+    expected[3, 1] += 1
+    np.savez_compressed(folder / "vectors.npz", inputs=inputs, labels=labels, expected=expected)
+    stale = {f["name"]: f for f in run("report", folder, "--no-synth", "--json").json["figures"]}
+    assert stale["mismatches"]["value"] is None and "not verified as it stands" in stale["mismatches"]["why"]
+    assert run("verify", folder).status == 1
+    found = {f["name"]: f for f in run("report", folder, "--no-synth", "--json").json["figures"]}
+    assert found["mismatches"]["value"] == 1
+    for name in ("latency_cycles", "ii"):
+        assert found[name]["value"] is None and "verification failed: 1 outputs differ" in found[name]["why"]
 
 
 @pytest.mark.parametrize(
@@ -361,6 +454,7 @@ def test_report_gives_every_figure_a_provenance_and_says_what_was_not_measured(r
     assert found["lut"]["value"] > 0 and found["lut"]["stage"] == "synthesised" and found["lut"]["tool"] == "yosys"
     assert found["latency_cycles"]["stage"] == "simulated" and found["ii"]["value"] == 1
     assert found["latency_ns"]["value"] == 5 * found["latency_cycles"]["value"]
+    assert found["latency_ns"]["stage"] == "estimated"  # no routing has confirmed the clock
     assert found["input_bits"]["value"] == 4 * 3 * 12 and found["mismatches"]["value"] == 0
     assert "not measured: not asked for; add --place" in " ".join(run("report", folder).out.split())
 
@@ -383,9 +477,11 @@ def test_street_tabulates_one_row_a_model_with_both_targets(run, project, tmp_pa
     table = run("street", tmp_path / "hls", tmp_path / "rtl", "--out", tmp_path / "t", "--json").json
     assert set(table) == {"command", "machine", "rows"} and len(table["rows"]) == 1
     row = table["rows"][0]
+    assert row["projects"] == {"hls": "hls", "rtl": "rtl"} and "yosys" in row["provenance"]["lut"]
     assert row["mismatches_csim"] == 0 and row["mismatches_rtl"] == 0 and row["lut_stage"] == "synthesised"
     assert json.loads((tmp_path / "t.json").read_text()) == table
     assert "small_n4_4bit" in (tmp_path / "t.md").read_text()
+    assert "is there twice" in run("street", tmp_path / "rtl", tmp_path / "rtl", "--out", tmp_path / "t").err
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 

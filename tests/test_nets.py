@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgephys.errors import ModelError
+from edgephys.errors import UsageError
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.lower import evaluate
 from edgephys.lower.from_keras import lower
@@ -93,7 +93,7 @@ def test_the_input_format_saturates_and_rounds_to_even():
 @pytest.mark.parametrize("bits", [0, 1, 17, -4])
 @pytest.mark.parametrize("name", ["bits", "activation_bits"])
 def test_a_width_out_of_range_is_refused(name, bits):
-    with pytest.raises(ModelError, match=rf"^{name} must be 2\.\.16 or 'float', not {bits}$"):
+    with pytest.raises(UsageError, match=rf"^{name} must be 2\.\.16 or 'float', not {bits}$"):
         DeepSets(**{name: bits})
 
 
@@ -109,5 +109,5 @@ def test_a_width_out_of_range_is_refused(name, bits):
     ],
 )
 def test_a_network_that_cannot_be_is_refused(settings, message):
-    with pytest.raises(ModelError, match=f"^{message}$"):
+    with pytest.raises(UsageError, match=f"^{message}$"):
         DeepSets(**settings)

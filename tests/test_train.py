@@ -76,8 +76,8 @@ def test_settings_reach_the_recipe_and_its_network():
 
 
 def test_the_rate_is_that_of_the_nearest_stated_size():
-    stated = dataclasses.replace(RECIPE, learning_rate={8: 1.0, 16: 2.0, 32: 3.0})
-    sizes = {4: 1.0, 11: 1.0, 17: 2.0, 60: 3.0}
+    stated = dataclasses.replace(RECIPE, learning_rate={8: 0.1, 16: 0.2, 32: 0.3})
+    sizes = {4: 0.1, 11: 0.1, 17: 0.2, 60: 0.3}
     for size, rate in sizes.items():
         assert dataclasses.replace(stated, net=DeepSets(constituents=size)).rate() == rate
 

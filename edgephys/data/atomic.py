@@ -32,7 +32,7 @@ def new_file(out: Path) -> Iterator[h5py.File]:
             with h5py.File(part, "w", locking=False) as file:  # ours is the lock
                 yield file
             os.replace(part, out)
-        except OSError as failure:
+        except (OSError, RuntimeError) as failure:  # h5py closes a file on a full disk with RuntimeError
             raise _unwritable(out, failure) from failure
         finally:
             part.unlink(missing_ok=True)
@@ -50,6 +50,6 @@ def _take(lock: int, out: Path) -> None:
         ) from busy
 
 
-def _unwritable(out: Path, failure: OSError) -> DataError:
+def _unwritable(out: Path, failure: Exception) -> DataError:
     reason = " ".join(str(failure).split())
     return DataError(f"file '{out}': expected to write it, found '{reason}'; check the folder and the disk")

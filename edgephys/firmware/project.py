@@ -7,11 +7,12 @@
     vectors.npz     held-out inputs, labels and the golden model's outputs
     model/          the trained model, card and all
     firmware/       the sources
-    results/        what verify and report found, each with the hash of the sources it holds for
+    results/        what verify and report found, each with the hash of the project it holds for
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import shutil
@@ -27,7 +28,6 @@ from edgephys.artefact import CARD, MODEL, integers, load_vectors, replace_folde
 from edgephys.artefact import VECTORS as HELD_OUT
 from edgephys.errors import ModelError, ProjectError, UsageError
 from edgephys.firmware import hls, rtl
-from edgephys.firmware.tools import content_key
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph, from_record, to_record
@@ -92,13 +92,20 @@ class Project:
         """Folder of the trained model."""
         return self.folder / "model"
 
-    def sources_key(self) -> str:
-        """Return the hash of the sources as they are now."""
-        return content_key([self.firmware])
+    def changed(self) -> tuple[str, ...]:
+        """Return the emitted files that are not as they were emitted, or are gone; new ones are not ours."""
+        emitted: Mapping[str, str] = self.manifest["files"]
+        return tuple(name for name, digest in emitted.items() if _digest(self.folder / name) != digest)
 
-    def untouched(self) -> bool:
-        """Tell whether the sources are as they were emitted."""
-        return bool(self.sources_key() == self.manifest["sources"])
+    def state(self) -> str:
+        """Return a hash of the manifest and of every emitted file as it is now: what a result holds for."""
+        files = sorted(self.manifest["files"])
+        told = json.dumps([[name, _digest(self.folder / name)] for name in (MANIFEST, *files)])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def emit(
@@ -141,7 +148,9 @@ def emit(
             "options": asdict(options),
             "facts": facts,
             "versions": {name: importlib.metadata.version(name) for name in ("edgephys", "hls4ml", "alkaid")},
-            "sources": content_key([folder / "firmware"]),
+            "files": {
+                str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()
+            },
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
@@ -158,6 +167,9 @@ def read(folder: Path) -> Project:
         graph = require_proven(from_record(json.loads((folder / "graph.json").read_text())))
         if manifest["format"] != FORMAT or manifest["kind"] not in KINDS or manifest["graph"] != graph.digest:
             raise ValueError("format, kind or graph do not agree")
+        missing = {"name", "facts", "options", "versions", "files"} - set(manifest)
+        if missing:
+            raise ValueError(f"the manifest lacks {', '.join(sorted(missing))}")
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
         raise ProjectError(f"{folder}: manifest or graph is missing or damaged ({error}); emit it again") from error
     return Project(folder, manifest, graph)
@@ -177,14 +189,27 @@ def read_vectors(project: Project) -> Vectors:
     return found
 
 
+def read_card(project: Project) -> dict[str, Any]:
+    """Return the card of the project's model; raise ProjectError where it is missing or damaged."""
+    path = project.model / CARD
+    try:
+        card = json.loads(path.read_text())
+        missing = {"name", "metrics", "versions", "parameters", "standardisation"} - set(card)
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (OSError, ValueError, TypeError) as error:
+        raise ProjectError(f"{path}: expected a model card, found {error}; emit the project again") from error
+    return dict(card)
+
+
 def write_result(project: Project, name: str, record: Mapping[str, Any]) -> None:
-    """Keep what a command found, with the hash of the sources that it holds for."""
-    body = {"sources": project.sources_key(), **record}
+    """Keep what a command found, with the hash of the project that it holds for."""
+    body = {"state": project.state(), **record}
     write_file(project.folder / "results" / f"{name}.json", (json.dumps(body, indent=1) + "\n").encode())
 
 
 def read_result(project: Project, name: str) -> dict[str, Any] | None:
-    """Return what a command found for the sources as they are now; None where it did not run on them."""
+    """Return what a command found for the project as it is now; None where it did not run on it."""
     path = project.folder / "results" / f"{name}.json"
     if not path.is_file():
         return None
@@ -192,4 +217,11 @@ def read_result(project: Project, name: str) -> dict[str, Any] | None:
         record = json.loads(path.read_text())
     except ValueError as error:
         raise ProjectError(f"{path}: expected JSON, found {error}; run the command again") from error
-    return dict(record) if record.get("sources") == project.sources_key() else None
+    if not isinstance(record, dict):
+        raise ProjectError(f"{path}: expected a record of ours, found {type(record).__name__}; run the command again")
+    return record if record.get("state") == project.state() else None
+
+
+def drop_result(project: Project, name: str) -> None:
+    """Forget what a command found: it is about to look again."""
+    (project.folder / "results" / f"{name}.json").unlink(missing_ok=True)

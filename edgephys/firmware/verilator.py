@@ -100,18 +100,21 @@ def built(
     key = tools.content_key(sources, verilator.version, compiler.version, *texts)
 
     def build(home: Path) -> None:
-        (home / "main.cpp").write_text(program)
-        (home / "dut.vlt").write_text(control)
-        command = [*verilator.command, *FLAGS, *QUIET, *(["--hierarchical"] if repeated else [])]
-        command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(str(path.resolve()) for path in sources)]
-        tools.run(command, home, timeout_s, verilator.environment, log=home / "verilator.log")
-        made = sorted((home / "objects").rglob("*.cpp"))
-        _include(home / "fast.cpp", [path for path in made if not path.stem.endswith("__Slow")] + [home / "main.cpp"])
-        _include(home / "slow.cpp", [path for path in made if path.stem.endswith("__Slow")])
-        _make(home, timeout_s, verilator, f"RUNTIME={_runtime(verilator, compiler, timeout_s)}", "simulator")
-        shutil.rmtree(home / "objects")
-        for left in home.glob("*.o"):
-            left.unlink()
+        with tempfile.TemporaryDirectory(prefix="edgephys-verilate-") as name:  # make has no words for a space
+            work = Path(name)
+            (work / "main.cpp").write_text(program)
+            (work / "dut.vlt").write_text(control)
+            copies = [shutil.copyfile(path, work / f"source_{i}{path.suffix}") for i, path in enumerate(sources)]
+            shutil.copytree(_runtime(verilator, compiler, timeout_s), work / "runtime")
+            command = [*verilator.command, *FLAGS, *QUIET, *(["--hierarchical"] if repeated else [])]
+            command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(path.name for path in copies)]
+            tools.run(command, work, timeout_s, verilator.environment, log=home / "verilator.log")
+            made = sorted((work / "objects").rglob("*.cpp"))
+            fast = [path for path in made if not path.stem.endswith("__Slow")]
+            _include(work / "fast.cpp", [*fast, work / "main.cpp"])
+            _include(work / "slow.cpp", [path for path in made if path not in fast])
+            _make(work, timeout_s, verilator, "RUNTIME=runtime", "simulator")
+            shutil.copy2(work / "simulator", home / "simulator")
 
     return tools.built(key, build)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.errors import ModelError
+from edgephys.errors import UsageError
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.nets.backend import keras
 from edgephys.nets.layers import ConstituentMean, check_bits, dense, relu
@@ -37,11 +37,11 @@ class DeepSets:
         check_bits("bits", self.bits)
         check_bits("activation_bits", self.activation_bits)
         if self.bits is None and self.activation_bits is not None:
-            raise ModelError("activation_bits must be left out of a float network (bits=float)")
+            raise UsageError("activation_bits must be left out of a float network (bits=float)")
         if not 1 <= self.constituents <= 150:
-            raise ModelError(f"constituents must be 1..150, not {self.constituents}")
+            raise UsageError(f"constituents must be 1..150, not {self.constituents}")
         if not self.phi or min((*self.phi, *self.rho)) < 1:
-            raise ModelError(f"phi and rho must hold widths of 1 and over, not {self.phi} and {self.rho}")
+            raise UsageError(f"phi and rho must hold widths of 1 and over, not {self.phi} and {self.rho}")
 
     @property
     def input(self) -> Fixed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgephys.errors import ModelError
+from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, qkeras
 
 RECIPROCAL_BITS = 10
@@ -14,9 +14,9 @@ WIDTHS = range(2, 17)
 
 
 def check_bits(name: str, bits: int | None) -> None:
-    """Raise ModelError where a width is neither None (float) nor 2..16."""
+    """Raise UsageError where a width is neither None (float) nor 2..16."""
     if bits is not None and bits not in WIDTHS:
-        raise ModelError(f"{name} must be {WIDTHS.start}..{WIDTHS.stop - 1} or 'float', not {bits}")
+        raise UsageError(f"{name} must be {WIDTHS.start}..{WIDTHS.stop - 1} or 'float', not {bits}")
 
 
 def reciprocal(count: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import CARD, write_file
+from edgephys.artefact import CARD, read_card, write_file
 from edgephys.errors import ModelError
 from edgephys.report.published import CAVEAT, DEEP_SETS_8BIT
 from edgephys.report.show import titled
@@ -41,10 +41,7 @@ def _card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     if not path.is_file():
         raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
-    try:
-        return dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise ModelError(f"{path}: expected a model card in JSON, found {error}; train again") from error
+    return read_card(path)
 
 
 def _row(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -103,5 +100,5 @@ def write(table: Mapping[str, Any], out: Path) -> None:
             accuracy = f"{100 * published['accuracy']:.1f}"
             lines.append(f"| *published, other jets* | – | {accuracy} | – | {auc} | 3,461 | – |")
     lines += ["", "Error: binomial. Spread: standard deviation over seeds. " + CAVEAT]
-    write_file(out.with_suffix(".json"), (json.dumps(table, indent=1) + "\n").encode())
-    write_file(out.with_suffix(".md"), ("\n".join(lines) + "\n").encode())
+    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_file(out.with_name(f"{out.name}.md"), ("\n".join(lines) + "\n").encode())

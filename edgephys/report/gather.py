@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 
 from edgephys.errors import ToolError
 from edgephys.figures import Figure, Stage, missing, to_record
-from edgephys.firmware import place, synth, tools, vendor
+from edgephys.firmware import place, synth, vendor
 from edgephys.firmware.cells import TARGETS
-from edgephys.firmware.project import Project, read_result, write_result
+from edgephys.firmware.project import Project, read_card, read_result, write_result
 from edgephys.fixed import Fixed
 
 Say = Callable[[str], None]
+TIMING = (("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles"))
 RESOURCES = ("lut", "ff", "dsp", "bram")
 
 
@@ -38,7 +38,7 @@ def gather(project: Project, wishes: Wishes, say: Say) -> tuple[Figure, ...]:
     if project.kind == "rtl":
         figures += [*_estimate(project), *_synthesis(project, wishes, say), *_routing(project, wishes, say)]
     else:
-        figures += [_not_run(name, unit, project) for name, unit in (("latency_cycles", "cycles"), *_units(RESOURCES))]
+        figures += [_not_run(name, unit, project) for name, unit in (*TIMING, *_units(RESOURCES))]
     found = vendor.read(project.folder)
     measured = {figure.name for figure in found if figure.value is not None}
     kept = [f for f in figures if not (f.value is None and f.name in measured and f.tool == "vendor tool")]
@@ -63,7 +63,7 @@ def _not_run(name: str, unit: str, project: Project) -> Figure:
 
 def _model(project: Project) -> list[Figure]:
     """Accuracy and AUC are the trained model's, as its card has them; verify shows that they hold here."""
-    card: Mapping[str, Any] = json.loads((project.model / "card.json").read_text())
+    card = read_card(project)
     measured = card["metrics"]
     version = card["versions"]["keras"]
     target = f"{measured['jets']:,} held-out test jets"
@@ -94,24 +94,39 @@ def _widths(project: Project) -> list[Figure]:
 
 
 def _simulation(project: Project) -> list[Figure]:
-    target_name, tool = ("csim", "g++") if project.kind == "hls" else ("rtl", _simulator(project))
-    found = read_result(project, "verify")
     target = f"{project.part}, {project.clock_ns:g} ns clock stated"
-    names = [("vectors", ""), ("mismatches", "")]
-    if project.kind == "rtl":
-        names += [("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles")]
+    timing = [("latency_cycles", "cycles"), ("ii", "cycles")] if project.kind == "rtl" else []
+    found = read_result(project, "verify")
     if found is None:
         why = "not verified as it stands; run `edgephys verify` on it"
-        return [missing(name, unit, Stage.SIMULATED, tool, "none", target, why) for name, unit in names]
-    version = tools.find(tool).version
-    values = {**found["targets"][target_name], "mismatches": found["mismatches"]}
-    if project.kind == "rtl":
-        values["latency_ns"] = values["latency_cycles"] * project.clock_ns
-    return [Figure(name, values[name], unit, Stage.SIMULATED, tool, version, target) for name, unit in names]
+        names = [("vectors", ""), ("mismatches", ""), *timing]
+        return [missing(name, unit, Stage.SIMULATED, "simulation", "none", target, why) for name, unit in names]
+    simulated = found["targets"]["csim" if project.kind == "hls" else "rtl"]
+    source = (Stage.SIMULATED, simulated["tool"], simulated["version"])
+    compared = f"{', '.join(found['targets'])} against the golden model"
+    figures = [
+        Figure("vectors", simulated["vectors"], "", *source, target),
+        Figure("mismatches", found["mismatches"], "", *source, compared),
+    ]
+    failure = failed(found)
+    if failure is not None:
+        return figures + [missing(name, unit, *source, target, failure) for name, unit in timing]
+    figures += [Figure(name, simulated[name], unit, *source, target) for name, unit in timing]
+    if timing:
+        nanoseconds = simulated["latency_cycles"] * project.clock_ns
+        stated = f"simulated cycles at the stated {project.clock_ns:g} ns, which no routing has confirmed"
+        version = str(project.manifest["versions"]["edgephys"])
+        figures.append(Figure("latency_ns", nanoseconds, "ns", Stage.ESTIMATED, "edgephys", version, stated))
+    return figures
 
 
-def _simulator(project: Project) -> str:
-    return "ghdl" if project.facts["language"] == "vhdl" else "verilator"
+def failed(verified: Mapping[str, Any]) -> str | None:
+    """Return why a verification does not vouch for the project, or None where it does."""
+    if verified["mismatches"]:
+        return f"verification failed: {verified['mismatches']} outputs differ; run `edgephys verify` to see where"
+    if verified["changed"]:
+        return f"changed since its emission: {', '.join(verified['changed'][:3])}; emit it again"
+    return None
 
 
 def _estimate(project: Project) -> list[Figure]:
@@ -178,7 +193,7 @@ def _routing(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
             for name, unit in names
         ]
     figures = list(done.figures())
-    if verified is not None and "rtl" in verified["targets"]:
+    if verified is not None and failed(verified) is None:
         nanoseconds = verified["targets"]["rtl"]["latency_cycles"] * 1000 / done.fmax_mhz
         figures.append(
             Figure(

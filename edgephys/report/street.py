@@ -43,15 +43,23 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
             raise ProjectError(
                 f"{folder}: expected a report of its sources as they are; run `edgephys report {folder}`"
             )
-        row = rows.setdefault(project.graph.name, {"model": project.graph.name})
+        row = rows.setdefault(project.graph.digest, {"model": project.graph.name, "projects": {}, "provenance": {}})
+        if project.kind in row["projects"]:
+            raise ProjectError(
+                f"{folder}: {project.kind} of this graph is there twice, as {row['projects'][project.kind]}"
+            )
+        row["projects"][project.kind] = project.name
         _fill(row, project, {figure["name"]: figure for figure in report["figures"]})
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return {"command": command, "machine": machine, "rows": [rows[name] for name in sorted(rows, key=_order)]}
+    return {
+        "command": command,
+        "machine": machine,
+        "rows": sorted(rows.values(), key=_order),
+    }
 
 
-def _order(name: str) -> tuple[int, str]:
-    digits = [int(word[1:]) for word in name.split("_") if word[:1] == "n" and word[1:].isdigit()]
-    return (digits[0] if digits else 0, name)
+def _order(row: Mapping[str, Any]) -> tuple[int, str]:
+    return (row["constituents"], row["model"])
 
 
 def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[str, Any]]) -> None:
@@ -62,15 +70,19 @@ def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[s
         row[name] = figures[name]["value"]
     row["auc"] = {name[4:]: figure["value"] for name, figure in figures.items() if name.startswith("auc_")}
     row["vectors"] = figures["vectors"]["value"]
+    for name, figure in figures.items():
+        if figure["value"] is not None:
+            told = f"{figure['stage']}, {figure['tool']} {figure['version']}, {figure['target']}"
+            row["provenance"][f"{target}.{name}" if name in ("vectors", "mismatches") else name] = told
     row[f"mismatches_{target}"] = figures["mismatches"]["value"]
     if project.kind == "hls":
         return
     row["clock_ns"] = project.clock_ns
     for name, _ in MEASURES:
-        figure = figures.get(name)
-        if figure is not None:
-            row[name] = figure["value"]
-            row[f"{name}_stage"] = figure["stage"] if figure["value"] is not None else f"not measured: {figure['why']}"
+        if name in figures:
+            value, stage = figures[name]["value"], figures[name]["stage"]
+            row[name] = value
+            row[f"{name}_stage"] = stage if value is not None else f"not measured: {figures[name]['why']}"
     if row.get("lut") is None and "lut_estimate" in figures:
         row["lut"], row["lut_stage"] = figures["lut_estimate"]["value"], figures["lut_estimate"]["stage"]
     if "lut_flat" in figures and figures["lut_flat"]["value"] is not None:
@@ -124,9 +136,9 @@ def shown(table: Mapping[str, Any]) -> Group:
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json, OUT.md and OUT.png, each whole or not at all."""
-    write_file(out.with_suffix(".json"), (json.dumps(table, indent=1) + "\n").encode())
-    write_file(out.with_suffix(".md"), _markdown(table).encode())
-    write_file(out.with_suffix(".png"), _picture(table))
+    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_file(out.with_name(f"{out.name}.md"), _markdown(table).encode())
+    write_file(out.with_name(f"{out.name}.png"), _picture(table))
 
 
 def _markdown(table: Mapping[str, Any]) -> str:
@@ -152,8 +164,8 @@ def _notes() -> str:
     return (
         "Accuracy: held-out test jets, binomial error. Mismatches: output integers that differ from the golden "
         "model, which Keras equals too. Latency and II: measured from clock edges in the RTL simulation, ns at the "
-        "stated clock. LUT, FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, unless the stage says otherwise. "
-        + CAVEAT
+        "stated clock, which no routing has confirmed. LUT, FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, "
+        "unless the stage says otherwise. " + CAVEAT
     )
 
 
