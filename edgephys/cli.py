@@ -36,7 +36,7 @@ A walk down the street, on the jets that the repository ships:
   edgephys report hls_projects/tagger_rtl
 """
 
-STREET = ("data", "train", "cards", "explain", "emit", "verify", "report", "street", "doctor")
+STREET = ("data", "train", "score", "cards", "explain", "emit", "verify", "report", "street", "doctor")
 
 
 class _Street(TyperGroup):
@@ -233,6 +233,27 @@ def train(
         f"on {measured['jets']} test jets; AUC {auc}; {card['parameters']} parameters, {card['seconds']:.0f} s"
     )
     _give(as_json, record, lambda console: console.print(line, soft_wrap=True))
+
+
+@app.command()
+def score(
+    model: ModelFolder,
+    data: Annotated[Path, typer.Option(help="Jet file or folder of them, none of which the model was trained on.")],
+    as_json: Json = False,
+) -> None:
+    """Measure a trained model's accuracy and AUC on other jets.
+
+    \b
+    Example: edgephys score models/zoo/jet_deepsets_n8_8bit --data data/other.h5
+    """
+    from edgephys import artefact
+    from edgephys.train import score as measure
+
+    measured = measure(artefact.load(model), data)
+    auc = " ".join(f"{name} {100 * area:.1f}" for name, area in measured["auc"].items())
+    share, error = 100 * measured["accuracy"], 100 * measured["accuracy_error"]
+    line = f"{model}: accuracy {share:.2f} ± {error:.2f} % on {measured['jets']} jets; AUC {auc}"
+    _give(as_json, {"model": str(model), "metrics": measured}, lambda console: console.print(line, soft_wrap=True))
 
 
 @app.command()

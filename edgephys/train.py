@@ -24,6 +24,7 @@ from edgephys.artefact import HeldOut, Trained
 from edgephys.data import jets, split, standardise
 from edgephys.data.layout import CLASSES
 from edgephys.errors import DataError, EdgephysError, ModelError, UsageError
+from edgephys.fixed import Fixed
 from edgephys.nets.deepsets import DeepSets
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -227,7 +228,7 @@ def fit(
         "epochs_run": len(history.history["loss"]),
         "validation_accuracy": round(history.history["val_accuracy"][int(np.argmin(history.history["val_loss"]))], 5),
         "logit_scale": scale,
-        "metrics": evaluate(model, recipe, sample.test, scale),
+        "metrics": evaluate(model, recipe.net.input, sample.test, scale),
     }
     travelling = HeldOut(sample.test.inputs[:HELD_OUT], sample.test.labels[:HELD_OUT])
     card = _card(recipe, data, test_data, sample, outcome)
@@ -290,9 +291,9 @@ def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     return callbacks
 
 
-def evaluate(model: Any, recipe: Recipe, test: HeldOut, scale: float = 1.0) -> dict[str, Any]:
+def evaluate(model: Any, input_format: Fixed, test: HeldOut, scale: float = 1.0) -> dict[str, Any]:
     """Return accuracy and AUC by class, with their errors, on held-out integers; logits are times ``scale``."""
-    logits = model.predict(recipe.net.input.values(test.inputs).astype(np.float32), batch_size=8192, verbose=0)
+    logits = model.predict(input_format.values(test.inputs).astype(np.float32), batch_size=8192, verbose=0)
     share = metrics.accuracy(logits, test.labels)
     areas = metrics.auc(logits * scale, test.labels, CLASSES)
     return {
@@ -302,6 +303,17 @@ def evaluate(model: Any, recipe: Recipe, test: HeldOut, scale: float = 1.0) -> d
         "auc_error": {name: area.error for name, area in areas.items()},
         "jets": len(test.labels),
     }
+
+
+def score(trained: Trained, data: Path) -> dict[str, Any]:
+    """Return accuracy and AUC by class, with their errors, of a trained model on the jets of a file.
+
+    Raises: DataError as the reader of jets does.
+    """
+    ready = trained.standardisation
+    read = jets.read(data, trained.model.input_shape[1], ready.names)
+    held = HeldOut(ready.apply(read.features), read.labels)
+    return evaluate(trained.model, ready.output, held, float(trained.card.get("logit_scale", 1.0)))
 
 
 def _card(

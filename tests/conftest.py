@@ -1,9 +1,20 @@
 """Shared by the whole suite: builds are cached in a folder of this session, and Hypothesis repeats itself."""
 
+import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import h5py
 import pytest
 from hypothesis import HealthCheck, settings
+
+from edgephys import cli
+
+SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "jets.h5"
 
 settings.register_profile(
     "edgephys",
@@ -25,3 +36,75 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEPHYS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+# The command line, and a small model on it -----------------------------------------------------
+
+
+class Ran:
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process: status, stdout, stderr."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["edgephys", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Ran(ended.value.code or 0, captured.out, captured.err)
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    from small_model import save_small  # loads Keras
+
+    return save_small(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="session")
+def few_jets(tmp_path_factory):
+    path = tmp_path_factory.mktemp("jets") / "few.h5"
+    with h5py.File(SAMPLE) as source, h5py.File(path, "w") as out:
+        for name in source:
+            whole = source[name]
+            out[name] = whole[:2000] if whole.ndim > 1 else whole[:]
+    return path
+
+
+@pytest.fixture(scope="session")
+def projects(model, tmp_path_factory):
+    """The small model emitted to both targets."""
+    top = tmp_path_factory.mktemp("projects")
+    for kind in ("hls", "rtl"):
+        done = subprocess.run(
+            [sys.executable, "-m", "edgephys.cli", "emit", model, "--to", kind, "--out", top / kind],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    return top
+
+
+@pytest.fixture
+def project(projects, tmp_path):
+    """A copy of an emitted project, to be broken."""
+
+    def copy(kind):
+        return Path(shutil.copytree(projects / kind, tmp_path / kind))
+
+    return copy
