@@ -8,8 +8,8 @@ from edgephys.errors import UsageError
 
 FAMILIES = {
     r"xc7[akvzs]\w+-?\w*": "AMD 7 series and Zynq 7000 (xc7k325tffg900-2)",
-    r"xcku\d+p?-[a-z0-9]+(-\w+)*": "AMD Kintex UltraScale (xcku115-flvb2104-2-i)",
-    r"xcvu\d+p?-[a-z0-9]+(-\w+)*": "AMD Virtex UltraScale (xcvu13p-flga2577-2-e)",
+    r"xcku\d+p?-[a-z0-9]+(-\w+)*": "AMD Kintex UltraScale and UltraScale+ (xcku115-flvb2104-2-i)",
+    r"xcvu\d+p?-[a-z0-9]+(-\w+)*": "AMD Virtex UltraScale and UltraScale+ (xcvu13p-flga2577-2-e)",
     r"xczu\d+(eg|ev|cg|dr)?-[a-z0-9]+(-\w+)*": "AMD Zynq UltraScale+ (xczu7ev-ffvc1156-2-e)",
     r"xcau\d+p-[a-z0-9]+(-\w+)*": "AMD Artix UltraScale+ (xcau25p-ffvb676-2-e)",
     r"xcu\d+-[a-z0-9]+(-\w+)*": "AMD Alveo (xcu250-figd2104-2L-e)",
