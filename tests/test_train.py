@@ -1,13 +1,15 @@
 """Training: recipes as data, one seed one model, and quantised training that starts from a float model."""
 
+import ctypes
 import dataclasses
+import errno
 
 import h5py
 import numpy as np
 import pytest
 from small_model import SAMPLE
 
-from edgephys import train
+from edgephys import artefact, train
 from edgephys.errors import DataError, ModelError, UsageError
 from edgephys.nets.deepsets import DeepSets
 
@@ -110,6 +112,28 @@ def test_a_model_of_the_same_bits_goes_on_where_it_stood(trained, few_jets):
     rested = train.fit(train.with_settings(RECIPE, ["epochs=1", "learning_rate=1e-30"]), few_jets, start=trained)
     for ours, theirs in zip(trained.model.get_weights(), rested.model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
+
+def test_training_that_diverges_is_an_error_that_says_what_to_lower():
+    train._require_finite(0, {"loss": 1.0})
+    with pytest.raises(ModelError, match="training diverged: loss is nan after epoch 3; lower learning_rate"):
+        train._require_finite(2, {"accuracy": 0.2, "loss": float("nan")})
+
+
+def test_a_file_system_without_exchange_still_replaces_the_folder(tmp_path, monkeypatch):
+    class Library:
+        @staticmethod
+        def renameat2(*_):
+            ctypes.set_errno(errno.EINVAL)
+            return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Library)
+    for text in ("old", "new"):
+        artefact.replace_folder(
+            tmp_path / "m", lambda folder, text=text: (folder / "card.json").write_text(text), "card.json"
+        )
+    assert (tmp_path / "m" / "card.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 def test_an_unknown_schedule_is_refused():

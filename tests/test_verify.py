@@ -42,12 +42,18 @@ def test_a_flipped_weight_in_the_hls_sources_is_named_by_its_layer(run, project)
     assert "csim: layer 'phi_2' differs first: vector" in " ".join(ended.err.split())
 
 
+def corrupt(folder, vector, element):
+    """Raise one expected output by 1 and return what it was."""
+    with np.load(folder / "vectors.npz") as arrays:
+        kept = {name: arrays[name].copy() for name in arrays}
+    kept["expected"][vector, element] += 1
+    np.savez_compressed(folder / "vectors.npz", **kept)
+    return int(kept["expected"][vector, element]) - 1
+
+
 def test_a_corrupted_expectation_fails_with_its_vector_and_both_integers(run, project):
     folder = project("rtl")
-    with np.load(folder / "vectors.npz") as arrays:
-        inputs, labels, expected = (arrays[name].copy() for name in ("inputs", "labels", "expected"))
-    expected[17, 3] += 1
-    np.savez_compressed(folder / "vectors.npz", inputs=inputs, labels=labels, expected=expected)
+    held = corrupt(folder, 17, 3)
     ended = run("verify", folder, "--json")
     assert ended.status == 1
     targets = ended.json["targets"]
@@ -56,8 +62,8 @@ def test_a_corrupted_expectation_fails_with_its_vector_and_both_integers(run, pr
         "layer": "logits",
         "vector": 17,
         "element": [3],
-        "expected": int(expected[17, 3]),
-        "received": int(expected[17, 3]) - 1,
+        "expected": held + 1,
+        "received": held,
     }
     assert "changed since its emission: vectors.npz" in " ".join(ended.err.split())
 
@@ -82,10 +88,7 @@ def test_a_file_that_a_vendors_tool_adds_is_no_change(run, project):
 
 def test_the_report_of_a_failed_verification_vouches_for_nothing(run, project):
     folder = project("rtl")
-    with np.load(folder / "vectors.npz") as arrays:
-        inputs, labels, expected = (arrays[name].copy() for name in ("inputs", "labels", "expected"))
-    expected[3, 1] += 1
-    np.savez_compressed(folder / "vectors.npz", inputs=inputs, labels=labels, expected=expected)
+    corrupt(folder, 3, 1)
     stale = {f["name"]: f for f in run("report", folder, "--no-synth", "--json").json["figures"]}
     assert stale["mismatches"]["value"] is None and "not verified as it stands" in stale["mismatches"]["why"]
     assert run("verify", folder).status == 1

@@ -20,7 +20,7 @@ from edgephys.report.show import titled
 
 MEASURES = (
     ("latency_cycles", "cycles"),
-    ("latency_ns", "ns"),
+    ("latency_ns", "ns at the stated clock"),
     ("ii", "II"),
     ("lut", "LUT"),
     ("ff", "FF"),
@@ -189,10 +189,10 @@ def _picture(table: Mapping[str, Any]) -> bytes:
     known = [row for row in rows if row.get("lut")]
     right.barh([str(row["model"]) for row in known], [row["lut"] / 1000 for row in known], color="#8ae234", height=0.5)
     for row in known:
-        cycles = f", {row['latency_ns']:g} ns" if row.get("latency_ns") else ""
+        cycles = f"; {row['latency_cycles']} cycles, simulated" if row.get("latency_cycles") else ""
         right.annotate(f" {row['lut_stage']}{cycles}", (row["lut"] / 1000, str(row["model"])), va="center", fontsize=8)
     right.set_xlabel("thousand LUT")
-    right.margins(x=0.6)
+    right.margins(x=1.2)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     left.invert_yaxis()
