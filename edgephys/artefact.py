@@ -169,13 +169,13 @@ def read_card(path: Path) -> dict[str, Any]:
 def load_keras(path: Path) -> Any:
     """Return the Keras model of a .keras file; Lambda layers and pickled code are refused."""
     from edgephys.nets.backend import keras, qkeras
-    from edgephys.nets.layers import ConstituentMean
+    from edgephys.nets.layers import LAYERS
 
     if not path.is_file():
         raise ModelError(f"{path}: no such file; `edgephys train` makes one")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ModelError(f"{path}: expected a whole .keras file (safe mode), found another or a damaged one")
-    known = (ConstituentMean, qkeras.QDense, qkeras.QActivation, qkeras.quantized_bits, qkeras.quantized_relu)
+    known = (*LAYERS, qkeras.QDense, qkeras.QActivation, qkeras.quantized_bits, qkeras.quantized_relu)
     try:
         return keras.models.load_model(
             path, custom_objects={kind.__name__: kind for kind in known}, compile=False, safe_mode=True

@@ -36,7 +36,20 @@ A walk down the street, on the jets that the repository ships:
   edgephys report hls_projects/tagger_rtl
 """
 
-STREET = ("data", "train", "score", "cards", "explain", "emit", "verify", "report", "street", "doctor")
+STREET = (
+    "data",
+    "train",
+    "score",
+    "cards",
+    "explain",
+    "emit",
+    "sweep",
+    "verify",
+    "report",
+    "street",
+    "scaling",
+    "doctor",
+)
 
 
 class _Street(TyperGroup):
@@ -309,6 +322,7 @@ def emit(
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
     backend: Annotated[str | None, typer.Option(help="hls: hls4ml backend, Vitis by default.")] = None,
     language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
+    cutoff_ns: Annotated[float | None, typer.Option(help="rtl: estimated ns of a stage; the clock by default.")] = None,
     vectors: Annotated[int | None, typer.Option(help="Held-out vectors that travel along; all by default.")] = None,
     force: Force = False,
     as_json: Json = False,
@@ -320,7 +334,7 @@ def emit(
     """
     from edgephys.firmware import project
 
-    options = _options_of(to, clock_ns, part, backend, language)
+    options = _options_of(to, clock_ns, part, backend, language, cutoff_ns)
     trained, graph = _lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_{to}"
     _say(f"emit {graph.name} to {to}: {folder}")
@@ -330,18 +344,22 @@ def emit(
     _give(as_json, record, lambda console: console.print(f"{folder}: {files} files, graph {graph.digest[:12]}"))
 
 
-def _options_of(to: str, clock_ns: float, part: str, backend: str | None, language: str | None) -> Any:
+def _options_of(
+    to: str, clock_ns: float, part: str, backend: str | None, language: str | None, cutoff_ns: float | None
+) -> Any:
     from edgephys.firmware.hls import HlsOptions
     from edgephys.firmware.rtl import RtlOptions
 
     if to == "hls":
         if language is not None:
             raise UsageError("--language goes with --to rtl, not with --to hls; leave it out")
+        if cutoff_ns is not None:
+            raise UsageError("--cutoff-ns goes with --to rtl, not with --to hls; leave it out")
         return HlsOptions(backend=backend or "Vitis", part=part, clock_ns=clock_ns)
     if to == "rtl":
         if backend is not None:
             raise UsageError("--backend goes with --to hls, not with --to rtl; leave it out")
-        return RtlOptions(language=language or "verilog", part=part, clock_ns=clock_ns)
+        return RtlOptions(language=language or "verilog", part=part, clock_ns=clock_ns, cutoff_ns=cutoff_ns)
     raise UsageError(f"--to must be hls or rtl, not {to}")
 
 
@@ -352,6 +370,56 @@ def _lowered(model: Path) -> tuple[Any, Any]:
 
     trained = artefact.load(model)
     return trained, lower(trained.model, trained.standardisation.output, trained.name)
+
+
+@app.command()
+def sweep(
+    model: ModelFolder,
+    clock_ns: Annotated[float, typer.Option(help="Clock period to meet after routing, in ns.")],
+    out: Annotated[Path | None, typer.Option(help="Project kept; hls_projects/<model>_swept by default.")] = None,
+    device: Annotated[str, typer.Option(help="Lattice ECP5: 12k, 25k, 45k or 85k.")] = "85k",
+    cutoffs: Annotated[str | None, typer.Option(help="Estimated ns of a stage, such as 4,8,16; else found.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed of the placement, 1 by default; give several.")] = None,
+    vectors: Annotated[int | None, typer.Option(min=1, help="Held-out vectors; all by default.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
+    results: Annotated[Path, typer.Option(help="Write RESULTS.json, .md and .png.")] = Path(
+        "hls_projects/results/pipelining"
+    ),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Choose the pipelining: emit, simulate, place and route at several depths, keep the fastest that meets the clock.
+
+    \b
+    Example: edgephys sweep runs/demo --clock-ns 20 --out hls_projects/demo_swept
+    """
+    from edgephys import artefact
+    from edgephys.firmware import project
+    from edgephys.firmware.rtl import RtlOptions
+    from edgephys.firmware.sweep import sweep as measure
+    from edgephys.report import pipelining as house
+
+    trained, graph = _lowered(model)
+    folder = out or Path("hls_projects") / f"{trained.name}_swept"
+    artefact.check_free(folder, project.MANIFEST, force, "a project")
+    x = trained.held_out.inputs
+    if vectors is not None and vectors > len(x):
+        raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
+    found = measure(graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, _say)
+    table = house.tabulate(found, graph.name, "edgephys " + " ".join(sys.argv[1:]))
+    house.write(table, results)
+    _give(as_json, table, lambda console: console.print(house.shown(table)))
+    chosen = found.require()
+    options = RtlOptions(part=found.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
+    project.emit(graph, model, options, folder, force, vectors)
+    _say(f"kept {chosen.stages} stages: {folder}")
+
+
+def _numbers(words: str | None) -> list[float] | None:
+    try:
+        return None if words is None else [float(word) for word in words.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--cutoffs must be numbers of ns such as 4,8,16, not '{words}'") from error
 
 
 @app.command()
@@ -422,6 +490,37 @@ def street(
     table = house.tabulate([*projects], "edgephys " + " ".join(sys.argv[1:]))
     house.write(table, out)
     _give(as_json, table, lambda console: console.print(house.shown(table)))
+
+
+@app.command()
+def scaling(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained models, float too.")],
+    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 5.0,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
+    to: Annotated[str, typer.Option(help="Targets of each model: hls, rtl or both.")] = "hls,rtl",
+    synth_seconds: Annotated[float, typer.Option(help="Seconds for each run of Yosys, which is one module.")] = 1800.0,
+    memory_gb: Annotated[float, typer.Option(help="Gigabytes for all runs of Yosys at a time, together.")] = 8.0,
+    projects: Annotated[Path, typer.Option(help="Folder of the projects.")] = Path("hls_projects"),
+    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png after every row.")] = Path(
+        "hls_projects/results/scaling"
+    ),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Emit, verify and report every model, one row each; a second start goes on where the first one ended.
+
+    \b
+    Example: edgephys scaling models/zoo/* --synth-seconds 1800 --memory-gb 8
+    """
+    from edgephys.report import scaling as house
+    from edgephys.report import scaling_page as pages
+
+    targets = tuple(word for word in to.split(",") if word)
+    plan = house.Plan(clock_ns, part, targets, synth_seconds, memory_gb, projects, force)
+    command = "edgephys " + " ".join(sys.argv[1:])
+    table = house.tabulate(models, plan, command, _say, lambda table: pages.write(table, out))
+    _give(as_json, table, lambda console: console.print(pages.shown(table)))
+    house.require(table)
 
 
 @app.command()

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from edgephys import metrics
 from edgephys.artefact import HeldOut, Trained
-from edgephys.data import jets, split, standardise
-from edgephys.data.layout import CLASSES
+from edgephys.data import inputs, jets, split, standardise
+from edgephys.data.layout import CLASSES, PARTICLE_NAMES
 from edgephys.errors import DataError, EdgephysError, ModelError, UsageError
 from edgephys.fixed import Fixed
-from edgephys.nets.deepsets import DeepSets
+from edgephys.nets.net import Net
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
@@ -36,6 +36,9 @@ SCHEDULES = ("plateau", "cosine")
 """Learning rates: the paper's, times a factor when the validation loss rests; or half a cosine down to 0, which
 lets quantised weights that swing between two steps come to rest."""
 
+WEIGHT_RANGES = ("unit", "fitted")
+"""Weights in [-1, 1), as published; or, after a float start, each layer's in a power of two that holds most of them."""
+
 RANGE_JETS = 8192
 """Training jets on which the ranges of a starting model's activations are taken."""
 
@@ -45,11 +48,12 @@ class Recipe:
     """State how a network is trained. Source of the defaults: arXiv 2402.01876 (methods, training)."""
 
     script: str
-    net: DeepSets
+    net: Net
     learning_rate: Mapping[int, float]
     epochs: int = 100
     batch: int = 1024
     schedule: str = "plateau"
+    weight_range: str = "unit"
     plateau_factor: float = 0.8
     plateau_patience: int = 10
     stop_patience: int = 20
@@ -60,6 +64,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule}")
+        if self.weight_range not in WEIGHT_RANGES:
+            raise UsageError(f"weight_range must be one of {', '.join(WEIGHT_RANGES)}, not {self.weight_range}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed must be 0..{2**32 - 1}, not {self.seed}")
         if not all(math.isfinite(rate) and 0 < rate <= 1 for rate in self.learning_rate.values()):
@@ -76,8 +82,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """Name of the model that it makes: <script>_n<N>_<bits>bit or ..._float."""
-        width = "float" if self.net.bits is None else f"{self.net.bits}bit"
-        return f"{self.script}_n{self.net.constituents}_{width}"
+        return f"{self.script}_{self.net.label}"
 
     def rate(self) -> float:
         """Return the learning rate of the nearest stated number of constituents."""
@@ -126,22 +131,27 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 
 def _parse(key: str, text: str, kind: Any) -> Any:
-    """Read a setting as its field's type: a number, a list of them, or 'float' for no width."""
-    kinds = typing.get_args(kind) or (kind,)
+    """Read a setting as its field's type: a number, a word, a list of them, or 'none' where it may be left out.
+
+    A width may be 'float', which is none; features may be 'all', every column of a constituent.
+    """
+    optional = NoneType in typing.get_args(kind)
+    if optional:
+        kind = next(part for part in typing.get_args(kind) if part is not NoneType)
+    if optional and (text == "none" or (text == "float" and kind is int)):
+        return None
+    if key == "features" and text == "all":
+        return PARTICLE_NAMES
+    item, *_ = typing.get_args(kind) or (kind,)
     try:
         if typing.get_origin(kind) is tuple:
-            parts = [part for part in text.replace("-", ",").split(",") if part]
-            return tuple(kinds[0](part) for part in parts)
-        if NoneType in kinds and text in ("float", "none"):
-            return None
-        if typing.get_origin(kind) is not None and issubclass(typing.get_origin(kind), Mapping):
+            return tuple(item(part) for part in text.replace("-", ",").split(",")) if text else ()
+        if typing.get_origin(kind) is Mapping:
             return {0: float(text)}
-        return kinds[0](text)
+        return kind(text)
     except ValueError:
-        wanted = (
-            "a list of numbers such as 32,32,32"
-            if typing.get_origin(kind) is tuple
-            else getattr(kinds[0], "__name__", "number")
+        wanted = {tuple: "a list of numbers such as 32,32,32", Mapping: "float"}.get(
+            typing.get_origin(kind), item.__name__
         )
         raise UsageError(f"--set {key}={text}: expected {wanted}, found {text!r}") from None
 
@@ -162,7 +172,7 @@ def prepare(recipe: Recipe, data: Path, test_data: Path | None = None) -> Sample
     Raises: DataError as the reader does, and where a split would be empty.
     """
     net = recipe.net
-    read = jets.read(data, net.constituents, net.features)
+    read = inputs.read(data, net.constituents, net.features)
     fractions = {"validation": recipe.validation}
     if test_data is None:
         fractions["test"] = recipe.test
@@ -171,7 +181,7 @@ def prepare(recipe: Recipe, data: Path, test_data: Path | None = None) -> Sample
     if test_data is None:
         held_x, held_y = read.features[parts["test"]], read.labels[parts["test"]]
     else:
-        held = jets.read(test_data, net.constituents, net.features)
+        held = inputs.read(test_data, net.constituents, net.features)
         held_x, held_y = held.features, held.labels
     for name, size in (("train", len(parts["train"])), ("validation", len(parts["validation"])), ("test", len(held_y))):
         if not size:
@@ -204,8 +214,7 @@ def fit(
         raise DataError(f"{test_data}: the test file must not be the training file; leave --test-data out for a share")
     sample = prepare(recipe, data, test_data)
     keras.utils.set_random_seed(recipe.seed)
-    model = recipe.net.build()
-    scale = _begin(model, recipe, start, sample.train[0][:RANGE_JETS])
+    recipe, model, scale = _begin(recipe, start, sample.train[0][:RANGE_JETS])
     model.compile(
         keras.optimizers.Adam(recipe.rate()),
         _loss(scale),
@@ -237,19 +246,34 @@ def fit(
     return Trained(model, sample.standardisation, travelling, card)
 
 
-def _begin(model: Any, recipe: Recipe, start: Trained | None, x: NDArray[np.float32]) -> float:
-    """Give the model its first weights, and return the scale of its logits: 1 but for an equalised start."""
-    from edgephys.nets.equalise import transfer
+def _begin(recipe: Recipe, start: Trained | None, x: NDArray[np.float32]) -> tuple[Recipe, Any, float]:
+    """Return the model with its first weights, its recipe with their ranges, and the scale of its logits.
 
+    The scale is 1 but for an equalised start.
+    """
     if start is None:
-        return 1.0
-    if start.card["recipe"]["net"]["bits"] is None:
-        return transfer(start.model, model, x)
+        return recipe, recipe.net.build(), 1.0
+    net = start.card["recipe"]["net"]
+    if net["bits"] is None:
+        from edgephys.nets.equalise import Range, begin, rescaled, within
+
+        first = rescaled(start.model, x, within(recipe.net.bits or 8), Range(recipe.weight_range))
+        recipe = _with_ranges(recipe, first.integers)
+        model = recipe.net.build()
+        begin(model, first)
+        return recipe, model, first.scale
+    recipe = _with_ranges(recipe, net.get("weight_integers", {}))
+    model = recipe.net.build()
     shapes = [[weight.shape for weight in of.get_weights()] for of in (start.model, model)]
     if shapes[0] != shapes[1]:
         raise ModelError(f"starting model '{start.name}': its weights {shapes[0]} must be the recipe's {shapes[1]}")
     model.set_weights(start.model.get_weights())
-    return float(start.card.get("logit_scale", 1.0))
+    return recipe, model, float(start.card.get("logit_scale", 1.0))
+
+
+def _with_ranges(recipe: Recipe, integers: Mapping[str, int]) -> Recipe:
+    stated = {name: integer for name, integer in integers.items() if integer}
+    return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, weight_integers=stated))
 
 
 def _loss(scale: float) -> Callable[[Any, Any], Any]:
@@ -311,7 +335,7 @@ def score(trained: Trained, data: Path) -> dict[str, Any]:
     Raises: DataError as the reader of jets does.
     """
     ready = trained.standardisation
-    read = jets.read(data, trained.model.input_shape[1], ready.names)
+    read = inputs.read(data, trained.model.input_shape[1], ready.names)
     held = HeldOut(ready.apply(read.features), read.labels)
     return evaluate(trained.model, ready.output, held, float(trained.card.get("logit_scale", 1.0)))
 

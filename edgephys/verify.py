@@ -255,7 +255,7 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
 
     Raises: DataError as the reader of jets does.
     """
-    from edgephys.data import jets, standardise
+    from edgephys.data import inputs, standardise
 
     ready = standardise.from_record(read_card(project)["standardisation"])
     if ready.output != project.graph.input.fixed:
@@ -263,6 +263,6 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
             f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "
             f"{project.graph.input.fixed}; emit the project again"
         )
-    read = jets.read(data, project.graph.input.shape[0], ready.names, limit=limit)
-    inputs = ready.apply(read.features)
-    return Vectors(inputs, read.labels, evaluate.run(project.graph, inputs))
+    read = inputs.read(data, project.graph.input.shape[0], ready.names, limit)
+    integers = ready.apply(read.features)
+    return Vectors(integers, read.labels, evaluate.run(project.graph, integers))

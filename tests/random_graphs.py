@@ -18,6 +18,9 @@ WITH_RTL = tuple(Rounding), (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM)
 """Modes that the RTL back end computes; ``EVERY`` adds the one that it must refuse."""
 EVERY = tuple(Rounding), tuple(Overflow)
 
+LARGEST = 24
+"""Elements of an edge beyond which a random graph is summed or shortened before it goes on."""
+
 Draw = Callable[[int, int], int]
 """Return an integer from low to high, both included."""
 
@@ -25,15 +28,16 @@ WIDEST_EDGE = 40
 """Bits beyond which a random graph is requantised before it goes on."""
 
 
-def build(draw: Draw, modes=EVERY, steps: int = 6, rows: int = 3) -> Graph:
-    """Return a lowered graph of at most ``steps`` random operations."""
+def build(draw: Draw, modes=EVERY, steps: int = 6, rows: int = 3, widest: int = 7) -> Graph:
+    """Return a lowered graph of at most ``steps`` random operations on an input of at most ``widest`` bits."""
     builder = Builder("random")
     shape = (draw(1, 3),) if draw(0, 1) else (draw(1, rows), draw(1, 3))
-    edges = [builder.input("x", shape, _format(draw, modes, widest=7))]
+    edges = [builder.input("x", shape, _format(draw, modes, widest))]
     for number in range(draw(1, steps)):
         x = edges[-1 - (draw(0, 3) == 3 and len(edges) > 1)]  # now and then not the newest: a branch
         layer = f"l{number - (draw(0, 2) == 2)}"  # now and then two operations in one layer
-        operation = OPERATIONS[draw(0, len(OPERATIONS) - 1)]
+        small = np.prod(builder.shape(x)) <= LARGEST
+        operation = OPERATIONS[draw(0, len(OPERATIONS) - 1)] if small else _folded
         edges.append(_narrowed(builder, operation(builder, draw, modes, layer, x, edges), layer, draw, modes))
     return builder.finish(edges[-1])
 
@@ -45,9 +49,9 @@ def random_graph(seed: int, modes=EVERY, steps: int = 6) -> Graph:
 
 
 @strategies.composite
-def graphs(draw, modes=EVERY, steps: int = 6) -> Graph:
+def graphs(draw, modes=EVERY, steps: int = 6, widest: int = 7) -> Graph:
     """Draw a random graph."""
-    return build(lambda low, high: draw(strategies.integers(low, high)), modes, steps)
+    return build(lambda low, high: draw(strategies.integers(low, high)), modes, steps, widest=widest)
 
 
 def vectors(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
@@ -115,11 +119,41 @@ def _mean(builder, draw, modes, layer, x, edges):
     return builder.scale(layer, builder.sum(layer, x, 0), np.array(draw(1, 31)), 6)
 
 
+def _folded(builder, draw, modes, layer, x, edges):
+    if len(builder.shape(x)) > 1:
+        return builder.sum(layer, x, draw(0, len(builder.shape(x)) - 1))
+    return builder.take(layer, x, np.arange(LARGEST // 2), 0)
+
+
 def _concat(builder, draw, modes, layer, x, edges):
     shape = builder.shape(x)
     axis = draw(0, len(shape) - 1)
     others = [edge for edge in edges if _without(builder.shape(edge), axis) == _without(shape, axis)]
     return builder.concat(layer, (x, others[draw(0, len(others) - 1)]), axis)
+
+
+def _add(builder, draw, modes, layer, x, edges):
+    alike = [edge for edge in edges if builder.shape(edge) == builder.shape(x)]
+    return builder.add(layer, x, alike[draw(0, len(alike) - 1)])
+
+
+def _take(builder, draw, modes, layer, x, edges):
+    """Rows of any shape: none takes one and drops the axis, two axes make pairs; some rows twice, some never."""
+    shape = builder.shape(x)
+    axis = draw(0, len(shape) - 1)
+    rows = ((), (1,), (3,), (2, 2))[draw(int(len(shape) == 1), 3)]
+    numbers = [draw(0, shape[axis] - 1) for _ in range(int(np.prod(rows)))]
+    return builder.take(layer, x, np.array(numbers).reshape(rows), axis)
+
+
+def _pairs(builder, draw, modes, layer, x, edges):
+    """Every row met by every other, as in an interaction network; the rows that meet are layers of their own."""
+    count = builder.shape(x)[0]
+    if len(builder.shape(x)) != 2 or count == 1:
+        return _add(builder, draw, modes, layer, x, edges)
+    receivers, senders = (index.reshape(count, count - 1) for index in np.nonzero(~np.eye(count, dtype=bool)))
+    received = builder.take(f"{layer}_receivers", x, receivers, 0)
+    return builder.add(layer, received, builder.take(f"{layer}_senders", x, senders, 0))
 
 
 def _without(shape: tuple[int, ...], axis: int):
@@ -146,4 +180,19 @@ def _fraction(builder: Builder, x: str) -> int:
     return builder.finish(x).output.fixed.fraction
 
 
-OPERATIONS = (_relu, _reshape, _bias, _scale, _sum, _mean, _concat, _requantise, _activation, _dense, _dense)
+OPERATIONS = (
+    _relu,
+    _reshape,
+    _bias,
+    _scale,
+    _sum,
+    _mean,
+    _concat,
+    _add,
+    _take,
+    _pairs,
+    _requantise,
+    _activation,
+    _dense,
+    _dense,
+)

@@ -7,18 +7,19 @@ import numpy as np
 from edgephys.artefact import HeldOut, Trained, save
 from edgephys.data import jets, standardise
 from edgephys.nets.deepsets import DeepSets
+from edgephys.nets.net import Net
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "jets.h5"
 NET = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=4)
 
 
-def trained(seed: int = 1, vectors: int = 200) -> Trained:
+def trained(seed: int = 1, vectors: int = 200, net: Net = NET) -> Trained:
     from edgephys.nets.backend import keras
 
     keras.utils.set_random_seed(seed)
-    read = jets.read(SAMPLE, NET.constituents, NET.features, limit=vectors)
-    ready = standardise.fit(read.features, NET.features, NET.input)
-    model = NET.build()
+    read = jets.read(SAMPLE, net.constituents, net.features, limit=vectors)
+    ready = standardise.fit(read.features, net.features, net.input)
+    model = net.build()
     generator = np.random.default_rng(seed)
     model.set_weights([generator.uniform(-1, 1, weight.shape) for weight in model.get_weights()])
     metrics = {
@@ -29,9 +30,9 @@ def trained(seed: int = 1, vectors: int = 200) -> Trained:
         "jets": vectors,
     }
     card = {
-        "name": "small_n4_4bit",
+        "name": f"small_{net.label}",
         "seed": seed,
-        "recipe": {"net": {"constituents": NET.constituents}},
+        "recipe": {"net": {"constituents": net.constituents}},
         "classes": list(jets.CLASSES),
         "parameters": int(model.count_params()),
         "metrics": metrics,

@@ -83,7 +83,7 @@ def test_the_training_script_runs_by_itself(few_jets, tmp_path):
         (["epochs=0"], 2, "epochs and batch must be 1 and over, not 0"),
         (["validation=1"], 2, "validation must be above 0"),
         (["constituents=0"], 2, r"constituents must be 1\.\.150, not 0"),
-        (["phi=0"], 2, "phi and rho must hold widths of 1 and over"),
+        (["phi=0"], 2, "phi must hold widths of 1 and over"),
         (["bits=float", "activation_bits=8"], 2, "activation_bits must be left out of a float network"),
         (["constituents=64"], 1, "constituents"),
         (["seed=-1"], 2, r"seed must be 0\.\.4294967295, not -1"),

@@ -167,7 +167,8 @@ REFUSED: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     ),
     "missing column": (
         lambda file: put_dataset(file, "particleFeatureNames", np.array(NAMES[:-6], dtype="S")),
-        r"particleFeatureNames: expected a column 'phirel', found px py .* etarot phi; choose among these",
+        r"particleFeatureNames: expected a column 'phirel', found px py .* etarot phi; choose among these, or make a "
+        r"file that holds all columns with edgephys data jets$",
     ),
     "too few columns": (
         lambda file: put_dataset(file, "jetConstituentList", np.ones((41, 12, 11))),
@@ -224,6 +225,12 @@ def test_more_constituents_than_stored_are_refused(tmp_path: Path) -> None:
     path = make_file(tmp_path / "a.h5")
     with pytest.raises(DataError, match=r"expected 13 or more constituents a jet, the file holds 12; ask for N <= 12"):
         jets.read(path, 13)
+
+
+def test_a_column_that_no_file_has_is_refused_without_advice_to_make_one(tmp_path: Path) -> None:
+    path = make_file(tmp_path / "a.h5")
+    with pytest.raises(DataError, match=r"expected a column 'charge', found px .* costhetarel; choose among these$"):
+        jets.read(path, 5, ("pt", "charge"))
 
 
 def test_paths_without_jets_are_refused(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ X = Node("x", Kind.INPUT, (), (2, 3), Fixed(True, 4, 2), "x")
 WEIGHT = Constant(np.ones((3, 4)), 1)
 DENSE = Node("d", Kind.DENSE, ("x",), (2, 4), Fixed(True, 8, 5), "l", WEIGHT)
 RELU = Node("r", Kind.RELU, ("x",), (2, 3), Fixed(False, 4, 2), "l")
+ADD = Node("a", Kind.ADD, ("x", "x"), (2, 3), Fixed(True, 5, 3), "l")
+TAKE = Node("t", Kind.TAKE, ("x",), (2, 2, 2), Fixed(True, 4, 2), "l", axis=1, rows=[[0, 2], [2, 1]])
 
 
 def graph_of(*nodes, inputs=("x",), outputs=None):
@@ -76,6 +78,24 @@ REFUSED = {
         replace(RELU, kind=Kind.RESHAPE, shape=(7,)),
         r"shape must hold 6 elements, not \(7,\)",
     ),
+    "a sum of one": (replace(ADD, inputs=("x",)), "expected 2 inputs, not 1"),
+    "a sum of three": (replace(ADD, inputs=("x", "x", "x")), "expected 2 inputs, not 3"),
+    "a sum of other shapes": (
+        DENSE,
+        replace(ADD, inputs=("x", "d")),
+        r"inputs must have one shape, not \[\(2, 3\), \(2, 4\)\]",
+    ),
+    "a sum along an axis": (replace(ADD, axis=0), "an axis must not be there"),
+    "a sum with another point": (replace(ADD, fixed=Fixed(True, 5, 2)), "an exact result has 2 fraction bits, not 3"),
+    "a take of two": (replace(TAKE, inputs=("x", "x")), "expected 1 input, not 2"),
+    "a take without rows": (replace(TAKE, rows=None), "rows must be there"),
+    "a take without axis": (replace(TAKE, axis=None), "an axis must be there"),
+    "a take along no axis of its input": (replace(TAKE, axis=2), r"axis must be 0\.\.1, not 2"),
+    "rows after the last": (replace(TAKE, axis=0), r"rows must be 0\.\.1, not 0\.\.2"),
+    "rows before the first": (replace(TAKE, rows=[[0, -1]]), r"rows must be 0\.\.2, not -1\.\.0"),
+    "no rows": (replace(TAKE, rows=[], shape=(2, 0)), r"every axis must be 1 or longer, not \(2, 0\)"),
+    "a take of another shape": (replace(TAKE, shape=(2, 4)), r"shape must be \(2, 2, 2\), not \(2, 4\)"),
+    "a relu with rows": (replace(RELU, rows=[0]), "rows must not be there"),
     "a wrong shape": (replace(RELU, shape=(3, 2)), r"shape must be \(2, 3\), not \(3, 2\)"),
     "a wrong fraction": (replace(DENSE, fixed=Fixed(True, 8, 4)), "an exact result has 3 fraction bits, not 4"),
 }
@@ -155,13 +175,52 @@ def test_the_digest_sees_every_number():
         lambda record: record["nodes"][1]["fixed"].__setitem__(3, "UP"),
         lambda record: record["nodes"][1]["constant"].pop("fraction"),
         lambda record: record["nodes"][1]["constant"].update(integers=[[1, "a"]]),
+        lambda record: record["nodes"][1]["constant"].update(integers=[[1.5]]),
+        lambda record: record["nodes"][1]["constant"].update(integers=[[2**63]]),
+        lambda record: record["nodes"][1]["constant"].update(integers=[[2**64]]),
+        lambda record: record["nodes"][2].update(rows="0, 1"),
+        lambda record: record["nodes"][2].update(rows=[[0, 1], [2]]),
+        lambda record: record["nodes"][2].update(rows=[0.5]),
+        lambda record: record["nodes"][2].update(rows=[[2**70]]),
+        lambda record: record["nodes"][2].update(rows={"0": 1}),
+        lambda record: record["nodes"][2].update(axis="0"),
         lambda record: record.update(nodes=None),
     ],
 )
 def test_a_damaged_record_is_refused(damage):
-    record = to_record(graph_of(X, DENSE))
+    record = to_record(graph_of(X, DENSE, TAKE))
     damage(record)
     with pytest.raises(ModelError, match=r"^graph record: a field is missing or malformed \("):
+        from_record(record)
+
+
+@pytest.mark.parametrize("nodes", [(ADD,), (TAKE,), (replace(TAKE, rows=1, shape=(2,)),)])
+def test_rows_and_sums_come_back_from_their_record(nodes):
+    graph = check(graph_of(X, *nodes))
+    again = from_record(json.loads(json.dumps(to_record(graph))))
+    assert again.digest == graph.digest
+    x = vectors(graph, 5)
+    assert (evaluate.run(again, x) == evaluate.run(graph, x)).all()
+
+
+def test_the_digest_sees_every_row():
+    graph = check(graph_of(X, TAKE))
+    assert check(graph_of(X, replace(TAKE, rows=[[0, 2], [2, 2]]))).digest != graph.digest
+
+
+def test_rows_cannot_be_changed_and_are_copies():
+    rows = np.array([[0, 2], [2, 1]])
+    node = replace(TAKE, rows=rows)
+    rows[0, 0] = 1
+    assert node.rows.tolist() == [[0, 2], [2, 1]]
+    with pytest.raises(ValueError, match="read-only"):
+        node.rows[0, 0] = 1
+
+
+def test_rows_that_are_not_there_are_missed_by_the_spec_not_by_the_reader():
+    record = to_record(graph_of(X, TAKE))
+    del record["nodes"][1]["rows"]
+    with pytest.raises(ModelError, match=r"^node 't' \(take, layer 'l'\): rows must be there$"):
         from_record(record)
 
 
@@ -203,6 +262,20 @@ def test_the_range_of_a_dense_with_bias_is_reached_at_both_ends(data):
     assert lowest == found.low.tolist()
 
 
+def test_the_range_of_a_sum_of_two_is_that_of_each_element_and_of_taken_rows_theirs():
+    builder = Builder("g")
+    x = builder.input("x", (2,), Fixed(True, 4, 4))
+    scaled = builder.scale("s", x, [3, -5], 0)
+    taken = builder.take("t", scaled, [[1, 0]], 0)
+    both = builder.take("u", x, [[0, 1]], 0)
+    graph = builder.finish(builder.add("l", taken, both))
+    found = ranges.derive(graph)
+    assert (found[taken].low.tolist(), found[taken].high.tolist()) == ([[-35, -24]], [[40, 21]])
+    assert (found["l_add"].low.tolist(), found["l_add"].high.tolist()) == ([[-43, -32]], [[47, 28]])
+    ends = evaluate.run(graph, np.array([[-8, -8], [7, 7], [-8, 7], [7, -8]])).reshape(4, 2)
+    assert ends.min(0).tolist() == [-43, -32] and ends.max(0).tolist() == [47, 28]
+
+
 def test_a_partial_sum_is_bounded_in_any_order():
     builder = Builder("g")
     out = builder.dense("l", builder.input("x", (2,), Fixed(False, 8, 8)), [[100], [-100]], 0)
@@ -217,6 +290,7 @@ TOO_WIDE = {
     "dense": lambda b: b.dense("l", b.input("x", (4,), UNSIGNED), np.ones((4, 1)), 0),
     "bias": lambda b: b.bias("l", b.input("x", (4,), UNSIGNED), [1], 0),
     "scale": lambda b: b.scale("l", b.input("x", (4,), Fixed(False, 40, 40)), [2**40 - 1], 0),
+    "add": lambda b: b.add("l", b.input("x", (4,), UNSIGNED), b.input("y", (4,), UNSIGNED)),
     "concat": lambda b: b.concat("l", (b.input("x", (4,), UNSIGNED), b.input("y", (4,), Fixed(False, 1, -5))), 0),
 }
 
@@ -272,6 +346,7 @@ def test_the_reason_of_every_width_can_be_told():
     out = builder.requantise("phi", builder.relu("phi", out), Fixed(False, 5, 2, Rounding.RND_CONV, Overflow.SAT))
     out = builder.scale("pool", builder.sum("pool", out, 0), 3, 4)
     out = builder.requantise("more", out, Fixed(False, 9, 1, overflow=Overflow.SAT))
+    out = builder.add("twice", out, builder.take("turned", out, [1, 0], 0))
     graph = builder.finish(out)
     found = ranges.derive(graph)
     assert {name: ranges.reason(graph, node, found) for name, node in graph.by_name.items()} == {
@@ -283,6 +358,8 @@ def test_the_reason_of_every_width_can_be_told():
         "pool_sum": "exact sum of 4 elements: 0..24 steps of 2^-3",
         "pool_scale": "exact product with a 2-bit constant: 0..72 steps of 2^-7",
         "more_requantise": "chosen by the model's quantiser: no bit rounded away; reaches 0..144 steps of 2^-8",
+        "turned_take": "exact take: 0..144 steps of 2^-8",
+        "twice_add": "exact add: 0..288 steps of 2^-8",
     }
 
 

@@ -10,115 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hls_graphs import Builder, additions_and_rows, deep_sets, every_mode, everything, interaction, vectors
 
 from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.firmware import csim, hls
 from edgephys.firmware.hls import BACKENDS, HlsOptions, emit
-from edgephys.firmware.hls_steps import plan
+from edgephys.firmware.hls_steps import KERNELS, plan
 from edgephys.firmware.parts import FAMILIES, check_part
 from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate, ranges
-from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape
-
-ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
-
-
-class Builder:
-    """Build a graph step by step, with the formats that interval analysis gives."""
-
-    def __init__(self, shape, fixed, seed=0):
-        self.random = np.random.default_rng(seed)
-        self.nodes = [Node("x", Kind.INPUT, (), shape, fixed, "input")]
-
-    def add(self, kind, layer, *, of=None, constant=None, axis=None, fixed=None, shape=None):
-        by_name = {node.name: node for node in self.nodes}
-        inputs = tuple(of or [self.nodes[-1].name])
-        operands = tuple(by_name[name] for name in inputs)
-        name = f"{layer}/{kind.value}-{len(self.nodes)}"
-        node = Node(name, kind, inputs, shape or (), fixed or operands[0].fixed, layer, constant, axis)
-        node = replace(node, shape=exact_shape(node, operands))
-        if fixed is None:
-            fraction = exact_fraction(node, operands)
-            widest = replace(node, fixed=Fixed(True, 62, 62 - fraction))
-            so_far = Graph("so far", (*self.nodes, widest), ("x",), (name,))
-            node = replace(node, fixed=ranges.format_of(ranges.derive(so_far)[name], fraction))
-        self.nodes.append(node)
-        return name
-
-    def dense(self, layer, outputs, bits=8, fraction=7, bias=True):
-        low, high = -(1 << (bits - 1)), 1 << (bits - 1)
-        inputs = self.nodes[-1].shape[-1]
-        self.add(Kind.DENSE, layer, constant=Constant(self.random.integers(low, high, (inputs, outputs)), fraction))
-        if bias:
-            self.add(Kind.BIAS, layer, constant=Constant(self.random.integers(low, high, outputs), fraction))
-
-    def activate(self, layer, fixed=ACTIVATION):
-        self.add(Kind.RELU, layer)
-        self.add(Kind.REQUANTISE, layer, fixed=fixed)
-
-    def graph(self, name="net"):
-        return check(Graph(name, tuple(self.nodes), ("x",), (self.nodes[-1].name,)))
-
-
-def deep_sets(rows=8, width=6, scale=(1, 3), seed=0):
-    build = Builder((rows, 3), Fixed(True, 12, 4), seed)
-    for layer in ("phi_0", "phi_1"):
-        build.dense(layer, width)
-        build.activate(layer)
-    build.add(Kind.SUM, "pool", axis=0)
-    build.add(Kind.SCALE, "pool", constant=Constant(np.array(scale[0]), scale[1]))
-    build.add(Kind.REQUANTISE, "pool", fixed=Fixed(False, 10, 0, Rounding.RND_CONV, Overflow.SAT))
-    build.dense("rho_0", width)
-    build.activate("rho_0")
-    build.dense("logits", 5)
-    return build.graph("deep-sets 8")
-
-
-def everything(empty=True):
-    """Every kind, in shapes and formats that a sequential network does not have."""
-    build = Builder((2, 5, 3), Fixed(True, 7, 9), 1)  # steps of 4: more integer bits than bits
-    shared = build.add(Kind.BIAS, "shift", constant=Constant(np.arange(15).reshape(5, 3) - 9, 2))
-    build.dense("rank_3", 4, bits=5, fraction=9, bias=False)
-    build.add(Kind.BIAS, "rank_3_bias", constant=Constant(np.array([[3]]), 11))
-    below = build.add(Kind.REQUANTISE, "below", fixed=Fixed(True, 9, 9, Rounding.TRN_ZERO, Overflow.SAT_SYM))
-    build.add(Kind.SUM, "middle", of=[shared], axis=1)
-    build.add(Kind.SCALE, "negative", constant=Constant(np.array([[-3], [7]]), 3))
-    narrow = build.add(Kind.REQUANTISE, "narrow", fixed=Fixed(True, 6, 8, Rounding.RND, Overflow.WRAP))
-    flat = build.add(Kind.RESHAPE, "flat", of=[below], shape=(2, 20))
-    build.add(Kind.CONCAT, "join", of=[narrow, flat, narrow], axis=1)
-    build.add(Kind.RESHAPE, "column", shape=(52, 1))
-    build.add(Kind.SUM, "row", axis=1)
-    pruned = build.random.integers(-8, 8, (52, 6))
-    pruned[:, [0, 3]] = 0
-    build.add(Kind.DENSE, "pruned", constant=Constant(pruned, -1))
-    build.add(Kind.BIAS, "pruned", constant=Constant(np.array([0, -5, 0, 0, 1, 2]), 3))
-    last = np.zeros((6, 2), np.int64) if empty else np.eye(6, 2, dtype=np.int64)
-    build.add(Kind.DENSE, "last", constant=Constant(last, 4))
-    build.add(Kind.CONCAT, "ends", of=[build.nodes[-2].name, build.nodes[-1].name], axis=0)
-    return build.graph("0 every.kind")
-
-
-def every_mode(signed_input, least_bits=1):
-    """One value requantised in every mode, narrower, wider and far below its step."""
-    build = Builder((1,), Fixed(signed_input, 9, 5), 2)
-    formats = [(True, 4, 3), (False, 4, 2), (True, 3, 8), (False, 12, 3), (True, least_bits, 1), (True, 2, 18)]
-    ends = []
-    for number, (rounding, overflow) in enumerate((r, o) for r in Rounding for o in Overflow):
-        signed, bits, integer = formats[number % len(formats)]
-        for layer, fixed in (
-            ("one", Fixed(signed, bits, integer, rounding, overflow)),
-            ("all", Fixed(signed_input, 5, 3, rounding, overflow)),
-        ):
-            ends.append(build.add(Kind.REQUANTISE, f"{layer}_{number}", of=["x"], fixed=fixed))
-    build.add(Kind.CONCAT, "together", of=ends, axis=0)
-    return build.graph("modes")
-
-
-def vectors(graph, count, seed=5):
-    fixed = graph.input.fixed
-    x = np.random.default_rng(seed).integers(fixed.low, fixed.high + 1, (count, *graph.input.shape))
-    x[0], x[1] = fixed.low, fixed.high
-    return x
+from edgephys.lower import evaluate
+from edgephys.lower.graph import Constant, Kind
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +78,63 @@ def test_every_kind_is_exact(backend, tmp_path):
     x = vectors(graph, 300)
     np.testing.assert_array_equal(csim.simulate(tmp_path, facts, x), evaluate.run(graph, x))
     assert first_difference(graph, csim.probe(tmp_path, facts, x), x) is None
+
+
+@pytest.mark.parametrize("backend", ["Vitis", *OTHERS])
+def test_additions_and_rows_are_exact_for_all_signs_points_and_arrangements(backend, tmp_path):
+    graph = additions_and_rows()
+    facts = emit(graph, tmp_path, HlsOptions(backend=backend))
+    x = vectors(graph, 300)
+    np.testing.assert_array_equal(csim.simulate(tmp_path, facts, x), evaluate.run(graph, x))
+    assert first_difference(graph, csim.probe(tmp_path, facts, x), x) is None
+
+
+@pytest.mark.parametrize("backend", ["Vitis", *OTHERS])
+def test_an_interaction_network_is_exact_in_every_layer(backend, tmp_path):
+    graph = interaction()
+    facts = emit(graph, tmp_path, HlsOptions(backend=backend))
+    x = vectors(graph, 500)
+    y = csim.simulate(tmp_path, facts, x)
+    np.testing.assert_array_equal(y, evaluate.run(graph, x))
+    assert (y.std(axis=0) > 0).all()
+    assert first_difference(graph, csim.probe(tmp_path, facts, x), x) is None
+
+
+@pytest.mark.slow
+def test_a_changed_row_of_a_table_is_named(tmp_path):
+    graph = interaction()
+    facts = emit(graph, tmp_path, HlsOptions())
+    parameters = tmp_path / "firmware" / "parameters.h"
+    senders = next(node for node in graph.nodes if node.layer == "pairs_senders")
+    table = ", ".join(map(str, senders.rows.reshape(-1)))
+    text = parameters.read_text()
+    assert text.count(f"{{{table}}}") == 1
+    parameters.write_text(text.replace(f"{{{table}}}", f"{{0{table[1:]}}}"))
+    x = vectors(graph, 100)
+    assert first_difference(graph, csim.probe(tmp_path, facts, x), x) == "pairs_senders"
+
+
+def test_every_kind_is_a_layer_of_hls4mls_or_a_kernel_of_ours_and_is_tried():
+    header = (csim.KERNELS / "nnet_edgephys.h").read_text()
+    assert set(KERNELS) == set(Kind) - {Kind.INPUT, Kind.DENSE}
+    assert {f"edge_{name}" for name in KERNELS.values()} == set(re.findall(r"^void (edge_\w+)\(", header, re.MULTILINE))
+    assert {node.kind for node in everything().nodes} == set(Kind)
+
+
+def test_the_project_says_how_large_an_array_in_registers_may_be(deep_sets_project, tmp_path):
+    _, folder, _ = deep_sets_project
+    assert "set maximum_size 4096\n" in (folder / "project.tcl").read_text()
+    emit(deep_sets(rows=32, width=16), tmp_path, HlsOptions(backend="Vivado"))
+    assert f"set maximum_size {32 * 16 * 16}\n" in (tmp_path / "project.tcl").read_text()
+
+
+def test_edges_with_several_readers_are_read_without_copies(tmp_path):
+    graph = interaction()
+    facts = emit(graph, tmp_path, HlsOptions())
+    text = (tmp_path / "firmware" / f"{facts['top']}.cpp").read_text()
+    assert "#pragma HLS PIPELINE" in text  # a DATAFLOW would allow one reader
+    assert len(re.findall(r"nnet::\w+<.*>\(x, ", text)) == len(graph.readers[graph.input.name]) == 3
+    assert [step.node.name for step in plan(graph) if step.name.endswith(("_port", "_widened"))] == []
 
 
 SLOW_MODES = [pytest.param(*case, marks=pytest.mark.slow) for case in [(False, "Vitis"), (True, "Catapult")]]

@@ -14,7 +14,8 @@ from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Kind
 from edgephys.nets.backend import keras, qkeras
 from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.layers import ConstituentMean
+from edgephys.nets.interaction import InteractionNetwork
+from edgephys.nets.layers import ConstituentMean, Pairs, ReceivedSum
 
 INPUT = Fixed(True, 8, 3, Rounding.RND_CONV, Overflow.SAT)
 
@@ -233,7 +234,7 @@ def test_a_quantiser_that_rounds_otherwise_than_its_format_is_refused(monkeypatc
 
 @pytest.mark.parametrize("layer", [keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.ReLU])
 def test_an_unsupported_layer_is_refused(layer):
-    known = "Concatenate, ConstituentMean, Dense, Flatten, QActivation, QDense, Reshape"
+    known = "Concatenate, ConstituentMean, Dense, Flatten, Pairs, QActivation, QDense, ReceivedSum, Reshape"
     refuses(rf"layer 's': {layer.__name__} cannot be computed exactly; use one of {known}", layer(name="s"))
 
 
@@ -339,3 +340,24 @@ def test_a_missing_model_is_refused(tmp_path):
 def test_the_mean_lowers_to_a_sum_and_a_reciprocal():
     graph = assert_equal_to_keras(model_of((5, 2), ConstituentMean(name="pool")))
     assert [node.kind for node in graph.nodes] == [Kind.INPUT, Kind.SUM, Kind.SCALE]
+
+
+def test_pairs_lower_to_rows_of_both_and_one_sum():
+    inputs = keras.Input((3, 2), name="x")
+    pairs = Pairs(name="pairs")([inputs, qdense(2, "sent")(inputs)])
+    graph = assert_equal_to_keras(keras.Model(inputs, ReceivedSum(name="received")(pairs)))
+    wires = [node for node in graph.nodes if node.kind is Kind.TAKE]
+    assert [(node.layer, node.rows.tolist()) for node in wires] == [
+        ("pairs_receivers", [[0, 0], [1, 1], [2, 2]]),
+        ("pairs_senders", [[1, 2], [0, 2], [0, 1]]),
+    ]
+    assert [node.kind for node in graph.nodes if node.layer in ("pairs", "received")] == [Kind.ADD, Kind.SUM]
+
+
+def test_the_layers_of_an_interaction_network_are_its_functions():
+    net = InteractionNetwork(3, effects=(4, 3), objects=(4,), classifier=(4,))
+    graph = assert_equal_to_keras(net.build(), net.input)
+    assert [name for name, _ in graph.layers()] == [
+        *("constituents", "receiver", "sender", "pairs_receivers", "pairs_senders", "pairs", "effect_2", "received"),
+        *("node", "object_1", "pool", "classifier_1", "logits"),
+    ]

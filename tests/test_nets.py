@@ -1,19 +1,35 @@
-"""The networks: a mean in fixed point, the same integers in any order of constituents, widths held."""
+"""The networks: layers against loops, the same integers in any order of constituents, one contract for all."""
 
+from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_model import trained
 
+from edgephys import artefact
+from edgephys.data.layout import PARTICLE_NAMES
+from edgephys.data.substructure import HIGH_LEVEL
 from edgephys.errors import UsageError
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.lower import evaluate
 from edgephys.lower.from_keras import lower
+from edgephys.lower.graph import Kind
 from edgephys.nets.backend import keras, qkeras
 from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.layers import RECIPROCAL_BITS, ConstituentMean, reciprocal
+from edgephys.nets.equalise import Range, begin, rescaled
+from edgephys.nets.interaction import InteractionNetwork
+from edgephys.nets.layers import RECIPROCAL_BITS, ConstituentMean, Pairs, ReceivedSum, dense, reciprocal
+from edgephys.nets.mlp import Mlp
+
+SMALL = {
+    "deepsets": DeepSets(4, phi=(6, 5), rho=(5,)),
+    "interaction": InteractionNetwork(4, effects=(6, 4), objects=(6, 4), classifier=(6,)),
+    "mlp": Mlp(4, layers=(8, 6)),
+}
 
 
 @pytest.mark.parametrize("power", range(12))
@@ -48,21 +64,213 @@ def random_net(net, seed=0):
     return model
 
 
-@pytest.mark.parametrize("constituents", [3, 8])
-def test_shuffled_constituents_give_the_identical_integers(constituents):
-    net = DeepSets(constituents, bits=6, phi=(8, 8), rho=(8,))
-    graph = lower(random_net(net), net.input, "m")
-    generator = np.random.default_rng(1)
-    x = generator.integers(net.input.low, net.input.high, (200, *graph.input.shape), endpoint=True)
+def inputs_of(net, count, seed=1):
+    generator = np.random.default_rng(seed)
+    shape = (count, net.constituents, len(net.features))
+    return generator.integers(net.input.low, net.input.high, shape, endpoint=True)
+
+
+# Layers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_pairs_are_a_loop_over_receivers_and_all_other_senders(count):
+    received, sent = np.random.default_rng(count).integers(-99, 99, (2, 10, count, 3)).astype(np.float32)
+    found = np.asarray(Pairs()([received, sent]))
+    assert found.shape == Pairs().compute_output_shape([(10, count, 3)] * 2) == (10, count, count - 1, 3)
+    for receiver in range(count):
+        others = [sender for sender in range(count) if sender != receiver]
+        for place, sender in enumerate(others):
+            assert (found[:, receiver, place] == received[:, receiver] + sent[:, sender]).all()
+
+
+def test_the_received_sum_is_a_loop_over_the_edges_of_each_node():
+    edges = np.random.default_rng(0).integers(-99, 99, (10, 4, 3, 2)).astype(np.float32)
+    found = np.asarray(ReceivedSum()(edges))
+    assert found.shape == ReceivedSum().compute_output_shape((10, 4, 3, 2)) == (10, 4, 2)
+    for node in range(4):
+        assert (found[:, node] == sum(edges[:, node, other] for other in range(3))).all()
+
+
+@pytest.mark.parametrize("features", [3, 16])
+def test_split_dense_layers_and_pairs_are_one_dense_layer_on_both_constituents(features):
+    generator = np.random.default_rng(features)
+    x = (generator.integers(-2048, 2048, (20, 4, features)) * 2.0**-8).astype(np.float32)
+    receiver, sender, whole = dense(5, 6, "r"), dense(5, 6, "s", bias=False), dense(5, 6, "w")
+    pairs = Pairs()([receiver(x), sender(x)])
+    both = np.stack([np.concatenate([x[:, i], x[:, j]], -1) for i in range(4) for j in range(4) if j != i], 1)
+    whole(both)
+    kernel, bias, other = (generator.uniform(-1.3, 1.3, shape) for shape in ((features, 5), (5,), (features, 5)))
+    for layer, weights in (
+        (receiver, [kernel, bias]),
+        (sender, [other]),
+        (whole, [np.concatenate([kernel, other]), bias]),
+    ):
+        layer.set_weights(weights)
+    found, expected = np.asarray(Pairs()([receiver(x), sender(x)])), np.asarray(whole(both))
+    assert (found.reshape(expected.shape) == expected).all()
+    assert len(np.unique(expected)) > 100 and found.shape == pairs.shape
+
+
+# Orders -------------------------------------------------------------------------------------------
+
+INVARIANT = {
+    f"{name}, {len(features)} features": replace(SMALL[name], features=features, constituents=5)
+    for name in ("deepsets", "interaction")
+    for features in (("pt", "etarel", "phirel"), PARTICLE_NAMES)
+}
+
+
+@pytest.fixture(scope="module", params=INVARIANT)
+def invariant(request):
+    net = INVARIANT[request.param]
+    return net, lower(random_net(net), net.input, "m")
+
+
+@given(st.integers(0, 2**32 - 1), st.permutations(range(5)))
+@settings(max_examples=30)
+def test_shuffled_constituents_give_the_identical_integers(invariant, seed, order):
+    net, graph = invariant
+    x = inputs_of(net, 20, seed) >> 3  # few activations at their ends
+    np.testing.assert_array_equal(evaluate.run(graph, x[:, order]), evaluate.run(graph, x))
+
+
+def test_a_network_without_order_still_tells_features_and_jets_apart(invariant):
+    net, graph = invariant
+    x = inputs_of(net, 200) >> 3
     expected = evaluate.run(graph, x)
     assert len(np.unique(expected)) > 100
-    for _ in range(5):
-        assert (evaluate.run(graph, generator.permuted(x, axis=1)) != expected).any()  # features torn apart
-        assert (evaluate.run(graph, x[:, generator.permutation(constituents)]) == expected).all()
+    assert (evaluate.run(graph, np.random.default_rng(0).permuted(x, axis=1)) != expected).any()
 
 
-def test_the_papers_network_has_its_parameters():
-    assert DeepSets().build().count_params() == 3461
+def test_a_perceptron_sees_the_order():
+    net = SMALL["mlp"]
+    graph = lower(random_net(net), net.input, "m")
+    x = inputs_of(net, 200)
+    assert (evaluate.run(graph, x[:, ::-1]) != evaluate.run(graph, x)).any()
+
+
+# Published widths ---------------------------------------------------------------------------------
+
+
+def parameters(*widths):
+    """Count weights and biases of dense layers one after the other."""
+    return sum((taken + 1) * given for taken, given in pairwise(widths))
+
+
+@pytest.mark.parametrize("constituents", [8, 16, 32])
+def test_the_papers_deep_sets_has_its_parameters_for_any_input(constituents):
+    assert DeepSets(constituents).build().count_params() == parameters(3, 32, 32, 32, 32, 5) == 3461
+
+
+@pytest.mark.parametrize(
+    ("constituents", "effects", "classifier"),
+    [(8, (12, 6), (170,)), (16, (12, 6), (170,)), (32, (3,), (512,)), (4, (12, 6), (170,)), (20, (3,), (512,))],
+)
+def test_the_papers_interaction_network_has_its_widths(constituents, effects, classifier):
+    net = InteractionNetwork(constituents)
+    assert net.widths() == {"effects": effects, "objects": (36, 18, 6), "classifier": classifier}
+    expected = parameters(6, *effects) + parameters(3 + effects[-1], 36, 18, 6) + parameters(6, *classifier, 5)
+    assert net.build().count_params() == expected
+
+
+@pytest.mark.parametrize(
+    ("constituents", "widths"),
+    [
+        (8, (120, 60, 32, 64, 64, 64, 32, 44)),
+        (16, (88, 88, 44, 44, 44)),
+        (32, (84, 88, 32, 32, 44, 32, 44)),
+        (11, (120, 60, 32, 64, 64, 64, 32, 44)),
+        (64, (84, 88, 32, 32, 44, 32, 44)),
+    ],
+)
+def test_the_papers_perceptron_has_its_widths(constituents, widths):
+    net = Mlp(constituents)
+    assert net.widths() == {"layers": widths}
+    assert net.build().count_params() == parameters(3 * constituents, *widths, 5)
+
+
+def test_widths_that_are_stated_are_kept():
+    assert InteractionNetwork(32, effects=(4, 2)).widths()["effects"] == (4, 2)
+    assert InteractionNetwork(8, classifier=()).widths()["classifier"] == ()
+    assert Mlp(8, layers=()).build().count_params() == parameters(24, 5)
+
+
+# The contract of every network --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 6, 4])
+@pytest.mark.parametrize("name", SMALL)
+def test_a_network_trains_a_step_saves_loads_lowers_and_equals_keras(name, bits, tmp_path):
+    net = replace(SMALL[name], bits=bits)
+    made = trained(net=net)
+    before = made.model.get_weights()
+    made.model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+    x = net.input.values(made.held_out.inputs).astype(np.float32)
+    assert np.isfinite(made.model.train_on_batch(x, made.held_out.labels))
+    assert all((old != new).any() for old, new in zip(before, made.model.get_weights(), strict=True))
+    again = artefact.load(artefact.save(made, tmp_path / made.name))
+    graph = lower(again.model, again.standardisation.output, made.name)
+    integers = np.concatenate([again.held_out.inputs, inputs_of(net, 500)])
+    found = np.asarray(again.model(net.input.values(integers).astype(np.float32)))
+    golden = graph.output.fixed.values(evaluate.run(graph, integers))
+    assert (golden == found).all() and len(np.unique(golden)) > 50
+
+
+@pytest.mark.parametrize("fit", Range)
+@pytest.mark.parametrize("name", SMALL)
+def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
+    net = replace(SMALL[name], bits=None)
+    source, target = random_net(net, 3), net.build()
+    source.set_weights([3 * weight + 0.1 for weight in source.get_weights()])
+    x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
+    start = rescaled(source, x, (99.9, 100), fit)
+    begin(target, start)
+    assert start.scale > 0 and np.log2(start.scale) % 1 == 0
+    for layer, integer in start.integers.items():
+        largest = max(np.abs(part).max() for part in start.weights[layer])
+        assert largest <= 2.0**integer
+        assert integer == 0 if fit is Range.UNIT else largest > 2.0 ** (integer - 1)
+    ours, theirs = start.scale * target.predict(x, verbose=0), source.predict(x, verbose=0)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+    top = np.sort(theirs, -1)
+    clear = top[:, -1] - top[:, -2] > 1e-3 * np.abs(theirs).max()
+    assert clear.mean() > 0.5 and (ours.argmax(-1) == theirs.argmax(-1))[clear].all()
+
+
+@pytest.mark.parametrize("fit", Range)
+@pytest.mark.parametrize("name", SMALL)
+def test_a_rescaled_networks_activations_fit_the_quantisers_of_its_target(name, fit):
+    net = replace(SMALL[name], bits=None)
+    source, target = random_net(net, 3), net.build()
+    x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
+    begin(target, rescaled(source, x, (99.9, 100), fit))
+    for layer in target.layers:
+        if isinstance(layer, keras.layers.ReLU) and "quantised" not in layer.name:
+            reached = keras.Model(target.inputs, layer.output).predict(x, verbose=0)
+            assert np.mean(reached < 1) > 0.99
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_weights_in_ranges_of_their_own_lower_and_equal_keras(name):
+    source = random_net(replace(SMALL[name], bits=None), 3)
+    source.set_weights([weight / 9 for weight in source.get_weights()])
+    x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
+    start = rescaled(source, x, (99.9, 99), Range.FITTED)
+    assert min(start.integers.values()) < 0
+    net = replace(SMALL[name], bits=6, weight_integers=start.integers)
+    model = net.build()
+    begin(model, start)
+    graph = lower(model, net.input, name)
+    integers = inputs_of(net, 500)
+    found = model.predict(net.input.values(integers).astype(np.float32), verbose=0)
+    assert (graph.output.fixed.values(evaluate.run(graph, integers)) == found).all()
+    for layer, integer in start.integers.items():
+        constant = next(node.constant for node in graph.nodes if node.layer == layer and node.kind is Kind.DENSE)
+        assert np.abs(constant.integers).max() * 2.0**-constant.fraction <= 2.0**integer
+
+
+# Saved, float, refused ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [None, 4])
@@ -98,16 +306,36 @@ def test_a_width_out_of_range_is_refused(name, bits):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("net", "settings", "message"),
     [
-        ({"bits": None, "activation_bits": 4}, r"activation_bits must be left out of a float network \(bits=float\)"),
-        ({"constituents": 0}, r"constituents must be 1\.\.150, not 0"),
-        ({"constituents": 151}, r"constituents must be 1\.\.150, not 151"),
-        ({"phi": ()}, r"phi and rho must hold widths of 1 and over, not \(\) and \(32,\)"),
-        ({"phi": (4, 0)}, r"phi and rho must hold widths of 1 and over, not \(4, 0\) and \(32,\)"),
-        ({"rho": (-1,)}, r"phi and rho must hold widths of 1 and over, not \(32, 32, 32\) and \(-1,\)"),
+        (DeepSets, {"bits": None, "activation_bits": 4}, r"activation_bits must be left out of a float network \(.*\)"),
+        (DeepSets, {"constituents": 0}, r"constituents must be 1\.\.150, not 0"),
+        (Mlp, {"constituents": 151}, r"constituents must be 1\.\.150, not 151"),
+        (Mlp, {"features": ()}, "features must name 1 column or more, not none"),
+        (DeepSets, {"phi": ()}, "phi must hold 1 width or more, not none"),
+        (DeepSets, {"phi": (4, 0)}, r"phi must hold widths of 1 and over, not \(4, 0\)"),
+        (DeepSets, {"rho": (-1,)}, r"rho must hold widths of 1 and over, not \(-1,\)"),
+        (Mlp, {"layers": (4, 0)}, r"layers must hold widths of 1 and over, not \(4, 0\)"),
+        (InteractionNetwork, {"constituents": 1}, "constituents must be 2 or more for pairs, not 1"),
+        (InteractionNetwork, {"effects": ()}, "effects must hold 1 width or more, not none"),
+        (InteractionNetwork, {"objects": ()}, "objects must hold 1 width or more, not none"),
+        (InteractionNetwork, {"classifier": (0,)}, r"classifier must hold widths of 1 and over, not \(0,\)"),
     ],
 )
-def test_a_network_that_cannot_be_is_refused(settings, message):
+def test_a_network_that_cannot_be_is_refused(net, settings, message):
     with pytest.raises(UsageError, match=f"^{message}$"):
-        DeepSets(**settings)
+        net(**settings)
+
+
+@pytest.mark.parametrize(
+    ("net", "label"),
+    [
+        (DeepSets(16, bits=6), "n16_6bit"),
+        (InteractionNetwork(8, bits=None), "n8_float"),
+        (Mlp(16, features=PARTICLE_NAMES), "n16_f16_8bit"),
+        (Mlp(1, features=("mass",)), "n1_f1_8bit"),
+        (Mlp(1, features=HIGH_LEVEL), "8bit"),
+    ],
+)
+def test_the_label_names_the_input_and_the_width(net, label):
+    assert net.label == label

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_graphs import graphs, random_graph, vectors
 
 from edgephys.fixed import Fixed
@@ -20,16 +21,16 @@ def run_in_turn(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
     """Evaluate block after block, a row at a time where a block has copies."""
     edges = {graph.input.name: x}
     for block in blocks(graph):
-        given_to = {name: edges[name] for name in block.graph.inputs}
-        if block.copies == 1:
-            found = evaluate.trace(block.graph, given_to)
-            edges |= {name: found[name] for name in block.graph.outputs}
-            continue
         rows = [
-            evaluate.trace(block.graph, {name: edge[:, row] for name, edge in given_to.items()})
+            edges[name].reshape(len(x), block.copies, *block.graph.by_name[name].shape) for name in block.graph.inputs
+        ]
+        found = [
+            evaluate.trace(block.graph, {n: edge[:, row] for n, edge in zip(block.graph.inputs, rows, strict=True)})
             for row in range(block.copies)
         ]
-        edges |= {name: np.stack([row[name] for row in rows], axis=1) for name in block.graph.outputs}
+        for name in block.graph.outputs:
+            together = np.stack([row[name] for row in found], axis=1)
+            edges[name] = together.reshape(len(x), *graph.by_name[name].shape)
     return edges
 
 
@@ -77,6 +78,60 @@ def test_a_constant_that_differs_from_row_to_row_is_not_made_once(same, copies):
     assert block.copies == copies
     x = vectors(graph, 50)
     np.testing.assert_array_equal(run_in_turn(graph, x)[graph.output.name], evaluate.run(graph, x))
+
+
+def interaction(count: int, edge_factor=3, axis: int = 1) -> Graph:
+    """Return an interaction network: a function of every ordered pair, its sum by receiver, a function of each."""
+    generator = np.random.default_rng(0)
+    builder = Builder("interaction")
+    x = builder.input("x", (count, 3), INPUT)
+    received, sent = (builder.dense(name, x, generator.integers(-4, 4, (3, 4)), 2) for name in ("receiver", "sender"))
+    receivers, senders = (rows.reshape(count, count - 1) for rows in np.nonzero(~np.eye(count, dtype=bool)))
+    pairs = builder.add("pairs", builder.take("r", received, receivers, 0), builder.take("s", sent, senders, 0))
+    pairs = builder.scale("effect", builder.relu("pairs", pairs), edge_factor, 1)
+    pairs = builder.dense("effect", pairs, generator.integers(-4, 4, (4, 2)), 2)
+    summed = builder.sum("received", pairs, axis)
+    return builder.finish(builder.dense("object", summed, generator.integers(-4, 4, (2, 2)), 2))
+
+
+def test_a_function_of_pairs_is_made_once_and_counted_over_both_axes():
+    graph = interaction(4)
+    made = {block.name: block for block in blocks(graph)}
+    assert {name: block.copies for name, block in made.items()} == {
+        **{"receiver": 4, "sender": 4, "r": 1, "s": 1, "pairs": 12, "effect": 12, "received": 4, "object": 4}
+    }
+    assert [made[name].graph.output.shape for name in ("pairs", "effect", "received")] == [(4,), (2,), (2,)]
+    x = vectors(graph, 30)
+    np.testing.assert_array_equal(run_in_turn(graph, x)[graph.output.name], evaluate.run(graph, x))
+
+
+def test_a_sum_over_the_first_of_two_axes_is_not_a_function_of_rows():
+    assert {block.name: block.copies for block in blocks(interaction(4, axis=0))}["received"] == 1
+
+
+@pytest.mark.parametrize(
+    ("differs", "copies"),
+    [((1, 1), 12), ((1, 3), 4), ((4, 1), 1), ((4, 3), 1)],
+    ids=["nowhere", "with the place among a receiver's edges", "with the receiver", "everywhere"],
+)
+def test_a_constant_of_pairs_counts_the_axes_along_which_it_does_not_differ(differs, copies):
+    factor = np.arange(np.prod(differs)).reshape(*differs, 1) + 1
+    graph = interaction(4, factor)
+    assert {block.name: block.copies for block in blocks(graph)}["effect"] == copies
+    x = vectors(graph, 30)
+    np.testing.assert_array_equal(run_in_turn(graph, x)[graph.output.name], evaluate.run(graph, x))
+
+
+@given(st.integers(2, 5), st.sampled_from([(1, 1), (1, None), (None, 1)]), st.integers(0, 1), st.integers(0, 99))
+@settings(max_examples=40)
+def test_blocks_of_pairs_in_turn_compute_what_the_graph_computes(count, differs, axis, seed):
+    shape = [size or full for size, full in zip(differs, (count, count - 1), strict=True)]
+    factor = np.random.default_rng(seed).integers(-3, 3, (*shape, 4))
+    graph = interaction(count, factor, axis)
+    x = vectors(graph, 10, seed)
+    edges = run_in_turn(graph, x)
+    whole = evaluate.trace(graph, {graph.input.name: x})
+    assert all((integers == whole[name]).all() for name, integers in edges.items())
 
 
 def test_layers_that_read_each_other_are_one_block_whose_layers_can_both_be_seen():

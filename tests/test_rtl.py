@@ -255,6 +255,7 @@ def test_packing_is_undone_by_unpacking(data, width, signed):
 
 @given(strategies.integers(0, 10**6), strategies.sampled_from([0.4, 1.0, 2.5, 100.0]), strategies.booleans())
 @example(64926, 0.4, False)  # a matrix product of which one row is known beforehand
+@example(2396, 0.4, False)  # rows along two axes
 def test_the_stages_in_turn_compute_what_the_golden_model_computes(seed, clock_ns, three):
     graph = random_graph(seed, MODES, 8)
     x = vectors(graph, 20)
@@ -267,14 +268,24 @@ def test_the_stages_in_turn_compute_what_the_golden_model_computes(seed, clock_n
         variable = [e.width > 0 for n in part.inputs for e in logic._over_rows(edges[n], part.block.copies)]
         edges |= {name: elements * part.block.copies for name, elements in part.outputs.items()}
         for row in range(part.block.copies):
-            given_to = [of_row(golden[n], part.block.copies, row) for n in part.block.graph.inputs]
-            found = run_stages(part, schedule, np.concatenate(given_to, axis=1)[:, variable])
+            given_to = {n: of_row(golden[n], part.block.copies, row) for n in part.block.graph.inputs}
+            if part.wires is not None:
+                found = follow_wires(part, given_to)
+            else:
+                found = run_stages(part, schedule, np.concatenate([*given_to.values()], axis=1)[:, variable])
             for name, values in found.items():
                 np.testing.assert_array_equal(values, of_row(golden[name], part.block.copies, row))
 
 
 def of_row(edge: np.ndarray, copies: int, row: int) -> np.ndarray:
-    return (edge[:, row] if copies > 1 else edge).reshape(len(edge), -1)
+    return edge.reshape(len(edge), copies, -1)[:, row]
+
+
+def follow_wires(part, given_to):
+    return {
+        name: np.stack([given_to[wire.edge][:, wire.index] << wire.shift for wire in wires], axis=1)
+        for name, wires in part.wires.items()
+    }
 
 
 def run_stages(part, schedule, x):
@@ -360,6 +371,44 @@ def test_the_schedule_keeps_the_order_and_the_clock(data):
         assert all(slot.start_ns + t <= s * schedule.period_ns + 1e-4 for t, s in zip(times, stages, strict=True))
 
 
+def pairs() -> Graph:
+    """Return all ordered pairs of 3 rows, at another binary point each, a layer on them, and their sum by receiver."""
+    generator = np.random.default_rng(2)
+    builder = Builder("pairs")
+    x = builder.input("x", (3, 2), INPUT)
+    coarse = builder.requantise("coarse", x, Fixed(True, 5, 4))
+    others = np.array([[j for j in range(3) if j != i] for i in range(3)])
+    receivers = builder.take("receivers", x, np.repeat(np.arange(3), 2).reshape(3, 2), 0)
+    both = builder.concat("both", (receivers, builder.take("senders", coarse, others, 0)), 2)
+    effect = builder.sum("received", dense(builder, "effect", both, 3, generator), 1)
+    node = builder.concat("node", (coarse, effect), 1)
+    return builder.finish(builder.reshape("flat", dense(builder, "object", node, 2, generator), (6,)))
+
+
+def test_layers_that_move_integers_are_wires_without_module_or_time(tmp_path):
+    graph = pairs()
+    x = vectors(graph, 200)
+    facts = rtl.emit(graph, tmp_path, RtlOptions(clock_ns=2.0))
+    blocks = {block["name"]: block for block in facts["blocks"]}
+    wires = {name for name, block in blocks.items() if block["wires"]}
+    assert wires == {"receivers", "senders", "both", "node", "flat"}
+    assert {(blocks[name]["module"], blocks[name]["lut_estimate"]) for name in wires} == {(None, 0.0)}
+    assert {path.stem for path in (tmp_path / "src").glob("*.v")} == {
+        "edgephys_top", *(f"layer_{name}" for name in ("coarse", "effect", "received", "object"))
+    }  # fmt: skip
+    found, golden = simulate.probe(tmp_path, facts, x), evaluate.trace(graph, {"x": x})
+    assert list(found) == [layer for layer, _ in graph.layers()]
+    for layer, node in graph.layers():
+        np.testing.assert_array_equal(found[layer], golden[node.name])
+
+
+@pytest.mark.parametrize("stages", [1, 2, 7])
+def test_the_cutoff_sets_the_stages_and_the_facts_state_it(stages, tmp_path):
+    delay = rtl.emit(tagger(), tmp_path / "whole", RtlOptions())["delay_estimate_ns"]
+    facts = rtl.emit(tagger(), tmp_path / "cut", RtlOptions(clock_ns=10.0, cutoff_ns=delay / stages))
+    assert (facts["stages"], facts["clock_ns"], facts["cutoff_ns"]) == (stages, 10.0, delay / stages)
+
+
 def test_a_slower_clock_takes_fewer_stages(tmp_path):
     stages = [
         rtl.emit(tagger(), tmp_path / str(i), RtlOptions(clock_ns=ns))["stages"] for i, ns in enumerate((1, 5, 1000))
@@ -437,6 +486,9 @@ def test_an_overflow_without_rtl_names_the_layer_and_writes_nothing(tmp_path):
         ({"clock_ns": -5.0}, r"clock_ns must be over 0"),
         ({"clock_ns": float("nan")}, r"clock_ns must be over 0"),
         ({"clock_ns": 1001.0}, r"clock_ns must be .* up to 1000, not 1001"),
+        ({"cutoff_ns": 0.0}, r"cutoff_ns must be over 0 and finite, not 0\.0; without one it is the clock"),
+        ({"cutoff_ns": float("inf")}, r"cutoff_ns must be over 0 and finite, not inf"),
+        ({"cutoff_ns": float("nan")}, r"cutoff_ns must be over 0 and finite, not nan"),
         ({"language": "chisel"}, r"language must be verilog or vhdl, not 'chisel'"),
         ({"part": "virtex"}, r"part 'virtex'.*xcvu13p-flga2577-2-e"),
     ],

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_model import SAMPLE
 
+from edgephys.data import inputs
+from edgephys.data.layout import PARTICLE_NAMES
 from edgephys.data.standardise import GAIN_BITS, GRIDS, OTHER_GRID, Standardisation, fit, from_record
+from edgephys.data.substructure import HIGH_LEVEL
 from edgephys.errors import DataError, ModelError
 from edgephys.fixed import Fixed, Overflow, Rounding
 
 OUTPUT = Fixed(True, 12, 4, Rounding.RND_CONV, Overflow.SAT)
-NAMES = ("pt", "etarel", "phirel", "mass")
+NAMES = ("pt", "etarel", "phirel", "charge")
 
 
 def jets(count=400, seed=0):
@@ -63,7 +67,7 @@ def test_the_integers_equal_those_of_fractions(seed):
     st.integers(0, 25),
 )
 def test_any_value_centre_and_gain_equal_fractions(value, centre, gain, fraction):
-    ready = Standardisation(("mass",), (OTHER_GRID,), (centre,), (gain,), (fraction,), OUTPUT)
+    ready = Standardisation(("charge",), (OTHER_GRID,), (centre,), (gain,), (fraction,), OUTPUT)
     assert_equal_to_fractions(ready, np.array([[[value]]]))
 
 
@@ -78,7 +82,7 @@ def test_fitted_features_have_median_zero_and_a_spread_of_one():
 @given(st.floats(1e-2, 1e3))
 def test_gains_are_ten_bits_wide_and_within_half_a_step(width):
     x = np.linspace(-width, width, 101)[:, None, None]
-    ready = fit(x, ("mass",), OUTPUT)
+    ready = fit(x, ("charge",), OUTPUT)
     gain = 1 / (np.percentile(x, 95) - np.percentile(x, 5))
     assert 1 << (GAIN_BITS - 1) <= ready.gains[0] <= 1 << GAIN_BITS
     assert abs(ready.gains[0] * 2.0 ** -ready.gain_fractions[0] - gain) <= gain * 2.0**-GAIN_BITS
@@ -86,6 +90,49 @@ def test_gains_are_ten_bits_wide_and_within_half_a_step(width):
 
 def test_known_features_have_their_grids_and_others_the_wide_one():
     assert fit(jets(), NAMES, OUTPUT).grids == (*(GRIDS[name] for name in NAMES[:3]), OTHER_GRID)
+
+
+def all_columns(constituents):
+    """Return the sixteen columns of shipped jets about axes drawn at random, zeros behind the last constituent."""
+    x = inputs.read(SAMPLE, constituents, ("pt", "etarel", "phirel"), limit=3000).features.astype(np.float64)
+    pt, etarel, phirel = np.moveaxis(x, 2, 0)
+    generator = np.random.default_rng(3)
+    axis_eta, axis_phi = generator.uniform(-2, 2, (len(x), 1)), generator.uniform(-np.pi, np.pi, (len(x), 1))
+    eta, phi = etarel + axis_eta, (phirel + axis_phi + np.pi) % (2 * np.pi) - np.pi
+    turned = (etarel + 1j * phirel) * np.exp(-1j * np.arctan2(phirel[:, 1:2], etarel[:, 1:2]))
+    near = (np.cos(phirel) + np.sinh(eta) * np.sinh(axis_eta)) / (np.cosh(eta) * np.cosh(axis_eta))
+    columns = [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta)]
+    columns += [columns[3] / columns[3].sum(axis=1, keepdims=True), pt, pt / pt.sum(axis=1, keepdims=True)]
+    columns += [eta, etarel, turned.real, phi, phirel, turned.imag, np.abs(turned), np.tanh(eta), near]
+    return np.stack(columns, -1) * (pt > 0)[..., None]
+
+
+def shipped(constituents):
+    """Return the columns of so many constituents and their names, or, of a whole jet, its high-level features."""
+    if constituents:
+        return all_columns(constituents), PARTICLE_NAMES
+    return inputs.read(SAMPLE, 1, HIGH_LEVEL, limit=3000).features.astype(np.float64), HIGH_LEVEL
+
+
+@pytest.mark.parametrize("constituents", [None, 2, 8, 32])
+def test_grids_are_fine_beside_the_spread_and_wide_enough_for_every_feature(constituents):
+    x, names = shipped(constituents)
+    for name, values, grid in zip(names, np.moveaxis(x, -1, 0), fit(x, names, OUTPUT).grids, strict=True):
+        assert grid == GRIDS[name]
+        error = np.abs(grid.values(grid.quantise(values)) - values)
+        assert error.max() <= grid.step / 2, name  # none saturates
+        steps = (np.percentile(values, 95) - np.percentile(values, 5)) / grid.step
+        assert steps > {"etarel": 500, "phirel": 500, "multiplicity": 10}.get(name, 1000), name
+        assert name != "multiplicity" or not error.any()
+
+
+@pytest.mark.parametrize("constituents", [None, 16])
+def test_few_values_saturate_after_standardisation(constituents):
+    """Most of them in costhetarel, which lies within some hundredths of 1 or, as padding, at 0."""
+    x, names = shipped(constituents)
+    integers = fit(x, names, OUTPUT).apply(x)
+    share = ((integers == OUTPUT.low) | (integers == OUTPUT.high)).mean(axis=(0, 1))
+    assert all(value < (0.02 if name == "costhetarel" else 0.001) for name, value in zip(names, share, strict=True))
 
 
 def test_the_record_keeps_every_integer():
@@ -120,7 +167,7 @@ def test_numbers_that_are_none_are_refused(value):
 
 
 def test_another_number_of_features_is_refused():
-    with pytest.raises(DataError, match=r"^expected 4 features \('pt', 'etarel', 'phirel', 'mass'\), found 3$"):
+    with pytest.raises(DataError, match=r"^expected 4 features \('pt', 'etarel', 'phirel', 'charge'\), found 3$"):
         fit(jets(), NAMES, OUTPUT).apply(jets()[..., :3])
 
 

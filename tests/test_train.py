@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import errno
+import re
 
 import h5py
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from small_model import SAMPLE
 
 from edgephys import artefact, train
+from edgephys.data.layout import PARTICLE_NAMES
 from edgephys.errors import DataError, ModelError, UsageError
 from edgephys.nets.deepsets import DeepSets
+from edgephys.nets.interaction import InteractionNetwork
+from edgephys.nets.mlp import Mlp
 
 NET = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=6)
 RECIPE = train.Recipe("small", NET, {4: 2e-3}, epochs=2, batch=128)
@@ -77,26 +81,43 @@ def test_settings_reach_the_recipe_and_its_network():
         train.with_settings(RECIPE, ["width=3"])
 
 
+def test_settings_of_every_network_are_read_as_their_type():
+    def net(of, *settings):
+        return train.with_settings(train.Recipe("s", of, {8: 1e-3}), settings).net
+
+    assert net(Mlp(), "layers=16-8,4").layers == (16, 8, 4) and net(Mlp(), "layers=").layers == ()
+    assert net(Mlp(layers=(3,)), "layers=none").layers is None
+    effects = net(InteractionNetwork(), "effects=12-6", "classifier=none")
+    assert (effects.effects, effects.classifier) == ((12, 6), None)
+    assert net(Mlp(), "features=all").features == PARTICLE_NAMES and len(PARTICLE_NAMES) == 16
+    assert net(Mlp(), "features=pt,etarel").features == ("pt", "etarel")
+    assert [net(Mlp(), f"bits={text}").bits for text in ("float", "none", "5")] == [None, None, 5]
+
+
+@pytest.mark.parametrize(
+    ("net", "setting", "message"),
+    [
+        (Mlp(), "layers=a", "expected a list of numbers such as 32,32,32, found 'a'"),
+        (Mlp(), "layers=float", "expected a list of numbers such as 32,32,32, found 'float'"),
+        (Mlp(), "layers=8,,4", "expected a list of numbers such as 32,32,32, found '8,,4'"),
+        (InteractionNetwork(), "effects=-3", "expected a list of numbers such as 32,32,32, found '-3'"),
+        (InteractionNetwork(), "bits=all", "expected int, found 'all'"),
+        (InteractionNetwork(), "constituents=none", "expected int, found 'none'"),
+        (DeepSets(), "phi=none", "expected a list of numbers such as 32,32,32, found 'none'"),
+        (DeepSets(), "learning_rate=fast", "expected float, found 'fast'"),
+        (DeepSets(), "validation=some", "expected float, found 'some'"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_in_one_line(net, setting, message):
+    with pytest.raises(UsageError, match=f"^--set {re.escape(f'{setting}: {message}')}$"):
+        train.with_settings(train.Recipe("s", net, {8: 1e-3}), [setting])
+
+
 def test_the_rate_is_that_of_the_nearest_stated_size():
     stated = dataclasses.replace(RECIPE, learning_rate={8: 0.1, 16: 0.2, 32: 0.3})
     sizes = {4: 0.1, 11: 0.1, 17: 0.2, 60: 0.3}
     for size, rate in sizes.items():
         assert dataclasses.replace(stated, net=DeepSets(constituents=size)).rate() == rate
-
-
-def test_equalising_keeps_the_function_and_fits_every_range():
-    from edgephys.nets.backend import keras
-    from edgephys.nets.equalise import transfer
-
-    keras.utils.set_random_seed(3)
-    floating = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=None)
-    source, target = floating.build(), floating.build()
-    source.set_weights([3 * weight + 0.1 for weight in source.get_weights()])
-    x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
-    scale = transfer(source, target, x, weights_within=100)
-    assert scale >= 1 and np.log2(scale) % 1 == 0
-    assert all(np.abs(weight).max() <= 1 for weight in target.get_weights())
-    np.testing.assert_allclose(scale * target.predict(x, verbose=0), source.predict(x, verbose=0), rtol=1e-3, atol=1e-3)
 
 
 def test_a_start_with_other_layers_is_refused(trained, few_jets):

@@ -230,14 +230,16 @@ def _find_columns(path: Path, file: h5py.File, constituents: int, features: Sequ
     if depth < constituents:
         raise DataError(
             f"file '{path}', {layout.PARTICLES_DATASET}: expected {constituents} or more "
-            f"constituents a jet, the file holds {depth}; ask for N <= {depth}"
+            f"constituents a jet, the file holds {depth}; ask for N <= {depth}, or make a file that holds all "
+            "with edgephys data jets"
         )
     names_wanted = tuple(_bare(name) for name in features)
     for name in (*names_wanted, "pt"):
         if name not in names:
+            hint = ", or make a file that holds all columns with edgephys data jets"
             raise DataError(
                 f"file '{path}', {layout.PARTICLE_NAMES_DATASET}: expected a column '{name}', "
-                f"found {' '.join(names)}; choose among these"
+                f"found {' '.join(names)}; choose among these{hint if name in layout.PARTICLE_NAMES else ''}"
             )
     wanted = tuple(names.index(name) for name in names_wanted)
     return _Columns(path, jets, depth, names.index("pt"), wanted, names_wanted)

@@ -112,8 +112,15 @@ def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOpti
     defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False, "PipelineStyle": style}
     config["HLSConfig"] = {"Model": defaults, "LayerName": precisions}
     config |= {"Backend": options.backend, "ProjectName": top, "OutputDir": str(folder)}
+    config["MaximumSize"] = max(4096, largest_array(steps))  # Vivado HLS ends in an error at a larger array
     with _quiet(top), _explained(top):
         return ModelGraph.from_layer_list(config, [_entry(step) for step in steps])
+
+
+def largest_array(steps: tuple[Step, ...]) -> int:
+    """Return the elements of the largest array that is to lie in registers: a layer's products, or a result."""
+    terms = [step.constants["weight"].integers.shape[-2] if "weight" in step.constants else 1 for step in steps]
+    return max(prod(step.node.shape) * count for step, count in zip(steps, terms, strict=True))
 
 
 def _entry(step: Step) -> dict[str, Any]:

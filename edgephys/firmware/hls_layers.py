@@ -14,6 +14,8 @@ from hls4ml.backends import get_backend
 from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
 from hls4ml.model.layers import Layer, register_layer
 
+from edgephys.fixed import Integers
+
 HEADER = Path(__file__).parent / "kernels" / "nnet_edgephys.h"
 
 KERNEL_LAYER = "EdgephysKernel"
@@ -29,26 +31,41 @@ EdgephysKernel = type(KERNEL_LAYER, (Layer,), {"initialize": _initialize, "__doc
 
 
 def _config(template: Any, layer: Any) -> str:
-    """Return one struct an input: the sizes that its call is compiled for."""
+    """Return one struct a call: the sizes and tables that it is compiled for."""
     structs = []
-    for position, sizes in enumerate(layer.get_attr("sizes")):
-        lines = [f"    static const unsigned {name} = {value};" for name, value in sizes.items()]
+    for number, call in enumerate(layer.get_attr("calls")):
+        lines = [f"    static const unsigned {name} = {value};" for name, value in call.sizes.items()]
+        for name, values in call.tables.items():
+            lines += _table(name, values)
         if layer.get_attr("constant_data") is not None:
             lines.append(f"    typedef {layer.get_weights('constant').type.name} constant_t;")
-        structs.append("\n".join([f"struct config{layer.index}_{position} {{", *lines, "};"]))
+        structs.append("\n".join([f"struct config{layer.index}_{number} {{", *lines, "};"]))
     return "\n".join(structs) + "\n"
 
 
+def _table(name: str, values: Integers) -> list[str]:
+    """Return a table as a function, for C++11 wants a static array's definition outside, once a program."""
+    numbers = ", ".join(map(str, values.tolist()))
+    return [
+        f"    static unsigned {name}(unsigned i) {{",
+        "        #pragma HLS INLINE",
+        f"        static const unsigned values[{values.size}] = {{{numbers}}};",
+        "        return values[i];",
+        "    }",
+    ]
+
+
 def _calls(template: Any, layer: Any) -> str:
-    """Return one call an input."""
+    """Return the calls of the kernel: the types and names of what each reads, then of what it makes."""
     output = layer.get_output_variable()
-    constant = f", {layer.get_weights('constant').name}" if layer.get_attr("constant_data") is not None else ""
+    constant = [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
+    kernel = layer.get_attr("kernel")
     calls = []
-    for position, name in enumerate(layer.inputs):
-        source = layer.get_input_variable(name)
-        types = f"{source.type.name}, {output.type.name}, config{layer.index}_{position}"
-        kernel = layer.get_attr("kernel")
-        calls.append(f"nnet::edge_{kernel}<{types}>({source.name}, {output.name}{constant});")
+    for number, call in enumerate(layer.get_attr("calls")):
+        edges = [*(layer.get_input_variable(layer.inputs[position]) for position in call.reads), output]
+        types = ", ".join([*(edge.type.name for edge in edges), f"config{layer.index}_{number}"])
+        arguments = ", ".join([*(edge.name for edge in edges), *constant])
+        calls.append(f"nnet::edge_{kernel}<{types}>({arguments});")
     return "\n    ".join(calls)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -20,13 +20,24 @@ DOUBLE = 53
 
 KERNELS = {
     Kind.BIAS: "bias",
+    Kind.ADD: "add",
     Kind.SCALE: "scale",
     Kind.RELU: "relu",
     Kind.SUM: "sum",
     Kind.CONCAT: "concat",
+    Kind.TAKE: "take",
     Kind.RESHAPE: "copy",
     Kind.REQUANTISE: "copy",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """State one call of a kernel: the positions of the inputs that it reads, the numbers that it is compiled for."""
+
+    reads: tuple[int, ...]
+    sizes: Mapping[str, int]
+    tables: Mapping[str, Integers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +166,7 @@ def _step(graph: Graph, node: Node, bias: Node | None, name: str, inputs: tuple[
         return _dense(node, bias, name, inputs)
     operands = graph.operands(node)
     modes = node.fixed if node.kind is Kind.REQUANTISE else plain(node.fixed)
-    sizes = list(_sizes(node, operands))
-    return _kernel(node, name, inputs, KERNELS[node.kind], sizes, {"result": modes})
+    return _kernel(node, name, inputs, KERNELS[node.kind], _calls(node, operands), {"result": modes})
 
 
 def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -> Step:
@@ -191,12 +201,12 @@ def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -
 
 
 def _kernel(
-    node: Node, name: str, inputs: tuple[str, ...], kernel: str, sizes: list[dict[str, int]], formats: dict[str, Fixed]
+    node: Node, name: str, inputs: tuple[str, ...], kernel: str, calls: tuple[Call, ...], formats: dict[str, Fixed]
 ) -> Step:
-    attributes = {"kernel": kernel, "sizes": sizes, "shape": list(flat(node.shape))}
+    attributes = {"kernel": kernel, "calls": calls, "shape": list(flat(node.shape))}
     constants = {}
     if node.constant is not None:
-        period = sizes[0]["period"]
+        period = calls[0].sizes["period"]
         repeated = np.broadcast_to(node.constant.integers, node.shape).reshape(-1)[:period]
         constants["constant"] = Constant(repeated, node.constant.fraction)
         formats["constant"] = of_constant(constants["constant"])
@@ -204,24 +214,31 @@ def _kernel(
 
 
 def _copy(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed) -> Step:
-    return _kernel(replace(node, constant=None), name, inputs, "copy", [{"size": prod(node.shape)}], {"result": fixed})
+    call = Call((0,), {"size": prod(node.shape)})
+    return _kernel(replace(node, constant=None), name, inputs, "copy", (call,), {"result": fixed})
 
 
-def _sizes(node: Node, operands: tuple[Node, ...]) -> Iterator[dict[str, int]]:
-    """Yield the sizes of each input's call of the kernel."""
-    first = operands[0].shape
-    if node.kind is Kind.SUM and node.axis is not None:
-        yield {"outer": prod(first[: node.axis]), "terms": first[node.axis], "inner": prod(first[node.axis + 1 :])}
-    elif node.kind is Kind.CONCAT and node.axis is not None:
-        offset, width = 0, prod(node.shape[node.axis :])
-        for operand in operands:
-            block = prod(operand.shape[node.axis :])
-            yield {"outer": prod(first[: node.axis]), "block": block, "width": width, "offset": offset}
-            offset += block
-    elif node.constant is not None:
-        yield {"size": prod(node.shape), "period": _period(node.constant.integers, node.shape)}
-    else:
-        yield {"size": prod(node.shape)}
+def _calls(node: Node, operands: tuple[Node, ...]) -> tuple[Call, ...]:
+    """Return the calls of the kernel that make a node: one that reads every input, or one an input of a CONCAT."""
+    first, everything = operands[0].shape, tuple(range(len(operands)))
+    if node.kind is Kind.CONCAT and node.axis is not None:
+        blocks = [prod(operand.shape[node.axis :]) for operand in operands]
+        sizes = {"outer": prod(first[: node.axis]), "width": sum(blocks)}
+        offsets = [sum(blocks[:position]) for position in everything]
+        return tuple(
+            Call((position,), {**sizes, "block": blocks[position], "offset": offsets[position]})
+            for position in everything
+        )
+    if node.axis is not None:  # SUM and TAKE
+        around = {"outer": prod(first[: node.axis]), "inner": prod(first[node.axis + 1 :])}
+        if node.rows is None:
+            return (Call(everything, {**around, "terms": first[node.axis]}),)
+        sizes = {**around, "length": first[node.axis], "count": node.rows.size}
+        return (Call(everything, sizes, {"rows": node.rows.reshape(-1)}),)
+    sizes = {"size": prod(node.shape)}
+    if node.constant is not None:
+        sizes["period"] = _period(node.constant.integers, node.shape)
+    return (Call(everything, sizes),)
 
 
 def _period(integers: Integers, shape: tuple[int, ...]) -> int:

@@ -6,7 +6,7 @@ Everything that computes is alkaid's text; what stands here connects it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgephys.errors import UsageError
 
@@ -25,6 +25,12 @@ class Element:
     signed: bool
     shift: int
     constant: int = 0
+
+    def shifted(self, by: int) -> Element:
+        """Return the same bits with a value 2**by times as great."""
+        if self.width == 0:
+            return replace(self, constant=self.constant << by)
+        return replace(self, shift=self.shift + by)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Module:
 
     def width(self, signal: str) -> int:
         """Return the width of a port or wire."""
-        return {**self.inputs, **self.outputs, **self.wires}[signal]
+        return next(named[signal] for named in (self.wires, self.inputs, self.outputs) if signal in named)
 
 
 def pieces(wanted: Element, signal: str, source: Element) -> list[Piece]:

@@ -17,7 +17,13 @@ from edgephys.firmware import tools
 from edgephys.firmware.cells import UNITS
 from edgephys.firmware.synth import MAP, Limits, read_verilog, run_yosys
 
-DEVICES = ("12k", "25k", "45k", "85k")
+PARTS = {
+    "12k": "LFE5U-12F-6BG381C",
+    "25k": "LFE5U-25F-6BG381C",
+    "45k": "LFE5U-45F-6BG381C",
+    "85k": "LFE5U-85F-6BG381C",
+}
+"""Part numbers of nextpnr's devices, in the speed grade that it takes by default."""
 
 # What nextpnr counts, under our names. TRELLIS_COMB is a LUT4, or one bit of a carry chain.
 USED = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
@@ -68,8 +74,8 @@ def place(
     Units: clock_ns is what the router aims at, not what it reaches; timeout_s bounds each of the tools.
     Raises: ToolError where a tool fails, is killed or runs out of time, or where the design does not fit.
     """
-    if device not in DEVICES:
-        raise ToolError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
+    if device not in PARTS:
+        raise ToolError(f"device must be one of {', '.join(PARTS)}, not {device!r}")
     if not clock_ns > 0:
         raise ToolError(f"clock_ns must be over 0, not {clock_ns}")
     nextpnr = tools.find("nextpnr-ecp5")

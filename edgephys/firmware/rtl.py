@@ -7,7 +7,8 @@ Inputs and outputs are registered, a vector is taken every clock, and there is n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,30 @@ WIDEST_CONSTANT = {Kind.DENSE: 24, Kind.BIAS: 31, Kind.SCALE: 31}
 
 @dataclass(frozen=True)
 class RtlOptions:
-    """State the language, the clock and the part of an RTL project; refuse what cannot be.
+    """State the language, the clock, the part and the pipelining of an RTL project; refuse what cannot be.
 
-    Units: clock_ns in nanoseconds.
+    Units: clock_ns in nanoseconds; cutoff_ns, in alkaid's estimate of ns, is the longest path of one stage
+    (None: the clock). A cutoff as long as the whole delay leaves one stage between the two registers.
     """
 
     language: str = "verilog"
     clock_ns: float = 5.0
     part: str = "xcvu13p-flga2577-2-e"
+    cutoff_ns: float | None = None
 
     def __post_init__(self) -> None:
         if self.language not in netlist.SUFFIX:
             raise UsageError(f"language must be {' or '.join(netlist.SUFFIX)}, not '{self.language}'")
         if not 0 < self.clock_ns <= SLOWEST_NS:
             raise UsageError(f"clock_ns must be over 0 and up to {SLOWEST_NS:.0f}, not {self.clock_ns}; 5 is 200 MHz")
+        if self.cutoff_ns is not None and not 0 < self.cutoff_ns < inf:
+            raise UsageError(f"cutoff_ns must be over 0 and finite, not {self.cutoff_ns}; without one it is the clock")
         check_part(self.part)
+
+    @property
+    def stage_ns(self) -> float:
+        """The longest estimated path of one stage."""
+        return self.clock_ns if self.cutoff_ns is None else self.cutoff_ns
 
     @property
     def adds_three(self) -> bool:
@@ -62,8 +72,8 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     _refuse(graph)
     logics = logic.trace(graph, options.adds_three)
     makers = {name: made.block.name for made in logics for name in made.outputs}
-    reads = {made.block.name: [makers[name] for name in made.inputs if name in makers] for made in logics}
-    schedule = plan({made.block.name: made.delay_ns for made in logics}, reads, options.clock_ns)
+    reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
+    schedule = plan({made.block.name: made.delay_ns for made in logics}, reads, options.stage_ns)
     exposed = [node.name for _, node in graph.layers() if node.kind is Kind.INPUT or node.name in makers]
     sources = {made.module: logic.text(made, schedule, options.language) for made in logics if made.program}
     sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), options.language)
@@ -73,6 +83,7 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
         "backend": "rtl",
         "language": options.language,
         "clock_ns": options.clock_ns,
+        "cutoff_ns": options.stage_ns,
         "part": options.part,
         "top": TOP,
         "probe": PROBE,
@@ -139,6 +150,7 @@ def _port(graph: Graph, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _block(made: Logic, schedule: Schedule) -> dict[str, Any]:
+    """Say what a block is made of; a block of wires has no ports: [edge, element, shift] of each output's source."""
     slot = schedule.slots[made.block.name]
     return {
         "name": made.block.name,
@@ -150,5 +162,6 @@ def _block(made: Logic, schedule: Schedule) -> dict[str, Any]:
         "delay_estimate_ns": made.delay_ns,
         "lut_estimate": made.lut,
         "inputs": netlist.layout(made.inputs),
-        "outputs": netlist.layout(made.outputs),
+        "outputs": {} if made.wires is not None else netlist.layout(made.outputs),
+        "wires": {name: [list(astuple(wire)) for wire in wires] for name, wires in (made.wires or {}).items()},
     }

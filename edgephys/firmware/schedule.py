@@ -39,16 +39,16 @@ class Schedule:
         return min(max(stage, slot.first), slot.last)
 
 
-def plan(latencies_ns: Mapping[str, float], reads: Mapping[str, Sequence[str]], clock_ns: float) -> Schedule:
+def plan(latencies_ns: Mapping[str, float], reads: Mapping[str, Sequence[str]], stage_ns: float) -> Schedule:
     """Return the schedule of blocks given in an order in which each reads only earlier ones.
 
-    Units: ns.  Shape: the stages are as many as ``clock_ns`` needs for the longest path, and at least 1.
+    Units: ns.  Shape: as many stages of at most ``stage_ns`` as the longest path needs, and at least 1.
     """
     start: dict[str, float] = {}
     for name in latencies_ns:
         start[name] = max((start[source] + latencies_ns[source] for source in reads[name]), default=0.0)
     delay = max((start[name] + latency for name, latency in latencies_ns.items()), default=0.0)
-    stages = max(1, ceil(delay / clock_ns - SLACK))
+    stages = max(1, ceil(delay / stage_ns - SLACK))
     period = delay / stages
     slots = {name: _slot(start[name], latency, period, stages) for name, latency in latencies_ns.items()}
     return Schedule(stages, period, delay, slots)

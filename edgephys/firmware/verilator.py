@@ -1,7 +1,8 @@
 """Compile Verilog with Verilator into a program that clocks a file of bits through it.
 
 The program reads one input vector a clock and writes the outputs after each rising edge; what that
-means for latency is not its business. A module with copies is compiled once, as a library of its own.
+means for latency is not its business. A module with copies is compiled once, as a library of its own; a
+large one is made such a library, too, so that both cores work.
 """
 
 from __future__ import annotations
@@ -71,17 +72,24 @@ QUIET = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-TIMESCALEMOD", "--quiet"
 GUARD = "VL_PCH_INCLUDED"
 """Verilator's check that a source has one precompiled header: none is precompiled here."""
 RUNTIME = ("verilated", "verilated_dpi", "verilated_threads")
-COMPILE = """# fast.cpp is what runs every clock, slow.cpp what runs once: one header parse each
+COMPILE = """# fast_*.cpp are what runs every clock, slow.cpp what runs once: one header parse each. On expressions
+# of adders the search for instructions to combine takes half of -O1 and more, and makes nothing faster.
 CPPFLAGS = -I$(ROOT)/include -I$(ROOT)/include/vltstd -DVERILATOR=1 -DVM_TRACE=0 -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TIMING=0
-simulator: fast.o slow.o
+simulator: $(OBJECTS)
 \tg++ $^ $(RUNTIME)/*.o -pthread -o $@
-fast.o: fast.cpp
-\tg++ -O1 $(CPPFLAGS) -c $< -o $@
+fast_%.o: fast_%.cpp
+\tg++ -O1 --param max-combine-insns=2 $(CPPFLAGS) -c $< -o $@
 slow.o: slow.cpp
 \tg++ -O0 $(CPPFLAGS) -c $< -o $@
 %.o: $(ROOT)/include/%.cpp
 \tg++ -O1 $(CPPFLAGS) -c $< -o $@
 """
+JOBS = 2
+HIERARCHICAL = ("--hierarchical", "--build-jobs", str(JOBS))
+LARGE = 100_000
+"""Bytes of a module's source from which a library of its own pays for the start of one more process."""
+SPLIT = 2_000_000
+"""Bytes of C++ from which a second parse of the headers pays for compiling on both cores."""
 
 
 def built(
@@ -89,13 +97,16 @@ def built(
 ) -> Path:
     """Return the folder of the compiled program of ``top``, from the cache where its content is there.
 
-    Units: widths (in, out) in bits, timeout_s in seconds.  ``repeated`` names the modules with copies.
+    Units: widths (in, out) in bits, timeout_s in seconds.  ``repeated`` names the modules with copies; each
+    module is in the source of its name.
     Raises: ToolError where a tool is missing, fails or runs out of time.
     """
     verilator, compiler = tools.find("verilator"), tools.find("g++")
     words = [str(-(-width // 32)) for width in widths]
     program = PROGRAM.replace("IN_WORDS", words[0]).replace("OUT_WORDS", words[1])
-    control = "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in repeated), ""])
+    large = [path.stem for path in sources if path.stem != top and path.stat().st_size >= LARGE]
+    apart = dict.fromkeys((*repeated, *large))
+    control = "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in apart), ""])
     texts = (*FLAGS, top, program, COMPILE, control)
     key = tools.content_key(sources, verilator.version, compiler.version, *texts)
 
@@ -106,14 +117,17 @@ def built(
             (work / "dut.vlt").write_text(control)
             copies = [shutil.copyfile(path, work / f"source_{i}{path.suffix}") for i, path in enumerate(sources)]
             shutil.copytree(_runtime(verilator, compiler, timeout_s), work / "runtime")
-            command = [*verilator.command, *FLAGS, *QUIET, *(["--hierarchical"] if repeated else [])]
+            command = [*verilator.command, *FLAGS, *QUIET, *(HIERARCHICAL if apart else ())]
             command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(path.name for path in copies)]
             tools.run(command, work, timeout_s, verilator.environment, log=home / "verilator.log")
             made = sorted((work / "objects").rglob("*.cpp"))
             fast = [path for path in made if not path.stem.endswith("__Slow")]
-            _include(work / "fast.cpp", [*fast, work / "main.cpp"])
+            shares = _shared_out([*fast, work / "main.cpp"])
+            for i, share in enumerate(shares):
+                _include(work / f"fast_{i}.cpp", share)
             _include(work / "slow.cpp", [path for path in made if path not in fast])
-            _make(work, timeout_s, verilator, "RUNTIME=runtime", "simulator")
+            objects = " ".join([*(f"fast_{i}.o" for i in range(len(shares))), "slow.o"])
+            _make(work, timeout_s, verilator, "RUNTIME=runtime", f"OBJECTS={objects}", "simulator")
             shutil.copy2(work / "simulator", home / "simulator")
 
     return tools.built(key, build)
@@ -130,6 +144,17 @@ def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float)
     if found.size != len(words) * count:
         raise ToolError(f"simulation: {len(words)} clocks must give {len(words) * count} words, not {found.size}")
     return found.reshape(len(words), count)
+
+
+def _shared_out(sources: Sequence[Path]) -> list[list[Path]]:
+    """Return the sources in as many shares of about the same size as are compiled at a time; few bytes are one."""
+    size = {path: path.stat().st_size for path in sources}
+    if sum(size.values()) < SPLIT:
+        return [list(sources)]
+    shares: list[list[Path]] = [[] for _ in range(JOBS)]
+    for path in sorted(sources, key=lambda path: -size[path]):
+        min(shares, key=lambda share: sum(size[other] for other in share)).append(path)
+    return shares
 
 
 def _include(path: Path, sources: Sequence[Path]) -> None:
@@ -149,4 +174,4 @@ def _runtime(verilator: tools.Tool, compiler: tools.Tool, timeout_s: float) -> P
 def _make(home: Path, timeout_s: float, verilator: tools.Tool, *words: str) -> None:
     (home / "Makefile").write_text(COMPILE)
     root = f"ROOT={verilator.environment['VERILATOR_ROOT']}"
-    tools.run(["make", "-j2", root, *words], home, timeout_s, log=home / "make.log")
+    tools.run(["make", f"-j{JOBS}", root, *words], home, timeout_s, log=home / "make.log")

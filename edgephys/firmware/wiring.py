@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -20,6 +20,10 @@ class Source:
     element: Element
     stage: int
 
+    def shifted(self, by: int) -> Source:
+        """Return the same bits with a value 2**by times as great."""
+        return replace(self, element=self.element.shifted(by))
+
 
 def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, exposed: Sequence[str]) -> Module:
     """Return the module that takes ``in_bits`` and gives the ``exposed`` edges as ``out_bits``, all at once.
@@ -33,7 +37,7 @@ def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, ex
     module.register("input_q", "in_bits")
     edges = {graph.input.name: [Source("input_q", e, 1) for e in uniform(graph.input.fixed, size)]}
     for logic in logics:
-        _instantiate(module, logic, schedule, edges)
+        edges |= _wired(logic, edges) if logic.wires is not None else _instantiated(module, logic, schedule, edges)
     module.wires["output_d"] = wide
     offset = 0
     for node in nodes:
@@ -46,7 +50,23 @@ def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, ex
     return module
 
 
-def _instantiate(module: Module, logic: Logic, schedule: Schedule, edges: dict[str, list[Source]]) -> None:
+def _wired(logic: Logic, edges: Mapping[str, list[Source]]) -> dict[str, list[Source]]:
+    """Return what a block of wires gives: its sources themselves, each when it is ready."""
+    copies = logic.block.copies
+    per_row = {name: len(edges[name]) // copies for name in logic.block.graph.inputs}
+    return {
+        name: [
+            edges[wire.edge][copy * per_row[wire.edge] + wire.index].shifted(wire.shift)
+            for copy in range(copies)
+            for wire in wires
+        ]
+        for name, wires in (logic.wires or {}).items()
+    }
+
+
+def _instantiated(
+    module: Module, logic: Logic, schedule: Schedule, edges: Mapping[str, list[Source]]
+) -> dict[str, list[Source]]:
     block, slot = logic.block, schedule.slots[logic.block.name]
     made: dict[str, list[Source]] = {name: [] for name in logic.outputs}
     for copy in range(block.copies):
@@ -66,7 +86,7 @@ def _instantiate(module: Module, logic: Logic, schedule: Schedule, edges: dict[s
         clock = {"clk": "clk"} if slot.last > slot.first else {}
         ports = {**clock, "model_inp": taken, "model_out": given}
         module.instances.append((f"u_{block.name}{suffix}", logic.module, ports))
-    edges.update(made)
+    return made
 
 
 def _delayed(module: Module, source: Source, stage: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.fixed import WIDEST, Fixed
+from edgephys.fixed import WIDEST, Fixed, Integers
 from edgephys.lower.graph import Constant, Graph, Kind, Node, exact_fraction, exact_shape
 from edgephys.lower.passes import lowered
 
@@ -33,6 +33,10 @@ class Builder:
         """Add integers at 2**-fraction."""
         return self._exact(layer, Kind.BIAS, (x,), Constant(np.asarray(bias), fraction))
 
+    def add(self, layer: str, x: str, y: str) -> str:
+        """Add two edges of one shape."""
+        return self._exact(layer, Kind.ADD, (x, y))
+
     def scale(self, layer: str, x: str, factor: Any, fraction: int) -> str:
         """Multiply by integers at 2**-fraction, element by element."""
         return self._exact(layer, Kind.SCALE, (x,), Constant(np.asarray(factor), fraction))
@@ -48,6 +52,10 @@ class Builder:
     def concat(self, layer: str, xs: tuple[str, ...], axis: int) -> str:
         """Join along an axis."""
         return self._exact(layer, Kind.CONCAT, xs, axis=axis)
+
+    def take(self, layer: str, x: str, rows: Any, axis: int) -> str:
+        """Take rows along an axis, which becomes the axes of ``rows``, as numpy.take does."""
+        return self._exact(layer, Kind.TAKE, (x,), axis=axis, rows=np.asarray(rows))
 
     def reshape(self, layer: str, x: str, shape: tuple[int, ...]) -> str:
         """Give the same elements another shape."""
@@ -79,10 +87,11 @@ class Builder:
         constant: Constant | None = None,
         axis: int | None = None,
         shape: tuple[int, ...] = (),
+        rows: Integers | None = None,
     ) -> str:
         operands = tuple(self._nodes[name] for name in inputs)
         first = operands[0]
-        node = Node(self._fresh(layer, kind), kind, inputs, shape, first.fixed, layer, constant, axis)
+        node = Node(self._fresh(layer, kind), kind, inputs, shape, first.fixed, layer, constant, axis, rows)
         node = replace(node, shape=exact_shape(node, operands))
         fraction = exact_fraction(node, operands)
         return self._add(replace(node, fixed=Fixed(True, WIDEST, WIDEST - fraction)))  # tightened by the passes

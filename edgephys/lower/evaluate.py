@@ -1,24 +1,27 @@
 """The golden model: exact integer arithmetic in one numpy program, on numbers and on symbols.
 
 ``run`` takes integers in steps. The same text runs on symbolic arrays (any object array that knows
-``@``, ``+``, ``*``, ``sum``, ``np.maximum``, ``np.concatenate``, ``reshape`` and ``quantize``), which is
-how the RTL is made: what is verified and what is built are one program.
+``@``, ``+``, ``*``, ``sum``, ``np.maximum``, ``np.concatenate``, ``np.take``, ``reshape`` and ``quantize``), which is
+how the RTL is made: what is verified and what is built are one program. What differs between the two, how a matrix
+product and a rounding are asked for, is in ``numbers`` and ``symbols``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from edgephys.errors import ModelError
-from edgephys.fixed import Fixed, Integers, Overflow, Rounding
+from edgephys.lower import numbers, symbols
 from edgephys.lower.graph import Graph, Kind, Node
-from edgephys.lower.ranges import derive
 
-DOUBLE = 53
-"""Bits to which a float64 holds every integer: such a matrix product may use the fast float library."""
+CHUNK = 1 << 18
+"""Elements of the widest edge that a thread computes at a time: what one operation leaves, the next finds in cache."""
 
 
 def run(graph: Graph, x: Any) -> Any:
@@ -27,35 +30,60 @@ def run(graph: Graph, x: Any) -> Any:
     Shape: x (vector, *input shape) -> (vector, *output shape); symbols go without the vector axis.
     Exact: yes.  Raises: ModelError for a wrong shape or a number outside the input's format.
     """
-    return trace(graph, {graph.input.name: x})[graph.output.name]
+    source, output, freed = graph.input, graph.output, _freed(graph)
+    x = _accepted(graph, source, {source.name: x})
+    if symbols.are(x):
+        return _edges(graph, {source.name: x}, freed)[output.name]
+    found = np.empty((len(x), *output.shape), np.int64)
+    size = max(1, CHUNK // max(prod(node.shape) for node in graph.nodes))
+
+    def compute(start: int) -> None:
+        chunk = slice(start, start + size)
+        found[chunk] = _edges(graph, {source.name: x[chunk]}, freed)[output.name]
+
+    compute(0)  # what is derived once is there before the threads
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compute, range(size, len(x), size)))
+    return found
 
 
 def trace(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the integers on every edge, by node name. Shape, Exact, Raises: as ``run``."""
+    accepted = {name: _accepted(graph, graph.by_name[name], inputs) for name in graph.inputs}
+    edges = _edges(graph, accepted, {})
+    return {name: edge if symbols.are(edge) else edge.astype(np.int64) for name, edge in edges.items()}
+
+
+def _edges(graph: Graph, inputs: Mapping[str, Any], freed: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Compute node after node, and let go of the edges that are ``freed`` by each."""
     edges: dict[str, Any] = {}
-    partials = _partials(graph)
+    carriers = numbers.carriers(graph)
     for node in graph.nodes:
+        carrier = carriers[node.name]
         if node.kind is Kind.INPUT:
-            edges[node.name] = _accepted(graph, node, inputs)
+            edges[node.name] = _carried(inputs[node.name], carrier)
         else:
-            operands = [edges[name] for name in node.inputs]
-            edges[node.name] = _apply(graph, node, operands, partials[node.name] < DOUBLE)
+            edges[node.name] = _apply(graph, node, [_carried(edges[name], carrier) for name in node.inputs])
+        for name in freed.get(node.name, ()):
+            del edges[name]
     return edges
 
 
-def _partials(graph: Graph) -> dict[str, int]:
-    cached = graph.__dict__.get("_partials")
-    if cached is None:
-        cached = {name: found.partial.bit_length() for name, found in derive(graph).items()}
-        graph.__dict__["_partials"] = cached  # derived from a frozen record: a cache, not state
-    return dict(cached)
+def _freed(graph: Graph) -> dict[str, list[str]]:
+    """Return, by node, the edges that nothing reads after it."""
+    last = {name: node.name for node in graph.nodes for name in node.inputs}
+    freed: dict[str, list[str]] = {}
+    for name, reader in last.items():
+        if name not in graph.outputs:
+            freed.setdefault(reader, []).append(name)
+    return freed
 
 
 def _accepted(graph: Graph, node: Node, inputs: Mapping[str, Any]) -> Any:
     if node.name not in inputs:
         raise ModelError(f"graph '{graph.name}': input '{node.name}' must be given, not only {sorted(inputs)}")
     x = inputs[node.name]
-    if _is_symbol(x):
+    if symbols.are(x):
         return x
     x = np.asarray(x)
     if x.shape[1:] != node.shape or x.ndim == 0:
@@ -67,91 +95,41 @@ def _accepted(graph: Graph, node: Node, inputs: Mapping[str, Any]) -> Any:
             f"input '{node.name}': integers must be {node.fixed.low}..{node.fixed.high} ({node.fixed}), "
             f"not {int(x.min())}..{int(x.max())}"
         )
-    return x.astype(np.int64)
+    return x
 
 
-def _apply(graph: Graph, node: Node, xs: list[Any], in_double: bool) -> Any:
+def _carried(x: Any, carrier: np.dtype[Any]) -> Any:
+    return x if symbols.are(x) else x.astype(carrier, copy=False)
+
+
+def _apply(graph: Graph, node: Node, xs: list[Any]) -> Any:
     x = xs[0]
-    batch = 0 if _is_symbol(x) else 1
+    batch, arithmetic = (0, symbols) if symbols.are(x) else (1, numbers)
     operands = graph.operands(node)
     if node.kind is Kind.REQUANTISE:
-        return _requantise(x, operands[0].fixed.fraction, node.fixed)
+        return arithmetic.requantised(x, operands[0].fixed.fraction, node.fixed)
     if node.kind is Kind.RELU:
         return np.maximum(x, 0)
     if node.kind is Kind.RESHAPE:
         return x.reshape((*x.shape[:batch], *node.shape))
     if node.kind is Kind.SUM and node.axis is not None:
         return np.sum(x, axis=node.axis + batch)
-    if node.kind is Kind.CONCAT and node.axis is not None:
-        shifts = [2 ** (node.fixed.fraction - operand.fixed.fraction) for operand in operands]
-        return np.concatenate([part * shift for part, shift in zip(xs, shifts, strict=True)], node.axis + batch)
+    if node.kind is Kind.TAKE and node.axis is not None and node.rows is not None:
+        return np.take(x, node.rows, axis=node.axis + batch)
+    if node.kind in (Kind.CONCAT, Kind.ADD):
+        aligned = [_up(part, node, operand.fixed.fraction) for part, operand in zip(xs, operands, strict=True)]
+        return aligned[0] + aligned[1] if node.axis is None else np.concatenate(aligned, node.axis + batch)
     if node.constant is None:
         raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
-    constant = node.constant.integers
     if node.kind is Kind.DENSE:
-        return _product(x, constant, in_double)
+        return arithmetic.product(x, node.constant.integers)
+    constant = node.constant.integers if symbols.are(x) else node.constant.integers.astype(x.dtype)
     if node.kind is Kind.SCALE:
         return x * constant
-    up = 2 ** (node.fixed.fraction - operands[0].fixed.fraction)
-    return x * up + constant * 2 ** (node.fixed.fraction - node.constant.fraction)
+    return _up(x, node, operands[0].fixed.fraction) + _up(constant, node, node.constant.fraction)
 
 
-def _product(x: Any, weight: Integers, in_double: bool) -> Any:
-    if _is_symbol(x):
-        try:
-            return x @ weight.astype(np.float64)
-        except StopIteration:  # alkaid 0.8.2 finds no symbol in a row whose products are all known
-            return np.sum(x[..., :, None] * weight.astype(np.float64), axis=-2)
-    if in_double:  # every partial sum is an integer below 2**53, so each is exact in any order
-        return (x.astype(np.float64) @ weight.astype(np.float64)).astype(np.int64)
-    return x @ weight
-
-
-def _requantise(x: Any, fraction: int, fixed: Fixed) -> Any:
-    if not _is_symbol(x):
-        return fixed.requantise(x, fraction)
-    drop = fraction - fixed.fraction
-    value = x * 2.0**-drop  # in steps of the new format
-    if drop > 0:
-        value = _rounded_symbol(value, drop, fixed.rounding)
-    if fixed.overflow not in (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM):
-        raise ModelError(f"{fixed}: overflow {fixed.overflow.value} has no RTL; use WRAP, SAT or SAT_SYM")
-    return value.quantize(
-        int(fixed.signed), fixed.bits - fixed.signed, 0, overflow_mode=fixed.overflow.value, round_mode="TRN"
-    )
-
-
-def _rounded_symbol(value: Any, drop: int, rounding: Rounding) -> Any:
-    """Round symbols with ``drop`` fraction bits to integers: a floor, after adding what decides."""
-    half, small = 0.5, 2.0**-drop
-    if rounding is Rounding.TRN:
-        return _floor(value)
-    if rounding is Rounding.RND:
-        return _floor(value + half)
-    if rounding is Rounding.RND_MIN_INF:
-        return _floor(value + (half - small))
-    if rounding is Rounding.RND_CONV:  # up at the half only where the integer below is odd
-        odd = _floor(value).quantize(0, 1, 0, overflow_mode="WRAP", round_mode="TRN")
-        return _floor(value + (half - small) + odd * small)
-    minus = _negative(value)
-    if rounding is Rounding.TRN_ZERO:
-        return _floor(value + minus * (1.0 - small))
-    if rounding is Rounding.RND_ZERO:
-        return _floor(value + (half - small) + minus * small)
-    return _floor(value + half - minus * small)  # RND_INF
-
-
-def _negative(value: Any) -> Any:
-    """Return symbols that are 1 where ``value`` is negative and 0 elsewhere: the sign bit alone."""
-    _, integer, _ = value.kif
-    return _floor(value * 2.0 ** -integer.astype(np.float64)) * -1
-
-
-def _floor(value: Any) -> Any:
-    signed, integer, _ = value.kif
-    whole = np.maximum(integer, 0)  # all below one half: a sign bit remains, for -1
-    return value.quantize(signed, whole, np.zeros_like(whole), overflow_mode="WRAP", round_mode="TRN")
-
-
-def _is_symbol(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype == object
+def _up(x: Any, node: Node, fraction: int) -> Any:
+    """Align integers at ``2**-fraction`` with the node's binary point, which is not before theirs."""
+    shift = node.fixed.fraction - fraction
+    return x * 2**shift if shift else x

@@ -20,7 +20,7 @@ from edgephys.lower.build import Builder
 from edgephys.lower.graph import Graph
 from edgephys.lower.ranges import derive
 from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.layers import ConstituentMean, reciprocal
+from edgephys.nets.layers import ConstituentMean, Pairs, ReceivedSum, reciprocal
 
 FLOAT32_BITS = 24
 
@@ -182,6 +182,20 @@ def _mean(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
     return builder.scale(layer.name, total, np.array(integer), fraction)
 
 
+def _pairs(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
+    """The rows that meet are wires, layers of their own, so that the addition is the same for every pair."""
+    count = builder.shape(xs[0])[0]
+    pairs = ~np.eye(count, dtype=bool)
+    receivers, senders = (index.reshape(count, count - 1) for index in np.nonzero(pairs))
+    received = builder.take(f"{layer.name}_receivers", xs[0], receivers, 0)
+    sent = builder.take(f"{layer.name}_senders", xs[1], senders, 0)
+    return builder.add(layer.name, received, sent)
+
+
+def _received(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
+    return builder.sum(layer.name, xs[0], 1)
+
+
 def _flatten(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
     size = int(np.prod(builder.shape(xs[0])))
     return builder.reshape(layer.name, xs[0], (size,))
@@ -204,6 +218,8 @@ RULES: dict[str, Callable[[Builder, Any, tuple[str, ...]], str]] = {
     qkeras.QDense.__name__: _dense,
     qkeras.QActivation.__name__: _activation,
     ConstituentMean.__name__: _mean,
+    Pairs.__name__: _pairs,
+    ReceivedSum.__name__: _received,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Concatenate": _concat,

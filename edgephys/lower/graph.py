@@ -8,10 +8,12 @@ kind                  computes (integers in steps; exact but for requantise)  ne
 INPUT                 the caller's integers                                   shape, fixed
 DENSE                 x @ w over the last axis                                constant (in, out)
 BIAS                  x + b, binary points aligned                            constant, broadcast
+ADD                   x + y, binary points aligned                            2 inputs of one shape
 SCALE                 x * c                                                   constant, broadcast
 RELU                  max(x, 0)
 SUM                   sum over one axis, which disappears                     axis
 CONCAT                inputs joined along one axis, points aligned            axis
+TAKE                  rows of x along one axis, as often as named             axis, rows
 RESHAPE               the same integers in another shape
 REQUANTISE            x in the node's format, by its rounding and overflow    fixed
 ====================  ======================================================  =====================
@@ -43,16 +45,20 @@ class Kind(Enum):
     INPUT = "input"
     DENSE = "dense"
     BIAS = "bias"
+    ADD = "add"
     SCALE = "scale"
     RELU = "relu"
     SUM = "sum"
     CONCAT = "concat"
+    TAKE = "take"
     RESHAPE = "reshape"
     REQUANTISE = "requantise"
 
 
 WITH_CONSTANT = frozenset({Kind.DENSE, Kind.BIAS, Kind.SCALE})
-WITH_AXIS = frozenset({Kind.SUM, Kind.CONCAT})
+OPERANDS = {Kind.INPUT: 0, Kind.ADD: 2}
+"""Inputs of a kind, where they are not one; a CONCAT has any number."""
+WITH_AXIS = frozenset({Kind.SUM, Kind.CONCAT, Kind.TAKE})
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +85,7 @@ class Node:
     """State one operation, its output's shape (without the batch) and format.
 
     ``layer`` names the layer of the model that the node came from: reports, RTL modules and
-    mismatches speak of layers.
+    mismatches speak of layers. ``rows`` are the indices that a TAKE takes along its axis, in whatever shape.
     """
 
     name: str
@@ -90,6 +96,13 @@ class Node:
     layer: str
     constant: Constant | None = None
     axis: int | None = None
+    rows: Integers | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows is not None:
+            frozen = np.array(self.rows, np.int64)
+            frozen.setflags(write=False)
+            object.__setattr__(self, "rows", frozen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,9 +187,15 @@ def exact_shape(node: Node, operands: tuple[Node, ...]) -> tuple[int, ...]:
         before, after = first[: node.axis], first[node.axis + 1 :]
         if node.kind is Kind.SUM:
             return before + after
+        if node.kind is Kind.TAKE and node.rows is not None:
+            if node.rows.min(initial=0) < 0 or node.rows.max(initial=0) >= first[node.axis]:
+                raise _wrong(node, f"rows must be 0..{first[node.axis] - 1}, not {node.rows.min()}..{node.rows.max()}")
+            return (*before, *node.rows.shape, *after)
         if any((len(s), s[: node.axis], s[node.axis + 1 :]) != (len(first), before, after) for s in shapes):
             raise _wrong(node, f"inputs must agree off axis {node.axis}, not {shapes}")
         return (*before, sum(s[node.axis] for s in shapes), *after)
+    if node.kind is Kind.ADD and len(set(shapes)) > 1:
+        raise _wrong(node, f"inputs must have one shape, not {shapes}")
     if node.kind is Kind.RESHAPE:
         if prod(node.shape) != prod(first):
             raise _wrong(node, f"shape must hold {prod(first)} elements, not {node.shape}")
@@ -223,12 +242,14 @@ def _check_operands(node: Node) -> None:
     if node.kind is Kind.CONCAT:
         if count < 1:
             raise _wrong(node, "expected 1 input or more, not 0")
-    elif count != (node.kind is not Kind.INPUT):
-        raise _wrong(node, f"expected {int(node.kind is not Kind.INPUT)} input, not {count}")
+    elif count != (wanted := OPERANDS.get(node.kind, 1)):
+        raise _wrong(node, f"expected {wanted} input{'' if wanted < 2 else 's'}, not {count}")
     if (node.constant is not None) != (node.kind in WITH_CONSTANT):
         raise _wrong(node, f"a constant must {'be there' if node.kind in WITH_CONSTANT else 'not be there'}")
     if (node.axis is not None) != (node.kind in WITH_AXIS):
         raise _wrong(node, f"an axis must {'be there' if node.kind in WITH_AXIS else 'not be there'}")
+    if (node.rows is not None) != (node.kind is Kind.TAKE):
+        raise _wrong(node, f"rows must {'be there' if node.kind is Kind.TAKE else 'not be there'}")
     if any(length < 1 for length in node.shape):
         raise _wrong(node, f"every axis must be 1 or longer, not {node.shape}")
 
@@ -264,9 +285,9 @@ def from_record(record: dict[str, Any]) -> Graph:
     try:
         nodes = tuple(_node_of(entry) for entry in record["nodes"])
         graph = Graph(record["name"], nodes, tuple(record["inputs"]), tuple(record["outputs"]), record["metadata"])
+        return check(graph)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"graph record: a field is missing or malformed ({error!r})") from error
-    return check(graph)
 
 
 def _node_record(node: Node) -> dict[str, Any]:
@@ -282,6 +303,8 @@ def _node_record(node: Node) -> dict[str, Any]:
         record["constant"] = {"integers": node.constant.integers.tolist(), "fraction": node.constant.fraction}
     if node.axis is not None:
         record["axis"] = node.axis
+    if node.rows is not None:
+        record["rows"] = node.rows.tolist()
     return record
 
 
@@ -294,6 +317,14 @@ def _node_of(entry: dict[str, Any]) -> Node:
         shape=tuple(entry["shape"]),
         fixed=Fixed.of_record(entry["fixed"]),
         layer=entry["layer"],
-        constant=constant and Constant(np.array(constant["integers"], np.int64), constant["fraction"]),
+        constant=constant and Constant(_integers(constant["integers"]), constant["fraction"]),
         axis=entry.get("axis"),
+        rows=None if entry.get("rows") is None else _integers(entry["rows"]),
     )
+
+
+def _integers(numbers: Any) -> Integers:
+    found = np.array(numbers)
+    if found.dtype != np.int64 and found.size:  # neither fractions nor more than 64 bits become integers by themselves
+        raise ValueError(f"expected integers of 64 bits, found {found.dtype}")
+    return found.astype(np.int64)

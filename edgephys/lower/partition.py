@@ -1,7 +1,8 @@
 """Cut a graph into blocks, one a layer, and find those that act on every row alike.
 
-A block that treats each row of its leading axis in the same way (a Deep Sets phi: one constituent) is
-kept for one row, with the number of copies: what is made of it, is made once and instantiated.
+A block that treats each row of its leading axes in the same way (a Deep Sets phi: one constituent; the edge
+function of an interaction network: one pair) is kept for one row, with the number of copies: what is made of
+it, is made once and instantiated.
 An edge between blocks is known by the name of its node in the whole graph.
 """
 
@@ -10,12 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
 from edgephys.lower.graph import Constant, Graph, Kind, Node
-
-ELEMENTWISE = frozenset({Kind.RELU, Kind.REQUANTISE, Kind.DENSE, Kind.BIAS, Kind.SCALE})
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,39 +109,41 @@ def _block(
     inside = {node.name for node in members}
     read = dict.fromkeys(source for node in members for source in node.inputs if source not in inside)
     inputs = tuple(_as_input(graph.by_name[source]) for source in read)
-    copies = _rows(graph, members)
+    axes = _row_axes(graph, members)
+    copies = prod(members[0].shape[:axes])
     nodes = inputs + members
     if copies > 1:
-        nodes = tuple(_one_row(node) for node in nodes)
+        nodes = tuple(_one_row(node, axes) for node in nodes)
     return Block(name, layers, Graph(name, nodes, tuple(read), outputs), copies)
 
 
 def _as_input(node: Node) -> Node:
-    return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None)
+    return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None, rows=None)
 
 
-def _rows(graph: Graph, members: tuple[Node, ...]) -> int:
-    """Return the length of the leading axis along which every node does the same to each row; 1 where one does not."""
-    rows = members[0].shape[0] if len(members[0].shape) > 1 else 1
-    for node in members:
-        shapes = [node.shape, *(operand.shape for operand in graph.operands(node))]
-        if any(len(shape) < 2 or shape[0] != rows for shape in shapes) or not _same_for_rows(node):
-            return 1
-    return rows
+def _row_axes(graph: Graph, members: tuple[Node, ...]) -> int:
+    """Return the number of leading axes along which every node does the same to each row."""
+    shapes = [shape for node in members for shape in (node.shape, *(o.shape for o in graph.operands(node)))]
+    for axes in range(min(len(shape) for shape in shapes) - 1, 0, -1):
+        if len({shape[:axes] for shape in shapes}) == 1 and all(_same_for_rows(node, axes) for node in members):
+            return axes
+    return 0
 
 
-def _same_for_rows(node: Node) -> bool:
-    if node.axis is not None:  # SUM and CONCAT
-        return node.axis > 0
+def _same_for_rows(node: Node, axes: int) -> bool:
+    if node.axis is not None:  # SUM, CONCAT, TAKE
+        return node.axis >= axes
     if node.constant is not None and node.kind is not Kind.DENSE:
-        every_row = np.broadcast_to(node.constant.integers, node.shape)
+        every_row = np.broadcast_to(node.constant.integers, node.shape).reshape(-1, *node.shape[axes:])
         return bool((every_row == every_row[:1]).all())
-    return node.kind in ELEMENTWISE or node.kind is Kind.RESHAPE
+    return True
 
 
-def _one_row(node: Node) -> Node:
+def _one_row(node: Node, axes: int) -> Node:
     constant = node.constant
-    if constant is not None and node.kind is not Kind.DENSE and constant.integers.ndim == len(node.shape):
-        constant = Constant(constant.integers[0], constant.fraction)
-    axis = None if node.axis is None else node.axis - 1
-    return replace(node, shape=node.shape[1:], constant=constant, axis=axis)
+    if constant is not None and node.kind is not Kind.DENSE:
+        extra = constant.integers.ndim - (len(node.shape) - axes)  # of the axes that go
+        if extra > 0:
+            constant = Constant(constant.integers.reshape(-1, *constant.integers.shape[extra:])[0], constant.fraction)
+    axis = None if node.axis is None else node.axis - axes
+    return replace(node, shape=node.shape[axes:], constant=constant, axis=axis)

@@ -66,6 +66,10 @@ def _range(node: Node, ranges: list[Range], operands: tuple[Node, ...]) -> Range
     if node.kind is Kind.CONCAT and node.axis is not None:
         return _plain(np.concatenate(low, node.axis), np.concatenate(high, node.axis))
     first_low, first_high = low[0], high[0]
+    if node.kind is Kind.ADD:
+        return _plain(first_low + low[1], first_high + high[1])
+    if node.kind is Kind.TAKE and node.rows is not None:
+        return _plain(np.take(first_low, node.rows, node.axis), np.take(first_high, node.rows, node.axis))
     if node.kind is Kind.REQUANTISE:
         return _requantised(node, first_low, first_high, operands[0].fixed.fraction)
     if node.kind is Kind.RELU:
@@ -124,7 +128,7 @@ def _requantised(node: Node, low: Integers, high: Integers, fraction: int) -> Ra
 
 
 def _aligned(node: Node, ranges: list[Range], operands: tuple[Node, ...]) -> tuple[list[Integers], list[Integers]]:
-    if node.kind not in (Kind.BIAS, Kind.CONCAT):
+    if node.kind not in (Kind.BIAS, Kind.CONCAT, Kind.ADD):
         return [r.low for r in ranges], [r.high for r in ranges]
     low, high = [], []
     for range_, operand in zip(ranges, operands, strict=True):

@@ -12,6 +12,10 @@ RECIPROCAL_BITS = 10
 
 WIDTHS = range(2, 17)
 
+POOL_EXTRA_BITS = 2
+RECEIVED_EXTRA_BITS = 4
+"""Bits that a mean, and a sum of edges, keeps beyond an activation's: few enough for float32 to hold the next sums."""
+
 
 def check_bits(name: str, bits: int | None) -> None:
     """Raise UsageError where a width is neither None (float) nor 2..16."""
@@ -45,20 +49,64 @@ class ConstituentMean(keras.layers.Layer):  # type: ignore[misc]
         return (input_shape[0], *input_shape[2:])
 
 
-def dense(units: int, bits: int | None, name: str) -> Any:
-    """Return a dense layer with weights and biases quantised to ``fixed<bits, 1>``, or a float one."""
+@keras.saving.register_keras_serializable(package="edgephys")
+class Pairs(keras.layers.Layer):  # type: ignore[misc]
+    """Add what each constituent receives to what every other one sends: one row an ordered pair.
+
+    Shape: two of (jet, constituent, feature) -> (jet, receiver, other, feature); the others of receiver i are
+    all constituents but i, in order.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return received[i] + sent[j] for every j other than i."""
+        received, sent = inputs
+        count, width = received.shape[1:]
+        every = received[:, :, None, :] + sent[:, None, :, :]  # (jet, receiver, sender, feature)
+        rest = keras.ops.reshape(every, (-1, count * count, width))[:, 1:]  # the first pair is (0, 0)
+        rest = keras.ops.reshape(rest, (-1, count - 1, count + 1, width))[:, :, :-1]  # each row ends in (i, i)
+        return keras.ops.reshape(rest, (-1, count, count - 1, width))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Return the shape of the pairs."""
+        jets, count, width = input_shape[0]
+        return (jets, count, count - 1, width)
+
+
+@keras.saving.register_keras_serializable(package="edgephys")
+class ReceivedSum(keras.layers.Layer):  # type: ignore[misc]
+    """Sum over the edges that each constituent receives.
+
+    Shape: (jet, receiver, other, feature) -> (jet, receiver, feature).
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the sum over axis 2."""
+        return keras.ops.sum(inputs, axis=2)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Drop axis 2."""
+        return (*input_shape[:2], *input_shape[3:])
+
+
+LAYERS = (ConstituentMean, Pairs, ReceivedSum)
+"""Every layer of ours, for those who load a model."""
+
+
+def dense(units: int, bits: int | None, name: str, bias: bool = True, integer: int = 0) -> Any:
+    """Return a dense layer with weights and biases in [-2**integer, 2**integer) of ``bits`` bits, or a float one."""
     if bits is None:
-        return keras.layers.Dense(units, kernel_initializer="he_normal", name=name)  # as QDense
+        return keras.layers.Dense(units, use_bias=bias, kernel_initializer="he_normal", name=name)  # as QDense
     return qkeras.QDense(
         units,
-        kernel_quantizer=qkeras.quantized_bits(bits, 0, alpha=1),
-        bias_quantizer=qkeras.quantized_bits(bits, 0, alpha=1),
+        use_bias=bias,
+        kernel_quantizer=qkeras.quantized_bits(bits, integer, alpha=1),
+        bias_quantizer=qkeras.quantized_bits(bits, integer, alpha=1) if bias else None,
         name=name,
     )
 
 
-def relu(bits: int | None, name: str) -> Any:
-    """Return a ReLU quantised to ``ufixed<bits, 0>``, or a float one."""
+def relu(bits: int | None, name: str, integer: int = 0) -> Any:
+    """Return a ReLU quantised to ``ufixed<bits, integer>``, or a float one."""
     if bits is None:
         return keras.layers.ReLU(name=name)
-    return qkeras.QActivation(qkeras.quantized_relu(bits, 0), name=name)
+    return qkeras.QActivation(qkeras.quantized_relu(bits, integer), name=name)

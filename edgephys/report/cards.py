@@ -15,7 +15,7 @@ from rich.table import Table
 
 from edgephys.artefact import CARD, read_card, write_file
 from edgephys.errors import ModelError
-from edgephys.report.published import CAVEAT, DEEP_SETS_8BIT
+from edgephys.report.published import CAVEAT, published
 from edgephys.report.show import titled
 
 
@@ -60,6 +60,7 @@ def _row(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "auc": areas,
         "parameters": cards[0]["parameters"],
         "test_jets": cards[0]["metrics"]["jets"],
+        "published": published(cards[0]["recipe"]),
     }
 
 
@@ -94,11 +95,11 @@ def write(table: Mapping[str, Any], out: Path) -> None:
     lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(HEADINGS) - 1)]) + "|")
     for row in table["rows"]:
         lines.append("| " + " | ".join(cells(row)) + " |")
-        published = DEEP_SETS_8BIT.get(row["constituents"])
-        if published and str(row["model"]) == f"jet_deepsets_n{row['constituents']}_8bit":
-            auc = " ".join(f"{100 * area:.1f}" for area in published["auc"].values())
-            accuracy = f"{100 * published['accuracy']:.1f}"
-            lines.append(f"| *published, other jets* | – | {accuracy} | – | {auc} | 3,461 | – |")
+        facts = row["published"]
+        if facts is not None:
+            auc = "–" if facts["auc"] is None else " ".join(f"{100 * area:.1f}" for area in facts["auc"].values())
+            accuracy = f"{100 * facts['accuracy']:.1f}"
+            lines.append(f"| *published, other jets* | – | {accuracy} | – | {auc} | – | – |")
     lines += ["", "Error: binomial. Spread: standard deviation over seeds. " + CAVEAT]
     write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
     write_file(out.with_name(f"{out.name}.md"), ("\n".join(lines) + "\n").encode())

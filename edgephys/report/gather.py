@@ -21,12 +21,16 @@ RESOURCES = ("lut", "ff", "dsp", "bram")
 
 @dataclass(frozen=True)
 class Wishes:
-    """State which measurements may be run where no cached result fits, and for how long each."""
+    """State which measurements may be run where no cached result fits, and what each run of a tool may take.
+
+    Units: timeout_s in seconds a run; memory_gb for the runs of Yosys that go on at the same time, together.
+    """
 
     synth: bool = True
     place: bool = False
     flat: bool = False
     timeout_s: float = 3000.0
+    memory_gb: float = 16.0
 
 
 def gather(project: Project, wishes: Wishes, say: Say) -> tuple[Figure, ...]:
@@ -45,9 +49,9 @@ def gather(project: Project, wishes: Wishes, say: Say) -> tuple[Figure, ...]:
     return (*kept, *found)
 
 
-def keep(project: Project, figures: Iterable[Figure]) -> dict[str, Any]:
-    """Write the report into the project and return its record."""
-    record = {"project": str(project.folder), "figures": [to_record(figure) for figure in figures]}
+def keep(project: Project, figures: Iterable[Figure], **facts: Any) -> dict[str, Any]:
+    """Write the report into the project, with what else is to be known of it, and return its record."""
+    record = {"project": str(project.folder), "figures": [to_record(figure) for figure in figures], **facts}
     write_result(project, "report", record)
     return record
 
@@ -144,12 +148,7 @@ def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
         if not wishes.synth:
             raise ToolError("not asked for (--no-synth)")
         say(f"Yosys: {len(sources)} files, layer by layer")
-        done = synth.synthesise(
-            sources,
-            project.facts["top"],
-            timeout_s=wishes.timeout_s,
-            progress=lambda name, k, n: say(f"Yosys: {name} done ({k} of {n})"),
-        )
+        done = _modular(sources, project, wishes, say)
     except ToolError as error:
         return [
             missing(name, unit, Stage.SYNTHESISED, "yosys", "none", target, str(error))
@@ -163,6 +162,28 @@ def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
     if wishes.flat:
         figures.append(_flat(sources or (), project, done, wishes, say))
     return figures
+
+
+def _modular(sources: tuple[Path, ...], project: Project, wishes: Wishes, say: Say) -> synth.Synthesised:
+    """Synthesise two modules at a time with half the memory each; where one needs more, one at a time with all."""
+
+    def run(jobs: int) -> synth.Synthesised:
+        return synth.synthesise(
+            sources,
+            project.facts["top"],
+            timeout_s=wishes.timeout_s,
+            jobs=jobs,
+            memory_gb=wishes.memory_gb / jobs,
+            progress=lambda name, k, n: say(f"Yosys: {name} done ({k} of {n})"),
+        )
+
+    try:
+        return run(2)
+    except ToolError as error:
+        if "memory limit" not in str(error):
+            raise
+        say(f"{error}; one run at a time, with {wishes.memory_gb:g} GB")
+    return run(1)
 
 
 def _flat(sources: tuple[Path, ...], project: Project, modular: synth.Synthesised, wishes: Wishes, say: Say) -> Figure:

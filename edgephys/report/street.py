@@ -14,8 +14,8 @@ from rich.table import Table
 
 from edgephys.artefact import write_file
 from edgephys.errors import ProjectError
-from edgephys.firmware.project import Project, read, read_result
-from edgephys.report.published import CAVEAT, DEEP_SETS_8BIT
+from edgephys.firmware.project import Project, read, read_card, read_result
+from edgephys.report.published import CAVEAT, published
 from edgephys.report.show import titled
 
 MEASURES = (
@@ -66,6 +66,7 @@ def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[s
     """Add what one project knows; simulation results are kept apart by target."""
     target = "csim" if project.kind == "hls" else "rtl"
     row["constituents"] = project.graph.input.shape[0]
+    row["published"] = published(read_card(project).get("recipe", {}))
     for name in ("accuracy", "accuracy_error"):
         row[name] = figures[name]["value"]
     row["auc"] = {name[4:]: figure["value"] for name, figure in figures.items() if name.startswith("auc_")}
@@ -147,15 +148,14 @@ def _markdown(table: Mapping[str, Any]) -> str:
     lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(head) - 1)]) + "|")
     for row in table["rows"]:
         lines.append("| " + " | ".join(cells(row)) + " |")
-        published = DEEP_SETS_8BIT.get(row["constituents"])
-        if published and row["model"] == f"jet_deepsets_n{row['constituents']}_8bit":
-            lines.append("| " + " | ".join(_published(published)) + " |")
+        if row["published"] is not None:
+            lines.append("| " + " | ".join(_published(row["published"])) + " |")
     lines += ["", _notes()]
     return "\n".join(lines) + "\n"
 
 
 def _published(facts: Mapping[str, Any]) -> list[str]:
-    auc = " ".join(f"{100 * area:.1f}" for area in facts["auc"].values())
+    auc = "–" if facts["auc"] is None else " ".join(f"{100 * area:.1f}" for area in facts["auc"].values())
     found = [_count(facts.get(name)) for name, _ in MEASURES]
     return ["*published, other jets*", f"{100 * facts['accuracy']:.1f}", auc, "–", "–", *found, "synthesised (vendor)"]
 

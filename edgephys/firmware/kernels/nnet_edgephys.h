@@ -41,6 +41,16 @@ void edge_bias(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size], typename CONFIG_
     }
 }
 
+template <class x_T, class y_T, class out_T, typename CONFIG_T>
+void edge_add(x_T x[CONFIG_T::size], y_T y[CONFIG_T::size], out_T z[CONFIG_T::size]) {
+    #pragma HLS INLINE
+    #pragma hls_unroll yes
+    for (unsigned i = 0; i < CONFIG_T::size; i++) {
+        #pragma HLS UNROLL
+        z[i] = x[i] + y[i];
+    }
+}
+
 template <class in_T, class out_T, typename CONFIG_T>
 void edge_scale(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size], typename CONFIG_T::constant_t c[CONFIG_T::period]) {
     #pragma HLS INLINE
@@ -83,6 +93,27 @@ void edge_concat(in_T x[CONFIG_T::outer * CONFIG_T::block], out_T y[CONFIG_T::ou
         for (unsigned b = 0; b < CONFIG_T::block; b++) {
             #pragma HLS UNROLL
             y[o * CONFIG_T::width + CONFIG_T::offset + b] = x[o * CONFIG_T::block + b];
+        }
+    }
+}
+
+// x is (outer, length, inner), y is (outer, count, inner): row r of y is row rows(r) of x.
+template <class in_T, class out_T, typename CONFIG_T>
+void edge_take(in_T x[CONFIG_T::outer * CONFIG_T::length * CONFIG_T::inner],
+               out_T y[CONFIG_T::outer * CONFIG_T::count * CONFIG_T::inner]) {
+    #pragma HLS INLINE
+    #pragma hls_unroll yes
+    for (unsigned o = 0; o < CONFIG_T::outer; o++) {
+        #pragma HLS UNROLL
+        #pragma hls_unroll yes
+        for (unsigned r = 0; r < CONFIG_T::count; r++) {
+            #pragma HLS UNROLL
+            #pragma hls_unroll yes
+            for (unsigned i = 0; i < CONFIG_T::inner; i++) {
+                #pragma HLS UNROLL
+                y[(o * CONFIG_T::count + r) * CONFIG_T::inner + i] =
+                    x[(o * CONFIG_T::length + CONFIG_T::rows(r)) * CONFIG_T::inner + i];
+            }
         }
     }
 }

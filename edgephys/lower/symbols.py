@@ -1,0 +1,72 @@
+"""How the golden model runs on symbols: alkaid's, or any object array with their operations.
+
+A symbol is an integer in steps too, and knows one rounding, the floor: every other one is a floor after adding what
+decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgephys.errors import ModelError
+from edgephys.fixed import Fixed, Integers, Overflow, Rounding
+
+
+def are(x: Any) -> bool:
+    """Tell whether an edge holds symbols."""
+    return isinstance(x, np.ndarray) and x.dtype == object
+
+
+def product(x: Any, weight: Integers) -> Any:
+    """Multiply rows by a matrix."""
+    try:
+        return x @ weight.astype(np.float64)
+    except StopIteration:  # alkaid 0.8.2 finds no symbol in a row whose products are all known
+        return np.sum(x[..., :, None] * weight.astype(np.float64), axis=-2)
+
+
+def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
+    """Return symbols at ``2**-fraction`` in another format; raise ModelError for one that has no RTL."""
+    drop = fraction - fixed.fraction
+    value = x * 2.0**-drop  # in steps of the new format
+    if drop > 0:
+        value = _rounded(value, drop, fixed.rounding)
+    if fixed.overflow not in (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM):
+        raise ModelError(f"{fixed}: overflow {fixed.overflow.value} has no RTL; use WRAP, SAT or SAT_SYM")
+    return value.quantize(
+        int(fixed.signed), fixed.bits - fixed.signed, 0, overflow_mode=fixed.overflow.value, round_mode="TRN"
+    )
+
+
+def _rounded(value: Any, drop: int, rounding: Rounding) -> Any:
+    """Round symbols with ``drop`` fraction bits to integers: a floor, after adding what decides."""
+    half, small = 0.5, 2.0**-drop
+    if rounding is Rounding.TRN:
+        return _floor(value)
+    if rounding is Rounding.RND:
+        return _floor(value + half)
+    if rounding is Rounding.RND_MIN_INF:
+        return _floor(value + (half - small))
+    if rounding is Rounding.RND_CONV:  # up at the half only where the integer below is odd
+        odd = _floor(value).quantize(0, 1, 0, overflow_mode="WRAP", round_mode="TRN")
+        return _floor(value + (half - small) + odd * small)
+    minus = _negative(value)
+    if rounding is Rounding.TRN_ZERO:
+        return _floor(value + minus * (1.0 - small))
+    if rounding is Rounding.RND_ZERO:
+        return _floor(value + (half - small) + minus * small)
+    return _floor(value + half - minus * small)  # RND_INF
+
+
+def _negative(value: Any) -> Any:
+    """Return symbols that are 1 where ``value`` is negative and 0 elsewhere: the sign bit alone."""
+    _, integer, _ = value.kif
+    return _floor(value * 2.0 ** -integer.astype(np.float64)) * -1
+
+
+def _floor(value: Any) -> Any:
+    signed, integer, _ = value.kif
+    whole = np.maximum(integer, 0)  # all below one half: a sign bit remains, for -1
+    return value.quantize(signed, whole, np.zeros_like(whole), overflow_mode="WRAP", round_mode="TRN")

@@ -1,0 +1,27 @@
+"""Interaction-network jet tagger: every ordered pair of N constituents -> g, q, W, Z, t.
+
+Run it by itself (`python models/jet_interaction.py --data models/samples/jets.h5 --out runs/interaction`) or
+through the CLI (`edgephys train models/jet_interaction.py --set constituents=16 --set bits=6`).
+Source: arXiv 2402.01876; widths, learning rate and patience are the paper's; its
+sums of edges spread over orders of magnitude, so that each layer's weights get a range of their own (ours).
+"""
+
+from edgephys.nets.interaction import InteractionNetwork
+from edgephys.train import Recipe
+
+RECIPE = Recipe(
+    script="jet_interaction",
+    net=InteractionNetwork(constituents=8, bits=8),
+    learning_rate={8: 5e-4},
+    epochs=100,
+    batch=1024,
+    plateau_factor=0.8,
+    plateau_patience=10,
+    stop_patience=40,
+    weight_range="fitted",
+)
+
+if __name__ == "__main__":
+    from edgephys.cli import train_script
+
+    train_script(__file__)

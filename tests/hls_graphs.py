@@ -1,0 +1,144 @@
+"""Graphs for the HLS house: each exercises something that a compiler of C++ or hls4ml may get wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower import ranges
+from edgephys.lower.from_keras import lower
+from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape
+from edgephys.nets.interaction import InteractionNetwork
+
+ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
+
+
+class Builder:
+    """Build a graph step by step, with the formats that interval analysis gives."""
+
+    def __init__(self, shape, fixed, seed=0):
+        self.random = np.random.default_rng(seed)
+        self.nodes = [Node("x", Kind.INPUT, (), shape, fixed, "input")]
+
+    def add(self, kind, layer, *, of=None, constant=None, axis=None, rows=None, fixed=None, shape=None):
+        by_name = {node.name: node for node in self.nodes}
+        inputs = tuple(of or [self.nodes[-1].name])
+        operands = tuple(by_name[name] for name in inputs)
+        name = f"{layer}/{kind.value}-{len(self.nodes)}"
+        node = Node(name, kind, inputs, shape or (), fixed or operands[0].fixed, layer, constant, axis, rows)
+        node = replace(node, shape=exact_shape(node, operands))
+        if fixed is None:
+            fraction = exact_fraction(node, operands)
+            widest = replace(node, fixed=Fixed(True, 62, 62 - fraction))
+            so_far = Graph("so far", (*self.nodes, widest), ("x",), (name,))
+            node = replace(node, fixed=ranges.format_of(ranges.derive(so_far)[name], fraction))
+        self.nodes.append(node)
+        return name
+
+    def dense(self, layer, outputs, bits=8, fraction=7, bias=True):
+        low, high = -(1 << (bits - 1)), 1 << (bits - 1)
+        inputs = self.nodes[-1].shape[-1]
+        self.add(Kind.DENSE, layer, constant=Constant(self.random.integers(low, high, (inputs, outputs)), fraction))
+        if bias:
+            self.add(Kind.BIAS, layer, constant=Constant(self.random.integers(low, high, outputs), fraction))
+
+    def activate(self, layer, fixed=ACTIVATION):
+        self.add(Kind.RELU, layer)
+        self.add(Kind.REQUANTISE, layer, fixed=fixed)
+
+    def graph(self, name="net"):
+        return check(Graph(name, tuple(self.nodes), ("x",), (self.nodes[-1].name,)))
+
+
+def deep_sets(rows=8, width=6, scale=(1, 3), seed=0):
+    build = Builder((rows, 3), Fixed(True, 12, 4), seed)
+    for layer in ("phi_0", "phi_1"):
+        build.dense(layer, width)
+        build.activate(layer)
+    build.add(Kind.SUM, "pool", axis=0)
+    build.add(Kind.SCALE, "pool", constant=Constant(np.array(scale[0]), scale[1]))
+    build.add(Kind.REQUANTISE, "pool", fixed=Fixed(False, 10, 0, Rounding.RND_CONV, Overflow.SAT))
+    build.dense("rho_0", width)
+    build.activate("rho_0")
+    build.dense("logits", 5)
+    return build.graph("deep-sets 8")
+
+
+def everything(empty=True):
+    """Every kind, in shapes and formats that a sequential network does not have."""
+    build = Builder((2, 5, 3), Fixed(True, 7, 9), 1)  # steps of 4: more integer bits than bits
+    shared = build.add(Kind.BIAS, "shift", constant=Constant(np.arange(15).reshape(5, 3) - 9, 2))
+    build.dense("rank_3", 4, bits=5, fraction=9, bias=False)
+    build.add(Kind.BIAS, "rank_3_bias", constant=Constant(np.array([[3]]), 11))
+    below = build.add(Kind.REQUANTISE, "below", fixed=Fixed(True, 9, 9, Rounding.TRN_ZERO, Overflow.SAT_SYM))
+    build.add(Kind.SUM, "middle", of=[shared], axis=1)
+    build.add(Kind.SCALE, "negative", constant=Constant(np.array([[-3], [7]]), 3))
+    narrow = build.add(Kind.REQUANTISE, "narrow", fixed=Fixed(True, 6, 8, Rounding.RND, Overflow.WRAP))
+    build.add(Kind.ADD, "twice", of=[narrow, narrow])
+    build.add(Kind.TAKE, "turned", axis=0, rows=[1, 0])
+    build.add(Kind.RELU, "cut")
+    flat = build.add(Kind.RESHAPE, "flat", of=[below], shape=(2, 20))
+    build.add(Kind.CONCAT, "join", of=[narrow, flat, narrow], axis=1)
+    build.add(Kind.RESHAPE, "column", shape=(52, 1))
+    build.add(Kind.SUM, "row", axis=1)
+    pruned = build.random.integers(-8, 8, (52, 6))
+    pruned[:, [0, 3]] = 0
+    build.add(Kind.DENSE, "pruned", constant=Constant(pruned, -1))
+    build.add(Kind.BIAS, "pruned", constant=Constant(np.array([0, -5, 0, 0, 1, 2]), 3))
+    last = np.zeros((6, 2), np.int64) if empty else np.eye(6, 2, dtype=np.int64)
+    build.add(Kind.DENSE, "last", constant=Constant(last, 4))
+    build.add(Kind.CONCAT, "ends", of=[build.nodes[-2].name, build.nodes[-1].name], axis=0)
+    return build.graph("0 every.kind")
+
+
+def additions_and_rows():
+    """Sums of edges that differ in sign and binary point, and rows of these in every arrangement."""
+    build = Builder((4, 3), Fixed(True, 7, 3), 3)
+    unsigned = build.add(Kind.REQUANTISE, "unsigned", fixed=Fixed(False, 9, 2, Rounding.RND, Overflow.SAT))
+    coarse = build.add(Kind.REQUANTISE, "coarse", of=["x"], fixed=Fixed(True, 3, 5, Rounding.TRN, Overflow.SAT))
+    sums = [build.add(Kind.ADD, f"sum_{a}_{b}", of=[a, b]) for a in ("x", unsigned, coarse) for b in (unsigned, coarse)]
+    rows = {
+        "row": (0, 2),
+        "repeated": (0, [3, 3, 0, 3]),
+        "reordered": (0, [3, 1, 0, 2]),
+        "pairs": (0, [[1, 2, 3], [0, 2, 3]]),
+        "columns": (1, [2, 0, 0, 2]),
+        "tables": (1, [[[1], [1]], [[2], [0]]]),
+    }
+    ends = []
+    for (layer, (axis, taken)), edge in zip(rows.items(), sums, strict=True):
+        build.add(Kind.TAKE, layer, of=[edge], axis=axis, rows=taken)
+        ends.append(build.add(Kind.RESHAPE, layer, shape=(int(np.prod(build.nodes[-1].shape)),)))
+    build.add(Kind.CONCAT, "together", of=ends, axis=0)
+    return build.graph("additions and rows")
+
+
+def interaction(constituents=4, seed=0):
+    """The interaction network as Keras and ``lower`` make it, narrow, with random weights."""
+    net = InteractionNetwork(constituents, bits=6, effects=(5, 4), objects=(6, 3), classifier=(7,))
+    model, random = net.build(), np.random.default_rng(seed)
+    model.set_weights([random.uniform(-0.5, 0.5, weight.shape) for weight in model.get_weights()])
+    return lower(model, net.input, f"interaction_n{constituents}")
+
+
+def every_mode(signed_input, least_bits=1):
+    """One value requantised in every mode, narrower, wider and far below its step."""
+    build = Builder((1,), Fixed(signed_input, 9, 5), 2)
+    formats = [(True, 4, 3), (False, 4, 2), (True, 3, 8), (False, 12, 3), (True, least_bits, 1), (True, 2, 18)]
+    ends = []
+    for number, (rounding, overflow) in enumerate((r, o) for r in Rounding for o in Overflow):
+        signed, bits, integer = formats[number % len(formats)]
+        for layer, fixed in (
+            ("one", Fixed(signed, bits, integer, rounding, overflow)),
+            ("all", Fixed(signed_input, 5, 3, rounding, overflow)),
+        ):
+            ends.append(build.add(Kind.REQUANTISE, f"{layer}_{number}", of=["x"], fixed=fixed))
+    build.add(Kind.CONCAT, "together", of=ends, axis=0)
+    return build.graph("modes")
+
+
+def vectors(graph, count, seed=5):
+    fixed = graph.input.fixed
+    x = np.random.default_rng(seed).integers(fixed.low, fixed.high + 1, (count, *graph.input.shape))
+    x[0], x[1] = fixed.low, fixed.high
+    return x
