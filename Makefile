@@ -1,8 +1,11 @@
 # make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
 # make test     the test suite
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
-# make street   the paper's network at N = 8, 16, 32 from the zoo down the whole street (over an hour)
-# make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md)
+# make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
+# make sweep    the demo's tagger at several depths of pipelining, placed and routed (after make demo)
+# make speed    how fast the tool is: golden model, emission
+# make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
+# make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
 # make check    ruff and mypy
 
 PYTHON ?= python3
@@ -11,7 +14,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo test test-all check street zoo clean
+.PHONY: install demo test test-all check street scaling sweep speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -55,18 +58,43 @@ street: install
 	done; done
 	$(CLI) street $(foreach n,$(SIZES),$(OUT)/jet_deepsets_n$(n)_8bit_hls $(OUT)/jet_deepsets_n$(n)_8bit_rtl)
 
-SEEDS := 1
+scaling: install
+	$(CLI) scaling models/zoo/*
+
+sweep: install
+	$(CLI) sweep runs/demo --clock-ns 25 --out $(OUT)/demo_swept
+
+speed: install
+	$(BIN)/python tests/bench_tool.py
+
+# The zoo: each network float first, then 8, 6 and 4 bits from it, with seed 1 (others go to runs/).
+SEEDS    := 1
+FAMILIES := jet_mlp jet_deepsets jet_interaction
 ZOO_DATA := --data data/jets_train.h5 --test-data models/samples/jets.h5 --set validation=0.045
+FLOAT    := --set bits=float --set epochs=60 --set plateau_patience=4 --set stop_patience=12
+FINE     := --set epochs=16 --set schedule=cosine --set stop_patience=16 --set learning_rate=3e-4
 zoo: install
-	set -e; for seed in $(SEEDS); do for n in $(SIZES); do \
-	    home=models/zoo; [ $$seed = 1 ] || home=runs/seed$$seed; name=jet_deepsets_n$$n; \
-	    $(CLI) train models/jet_deepsets.py $(ZOO_DATA) --set constituents=$$n --set seed=$$seed --set bits=float \
-	        --set epochs=60 --set plateau_patience=4 --set stop_patience=12 --out $$home/$${name}_float; \
-	    $(CLI) train models/jet_deepsets.py $(ZOO_DATA) --set constituents=$$n --set seed=$$seed --set bits=8 \
-	        --set epochs=16 --set schedule=cosine --set stop_patience=16 --set learning_rate=3e-4 \
-	        --start $$home/$${name}_float --out $$home/$${name}_8bit; \
-	done; done
+	set -e; for seed in $(SEEDS); do for script in $(FAMILIES); do for n in $(SIZES); do \
+	    home=models/zoo; [ $$seed = 1 ] || home=runs/seed$$seed; name=$$home/$${script}_n$$n; \
+	    train="$(CLI) train models/$$script.py $(ZOO_DATA) --set constituents=$$n --set seed=$$seed"; \
+	    $$train $(FLOAT) --out $${name}_float; \
+	    for bits in 8 6 4; do \
+	        $$train $(FINE) --set bits=$$bits --start $${name}_float --out $${name}_$${bits}bit; \
+	    done; \
+	done; done; done
 	$(CLI) cards models/zoo/* $$(ls -d runs/seed*/* 2>/dev/null)
+
+# All 16 columns, N = 64 and high-level features; the sample holds three columns of 32 constituents, so the test jets
+# are those it was trimmed from: edgephys data jets --jets-per-class 9000 --seed 2 --out data/jets_test.h5
+WIDE_DATA := --data data/jets_train.h5 --test-data data/jets_test.h5 --set validation=0.045
+SHORT     := --set bits=float --set epochs=30 --set plateau_patience=4 --set stop_patience=12
+zoo-wide: install
+	set -e; wide() { script=$$1; name=models/zoo/$$1$$2; shift 2; \
+	    $(CLI) train models/$$script.py "$$@" $(SHORT) --out $${name}_float; \
+	    $(CLI) train models/$$script.py "$$@" $(FINE) --set bits=8 --start $${name}_float --out $${name}_8bit; }; \
+	wide jet_highlevel "" $(ZOO_DATA); \
+	for script in $(FAMILIES); do wide $$script _n8_f16 $(WIDE_DATA) --set constituents=8 --set features=all; done; \
+	wide jet_deepsets _n64 $(WIDE_DATA) --set constituents=64
 
 clean:
 	rm -rf runs build *.egg-info
