@@ -2,7 +2,7 @@
 # make test     the test suite
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
-# make sweep    the demo's tagger at several depths of pipelining, placed and routed (after make demo)
+# make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
 # make speed    how fast the tool is: golden model, emission
 # make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
@@ -62,7 +62,9 @@ scaling: install
 	$(CLI) scaling models/zoo/*
 
 sweep: install
-	$(CLI) sweep runs/demo --clock-ns 25 --out $(OUT)/demo_swept
+	$(CLI) train models/jet_deepsets.py --data models/samples/jets.h5 --out runs/sweep --set constituents=4 \
+	    --set phi=4,4 --set rho=4 --set bits=4 --set epochs=12 --set batch=512
+	$(CLI) sweep runs/sweep --clock-ns 20 --device 25k --vectors 2000 --out $(OUT)/sweep_swept
 
 speed: install
 	$(BIN)/python tests/bench_tool.py
