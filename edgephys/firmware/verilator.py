@@ -1,8 +1,7 @@
 """Compile Verilog with Verilator into a program that clocks a file of bits through it.
 
 The program reads one input vector a clock and writes the outputs after each rising edge; what that
-means for latency is not its business. A module with copies is compiled once, as a library of its own; a
-large one is made such a library, too, so that both cores work.
+means for latency is not its business. A module with copies is compiled once, as a library of its own.
 """
 
 from __future__ import annotations
@@ -67,7 +66,9 @@ int main(int count, char** names) {
     return std::fclose(out) ? 4 : 0;
 }
 """
-FLAGS = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--prefix", "Vdut")
+FAST = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert")
+FLAGS = ("--cc", *FAST, "--output-groups", "0", "--prefix", "Vdut")
+"""No groups: of many sources Verilator makes files that include several, and every source is compiled here."""
 QUIET = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-TIMESCALEMOD", "--quiet")
 GUARD = "VL_PCH_INCLUDED"
 """Verilator's check that a source has one precompiled header: none is precompiled here."""
@@ -86,8 +87,6 @@ slow.o: slow.cpp
 """
 JOBS = 2
 HIERARCHICAL = ("--hierarchical", "--build-jobs", str(JOBS))
-LARGE = 100_000
-"""Bytes of a module's source from which a library of its own pays for the start of one more process."""
 SPLIT = 2_000_000
 """Bytes of C++ from which a second parse of the headers pays for compiling on both cores."""
 
@@ -97,16 +96,13 @@ def built(
 ) -> Path:
     """Return the folder of the compiled program of ``top``, from the cache where its content is there.
 
-    Units: widths (in, out) in bits, timeout_s in seconds.  ``repeated`` names the modules with copies; each
-    module is in the source of its name.
+    Units: widths (in, out) in bits, timeout_s in seconds.  ``repeated`` names the modules with copies.
     Raises: ToolError where a tool is missing, fails or runs out of time.
     """
     verilator, compiler = tools.find("verilator"), tools.find("g++")
     words = [str(-(-width // 32)) for width in widths]
     program = PROGRAM.replace("IN_WORDS", words[0]).replace("OUT_WORDS", words[1])
-    large = [path.stem for path in sources if path.stem != top and path.stat().st_size >= LARGE]
-    apart = dict.fromkeys((*repeated, *large))
-    control = "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in apart), ""])
+    control = "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in repeated), ""])
     texts = (*FLAGS, top, program, COMPILE, control)
     key = tools.content_key(sources, verilator.version, compiler.version, *texts)
 
@@ -117,7 +113,7 @@ def built(
             (work / "dut.vlt").write_text(control)
             copies = [shutil.copyfile(path, work / f"source_{i}{path.suffix}") for i, path in enumerate(sources)]
             shutil.copytree(_runtime(verilator, compiler, timeout_s), work / "runtime")
-            command = [*verilator.command, *FLAGS, *QUIET, *(HIERARCHICAL if apart else ())]
+            command = [*verilator.command, *FLAGS, *QUIET, *(HIERARCHICAL if repeated else ())]
             command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(path.name for path in copies)]
             tools.run(command, work, timeout_s, verilator.environment, log=home / "verilator.log")
             made = sorted((work / "objects").rglob("*.cpp"))
