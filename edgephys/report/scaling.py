@@ -99,7 +99,7 @@ class Candidate:
     @property
     def network(self) -> tuple[str, str]:
         """What a model and its float twin have in common: family, input and layers."""
-        widths = ("bits", "activation_bits")
+        widths = ("bits", "activation_bits", "weight_integers")
         return str(self.card["recipe"]["script"]), json.dumps(
             {key: value for key, value in self.net.items() if key not in widths}, sort_keys=True
         )
