@@ -12,11 +12,6 @@ RECIPE = Recipe(
     script="jet_deepsets",
     net=DeepSets(constituents=8, phi=(32, 32, 32), rho=(32,), bits=8),
     learning_rate={8: 1.8e-3, 16: 2.9e-3, 32: 3.2e-3},
-    epochs=100,
-    batch=1024,
-    plateau_factor=0.8,
-    plateau_patience=10,
-    stop_patience=20,
 )
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Run it by itself (`python models/jet_highlevel.py --data models/samples/jets.h5 --out runs/highlevel`) or
 through the CLI (`edgephys train models/jet_highlevel.py --set bits=6`). The features are computed from the
 constituents (edgephys/data/substructure.py says how, and what differs from the published ones).
-Source: arXiv 1804.06913; widths are the paper's, epochs, batch and patience those of models/jet_mlp.py.
+Source: arXiv 1804.06913; widths are the paper's, the learning rate ours.
 """
 
 from edgephys.data.substructure import HIGH_LEVEL
@@ -14,11 +14,6 @@ RECIPE = Recipe(
     script="jet_highlevel",
     net=Mlp(constituents=1, features=HIGH_LEVEL, layers=(64, 32, 32), bits=8),
     learning_rate={1: 1e-3},
-    epochs=100,
-    batch=1024,
-    plateau_factor=0.8,
-    plateau_patience=10,
-    stop_patience=20,
 )
 
 if __name__ == "__main__":

@@ -13,10 +13,6 @@ RECIPE = Recipe(
     script="jet_interaction",
     net=InteractionNetwork(constituents=8, bits=8),
     learning_rate={8: 5e-4},
-    epochs=100,
-    batch=1024,
-    plateau_factor=0.8,
-    plateau_patience=10,
     stop_patience=40,
     weight_range="fitted",
 )

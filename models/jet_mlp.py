@@ -12,11 +12,6 @@ RECIPE = Recipe(
     script="jet_mlp",
     net=Mlp(constituents=8, bits=8),
     learning_rate={8: 1e-3},
-    epochs=100,
-    batch=1024,
-    plateau_factor=0.8,
-    plateau_patience=10,
-    stop_patience=20,
 )
 
 if __name__ == "__main__":
