@@ -6,22 +6,19 @@ on stdout and everything else on stderr. Heavy libraries are loaded by the comma
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from edgephys import __version__
+from edgephys.console import bar, begin, fail, give, say
 from edgephys.errors import EdgephysError, UsageError
 
 EXAMPLES = """From a trained physics model to silicon, with the same integers on every target.
@@ -74,11 +71,6 @@ app.add_typer(data_app, name="data")
 INTERRUPTED = "interrupted; what stood before is unchanged"
 TYPER_INTERRUPTED = 130
 
-_given: list[str] = []
-"""The JSON document that went out, if one did: a failure after it adds none."""
-
-err = Console(stderr=True, highlight=False)
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output folder even if it is not ours.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
@@ -89,27 +81,27 @@ def main() -> None:
     """Run the command line and exit with 0, 1 or 2."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminated)
-    _given.clear()
+    begin()
     if sys.argv[1:] in ([], ["data"]):
         sys.argv.append("--help")
     try:
         status = app(standalone_mode=False)
     except TyperException as error:  # what Typer makes of the words on the line
-        _fail(f"{error.format_message()}; see `edgephys {_command()}--help`", 2)
+        fail(f"{error.format_message()}; see `edgephys {_command()}--help`", 2)
     except EdgephysError as error:
-        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+        fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
-        _fail(INTERRUPTED, 1)
+        fail(INTERRUPTED, 1)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"{error.strerror or error}{where}; what stood before is unchanged; check the folder and the disk", 1)
+        fail(f"{error.strerror or error}{where}; what stood before is unchanged; check the folder and the disk", 1)
     except Exception as error:
         if os.environ.get("EDGEPHYS_TRACEBACK"):
             raise
         told = f"{type(error).__name__}: {error}"
-        _fail(f"unforeseen: {told}; EDGEPHYS_TRACEBACK=1 shows where; please report it", 1)
+        fail(f"unforeseen: {told}; EDGEPHYS_TRACEBACK=1 shows where; please report it", 1)
     if status == TYPER_INTERRUPTED:
-        _fail(INTERRUPTED, 1)
+        fail(INTERRUPTED, 1)
     sys.exit(status or 0)
 
 
@@ -129,49 +121,9 @@ def _terminated(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _fail(message: str, status: int) -> None:
-    line = " ".join(message.split())
-    if "--json" in sys.argv and not _given:
-        print(json.dumps({"error": line, "exit": status}))
-    err.print(f"edgephys: {line}", style="red", soft_wrap=True, markup=False)
-    sys.exit(status)
-
-
-def _give(as_json: bool, record: Mapping[str, Any], show: Callable[[Console], None]) -> None:
-    """Print a command's result: the record as JSON, or as a person reads it."""
-    if as_json:
-        _given.append(json.dumps(record))
-        print(_given[-1])
-    else:
-        wide = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-        show(wide)
-
-
-@contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on stderr; without a terminal, a line every tenth."""
-    if not err.is_terminal:
-        tenths = {max(1, round(total * i / 10)) for i in range(1, 11)}
-
-        def line(done: int, total: int = total, note: str = "") -> None:
-            if done in tenths:
-                err.print(f"{label}: {done}/{total} {note}".rstrip(), markup=False)
-
-        yield line
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=err) as progress:
-        task = progress.add_task(label, total=total, note="")
-        yield lambda done, total=total, note="": progress.update(task, completed=done, note=note)
-
-
-def _say(text: str) -> None:
-    err.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"edgephys {__version__}")
+        typer.echo(f"edgephys {__version__}")
         raise typer.Exit
 
 
@@ -199,10 +151,10 @@ def data_jets(
     """
     from edgephys.data.generate import generate
 
-    with _bar("jets", 5 * jets_per_class) as tick:
+    with bar("jets", 5 * jets_per_class) as tick:
         generate(out, jets_per_class, seed, workers, lambda done, total: tick(done, total))
     record = {"file": str(out), "jets": 5 * jets_per_class, "seed": seed}
-    _give(as_json, record, lambda console: console.print(f"{out}: {5 * jets_per_class} jets, seed {seed}"))
+    give(as_json, record, lambda: f"{out}: {5 * jets_per_class} jets, seed {seed}")
 
 
 @app.command()
@@ -227,9 +179,9 @@ def train(
     recipe = with_settings(script_recipe(script), settings or [])
     folder = out or Path("runs") / recipe.name
     artefact.check_free(folder, artefact.CARD, force, "a model")
-    _say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
+    say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
     beginning = artefact.load(start) if start else None
-    with _bar("epochs", recipe.epochs) as tick:
+    with bar("epochs", recipe.epochs) as tick:
 
         def progress(epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
             tick(epoch, epochs, f"loss {logs.get('loss', 0):.4f} validation accuracy {logs.get('val_accuracy', 0):.4f}")
@@ -245,7 +197,7 @@ def train(
         f"{folder}: accuracy {100 * measured['accuracy']:.2f} ± {100 * measured['accuracy_error']:.2f} % "
         f"on {measured['jets']} test jets; AUC {auc}; {card['parameters']} parameters, {card['seconds']:.0f} s"
     )
-    _give(as_json, record, lambda console: console.print(line, soft_wrap=True))
+    give(as_json, record, lambda: line)
 
 
 @app.command()
@@ -266,7 +218,7 @@ def score(
     auc = " ".join(f"{name} {100 * area:.1f}" for name, area in measured["auc"].items())
     share, error = 100 * measured["accuracy"], 100 * measured["accuracy_error"]
     line = f"{model}: accuracy {share:.2f} ± {error:.2f} % on {measured['jets']} jets; AUC {auc}"
-    _give(as_json, {"model": str(model), "metrics": measured}, lambda console: console.print(line, soft_wrap=True))
+    give(as_json, {"model": str(model), "metrics": measured}, lambda: line)
 
 
 @app.command()
@@ -284,7 +236,7 @@ def cards(
 
     table = house.tabulate(models, "edgephys " + " ".join(sys.argv[1:]))
     house.write(table, out)
-    _give(as_json, table, lambda console: console.print(house.shown(table)))
+    give(as_json, table, lambda: house.shown(table))
 
 
 @app.command()
@@ -310,7 +262,7 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
         }
         for node in graph.nodes
     ]
-    _give(as_json, {"model": str(model), "edges": edges}, lambda console: console.print(edges_table(graph.name, edges)))
+    give(as_json, {"model": str(model), "edges": edges}, lambda: edges_table(graph.name, edges))
 
 
 @app.command()
@@ -337,11 +289,11 @@ def emit(
     options = _options_of(to, clock_ns, part, backend, language, cutoff_ns)
     trained, graph = _lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_{to}"
-    _say(f"emit {graph.name} to {to}: {folder}")
+    say(f"emit {graph.name} to {to}: {folder}")
     made = project.emit(graph, model, options, folder, force, vectors)
     files = sum(1 for path in made.firmware.rglob("*") if path.is_file())
     record = {"project": str(folder), "kind": made.kind, "files": files, "graph": graph.digest}
-    _give(as_json, record, lambda console: console.print(f"{folder}: {files} files, graph {graph.digest[:12]}"))
+    give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
 
 
 def _options_of(
@@ -364,7 +316,7 @@ def _options_of(
 
 
 def _lowered(model: Path) -> tuple[Any, Any]:
-    _say("load Keras")
+    say("load Keras")
     from edgephys import artefact
     from edgephys.lower.from_keras import lower
 
@@ -405,14 +357,14 @@ def sweep(
     x = trained.held_out.inputs
     if vectors is not None and vectors > len(x):
         raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
-    found = measure(graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, _say)
+    found = measure(graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
     table = house.tabulate(found, graph.name, "edgephys " + " ".join(sys.argv[1:]))
     house.write(table, results)
-    _give(as_json, table, lambda console: console.print(house.shown(table)))
+    give(as_json, table, lambda: house.shown(table))
     chosen = found.require()
     options = RtlOptions(part=found.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
     project.emit(graph, model, options, folder, force, vectors)
-    _say(f"kept {chosen.stages} stages: {folder}")
+    say(f"kept {chosen.stages} stages: {folder}")
 
 
 def _numbers(words: str | None) -> list[float] | None:
@@ -442,9 +394,9 @@ def verify(
         raise UsageError("--limit goes with --data; leave it out")
     opened = read(project)
     vectors = house.raw_vectors(opened, data, limit) if data is not None else None
-    verified = house.verify(opened, vectors, _say)
+    verified = house.verify(opened, vectors, say)
     record = verified.to_record()
-    _give(as_json, record, lambda console: console.print(targets_table(record)))
+    give(as_json, record, lambda: targets_table(record))
     verified.require()
 
 
@@ -467,9 +419,9 @@ def report(
     from edgephys.report.show import figures_table
 
     opened = read(project)
-    figures = gather(opened, Wishes(synth=synth, place=place, flat=flat, timeout_s=timeout), _say)
+    figures = gather(opened, Wishes(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
     record = keep(opened, figures)
-    _give(as_json, record, lambda console: console.print(figures_table(opened.name, figures)))
+    give(as_json, record, lambda: figures_table(opened.name, figures))
 
 
 @app.command()
@@ -489,7 +441,7 @@ def street(
 
     table = house.tabulate([*projects], "edgephys " + " ".join(sys.argv[1:]))
     house.write(table, out)
-    _give(as_json, table, lambda console: console.print(house.shown(table)))
+    give(as_json, table, lambda: house.shown(table))
 
 
 @app.command()
@@ -518,8 +470,8 @@ def scaling(
     targets = tuple(word for word in to.split(",") if word)
     plan = house.Plan(clock_ns, part, targets, synth_seconds, memory_gb, projects, force)
     command = "edgephys " + " ".join(sys.argv[1:])
-    table = house.tabulate(models, plan, command, _say, lambda table: pages.write(table, out))
-    _give(as_json, table, lambda console: console.print(pages.shown(table)))
+    table = house.tabulate(models, plan, command, say, lambda table: pages.write(table, out))
+    give(as_json, table, lambda: pages.shown(table))
     house.require(table)
 
 
@@ -534,7 +486,7 @@ def doctor(as_json: Json = False) -> None:
     from edgephys.report.show import doctor_table
 
     found = examine()
-    _give(as_json, {"tools": found}, lambda console: console.print(doctor_table(found)))
+    give(as_json, {"tools": found}, lambda: doctor_table(found))
     missing = [tool["name"] for tool in found if tool["needed"] and not tool["version"]]
     if missing:
         raise typer.Exit(1)

@@ -1,0 +1,68 @@
+"""How the program speaks: results on stdout, progress and failures on stderr, one line and one exit code a failure.
+
+With --json, one JSON document on stdout and everything else on stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+_given: list[str] = []
+"""The JSON document that went out, if one did: a failure after it adds none."""
+
+err = Console(stderr=True, highlight=False)
+
+
+def begin() -> None:
+    """Forget what an earlier command of this process gave."""
+    _given.clear()
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Print a failure on one line and end the program."""
+    line = " ".join(message.split())
+    if "--json" in sys.argv and not _given:
+        print(json.dumps({"error": line, "exit": status}))
+    err.print(f"edgephys: {line}", style="red", soft_wrap=True, markup=False)
+    sys.exit(status)
+
+
+def give(as_json: bool, record: Mapping[str, Any], shown: Callable[[], RenderableType]) -> None:
+    """Print a command's result: the record as JSON, or what a person reads."""
+    if as_json:
+        _given.append(json.dumps(record))
+        print(_given[-1])
+    else:
+        wide = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+        result = shown()
+        wide.print(result, soft_wrap=isinstance(result, str))
+
+
+@contextmanager
+def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on stderr; without a terminal, a line every tenth."""
+    if not err.is_terminal:
+        tenths = {max(1, round(total * i / 10)) for i in range(1, 11)}
+
+        def line(done: int, total: int = total, note: str = "") -> None:
+            if done in tenths:
+                err.print(f"{label}: {done}/{total} {note}".rstrip(), markup=False)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=err) as progress:
+        task = progress.add_task(label, total=total, note="")
+        yield lambda done, total=total, note="": progress.update(task, completed=done, note=note)
+
+
+def say(text: str) -> None:
+    """Print what is being done."""
+    err.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
