@@ -1,21 +1,19 @@
-"""The RTL project computes the golden model's integers, clock by clock; what cannot be exact is refused."""
+"""The RTL project is one design over all layers, in stages of the clock; what cannot be exact is refused."""
 
 import hashlib
 import re
-import resource
-import shutil
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, strategies
-from random_graphs import random_graph, vectors
+from random_graphs import WITH_RTL, random_graph, vectors
+from rtl_graphs import INPUT, dense, tagger
 
-from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.firmware import bits, logic, netlist, rtl, simulate, tools
+from edgephys.errors import ModelError, UsageError
+from edgephys.firmware import logic, netlist, rtl, simulate
 from edgephys.firmware.netlist import Element, Module
 from edgephys.firmware.rtl import RtlOptions
 from edgephys.firmware.schedule import plan
@@ -24,232 +22,6 @@ from edgephys.lower import evaluate
 from edgephys.lower.build import Builder
 from edgephys.lower.graph import Graph
 
-INPUT = Fixed(True, 8, 4)
-ACTIVATION = Fixed(False, 5, 2, Rounding.RND_CONV, Overflow.SAT)
-ECP5 = "LFE5U-85F-6BG381C"
-MODES = tuple(Rounding), (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM)
-
-
-def dense(builder: Builder, layer: str, x: str, size: int, generator, active: bool = True) -> str:
-    rows = builder.shape(x)[-1]
-    x = builder.dense(layer, x, generator.integers(-16, 16, (rows, size)), 4)
-    x = builder.bias(layer, x, generator.integers(-16, 16, size), 4)
-    return builder.requantise(layer, builder.relu(layer, x), ACTIVATION) if active else x
-
-
-def tagger(rows: int = 5, width: int = 4) -> Graph:
-    """Return a Deep Sets with a mean over ``rows`` constituents, a branch past the phi, and a reshape."""
-    generator = np.random.default_rng(1)
-    builder = Builder("tagger")
-    x = builder.input("x", (rows, 3), INPUT)
-    phi = dense(builder, "phi_2", dense(builder, "phi_1", x, width, generator), width, generator)
-    mean = builder.scale("mean", builder.sum("mean", phi, 0), np.array(round(256 / rows)), 8)
-    mean = builder.requantise("mean", mean, ACTIVATION)
-    flat = builder.reshape("flat", builder.requantise("short", x, Fixed(True, 3, 2)), (rows * 3,))
-    joined = builder.concat("join", (mean, flat), 0)
-    return builder.finish(dense(builder, "rho_2", dense(builder, "rho_1", joined, 6, generator), 3, generator, False))
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rtl")
-    graph = tagger()
-    return graph, folder, rtl.emit(graph, folder, RtlOptions(clock_ns=2.5))
-
-
-# The simulated sources --------------------------------------------------------------------------
-
-
-def test_verilog_gives_the_golden_integers_at_the_measured_latency(project):
-    graph, folder, facts = project
-    x = vectors(graph, 3000)
-    found = simulate.simulate(folder, facts, x)
-    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
-    assert (found.latency_cycles, found.ii) == (facts["stages"], 1)
-    assert facts["stages"] > 4
-    assert (x < 0).any()
-    assert (found.outputs < 0).any()
-
-
-def test_a_second_simulation_compiles_nothing(project, monkeypatch):
-    graph, folder, facts = project
-    simulate.build(folder, facts)
-    started = []
-    run = tools.run
-    monkeypatch.setattr(
-        tools, "run", lambda command, *rest, **more: (started.append(command), run(command, *rest, **more))[1]
-    )
-    simulate.simulate(folder, facts, vectors(graph, 5))
-    assert started
-    assert all(Path(command[0]).name == "simulator" for command in started)
-
-
-def test_a_changed_constant_shows_and_the_probe_names_its_layer(project, tmp_path):
-    graph, folder, facts = project
-    shutil.copytree(folder, tmp_path / "changed")
-    source = tmp_path / "changed" / "src" / "layer_mean.v"
-    text = source.read_text()
-    operator = re.search(r"(shift_adder|ternary_adder) #\((\d+,)*(\d+)\)", text)
-    assert operator
-    last = operator.start(3), operator.end(3)  # IS_SUB or DROP_LSBS
-    source.write_text(text[: last[0]] + str(1 - int(operator[3])) + text[last[1] :])
-    x = vectors(graph, 200)
-    found, golden = simulate.probe(tmp_path / "changed", facts, x), evaluate.trace(graph, {"x": x})
-    differ = [layer for layer, node in graph.layers() if not np.array_equal(found[layer], golden[node.name])]
-    assert differ[0] == "mean"
-    assert "rho_2" in differ
-
-
-@pytest.mark.slow
-def test_every_layer_of_an_unchanged_project_probes_as_the_golden_model(project):
-    graph, folder, facts = project
-    x = vectors(graph, 50)
-    found, golden = simulate.probe(folder, facts, x), evaluate.trace(graph, {"x": x})
-    assert list(found) == [layer for layer, _ in graph.layers()]
-    for layer, node in graph.layers():
-        np.testing.assert_array_equal(found[layer], golden[node.name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 6, 16, 21, 26, 32])
-def test_random_graphs_simulate_as_the_golden_model(seed, tmp_path):
-    graph = random_graph(seed, MODES, 8)
-    facts = rtl.emit(
-        graph, tmp_path, RtlOptions(clock_ns=(0.5, 1.5)[seed % 2], part=(ECP5, "xcku115-flvb2104-2-i")[seed % 2])
-    )
-    x = vectors(graph, 100)
-    found = simulate.simulate(tmp_path, facts, x)
-    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
-    assert (found.latency_cycles, found.ii) == (facts["stages"], 1)
-
-
-@pytest.mark.slow
-def test_four_times_the_constituents_do_not_compile_four_times_as_long(tmp_path):
-    def cpu_s(rows: int) -> float:
-        facts = rtl.emit(tagger(rows, 16), tmp_path / str(rows), RtlOptions())
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        simulate.build(tmp_path / str(rows), facts)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime - before.ru_utime
-
-    cpu_s(3)  # the runtime is compiled once
-    assert cpu_s(32) < 2.5 * cpu_s(8)
-
-
-@pytest.mark.skipif(shutil.which("ghdl") is None, reason="GHDL is not installed")
-def test_vhdl_gives_the_golden_integers_at_the_same_latency(tmp_path, project):
-    graph, _, verilog = project
-    facts = rtl.emit(graph, tmp_path, RtlOptions("vhdl", clock_ns=2.5))
-    x = vectors(graph, 100)
-    found = simulate.simulate(tmp_path, facts, x)
-    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
-    assert (found.latency_cycles, found.ii) == (verilog["stages"], 1)
-
-
-def test_vhdl_without_ghdl_says_what_is_missing(tmp_path, monkeypatch):
-    facts = rtl.emit(tagger(), tmp_path, RtlOptions("vhdl"))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolError, match=r"ghdl is missing: install GHDL"):
-        simulate.simulate(tmp_path, facts, np.zeros((1, 5, 3), np.int64))
-
-
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (np.zeros((0, 5, 3), np.int64), r"must hold 1 vector or more, not 0"),
-        (np.zeros((2, 5), np.int64), r"must be integers \(vector, 5, 3\), not int64 \(2, 5\)"),
-        (np.zeros((2, 5, 3)), r"must be integers \(vector, 5, 3\), not float64"),
-        (np.full((2, 5, 3), 128), r"must be -128\.\.127 in steps, not 128\.\.128"),
-    ],
-)
-def test_inputs_that_the_port_does_not_take_are_refused(project, x, message):
-    with pytest.raises(UsageError, match=message):
-        simulate.simulate(project[1], project[2], x)
-
-
-def test_a_missing_source_is_named(project, tmp_path):
-    shutil.copytree(project[1], tmp_path / "cut")
-    (tmp_path / "cut" / "src" / "layer_mean.v").unlink()
-    with pytest.raises(ProjectError, match=r"src/layer_mean\.v is missing; emit the project again"):
-        simulate.simulate(tmp_path / "cut", project[2], vectors(project[0], 2))
-
-
-# What the clock edges show ----------------------------------------------------------------------
-
-
-class Pretended(simulate.Bench):
-    """A bench whose design is a Python function from the inputs at every clock to the outputs after it."""
-
-    def __init__(self, design):
-        port = {"node": "x", "shape": [1], "bits": 8, "signed": False, "fraction": 0}
-        super().__init__("verilog", Path(), [port], [port])
-        object.__setattr__(self, "design", design)
-
-    def clocked(self, words):
-        return np.array(self.design(words[:, 0].tolist()), np.uint32)[:, None]
-
-
-STEPS = np.arange(1, 40, dtype=np.uint32)[:, None]
-
-
-def later(values: list[int], clocks: int) -> list[int]:
-    return ([0] * clocks + values)[: len(values)]
-
-
-@pytest.mark.parametrize("latency", [0, 1, 7, 30, 100])
-def test_latency_is_counted_in_clock_edges(latency):
-    bench = Pretended(lambda values: later([3 * value % 256 for value in values], latency))
-    assert simulate._timing(bench, STEPS) == (latency, 1)
-
-
-@pytest.mark.parametrize("interval", [2, 3, 5])
-def test_a_design_that_takes_an_input_every_few_clocks_shows_its_interval(interval):
-    def design(values):
-        waiting, state, found = 0, 0, []
-        for before, value in pairwise([None, *values]):
-            waiting = interval - 1 if value != before and not waiting else max(waiting - 1, 0)
-            state = value if not waiting else state
-            found.append(state)
-        return found
-
-    latency, ii = simulate._timing(Pretended(design), STEPS)
-    assert (latency, ii) == (interval - 1, interval)
-
-
-def test_a_latency_that_depends_on_the_data_is_a_mismatch():
-    def design(values):
-        return [old if value % 2 else value for value, old in zip(values, later(values, 3), strict=True)]
-
-    with pytest.raises(MismatchError, match=r"third value|one number of clocks"):
-        simulate._timing(Pretended(design), STEPS)
-
-
-def test_outputs_that_glitch_are_a_mismatch():
-    def design(values):
-        return [255 if value != old else old for value, old in zip(values, later(values, 1), strict=True)]
-
-    with pytest.raises(MismatchError, match=r"a third value"):
-        simulate._timing(Pretended(design), STEPS)
-
-
-def test_outputs_that_never_rest_are_a_mismatch():
-    with pytest.raises(MismatchError, match=r"do not rest within 2048 clocks"):
-        simulate._timing(Pretended(lambda values: list(range(len(values)))), STEPS)
-
-
-def test_a_design_that_ignores_its_inputs_has_no_latency():
-    with pytest.raises(MismatchError, match=r"latency cannot be measured"):
-        simulate._timing(Pretended(lambda values: [7] * len(values)), STEPS)
-
-
-@given(strategies.data(), strategies.integers(1, 62), strategies.booleans())
-def test_packing_is_undone_by_unpacking(data, width, signed):
-    low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
-    x = np.array(data.draw(strategies.lists(strategies.integers(low, high), min_size=3, max_size=3)), np.int64)
-    port = {"node": "x", "shape": [3], "bits": width, "signed": signed}
-    np.testing.assert_array_equal(bits.unpacked(bits.packed(x[None], width), [port])["x"], x[None])
-
-
 # The emitted text -------------------------------------------------------------------------------
 
 
@@ -257,7 +29,7 @@ def test_packing_is_undone_by_unpacking(data, width, signed):
 @example(64926, 0.4, False)  # a matrix product of which one row is known beforehand
 @example(2396, 0.4, False)  # rows along two axes
 def test_the_stages_in_turn_compute_what_the_golden_model_computes(seed, clock_ns, three):
-    graph = random_graph(seed, MODES, 8)
+    graph = random_graph(seed, WITH_RTL, 8)
     x = vectors(graph, 20)
     golden = evaluate.trace(graph, {graph.input.name: x})
     made = logic.trace(graph, three)
@@ -425,8 +197,8 @@ def test_a_layer_on_rows_is_written_once(tmp_path):
     assert many["lut_estimate"] > 3 * few["lut_estimate"]
 
 
-def test_the_clock_is_honoured_over_the_whole_design_not_block_by_block(project):
-    facts = project[2]
+def test_the_clock_is_honoured_over_the_whole_design_not_block_by_block(tmp_path):
+    facts = rtl.emit(tagger(), tmp_path, RtlOptions(clock_ns=2.5))
     own = sum(
         int(np.ceil(block["delay_estimate_ns"] / facts["clock_ns"]))
         for block in facts["blocks"]
@@ -438,9 +210,10 @@ def test_the_clock_is_honoured_over_the_whole_design_not_block_by_block(project)
 @pytest.mark.parametrize("language", ["verilog", "vhdl"])
 def test_two_emissions_are_the_same_bytes_in_any_process(language, tmp_path):
     program = (
-        "import sys; from pathlib import Path; sys.path.insert(0, 'tests'); from test_rtl import *\n"
-        "import json; folder = Path(sys.argv[1])\n"
-        "facts = rtl.emit(tagger(), folder, RtlOptions(sys.argv[2]))\n"
+        "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests'); from rtl_graphs import tagger\n"
+        "from edgephys.firmware.rtl import RtlOptions, emit\n"
+        "folder = Path(sys.argv[1])\n"
+        "facts = emit(tagger(), folder, RtlOptions(sys.argv[2]))\n"
         "(folder / 'facts.json').write_text(json.dumps(facts))\n"
     )
     found = []
@@ -464,8 +237,8 @@ def rounded(rounding: Rounding, overflow: Overflow, signed: bool = True) -> Grap
 
 
 @pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("overflow", MODES[1])
-@pytest.mark.parametrize("rounding", MODES[0])
+@pytest.mark.parametrize("overflow", WITH_RTL[1])
+@pytest.mark.parametrize("rounding", WITH_RTL[0])
 def test_every_rounding_is_the_golden_one_on_every_number(rounding, overflow, signed):
     graph = rounded(rounding, overflow, signed)
     x = np.arange(graph.input.fixed.low, graph.input.fixed.high + 1)[:, None]

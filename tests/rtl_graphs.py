@@ -1,0 +1,30 @@
+"""Graphs for the RTL house, small enough to simulate in every test."""
+
+import numpy as np
+
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower.build import Builder
+from edgephys.lower.graph import Graph
+
+INPUT = Fixed(True, 8, 4)
+ACTIVATION = Fixed(False, 5, 2, Rounding.RND_CONV, Overflow.SAT)
+
+
+def dense(builder: Builder, layer: str, x: str, size: int, generator, active: bool = True) -> str:
+    rows = builder.shape(x)[-1]
+    x = builder.dense(layer, x, generator.integers(-16, 16, (rows, size)), 4)
+    x = builder.bias(layer, x, generator.integers(-16, 16, size), 4)
+    return builder.requantise(layer, builder.relu(layer, x), ACTIVATION) if active else x
+
+
+def tagger(rows: int = 5, width: int = 4) -> Graph:
+    """Return a Deep Sets with a mean over ``rows`` constituents, a branch past the phi, and a reshape."""
+    generator = np.random.default_rng(1)
+    builder = Builder("tagger")
+    x = builder.input("x", (rows, 3), INPUT)
+    phi = dense(builder, "phi_2", dense(builder, "phi_1", x, width, generator), width, generator)
+    mean = builder.scale("mean", builder.sum("mean", phi, 0), np.array(round(256 / rows)), 8)
+    mean = builder.requantise("mean", mean, ACTIVATION)
+    flat = builder.reshape("flat", builder.requantise("short", x, Fixed(True, 3, 2)), (rows * 3,))
+    joined = builder.concat("join", (mean, flat), 0)
+    return builder.finish(dense(builder, "rho_2", dense(builder, "rho_1", joined, 6, generator), 3, generator, False))
