@@ -106,12 +106,20 @@ def test_four_times_the_constituents_do_not_compile_four_times_as_long(tmp_path)
     assert cpu_s(32) < 2.5 * cpu_s(8)
 
 
+def interaction():
+    from hls_graphs import interaction  # loads Keras
+
+    return interaction()
+
+
 @pytest.mark.skipif(shutil.which("ghdl") is None, reason="GHDL is not installed")
-def test_vhdl_gives_the_golden_integers_at_the_same_latency(tmp_path, project):
-    graph, _, verilog = project
-    facts = rtl.emit(graph, tmp_path, RtlOptions("vhdl", clock_ns=2.5))
+@pytest.mark.parametrize("graph_of", [tagger, interaction])
+def test_vhdl_gives_the_golden_integers_at_the_same_latency(graph_of, tmp_path):
+    graph = graph_of()
+    verilog = rtl.emit(graph, tmp_path / "verilog", RtlOptions(clock_ns=2.5))
+    facts = rtl.emit(graph, tmp_path / "vhdl", RtlOptions("vhdl", clock_ns=2.5))
     x = vectors(graph, 100)
-    found = simulate.simulate(tmp_path, facts, x)
+    found = simulate.simulate(tmp_path / "vhdl", facts, x)
     np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
     assert (found.latency_cycles, found.ii) == (verilog["stages"], 1)
 
