@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from edgephys import metrics
 from edgephys.artefact import HeldOut, Trained
-from edgephys.data import inputs, jets, split, standardise
+from edgephys.data import inputs, jets, standardise
+from edgephys.data.division import Division, divide
 from edgephys.data.layout import CLASSES, PARTICLE_NAMES
-from edgephys.errors import DataError, EdgephysError, ModelError, UsageError
+from edgephys.errors import EdgephysError, ModelError, UsageError
 from edgephys.fixed import Fixed
 from edgephys.nets.net import Net
 
@@ -83,6 +84,11 @@ class Recipe:
     def name(self) -> str:
         """Name of the model that it makes: <script>_n<N>_<bits>bit or ..._float."""
         return f"{self.script}_{self.net.label}"
+
+    @property
+    def division(self) -> Division:
+        """What the network sees, and the jets that it sees."""
+        return Division(self.net.constituents, self.net.features, self.validation, self.test, self.seed)
 
     def rate(self) -> float:
         """Return the learning rate of the nearest stated number of constituents."""
@@ -167,33 +173,24 @@ class Sample:
 
 
 def prepare(recipe: Recipe, data: Path, test_data: Path | None = None) -> Sample:
-    """Read, split and standardise jets; with ``test_data`` the test jets come from that file alone.
+    """Divide jets and fit their standardisation.
 
-    Raises: DataError as the reader does, and where a split would be empty.
+    Raises: DataError as ``divide``, and for a feature without spread.
     """
-    net = recipe.net
-    read = inputs.read(data, net.constituents, net.features)
-    fractions = {"validation": recipe.validation}
-    if test_data is None:
-        fractions["test"] = recipe.test
-    rest = 1.0 - sum(fractions.values())
-    parts = split.stratified(read.labels, {"train": rest, **fractions}, recipe.seed)
-    if test_data is None:
-        held_x, held_y = read.features[parts["test"]], read.labels[parts["test"]]
-    else:
-        held = inputs.read(test_data, net.constituents, net.features)
-        held_x, held_y = held.features, held.labels
-    for name, size in (("train", len(parts["train"])), ("validation", len(parts["validation"])), ("test", len(held_y))):
-        if not size:
-            raise DataError(f"{data}: the {name} split is empty; give more jets or another share")
-    shuffled = jets.shuffle_constituents(read.features, recipe.seed)
-    ready = standardise.fit(shuffled[parts["train"]], net.features, net.input)
+    parts = divide(recipe.division, data, test_data)
+    ready = standardise.fit(parts["train"].features, recipe.net.features, recipe.net.input)
+    return standardised(parts, ready)
 
-    def values(part: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        integers = ready.apply(shuffled[parts[part]])
-        return net.input.values(integers).astype(np.float32), read.labels[parts[part]]
 
-    return Sample(values("train"), values("validation"), HeldOut(ready.apply(held_x), held_y), ready)
+def standardised(parts: Mapping[str, jets.Jets], ready: standardise.Standardisation) -> Sample:
+    """Return divided jets as a model with this standardisation sees them."""
+
+    def values(of: jets.Jets) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        return ready.output.values(ready.apply(of.features)).astype(np.float32), of.labels
+
+    test = parts["test"]
+    held = HeldOut(ready.apply(test.features), test.labels)
+    return Sample(values(parts["train"]), values(parts["validation"]), held, ready)
 
 
 def fit(
@@ -210,8 +207,6 @@ def fit(
     """
     from edgephys.nets.backend import keras
 
-    if test_data is not None and test_data.resolve() == data.resolve():
-        raise DataError(f"{test_data}: the test file must not be the training file; leave --test-data out for a share")
     sample = prepare(recipe, data, test_data)
     keras.utils.set_random_seed(recipe.seed)
     recipe, model, scale = _begin(recipe, start, sample.train[0][:RANGE_JETS])

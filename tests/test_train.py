@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import errno
 import re
+import shutil
 
 import h5py
 import numpy as np
@@ -59,8 +60,8 @@ def test_the_test_jets_are_never_trained_on(few_jets):
     assert not [row for row in held if row.tobytes() in seen]
 
 
-def test_a_test_file_takes_the_place_of_a_test_share(few_jets):
-    sample = train.prepare(RECIPE, few_jets, test_data=few_jets)
+def test_a_test_file_takes_the_place_of_a_test_share(few_jets, tmp_path):
+    sample = train.prepare(RECIPE, few_jets, test_data=shutil.copy(few_jets, tmp_path / "test.h5"))
     assert len(sample.test.labels) == 1500
     assert len(sample.train[1]) + len(sample.validation[1]) == 1500
 
