@@ -1,7 +1,9 @@
 """The scaling table: rows with stages, a run that goes on where it was killed, failures that are said aloud."""
 
 import io
+import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,7 +18,7 @@ from rich.console import Console
 from edgephys.errors import MismatchError, ModelError, ToolError
 from edgephys.firmware import tools
 from edgephys.firmware.project import read, write_result
-from edgephys.report import scaling, scaling_page
+from edgephys.report import scaling, scaling_figure, scaling_page
 from edgephys.report.estimator import calibrate
 from edgephys.report.published import DEEP_SETS_8BIT, INTERACTION_8BIT, published
 from edgephys.verify import Mismatch, Target, Verified
@@ -413,6 +415,84 @@ def test_a_published_row_stands_under_its_own_labelled_and_the_prose_says_why_th
     assert "- MLP: no published row" in told
     for reason in ("**Jets**", "**Part**", "**Tool**", "**Clock**", "**II**", "**other jets**"):
         assert reason in told
+
+
+@pytest.fixture
+def family_rows(finished):
+    """Rows of a paper's table: three networks and widths, other features, an estimate, and one of the whole jet."""
+    row = finished[1]["rows"][0] | {"features": 3}
+    facts = [
+        ("jet_mlp", 8, {}),
+        ("jet_mlp", 8, {"features": 16}),
+        ("jet_deepsets", 8, {}),
+        ("jet_deepsets", 8, {"bits": 6}),
+        ("jet_deepsets", 8, {"bits": 4}),
+        ("jet_deepsets", 8, {"features": 16}),
+        ("jet_deepsets", 16, {}),
+        ("jet_deepsets", 32, {"lut_stage": "estimated"}),
+        ("jet_interaction", 16, {}),
+        ("jet_highlevel", 1, {"features": 16, "accuracy": 0.7}),
+        ("jet_highlevel", None, {"features": 16}),
+    ]
+    return [big(row, f"model_{i}", family, n, **fact) for i, (family, n, fact) in enumerate(facts)]
+
+
+def legend_texts(figure):
+    return [text.get_text() for legend in figure.legends for text in (legend.get_title(), *legend.get_texts())]
+
+
+def joined(axes):
+    """Return the lines that join rows of ours, each by its numbers of constituents."""
+    lines = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-"]
+    return [[2 ** round(math.log2(x)) for x in line] for line in lines if len(line) > 1]
+
+
+def test_the_figure_has_a_tick_at_each_number_of_constituents_and_leaves_whole_jets_to_the_table(family_rows):
+    figure = scaling_figure.draw(family_rows)
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["8", "16", "32"]
+        assert axes.get_xscale() == "log" and list(axes.get_xticks()) == [8, 16, 32]
+        low, high = axes.get_xlim()
+        assert 4 < low < 8 and 32 < high < 64
+        assert all(low < x < high for line in axes.lines for x in line.get_xdata())
+    assert not any("high-level" in text for text in legend_texts(figure))
+    assert scaling_figure.picture(family_rows[-2:]).startswith(b"\x89PNG")  # nothing but whole jets
+
+
+def test_the_figure_joins_rows_of_equal_width_and_input_alone(family_rows):
+    for axes in scaling_figure.draw(family_rows).axes:
+        assert joined(axes) == [[8, 16, 32]]  # Deep Sets, 8 bits, three features
+
+
+def test_points_of_other_features_are_hollow_and_estimates_half_filled(family_rows):
+    accuracy, lut, _ = scaling_figure.draw(family_rows).axes
+    filled = [line.get_markerfacecolor() != "white" for line in accuracy.lines if line.get_marker() == "o"]
+    assert filled.count(False) == 2
+    assert [line.get_fillstyle() for line in lut.lines].count("bottom") == 1
+    assert "bottom" not in [line.get_fillstyle() for line in accuracy.lines]
+
+
+def test_every_network_has_a_name_in_words_in_figure_and_page(family_rows, finished):
+    rows = [*family_rows, {**family_rows[0], "family": "jet_graph_net"}]
+    assert legend_texts(scaling_figure.draw(rows)) == [
+        "network", "MLP", "Deep Sets", "interaction network", "graph net",
+        "ours", "8 bits", "6 bits", "4 bits", "16 features, not 3", "LUT estimated",
+        "published (arXiv 2402.01876): 8 bits, other jets, part and tool", "Deep Sets", "interaction network",
+    ]  # fmt: skip
+    told = scaling_page.page({**finished[1], "rows": rows, "estimator": calibrate(rows)}, "t")
+    assert "- MLP, MLP on high-level features, graph net: no published row" in told
+
+
+def test_legends_cover_neither_the_panels_nor_each_other(family_rows):
+    figure = scaling_figure.draw(family_rows)
+    figure.draw_without_rendering()
+    panels = [axes.get_tightbbox() for axes in figure.axes]
+    legends = [legend.get_window_extent() for legend in figure.legends]
+    for box, other in itertools.combinations([*panels, *legends], 2):
+        assert not box.overlaps(other)
+    whole = figure.bbox
+    for box in (*panels, *legends):
+        assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
 
 
 def test_the_terminal_table_fits_100_columns_at_paper_size(finished):

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FAMILIES = {"jet_mlp": "MLP", "jet_deepsets": "Deep Sets", "jet_interaction": "interaction network"}
+FAMILIES = {
+    "jet_mlp": "MLP",
+    "jet_deepsets": "Deep Sets",
+    "jet_interaction": "interaction network",
+    "jet_highlevel": "MLP on high-level features",
+}
 """What the field calls the networks of our training scripts, in the order of the tables."""
 
 SOURCE = "arXiv 2402.01876"
 CLASSES = ("g", "q", "w", "z", "t")
+
+
+def family_name(script: str) -> str:
+    """Return what to call the networks of a training script: of one that is not ours, its name in words."""
+    return FAMILIES.get(script, script.removeprefix("jet_").replace("_", " "))
 
 
 def _facts(

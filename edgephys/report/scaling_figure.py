@@ -6,123 +6,155 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgephys.report.published import EIGHT_BIT, FAMILIES
+from edgephys.report.published import EIGHT_BIT, SOURCE, family_name
 
 Row = Mapping[str, Any]
 
 COLOURS = {"jet_mlp": "#c17d11", "jet_deepsets": "#204a87", "jet_interaction": "#a40000"}
 OTHER = "#5c3566"
 MARKERS = {8: "o", 6: "s", 4: "^"}
-SHIFT = {"jet_mlp": 0.96, "jet_interaction": 1.04}
-"""Families stand a little beside each other, so that equal points are all seen."""
-PUBLISHED_GREY = "#8a8a8a"
+OTHER_MARKER = "D"
 PUBLISHED_MARKERS = {"jet_deepsets": "x", "jet_interaction": "+"}
+GREY = "#8a8a8a"
+INK = "#444444"
 COORDINATES = 3
+BESIDE = 0.13
+"""Octaves between families: they stand a little beside each other, so that equal points are all seen."""
+TALL = 3
+"""Entries in one column of a legend."""
 
 PANELS = (
-    ("accuracy", "accuracy on test jets (%)", 100.0),
+    ("accuracy", "accuracy on held-out test jets (%)", 100.0),
     ("lut", "LUT (thousand)", 1e-3),
-    ("latency_cycles", "latency (cycles, simulated)", 1.0),
+    ("latency_cycles", "latency (clock cycles; ours simulated)", 1.0),
 )
 
 
 def picture(rows: Sequence[Row]) -> bytes:
-    """Return a PNG: a line a family, width and input; published figures in grey; estimates hollow."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, 3, figsize=(11, 4.6))
-    counts = sorted({row["n"] for row in rows})
-    for axes, (name, title, scale) in zip(panels, PANELS, strict=True):
-        _draw_published(axes, rows, name, scale)
-        for key in _lines(rows):
-            _draw(axes, [row for row in rows if _key(row) == key], name, scale)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(counts, [str(count) for count in counts])
-        axes.minorticks_off()
-        axes.set_xlim(counts[0] / 1.3, counts[-1] * 1.3)
-        axes.set_xlabel("constituents N")
-        axes.set_title(title, fontsize=11)
-        axes.grid(alpha=0.25)
-    if any(row["lut"] for row in rows):
-        panels[1].set_yscale("log")
-        panels[1].yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
-    panels[2].set_ylim(bottom=0)
-    figure.legend(handles=_legend(rows), loc="lower center", ncols=4, fontsize=9, frameon=False)
-    figure.tight_layout(rect=(0, 0.15, 1, 1))
+    """Return the figure as PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    pyplot.close(figure)
+    draw(rows).savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _key(row: Row) -> tuple[str, int, int]:
-    return (row["family"], row["features"], row["bits"])
+def draw(rows: Sequence[Row]) -> Any:
+    """Return the figure: a line a family and width, other inputs hollow without one, published figures in grey.
+
+    Rows of a whole jet, which has no constituents to count, are left to the table.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    rows = [row for row in rows if (row["n"] or 1) > 1]
+    counts = sorted({row["n"] for row in rows})
+    places = _places(rows)
+    figure = Figure(figsize=(11, 5))
+    panels = figure.subplots(1, len(PANELS))
+    for axes, (name, title, scale) in zip(panels, PANELS, strict=True):
+        for family, place in places.items():
+            _draw_published(axes, family, counts, place, name, scale)
+            _draw(axes, [row for row in rows if row["family"] == family and row[name] is not None], place, name, scale)
+        axes.set_ylabel(title)
+        axes.set_xlabel("constituents N (networks side by side)")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.xaxis.set_minor_locator(NullLocator())
+        if counts:
+            axes.set_xlim(counts[0] / 1.4, counts[-1] * 1.4)
+        axes.grid(alpha=0.25)
+    if any(row["lut"] for row in rows):
+        panels[1].set_yscale("log")
+        panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panels[1].yaxis.set_minor_locator(NullLocator())
+        panels[1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    panels[2].set_ylim(0, 1.03 * panels[2].get_ylim()[1])
+    figure.tight_layout(rect=(0, 0.2, 1, 1), w_pad=2)
+    _add_legends(figure, rows)
+    if not rows:
+        figure.text(0.5, 0.1, "no row has constituents: the table has them all", ha="center")
+    return figure
 
 
-def _lines(rows: Sequence[Row]) -> list[tuple[str, int, int]]:
-    return list(dict.fromkeys(_key(row) for row in rows))
+def _places(rows: Sequence[Row]) -> dict[str, float]:
+    """Return by what factor each family stands beside its N."""
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    return {family: 2 ** (BESIDE * (index - (len(families) - 1) / 2)) for index, family in enumerate(families)}
 
 
-def _draw(axes: Any, rows: Sequence[Row], name: str, scale: float) -> None:
-    """Draw one line; a point whose LUTs are estimated is hollow, one of another input has a dark edge."""
-    known = [row for row in rows if row[name] is not None]
-    if not known:
-        return
-    family = known[0]["family"]
-    colour, usual = COLOURS.get(family, OTHER), known[0]["features"] == COORDINATES
-    x = [row["n"] * SHIFT.get(family, 1.0) for row in known]
-    y = [scale * row[name] for row in known]
-    axes.plot(x, y, "-" if usual else "--", color=colour, linewidth=1.2, alpha=0.7, zorder=2)
-    for row, at, value in zip(known, x, y, strict=True):
-        hollow = name == "lut" and row["lut_stage"] == "estimated"
+def _draw(axes: Any, rows: Sequence[Row], place: float, name: str, scale: float) -> None:
+    """Draw a family: lines over the rows of three coordinates; a point with other features stands by itself."""
+    for bits in dict.fromkeys(row["bits"] for row in rows):
+        usual = [row for row in rows if row["bits"] == bits and row["features"] == COORDINATES]
+        x, y = [row["n"] * place for row in usual], [scale * row[name] for row in usual]
+        axes.plot(x, y, "-", color=_colour(rows[0]["family"]), linewidth=1.2, alpha=0.7, zorder=2)
+    for row in rows:
         error = scale * row["accuracy_error"] if name == "accuracy" else None
+        estimated = name == "lut" and row["lut_stage"] == "estimated"
         axes.errorbar(
-            [at], [value], yerr=error, fmt=MARKERS.get(row["bits"], "D"), color=colour, markersize=6,
-            markerfacecolor="white" if hollow else colour, markeredgewidth=1.4 if hollow or not usual else 0.6,
-            markeredgecolor="black" if not usual else colour if hollow else "white", capsize=2, zorder=3,
+            [row["n"] * place], [scale * row[name]], yerr=error, elinewidth=1, zorder=3,
+            **_point(_colour(row["family"]), row["bits"], row["features"] != COORDINATES, estimated),
         )  # fmt: skip
 
 
-def _draw_published(axes: Any, rows: Sequence[Row], name: str, scale: float) -> None:
-    """Draw the published 8-bit figures in grey: of the families and the numbers of constituents shown."""
-    counts = {row["n"] for row in rows}
-    for family in dict.fromkeys(row["family"] for row in rows):
-        facts = [(n, of[name]) for n, of in EIGHT_BIT.get(family, {}).items() if n in counts and of[name] is not None]
-        x = [n * SHIFT.get(family, 1.0) for n, _ in facts]
-        marker = PUBLISHED_MARKERS.get(family, "1")
-        axes.plot(
-            x, [scale * value for _, value in facts], ":", marker=marker, color=PUBLISHED_GREY,
-            linewidth=1.2, markersize=7, markeredgewidth=1.6, zorder=1,
-        )  # fmt: skip
+def _colour(family: str) -> str:
+    return COLOURS.get(family, OTHER)
 
 
-def _legend(rows: Sequence[Row]) -> list[Any]:
+def _point(colour: str, bits: int, hollow: bool = False, estimated: bool = False) -> dict[str, Any]:
+    """Return the style of a point: its bits by shape, other features hollow, an estimate half filled."""
+    return {
+        "color": colour,
+        "linestyle": "",
+        "marker": MARKERS.get(bits, OTHER_MARKER),
+        "markersize": 6,
+        "markerfacecolor": "white" if hollow else colour,
+        "markerfacecoloralt": "white",
+        "markeredgecolor": colour if hollow or estimated else "white",
+        "markeredgewidth": 1.3 if hollow or estimated else 0.6,
+        "fillstyle": "bottom" if estimated else "full",
+    }
+
+
+def _draw_published(axes: Any, family: str, counts: Sequence[int], place: float, name: str, scale: float) -> None:
+    """Draw a family's published 8-bit figures, of the numbers of constituents shown."""
+    published = EIGHT_BIT.get(family, {})
+    known = [n for n in counts if n in published and published[n][name] is not None]
+    if known:
+        x, y = [n * place for n in known], [scale * published[n][name] for n in known]
+        axes.plot(x, y, zorder=1, **_published_line(family))
+
+
+def _published_line(family: str) -> dict[str, Any]:
+    marker = PUBLISHED_MARKERS.get(family, "1")
+    return {
+        "color": GREY, "linestyle": ":", "linewidth": 1.2, "marker": marker, "markersize": 7, "markeredgewidth": 1.6
+    }  # fmt: skip
+
+
+def _add_legends(figure: Any, rows: Sequence[Row]) -> None:
+    """Put the legends side by side below the panels: networks, points, published figures."""
     from matplotlib.lines import Line2D
 
-    families = dict.fromkeys(row["family"] for row in rows)
-    handles = [
-        Line2D([], [], color=COLOURS.get(family, OTHER), linewidth=3, label=FAMILIES.get(family, family))
-        for family in families
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    widths = sorted({row["bits"] for row in rows}, reverse=True)
+    others = sorted({row["features"] for row in rows} - {COORDINATES})
+    networks = [Line2D([], [], color=_colour(family), linewidth=3, label=family_name(family)) for family in families]
+    points = [Line2D([], [], label=f"{bits} bits", **_point(INK, bits)) for bits in widths]
+    points += [
+        Line2D([], [], label=f"{count} features, not {COORDINATES}", **_point(INK, 8, hollow=True)) for count in others
     ]
-    for bits in sorted({row["bits"] for row in rows}, reverse=True):
-        marker = MARKERS.get(bits, "D")
-        handles.append(Line2D([], [], color="#444444", marker=marker, linestyle="", label=f"{bits} bits"))
-    for count in sorted({row["features"] for row in rows} - {COORDINATES}):
-        handles.append(
-            Line2D([], [], color="#444444", linestyle="dashed", marker="o", markerfacecolor="#bbbbbb",
-                   markeredgecolor="black", label=f"{count} features, not {COORDINATES}")
-        )  # fmt: skip
     if any(row["lut_stage"] == "estimated" for row in rows):
-        handles.append(
-            Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle="", label="LUT estimated")
-        )
-    for family in families:
-        if family in EIGHT_BIT:
-            handles.append(
-                Line2D([], [], color=PUBLISHED_GREY, linestyle="dotted", marker=PUBLISHED_MARKERS.get(family, "1"),
-                       label=f"{FAMILIES[family]}, published: 8 bits, other jets, part and tool")
+        points.append(Line2D([], [], label="LUT estimated", **_point(INK, 8, estimated=True)))
+    published = [
+        Line2D([], [], label=family_name(family), **_published_line(family))
+        for family in families
+        if family in EIGHT_BIT
+    ]
+    told = f"published ({SOURCE}): 8 bits, other jets, part and tool"
+    last = 0.58 if len(points) > TALL else 0.43
+    for left, title, handles in ((0.05, "network", networks), (0.26, "ours", points), (last, told, published)):
+        if handles:
+            figure.legend(
+                handles=handles, title=title, loc="upper left", bbox_to_anchor=(left, 0.2), alignment="left",
+                ncols=-(-len(handles) // TALL), fontsize=9, title_fontsize=9, frameon=False,
             )  # fmt: skip
-    return handles

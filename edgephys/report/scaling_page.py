@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.artefact import write_file
-from edgephys.report.published import CAVEAT, FAMILIES
+from edgephys.report.published import CAVEAT, family_name
 from edgephys.report.scaling_figure import picture
 from edgephys.report.show import titled
 
@@ -252,7 +252,7 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _family(row: Row) -> str:
-    return FAMILIES.get(row["family"], str(row["family"]))
+    return family_name(row["family"])
 
 
 # Terminal ----------------------------------------------------------------------------------------
