@@ -19,6 +19,7 @@ STREET = (
     "metrics",
     "artefact",
     "train",
+    "compress",
     "lower",
     "firmware",
     "verify",
@@ -47,7 +48,7 @@ OWNERS = {
 }
 """Who may import a dependency; the last three are started as programs, never imported."""
 
-MAY_SEE_KERAS = ("nets", "train", "artefact", "lower.from_keras", "verify")
+MAY_SEE_KERAS = ("nets", "train", "compress", "artefact", "lower.from_keras", "verify")
 """Houses to which a model is a Keras model, through nets.backend."""
 
 MODULES = {

@@ -5,10 +5,12 @@ Integers may change with their step: ``trim_constants`` states the same values i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from edgephys.fixed import Rounding
 from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction
 from edgephys.lower.ranges import Range, derive, format_of
 
@@ -70,6 +72,45 @@ def _is_identity(graph: Graph, node: Node, range_: Range) -> bool:
     return alike and new.holds(range_.lowest, range_.highest)  # SAT_SYM holds one number less
 
 
+def round_half_up(graph: Graph) -> Graph:
+    """Round half up where half to even was asked for and no value is a tie: the same integers, for a constant.
+
+    Values are no ties where all are odd multiples of a step finer than half of the wanted one, or zero.
+    """
+    odd: dict[str, int] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if (fraction := _odd_fraction(graph, node, odd)) is not None:
+            odd[node.name] = fraction
+        even = node.kind is Kind.REQUANTISE and node.fixed.rounding is Rounding.RND_CONV
+        if even and odd.get(node.inputs[0], 0) > node.fixed.fraction + 1:
+            node = replace(node, fixed=replace(node.fixed, rounding=Rounding.RND))
+        nodes.append(node)
+    return graph.with_nodes(tuple(nodes))
+
+
+def _odd_fraction(graph: Graph, node: Node, odd: Mapping[str, int]) -> int | None:
+    """Return f where every value of a node is proven to be an odd multiple of 2**-f, or zero."""
+    if node.kind in (Kind.RELU, Kind.RESHAPE, Kind.TAKE):
+        return odd.get(node.inputs[0])
+    sources = [graph.by_name[name] for name in node.inputs]
+    if node.kind is Kind.BIAS and node.constant is not None:
+        finer = node.constant.fraction > sources[0].fixed.fraction
+        return node.constant.fraction if finer and bool(np.all(node.constant.integers % 2)) else None
+    if node.kind is Kind.ADD:
+        for one, other in (sources, sources[::-1]):
+            if odd.get(one.name, other.fixed.fraction) > other.fixed.fraction and _never_zero(graph, one):
+                return odd[one.name]
+    return None
+
+
+def _never_zero(graph: Graph, node: Node) -> bool:
+    """Say whether a node's odd multiples are not mixed with the zeros of a ReLU."""
+    while node.kind in (Kind.RESHAPE, Kind.TAKE):
+        node = graph.by_name[node.inputs[0]]
+    return node.kind is not Kind.RELU
+
+
 def tighten(graph: Graph) -> Graph:
     """Give every exact node the narrowest format that holds its proven range."""
     ranges = derive(graph)
@@ -83,7 +124,7 @@ def tighten(graph: Graph) -> Graph:
     )
 
 
-PASSES = (drop_dead, trim_constants, drop_identity, tighten)
+PASSES = (drop_dead, trim_constants, drop_identity, round_half_up, tighten)
 
 
 def lowered(graph: Graph) -> Graph:

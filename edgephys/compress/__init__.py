@@ -1,0 +1,1 @@
+"""Compression stages: each takes a trained Keras model and a task, and gives a smaller ordinary QKeras model back."""

@@ -1,0 +1,108 @@
+"""What stages know of a model's structure: its kernels, what flows into them, and how to build it again, changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from edgephys.errors import ModelError
+from edgephys.fixed import Integers
+from edgephys.nets.backend import keras, qkeras
+
+
+def kernel_layers(model: Any) -> list[Any]:
+    """Return the layers that multiply by weights, in order.
+
+    Raises: ModelError for a kernel without a quantiser of a fixed scale, such as a float network's.
+    """
+    found = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    for layer in found:
+        quantiser: Any = getattr(layer, "kernel_quantizer_internal", None)
+        if type(quantiser).__name__ != "quantized_bits" or quantiser.alpha not in (1, 1.0):
+            raise ModelError(
+                f"layer '{layer.name}': its kernel must have quantized_bits(bits, integer, alpha=1) to be compressed; "
+                "train it with bits=8, or 2..16, from the float model"
+            )
+    return found
+
+
+def activation_layers(model: Any) -> list[Any]:
+    """Return the layers that round activations."""
+    return [layer for layer in model.layers if isinstance(layer, qkeras.QActivation)]
+
+
+def copies(layer: Any) -> int:
+    """Return how often parallel hardware holds a layer: once a row of its output."""
+    return prod(layer.output.shape[1:-1])
+
+
+def kernel_step(layer: Any) -> float:
+    """Return the distance of two neighbouring weights."""
+    quantiser = layer.kernel_quantizer_internal
+    return float(2.0 ** (quantiser.integer - quantiser.bits + int(quantiser.keep_negative)))
+
+
+def kernel_integers(layer: Any) -> Integers:
+    """Return the quantised kernel in steps of ``kernel_step``."""
+    values = keras.ops.convert_to_numpy(layer.kernel_quantizer_internal(layer.kernel)).astype(np.float64)
+    integers: Integers = np.rint(values / kernel_step(layer)).astype(np.int64)
+    return integers
+
+
+def inputs_of(layer: Any) -> list[Any]:
+    """Return the tensors that a layer reads."""
+    return list(layer._inbound_nodes[0].arguments.keras_tensors)
+
+
+def flow(model: Any, at_input: Any, at: Callable[[Any, list[Any]], Any]) -> dict[str, Any]:
+    """Follow something that every channel has through a model; return, by layer, what its output's channels have.
+
+    ``at(layer, taken)`` returns it for a layer that changes it, given what the layer's inputs have, and None for
+    one that passes it on: joined where channels are joined, repeated where rows become channels.
+    """
+    of_tensor: dict[int, Any] = {}
+    of_layer: dict[str, Any] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            made = at_input
+        else:
+            taken = [of_tensor[id(tensor)] for tensor in inputs_of(layer)]
+            made = at(layer, taken)
+            made = _passed_on(layer, taken) if made is None else made
+        of_tensor[id(layer.output)] = of_layer[layer.name] = made
+    return of_layer
+
+
+def _passed_on(layer: Any, taken: Sequence[Any]) -> Any:
+    if isinstance(layer, keras.layers.Concatenate):
+        return keras.ops.concatenate(taken, axis=-1)
+    repeats = layer.output.shape[-1] // taken[0].shape[-1]
+    return keras.ops.tile(taken[0], [repeats]) if repeats > 1 else taken[0]
+
+
+def rebuilt(model: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a copy of a model with its weights; where ``change(layer)`` is not None it takes the layer's place.
+
+    A layer whose weights have other shapes keeps its fresh ones.
+    """
+
+    def copy(layer: Any) -> Any:
+        made = change(layer)
+        return type(layer).from_config(layer.get_config()) if made is None else made
+
+    fresh = keras.models.clone_model(model, clone_function=copy)
+    for layer in model.layers:
+        twin = fresh.get_layer(layer.name)
+        if layer.weights and [of.shape for of in twin.weights] == [of.shape for of in layer.weights]:
+            twin.set_weights(layer.get_weights())
+    return fresh
+
+
+def requantised(layer: Any, bits: int, integer: int, which: str = "kernel") -> Any:
+    """Return a fresh layer like another, with another quantiser of its kernel or bias, and other weights."""
+    config = {**layer.get_config(), f"{which}_quantizer": qkeras.quantized_bits(bits, integer, alpha=1)}
+    config |= {f"{which}_constraint": None, f"{which}_initializer": "zeros"}
+    return type(layer).from_config(config)

@@ -1,0 +1,169 @@
+"""The one training loop of all stages: what is trained makes the weights, and the weights make the loss.
+
+Keras' own loop trains a model's variables. Here some of them are computed, at each step, from what a stage trains
+instead - scores of bits, points of a codebook - while the model itself stays an ordinary one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.compress.stage import Progress, Training
+from edgephys.compress.task import Task
+from edgephys.errors import ModelError
+from edgephys.nets.backend import keras, tf
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """State what is trained instead of some of a model's variables, and what is added to the loss.
+
+    ``makes`` computes, by its path, a variable of the model from ``variables``; kernels that are not in it keep
+    their zeros unless ``grows``. ``cost`` is added to the loss, ``share`` of it: 0 at the first step, 1 from half
+    of the epochs on. ``after_step`` runs within each step, ``after_epoch`` between epochs, with the optimiser.
+    """
+
+    makes: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    variables: tuple[Any, ...] = ()
+    cost: Callable[[], Any] | None = None
+    grows: bool = False
+    after_step: Callable[[], None] | None = None
+    after_epoch: Callable[[int, Any], None] | None = None
+
+
+def descend(
+    model: Any,
+    task: Task,
+    plan: Training,
+    seed: int,
+    parameters: Parameters | None = None,
+    progress: Progress | None = None,
+    optimizer: Any = None,
+) -> dict[str, Any]:
+    """Train a model in place by a plan; return what there is to say of it.
+
+    Adam, its rate half a cosine down to 0, unless an optimiser is given.
+    Raises: ModelError where the loss is no longer finite.
+    """
+    parameters = parameters or Parameters()
+    task = task.taught(plan.teacher, plan.temperature, plan.teacher_share)
+    makes = {**_masked(model, parameters), **parameters.makes}
+    loop = _Loop(model, task, plan, parameters, makes, optimizer)
+    random = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed)
+    best, kept, kept_epoch = -1.0, loop.made(), 0
+    for epoch in range(plan.epochs):
+        loss = loop.epoch(random, min(1.0, 2 * epoch / plan.epochs) if epoch else 0.0)
+        if not math.isfinite(loss):
+            raise ModelError(f"training diverged: loss is {loss} after epoch {epoch + 1}; lower learning_rate")
+        if parameters.after_epoch:
+            parameters.after_epoch(epoch, loop.optimizer)
+        made = loop.made()
+        accuracy = loop.validated(made)
+        if plan.keep == "last" or accuracy > best:
+            best, kept, kept_epoch = accuracy, made, epoch + 1
+        if progress:
+            progress(epoch + 1, plan.epochs, {"loss": loss, "val_accuracy": accuracy})
+    for variable, value in zip(model.trainable_variables, kept, strict=True):
+        variable.assign(value)
+    return {"kept_epoch": kept_epoch, "validation_accuracy": round(best, 5)}
+
+
+def _masked(model: Any, parameters: Parameters) -> dict[str, Callable[[], Any]]:
+    """Kernels that hold exact zeros keep them."""
+    found: dict[str, Callable[[], Any]] = {}
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        if parameters.grows or kernel is None or kernel.path in parameters.makes:
+            continue
+        mask = keras.ops.convert_to_numpy(kernel) != 0
+        if not mask.all():
+            held = tf.constant(mask.astype(np.float32))
+            found[kernel.path] = partial(_product, kernel, held)
+    return found
+
+
+def _product(variable: Any, factor: Any) -> Any:
+    return variable.value * factor
+
+
+class _Loop:
+    """Hold the compiled step of a training."""
+
+    def __init__(
+        self,
+        model: Any,
+        task: Task,
+        plan: Training,
+        parameters: Parameters,
+        makes: Mapping[str, Callable[[], Any]],
+        optimizer: Any,
+    ) -> None:
+        self.model, self.task, self.batch, self.makes = model, task, plan.batch, makes
+        self.steps = max(1, len(task.train[0]) // plan.batch)
+        rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * self.steps)
+        self.optimizer = optimizer or keras.optimizers.Adam(rate)
+        own = [variable for variable in model.trainable_variables if variable.path not in parameters.makes]
+        self.step = _compiled(model, task, parameters, makes, self.optimizer, [*own, *parameters.variables])
+
+    def epoch(self, random: np.random.Generator, share: float) -> float:
+        """Go once through the training examples; return the mean loss."""
+        x, labels = self.task.train
+        lesson = self.task.lesson.logits if self.task.lesson else np.zeros((len(x), 1), np.float32)
+        order = random.permutation(len(x))
+        losses = []
+        for start in range(0, self.steps * self.batch, self.batch):
+            rows = order[start : start + self.batch]
+            losses.append(self.step(x[rows], labels[rows], lesson[rows], tf.constant(share, tf.float32)))
+        return float(np.mean([float(loss) for loss in losses]))
+
+    def made(self) -> list[NDArray[np.float32]]:
+        """Return the model's weights as they are computed now."""
+        return [
+            keras.ops.convert_to_numpy(self.makes[of.path]() if of.path in self.makes else of.value)
+            for of in self.model.trainable_variables
+        ]
+
+    def validated(self, made: list[NDArray[np.float32]]) -> float:
+        """Return the accuracy of weights on the validation examples."""
+        variables = self.model.trainable_variables
+        held = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        for variable, value in zip(variables, made, strict=True):
+            variable.assign(value)
+        accuracy = self.task.accuracy(self.model)
+        for variable, value in zip(variables, held, strict=True):
+            variable.assign(value)
+        return accuracy
+
+
+def _compiled(
+    model: Any,
+    task: Task,
+    parameters: Parameters,
+    makes: Mapping[str, Callable[[], Any]],
+    optimizer: Any,
+    trained: list[Any],
+) -> Any:
+    optimizer.build(trained)
+    state = [variable.value for variable in model.non_trainable_variables]
+
+    def step(x: Any, labels: Any, taught: Any, share: Any) -> Any:
+        with tf.GradientTape() as tape:
+            weights = [makes[of.path]() if of.path in makes else of.value for of in model.trainable_variables]
+            logits, _ = model.stateless_call(weights, state, x, training=True)
+            loss = task.loss(labels, logits, taught)
+            total = loss if parameters.cost is None else loss + share * parameters.cost()
+        gradients = tape.gradient(total, [variable.value for variable in trained])
+        optimizer.apply(gradients, trained)
+        if parameters.after_step is not None:
+            parameters.after_step()
+        return loss
+
+    return tf.function(step, jit_compile=True)

@@ -1,0 +1,46 @@
+"""Signed digits of weights: how many a constant multiplication needs, counted, and expected of random bits.
+
+A weight of d non-zero digits in canonical signed digit form costs d - 1 additions (d where its product is added to
+others'): the form has no two neighbouring non-zero digits and no form with digits -1, 0, 1 has fewer.
+Source: G. W. Reitwiesner, Binary Arithmetic (Advances in Computers 1, 1960). The expectation is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgephys.fixed import Integers
+
+
+def count(integers: Integers) -> Integers:
+    """Return the number of non-zero signed digits of each integer.
+
+    The canonical form of n is (3n - n) / 2 digit by digit: digit i is not zero where 3n and n differ in bit i + 1.
+    """
+    magnitudes = np.abs(integers)
+    found: Integers = np.bitwise_count(magnitudes ^ (3 * magnitudes)).astype(np.int64)
+    return found
+
+
+def expected(bits: Sequence[Any]) -> Any:
+    """Return the expected number of non-zero signed digits of a magnitude with independent random bits.
+
+    ``bits`` holds the probability that each is 1, from the least to the most significant. The result is linear in
+    each of them: at probabilities of 0 and 1 it is the count, and its derivative with respect to a bit is what
+    setting that bit costs.
+    Exact: the carry of the recoding and the next bit depend on the bits below only through their sum, 0, 1 or 2,
+    and a digit is not zero where that sum is 1.
+    """
+    zero, one, two = 1.0, 0.0, 0.0  # probabilities of bit + carry
+    total: Any = 0.0
+    for bit in (*bits, 0.0):
+        zero, one, two = (
+            (1.0 - bit) * (zero + one),
+            bit * zero + (1.0 - bit) * two,
+            bit * (one + two),
+        )
+        total = total + one
+    return total

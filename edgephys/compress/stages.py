@@ -1,0 +1,14 @@
+"""The table of stages: what ``kind`` may say in a pipeline."""
+
+from __future__ import annotations
+
+from edgephys.compress.bitwise import Bitwise
+from edgephys.compress.finetune import Finetune
+from edgephys.compress.stage import Stage
+from edgephys.compress.untie import Untie
+
+STAGES: dict[str, type[Stage]] = {
+    "finetune": Finetune,
+    "bitwise": Bitwise,
+    "untie": Untie,
+}

@@ -1,0 +1,47 @@
+"""Small models and tasks for the stages: random weights, random jets whose labels can be learned."""
+
+from pathlib import Path
+
+import numpy as np
+
+from edgephys.artefact import HeldOut
+from edgephys.compress.task import Task
+from edgephys.data.division import Division
+from edgephys.nets.deepsets import DeepSets
+from edgephys.nets.interaction import InteractionNetwork
+from edgephys.nets.mlp import Mlp
+
+NETS = {
+    "mlp": Mlp(constituents=3, layers=(6, 5), bits=6),
+    "deepsets": DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=6),
+    "interaction": InteractionNetwork(constituents=3, effects=(4, 3), objects=(4,), classifier=(5,), bits=6),
+}
+
+
+def model_of(net, seed=1):
+    """Return a net's Keras model with random weights, biases too."""
+    from edgephys.nets.backend import keras
+
+    keras.utils.set_random_seed(seed)
+    model = net.build()
+    random = np.random.default_rng(seed)
+    model.set_weights([random.uniform(-0.9, 0.9, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def task_of(net, jets=256, seed=1):
+    """Return a task whose labels depend on the hardest constituent's features."""
+    random = np.random.default_rng(seed)
+
+    def examples(count):
+        steps = random.integers(net.input.low, net.input.high + 1, (count, net.constituents, len(net.features)))
+        order = steps[:, 0].argmax(-1) + 2 * (steps[:, 0].sum(-1) > 0)
+        return steps, order.astype(np.int64)
+
+    def seen(count):
+        steps, labels = examples(count)
+        return net.input.values(steps).astype(np.float32), labels
+
+    division = Division(net.constituents, net.features, 0.1, 0.3, seed)
+    where = Path("nowhere.h5")
+    return Task(seen(jets), seen(128), HeldOut(*examples(128)), net.input, 1.0, division, where, None)

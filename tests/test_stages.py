@@ -1,0 +1,99 @@
+"""The contract of every stage: an ordinary model of the same input and classes, exact, with its zeros kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from compress_tasks import NETS, model_of, task_of
+
+from edgephys.compress.anatomy import kernel_layers
+from edgephys.compress.stage import Training
+from edgephys.compress.stages import STAGES
+from edgephys.errors import ModelError, UsageError
+from edgephys.lower import evaluate
+from edgephys.lower.from_keras import lower
+from edgephys.lower.passes import lowered
+
+GIVEN: dict[str, dict[str, object]] = {
+    "bitwise": {"lut_cost": 1e-5, "widths": "learned"},
+}
+"""Parameters that a stage has no default for, or that make it do more."""
+
+GROWS: tuple[str, ...] = ()
+"""Stages that may turn zeros into weights."""
+
+
+def stage_of(kind):
+    quick = {"epochs": 2, "batch": 64} if issubclass(STAGES[kind], Training) else {}
+    return STAGES[kind](**quick, **GIVEN.get(kind, {}))
+
+
+@pytest.fixture(scope="module", params=sorted(NETS))
+def net(request):
+    return NETS[request.param]
+
+
+@pytest.fixture(scope="module", params=sorted(STAGES))
+def made(request, net):
+    model, task = model_of(net), task_of(net)
+    for layer in kernel_layers(model):
+        kernel = layer.kernel.numpy()
+        kernel[0, ::2] = 0
+        layer.kernel.assign(kernel)
+    before = [weight.copy() for weight in model.get_weights()]
+    stage = stage_of(request.param)
+    return request.param, model, before, stage.apply(model, task, 1), stage.apply(model, task, 1), task
+
+
+def test_the_given_model_is_not_changed(made):
+    _, model, before, *_ = made
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+
+
+def test_the_result_is_exact_in_firmware(made, net):
+    *_, first, _, task = made
+    graph = lowered(lower(first.model, net.input, "made"))
+    x = task.test.inputs
+    keras = first.model.predict(net.input.values(x).astype(np.float32), verbose=0)
+    assert np.array_equal(evaluate.run(graph, x) * 2.0**-graph.output.fixed.fraction, keras)
+
+
+def test_one_seed_gives_one_model(made):
+    *_, first, second, _ = made
+    assert all(
+        np.array_equal(*pair) for pair in zip(first.model.get_weights(), second.model.get_weights(), strict=True)
+    )
+
+
+def test_zero_weights_stay_zero(made):
+    kind, model, _, first, _, _ = made
+    if kind in GROWS:
+        return
+    for layer in kernel_layers(model):
+        found = first.model.get_layer(layer.name).kernel.numpy()
+        if found.shape == tuple(layer.kernel.shape):
+            assert not found[0, ::2].any()
+
+
+@pytest.mark.parametrize("kind", sorted(STAGES))
+def test_a_float_model_is_refused_with_what_to_do(kind):
+    net = dataclasses.replace(NETS["mlp"], bits=None)
+    with pytest.raises(ModelError, match="quantized_bits"):
+        stage_of(kind).apply(model_of(net), task_of(net), 1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in sorted(STAGES) if issubclass(STAGES[kind], Training)])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more, not 0"),
+        ({"batch": 0}, "batch must be 1 or more, not 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0 and at most 1, not 0"),
+        ({"keep": "all"}, "keep must be one of best, last, not 'all'"),
+        ({"temperature": 0.0}, "temperature must be above 0 and at most 100, not 0"),
+        ({"teacher_share": 1.5}, "teacher_share must be 0 or more and at most 1, not 1.5"),
+    ],
+)
+def test_numbers_that_cannot_train_are_refused(kind, wrong, message):
+    with pytest.raises(UsageError, match=message):
+        STAGES[kind](**GIVEN.get(kind, {}), **wrong)
