@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from edgephys.compress.bitwise import Bitwise
+from edgephys.compress.distil import Distil
 from edgephys.compress.finetune import Finetune
 from edgephys.compress.stage import Stage
 from edgephys.compress.untie import Untie
 
 STAGES: dict[str, type[Stage]] = {
     "finetune": Finetune,
+    "distil": Distil,
     "bitwise": Bitwise,
     "untie": Untie,
 }
