@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgephys.compress.bitwise import Bitwise
+from edgephys.compress.codebook import Codebook
 from edgephys.compress.distil import Distil
 from edgephys.compress.finetune import Finetune
 from edgephys.compress.stage import Stage
@@ -12,5 +13,6 @@ STAGES: dict[str, type[Stage]] = {
     "finetune": Finetune,
     "distil": Distil,
     "bitwise": Bitwise,
+    "codebook": Codebook,
     "untie": Untie,
 }
