@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from edgephys import __version__
-from edgephys.console import bar, begin, fail, give, say
+from edgephys.console import bar, begin, fail, give, say, stage_progress
 from edgephys.errors import EdgephysError, UsageError
 
 EXAMPLES = """From a trained physics model to silicon, with the same integers on every target.
@@ -237,6 +237,35 @@ def cards(
     table = house.tabulate(models, "edgephys " + " ".join(sys.argv[1:]))
     house.write(table, out)
     give(as_json, table, lambda: house.shown(table))
+
+
+@app.command()
+def compress(
+    model: ModelFolder,
+    pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="Stages in TOML, such as compress/jets.toml.")],
+    data: Annotated[Path, typer.Option(help="The jets that the model was trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the stages and of the last model.")],
+    test_data: Annotated[Path | None, typer.Option(help="The model's test jets, if it has a file of them.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all stages.")] = 1,
+    measure: Annotated[bool, typer.Option("--measure", help="Simulate and synthesise after every stage.")] = False,
+    synth_seconds: Annotated[float, typer.Option(help="Seconds for each run of Yosys, which is one module.")] = 1800.0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Run a pipeline of compression stages; show what each cost and bought. A second start goes on.
+
+    \b
+    Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/sparse.toml --data jets.h5 --out runs/sparse
+    """
+    from edgephys.pipelines.recipe import read
+    from edgephys.pipelines.run import Order, run
+    from edgephys.report import scaling
+    from edgephys.report.compression_page import shown
+
+    plan = scaling.Plan(synth_seconds=synth_seconds, force=force) if measure else None
+    order = Order(model, read(pipeline), data, test_data, out, seed, plan, force)
+    table = run(order, say, stage_progress, "edgephys " + " ".join(sys.argv[1:]))
+    give(as_json, table, lambda: shown(table))
 
 
 @app.command()

@@ -66,3 +66,12 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
 def say(text: str) -> None:
     """Print what is being done."""
     err.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
+
+
+def stage_progress(label: str) -> Callable[[int, int, Mapping[str, float]], None]:
+    """Return what shows a training stage's epochs, a line each."""
+
+    def tick(done: int, total: int, logs: Mapping[str, float]) -> None:
+        say(f"{label}: epoch {done}/{total} " + " ".join(f"{name} {value:.4f}" for name, value in logs.items()))
+
+    return tick

@@ -24,6 +24,7 @@ STREET = (
     "firmware",
     "verify",
     "report",
+    "pipelines",
     "console",
     "cli",
 )

@@ -45,6 +45,13 @@ def kernel_step(layer: Any) -> float:
     return float(2.0 ** (quantiser.integer - quantiser.bits + int(quantiser.keep_negative)))
 
 
+def kernel_limits(layer: Any) -> tuple[int, int]:
+    """Return the lowest and the highest weight that a layer can have, in steps of ``kernel_step``."""
+    quantiser = layer.kernel_quantizer_internal
+    half = 2 ** (int(quantiser.bits) - 1)
+    return (1 - half if quantiser.symmetric else -half), half - 1
+
+
 def kernel_integers(layer: Any) -> Integers:
     """Return the quantised kernel in steps of ``kernel_step``."""
     values = keras.ops.convert_to_numpy(layer.kernel_quantizer_internal(layer.kernel)).astype(np.float64)
@@ -83,22 +90,24 @@ def _passed_on(layer: Any, taken: Sequence[Any]) -> Any:
     return keras.ops.tile(taken[0], [repeats]) if repeats > 1 else taken[0]
 
 
-def rebuilt(model: Any, change: Callable[[Any], Any]) -> Any:
+def rebuilt(model: Any, change: Callable[[Any], Any], behind_input: Callable[[Any], Any] | None = None) -> Any:
     """Return a copy of a model with its weights; where ``change(layer)`` is not None it takes the layer's place.
 
-    A layer whose weights have other shapes keeps its fresh ones.
+    A layer whose weights have other shapes keeps its fresh ones. ``behind_input``, a layer, reads the input first.
     """
-
-    def copy(layer: Any) -> Any:
-        made = change(layer)
-        return type(layer).from_config(layer.get_config()) if made is None else made
-
-    fresh = keras.models.clone_model(model, clone_function=copy)
+    made: dict[int, Any] = {}
     for layer in model.layers:
-        twin = fresh.get_layer(layer.name)
+        if isinstance(layer, keras.layers.InputLayer):
+            source = keras.Input(layer.batch_shape[1:], name=layer.name)
+            made[id(layer.output)] = source if behind_input is None else behind_input(source)
+            continue
+        changed = change(layer)
+        twin = type(layer).from_config(layer.get_config()) if changed is None else changed
+        read = [made[id(tensor)] for tensor in inputs_of(layer)]
+        made[id(layer.output)] = twin(read if len(read) > 1 else read[0])
         if layer.weights and [of.shape for of in twin.weights] == [of.shape for of in layer.weights]:
             twin.set_weights(layer.get_weights())
-    return fresh
+    return keras.Model(source, made[id(model.outputs[0])], name=model.name)
 
 
 def requantised(layer: Any, bits: int, integer: int, which: str = "kernel") -> Any:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.compress import cost, digits, widths
+from edgephys.compress import digits, widths
 from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_step, rebuilt, requantised
+from edgephys.compress.cost import Circuit
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
 from edgephys.compress.task import Task
@@ -70,15 +71,15 @@ class Bitwise(Training):
         random = np.random.default_rng(seed)
         kernels = {layer.name: self._kernel(layer, random) for layer in kernel_layers(fresh)}
         counts = {name: kernel.digits for name, kernel in kernels.items()}
-        learned = {layer.name: layer.bits for layer in fresh.layers if isinstance(layer, widths.LearnedRelu)}
+        circuit = Circuit(fresh, task.input.bits, widths.learned(fresh))
 
-        def circuit() -> Any:
-            return self.lut_cost * cost.adder_bits(fresh, counts, task.input.bits, learned)
+        ramp = keras.Variable(0.0, trainable=False)
 
         parameters = Parameters(
             makes={f"{name}/kernel": kernel.value for name, kernel in kernels.items()},
             variables=tuple(score for kernel in kernels.values() for score in kernel.scores),
-            cost=circuit if self.lut_cost else None,
+            cost=(lambda: self.lut_cost * ramp.value * circuit.adder_bits(counts)) if self.lut_cost else None,
+            ramp=ramp,
         )
         notes = descend(fresh, task, self, seed, parameters, progress)
         return Made(widths.settled(fresh), notes)

@@ -9,6 +9,7 @@ make up what is left. Source: arXiv 2507.04535 (distributed arithmetic's adders 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -20,34 +21,43 @@ GROWTH = 1.0
 """Bits that a sum is wider than what it adds, on average."""
 
 
-def adder_bits(
-    model: Any, digits: Mapping[str, Callable[[], Any]], input_bits: int, learned: Mapping[str, Callable[[], Any]]
-) -> Any:
-    """Return the adder bits of a model.
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """Price a model's digits; ``learned`` computes the widths that are trained, by layer."""
 
-    ``digits`` gives, by layer, the signed digits of each weight; ``learned`` the widths that are trained.
-    Shape: a kernel's digits (..., input channel, output channel).
-    """
-    widths = flow(model, tf.fill([model.input_shape[-1]], float(input_bits)), _Widths(learned))
-    total: Any = 0.0
-    for layer in model.layers:
-        if layer.name in digits:
-            data = widths[inputs_of(layer)[0]._keras_history.operation.name] + GROWTH
-            total += copies(layer) * tf.reduce_sum(digits[layer.name]() * data[:, None])
-        elif isinstance(layer, ConstituentMean | ReceivedSum):
-            shape = inputs_of(layer)[0].shape
-            added = prod(shape[1:-1]) - prod(layer.output.shape[1:-1])
-            total += added * tf.reduce_sum(widths[layer.name] + GROWTH)
-    return total
+    model: Any
+    input_bits: int
+    learned: Mapping[str, Callable[[], Any]]
 
+    def price(self, layer: Any) -> Any:
+        """Return the adder bits of one signed digit, by the input channel of a layer's kernel."""
+        return self._price(layer, self._widths())
 
-class _Widths:
-    """Give the width of every channel behind a layer."""
+    def adder_bits(self, digits: Mapping[str, Callable[[], Any]]) -> Any:
+        """Return the adder bits of the model, of which ``digits`` computes each weight's digits, by layer.
 
-    def __init__(self, learned: Mapping[str, Callable[[], Any]]) -> None:
-        self.learned = learned
+        Shape: a kernel's digits (..., input channel, output channel).
+        """
+        widths = self._widths()
+        total: Any = 0.0
+        for layer in self.model.layers:
+            if layer.name in digits:
+                total += tf.reduce_sum(digits[layer.name]() * self._price(layer, widths)[:, None])
+            elif isinstance(layer, ConstituentMean | ReceivedSum):
+                added = prod(inputs_of(layer)[0].shape[1:-1]) - copies(layer)
+                total += added * tf.reduce_sum(widths[layer.name] + GROWTH)
+        return total
 
-    def __call__(self, layer: Any, taken: list[Any]) -> Any:
+    def _widths(self) -> dict[str, Any]:
+        channels = self.model.input_shape[-1]
+        return flow(self.model, tf.fill([channels], float(self.input_bits)), self._width)
+
+    def _price(self, layer: Any, widths: Mapping[str, Any]) -> Any:
+        data = widths[inputs_of(layer)[0]._keras_history.operation.name]
+        return copies(layer) * (data + GROWTH)
+
+    def _width(self, layer: Any, taken: list[Any]) -> Any:
+        """Return the width of every channel behind a layer."""
         channels = layer.output.shape[-1]
         if layer.name in self.learned:
             return tf.fill([channels], self.learned[layer.name]())

@@ -26,16 +26,21 @@ class Parameters:
     """State what is trained instead of some of a model's variables, and what is added to the loss.
 
     ``makes`` computes, by its path, a variable of the model from ``variables``; kernels that are not in it keep
-    their zeros unless ``grows``. ``cost`` is added to the loss, ``share`` of it: 0 at the first step, 1 from half
-    of the epochs on. ``after_step`` runs within each step, ``after_epoch`` between epochs, with the optimiser.
+    their zeros unless ``grows``. ``cost`` is added to the loss. ``ramp``, a variable, grows from epoch to epoch, to 1
+    at half of them. ``after_step`` runs within each step, with the gradients by the path of what is trained,
+    ``before_epoch`` and ``after_epoch`` with the optimiser, before an epoch's first step and before its weights are
+    validated. ``kept_from`` is the first epoch, from 0, whose weights may be the best.
     """
 
     makes: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     variables: tuple[Any, ...] = ()
     cost: Callable[[], Any] | None = None
     grows: bool = False
-    after_step: Callable[[], None] | None = None
+    ramp: Any = None
+    after_step: Callable[[Mapping[str, Any]], None] | None = None
+    before_epoch: Callable[[int, Any], None] | None = None
     after_epoch: Callable[[int, Any], None] | None = None
+    kept_from: int = 0
 
 
 def descend(
@@ -60,20 +65,33 @@ def descend(
     keras.utils.set_random_seed(seed)
     best, kept, kept_epoch = -1.0, loop.made(), 0
     for epoch in range(plan.epochs):
-        loss = loop.epoch(random, min(1.0, 2 * epoch / plan.epochs) if epoch else 0.0)
+        if parameters.ramp is not None:
+            parameters.ramp.assign(min(1.0, 2 * (epoch + 1) / plan.epochs))
+        if parameters.before_epoch:
+            parameters.before_epoch(epoch, loop.optimizer)
+        loss = loop.epoch(random)
         if not math.isfinite(loss):
             raise ModelError(f"training diverged: loss is {loss} after epoch {epoch + 1}; lower learning_rate")
         if parameters.after_epoch:
             parameters.after_epoch(epoch, loop.optimizer)
         made = loop.made()
         accuracy = loop.validated(made)
-        if plan.keep == "last" or accuracy > best:
+        if plan.keep == "last" or (accuracy > best and epoch >= parameters.kept_from):
             best, kept, kept_epoch = accuracy, made, epoch + 1
         if progress:
             progress(epoch + 1, plan.epochs, {"loss": loss, "val_accuracy": accuracy})
     for variable, value in zip(model.trainable_variables, kept, strict=True):
         variable.assign(value)
     return {"kept_epoch": kept_epoch, "validation_accuracy": round(best, 5)}
+
+
+def falling_rate(task: Task, plan: Training) -> Any:
+    """Return a plan's learning rate over all its steps: half a cosine down to 0."""
+    return keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * _steps(task, plan))
+
+
+def _steps(task: Task, plan: Training) -> int:
+    return max(1, len(task.train[0]) // plan.batch)
 
 
 def _masked(model: Any, parameters: Parameters) -> dict[str, Callable[[], Any]]:
@@ -107,13 +125,12 @@ class _Loop:
         optimizer: Any,
     ) -> None:
         self.model, self.task, self.batch, self.makes = model, task, plan.batch, makes
-        self.steps = max(1, len(task.train[0]) // plan.batch)
-        rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * self.steps)
-        self.optimizer = optimizer or keras.optimizers.Adam(rate)
+        self.steps = _steps(task, plan)
+        self.optimizer = optimizer or keras.optimizers.Adam(falling_rate(task, plan))
         own = [variable for variable in model.trainable_variables if variable.path not in parameters.makes]
         self.step = _compiled(model, task, parameters, makes, self.optimizer, [*own, *parameters.variables])
 
-    def epoch(self, random: np.random.Generator, share: float) -> float:
+    def epoch(self, random: np.random.Generator) -> float:
         """Go once through the training examples; return the mean loss."""
         x, labels = self.task.train
         lesson = self.task.lesson.logits if self.task.lesson else np.zeros((len(x), 1), np.float32)
@@ -121,7 +138,7 @@ class _Loop:
         losses = []
         for start in range(0, self.steps * self.batch, self.batch):
             rows = order[start : start + self.batch]
-            losses.append(self.step(x[rows], labels[rows], lesson[rows], tf.constant(share, tf.float32)))
+            losses.append(self.step(x[rows], labels[rows], lesson[rows]))
         return float(np.mean([float(loss) for loss in losses]))
 
     def made(self) -> list[NDArray[np.float32]]:
@@ -154,16 +171,16 @@ def _compiled(
     optimizer.build(trained)
     state = [variable.value for variable in model.non_trainable_variables]
 
-    def step(x: Any, labels: Any, taught: Any, share: Any) -> Any:
+    def step(x: Any, labels: Any, taught: Any) -> Any:
         with tf.GradientTape() as tape:
             weights = [makes[of.path]() if of.path in makes else of.value for of in model.trainable_variables]
             logits, _ = model.stateless_call(weights, state, x, training=True)
             loss = task.loss(labels, logits, taught)
-            total = loss if parameters.cost is None else loss + share * parameters.cost()
+            total = loss if parameters.cost is None else loss + parameters.cost()
         gradients = tape.gradient(total, [variable.value for variable in trained])
         optimizer.apply(gradients, trained)
         if parameters.after_step is not None:
-            parameters.after_step()
+            parameters.after_step({of.path: found for of, found in zip(trained, gradients, strict=True)})
         return loss
 
     return tf.function(step, jit_compile=True)

@@ -6,6 +6,11 @@ from edgephys.compress.bitwise import Bitwise
 from edgephys.compress.codebook import Codebook
 from edgephys.compress.distil import Distil
 from edgephys.compress.finetune import Finetune
+from edgephys.compress.frugal import Frugal
+from edgephys.compress.prune import Prune
+from edgephys.compress.shrink import Shrink
+from edgephys.compress.sparse_momentum import SparseMomentum
+from edgephys.compress.spectrum import Spectrum
 from edgephys.compress.stage import Stage
 from edgephys.compress.untie import Untie
 
@@ -14,5 +19,10 @@ STAGES: dict[str, type[Stage]] = {
     "distil": Distil,
     "bitwise": Bitwise,
     "codebook": Codebook,
+    "frugal": Frugal,
+    "prune": Prune,
+    "spectrum": Spectrum,
+    "sparse_momentum": SparseMomentum,
+    "shrink": Shrink,
     "untie": Untie,
 }

@@ -1,7 +1,8 @@
-"""Learned widths of activations: ReLUs whose numbers of fraction bits are trained under the cost of the circuit.
+"""Learned widths of activations: layers whose numbers of fraction bits are trained under the cost of the circuit.
 
 Source: the gradient of a width is HGQ's (arXiv 2405.00645): the error of rounding to f fraction bits shrinks as
-2**-f, so its derivative is -ln 2 times itself. Ours: one width a tensor, so that the model stays an ordinary one.
+2**-f, so its derivative is -ln 2 times itself. Ours: one width a tensor, so that the model stays an ordinary one;
+the input's too, for what a detector reads out finely need not be multiplied finely.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from edgephys.compress.anatomy import activation_layers, rebuilt
+from edgephys.compress.anatomy import rebuilt
+from edgephys.fixed import Fixed
 from edgephys.nets.backend import keras, qkeras, tf
 
 MOST_FRACTION = 14
 PACE = 30.0
 """Bits that a width moves where a weight moves by 1: widths are of the order of 8, weights of 1/4."""
 
+INPUT = "input_quantised"
+QUANTISERS = ("quantized_relu", "quantized_bits")
 
-class LearnedRelu(keras.layers.Layer):  # type: ignore[misc]
-    """Clip to [0, 2**integer) and round half to even, as quantized_relu, to a trained number of fraction bits."""
 
-    def __init__(self, integer: int, fraction: int, **rest: Any) -> None:
+class LearnedWidth(keras.layers.Layer):  # type: ignore[misc]
+    """Clip to [0, 2**integer), or to [-2**integer, 2**integer), and round half to even to a trained width."""
+
+    def __init__(self, signed: bool, integer: int, fraction: int, **rest: Any) -> None:
         super().__init__(**rest)
-        self.integer, self.start = integer, fraction
+        self.signed, self.integer, self.start = signed, integer, fraction
 
     def build(self, shape: Any) -> None:
         """Make the width."""
@@ -30,39 +35,51 @@ class LearnedRelu(keras.layers.Layer):  # type: ignore[misc]
         self.fraction = self.add_weight(name="fraction", shape=(), initializer=start)
 
     def bits(self) -> Any:
-        """Return the width, a whole number with the gradient of the trained one, at least 1."""
+        """Return the width with the sign, a whole number of at least 1 bit without it, and its gradient."""
         real = tf.clip_by_value(PACE * self.fraction.value, 1.0 - self.integer, MOST_FRACTION)
-        return self.integer + real + tf.stop_gradient(tf.round(real) - real)
+        return self.signed + self.integer + real + tf.stop_gradient(tf.round(real) - real)
 
     def call(self, x: Any) -> Any:
         """Return the rounded activations."""
-        fraction = self.bits() - self.integer
+        fraction = self.bits() - self.integer - self.signed
         fixed = tf.stop_gradient(fraction)
         step = tf.pow(2.0, -fixed)
-        clipped = tf.clip_by_value(x, 0.0, 2.0**self.integer - step)
+        clipped = tf.clip_by_value(x, -(2.0**self.integer) * self.signed, 2.0**self.integer - step)
         error = tf.stop_gradient(clipped - tf.round(clipped / step) * step)
         return clipped - error + math.log(2.0) * error * (fraction - fixed)
 
+    def settled(self) -> Any:
+        """Return the ordinary layer of the present width."""
+        kind = qkeras.quantized_bits if self.signed else qkeras.quantized_relu
+        scale = {"alpha": 1} if self.signed else {}
+        return qkeras.QActivation(kind(round(float(self.bits())), self.integer, **scale), name=self.name)
 
-def learnable(model: Any) -> Any:
-    """Return a copy of a model whose activations learn their widths, from those that they have."""
-    found = {layer.name for layer in activation_layers(model)}
+
+def learnable(model: Any, source: Fixed | None = None) -> Any:
+    """Return a copy of a model whose activations learn their widths, from those that they have.
+
+    The input does, too, where its format is given.
+    """
 
     def change(layer: Any) -> Any:
-        if layer.name not in found or type(layer.activation).__name__ != "quantized_relu":
+        quantiser: Any = getattr(layer, "activation", None)
+        if not isinstance(layer, qkeras.QActivation) or type(quantiser).__name__ not in QUANTISERS:
             return None
-        quantiser = layer.activation
-        return LearnedRelu(quantiser.integer, quantiser.bits - quantiser.integer, name=layer.name)
+        signed = type(quantiser).__name__ == "quantized_bits"
+        return LearnedWidth(signed, quantiser.integer, quantiser.bits - quantiser.integer - signed, name=layer.name)
 
-    return rebuilt(model, change)
+    known = any(layer.name == INPUT for layer in model.layers)
+    first = None
+    if source is not None and not known:
+        first = LearnedWidth(source.signed, source.integer - source.signed, source.fraction, name=INPUT)
+    return rebuilt(model, change, first)
+
+
+def learned(model: Any) -> dict[str, Any]:
+    """Return what computes the width of each layer that learns it."""
+    return {layer.name: layer.bits for layer in model.layers if isinstance(layer, LearnedWidth)}
 
 
 def settled(model: Any) -> Any:
-    """Return a copy of a model whose learned widths are those of ordinary quantised ReLUs."""
-
-    def change(layer: Any) -> Any:
-        if not isinstance(layer, LearnedRelu):
-            return None
-        return qkeras.QActivation(qkeras.quantized_relu(round(float(layer.bits())), layer.integer), name=layer.name)
-
-    return rebuilt(model, change)
+    """Return a copy of a model whose learned widths are those of ordinary quantised activations."""
+    return rebuilt(model, lambda layer: layer.settled() if isinstance(layer, LearnedWidth) else None)

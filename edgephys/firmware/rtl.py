@@ -69,11 +69,8 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     The same graph and options give the same bytes.
     Raises: ModelError where the graph has no exact RTL, before anything is written.
     """
-    _refuse(graph)
-    logics = logic.trace(graph, options.adds_three)
-    makers = {name: made.block.name for made in logics for name in made.outputs}
-    reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
-    schedule = plan({made.block.name: made.delay_ns for made in logics}, reads, options.stage_ns)
+    logics, schedule = _planned(graph, options)
+    makers = {name for made in logics for name in made.outputs}
     exposed = [node.name for _, node in graph.layers() if node.kind is Kind.INPUT or node.name in makers]
     sources = {made.module: logic.text(made, schedule, options.language) for made in logics if made.program}
     sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), options.language)
@@ -91,13 +88,39 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
         "probe_source": f"sim/{PROBE}{netlist.SUFFIX[options.language]}",
         "stages": schedule.stages,
         "delay_estimate_ns": schedule.delay_ns,
-        "lut_estimate": sum(made.lut * made.block.copies for made in logics),
+        "lut_estimate": _luts(logics),
         "input": _port(graph, [graph.input.name]),
         "output": _port(graph, [graph.output.name]),
         "probed": _port(graph, exposed),
         "blocks": [_block(made, schedule) for made in logics],
         "alkaid": logic.version(),
     }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What alkaid says of a design before it is written: LUTs without registers, and pipeline stages."""
+
+    lut: float
+    stages: int
+
+
+def estimate(graph: Graph, options: RtlOptions) -> Estimate:
+    """Return what a project of a graph would state, without writing it.  Raises: as ``emit``."""
+    logics, schedule = _planned(graph, options)
+    return Estimate(_luts(logics), schedule.stages)
+
+
+def _planned(graph: Graph, options: RtlOptions) -> tuple[list[Logic], Schedule]:
+    _refuse(graph)
+    logics = logic.trace(graph, options.adds_three)
+    makers = {name: made.block.name for made in logics for name in made.outputs}
+    reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
+    return logics, plan({made.block.name: made.delay_ns for made in logics}, reads, options.stage_ns)
+
+
+def _luts(logics: Sequence[Logic]) -> float:
+    return sum(made.lut * made.block.copies for made in logics)
 
 
 def _refuse(graph: Graph) -> None:

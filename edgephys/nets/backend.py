@@ -32,4 +32,6 @@ with _quiet():
     import qkeras
     import tensorflow as tf
 
+tf.get_logger().setLevel("ERROR")
+
 __all__ = ["keras", "qkeras", "tf"]

@@ -1,0 +1,130 @@
+"""Frugal rounding: a weight becomes the integer that is worth its signed digits.
+
+Each weight w keeps its full-precision copy, as in any quantised training. What it is rounded to is not the nearest
+integer but the q that minimises h/2 (w - q)**2 + price * digits(q): what the rounding costs in loss, to second
+order, and what its adders cost, by the width of the data and the number of copies. h is the diagonal of the Fisher
+matrix, a running mean of squared gradients, as in optimal brain damage (LeCun 1990), which this is with more than
+two choices a weight. Zeros, and powers of two, come out where they are worth it, and may be taken back. Ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from edgephys.compress import digits, widths
+from edgephys.compress.anatomy import kernel_layers, kernel_step, rebuilt
+from edgephys.compress.cost import Circuit
+from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.stage import Made, Progress, Training, one_of, require
+from edgephys.compress.task import Task
+from edgephys.errors import UsageError
+from edgephys.nets.backend import keras, tf
+
+WIDEST = 10
+"""Bits of a kernel of which every integer is tried."""
+NOTHING = 1e-6
+MEMORY = 0.98
+"""Share that the running mean of squared gradients keeps, each step."""
+
+
+@dataclass(frozen=True)
+class Frugal(Training):
+    """Train weights, and the widths of activations and input, under the price of adders.
+
+    ``lut_cost`` is the loss that one adder bit costs. Retraining wins back most of what a rounding loses, so the
+    second-order estimate of that loss is divided by ``recovery``. ``widths`` and ``inputs`` say whether activations
+    and the model's input learn their widths.
+    """
+
+    learning_rate: float = 2e-3
+    epochs: int = 30
+    keep: str = "last"
+    lut_cost: float = 2e-7
+    recovery: float = 20.0
+    widths: str = "learned"
+    inputs: str = "learned"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("lut_cost", self.lut_cost, 0, above=True)
+        require("recovery", self.recovery, 1)
+        for name in ("widths", "inputs"):
+            one_of(name, getattr(self, name), ("learned", "fixed"))
+        if self.inputs == "learned" and self.widths == "fixed":
+            raise UsageError("inputs can only learn their width with the activations; set widths = 'learned'")
+
+    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
+        """Return the model of rounded weights and ordinary activations of the learned widths."""
+        kernel_layers(model)
+        source = task.input if self.inputs == "learned" else None
+        learns = self.widths == "learned"
+        fresh = widths.learnable(model, source) if learns else rebuilt(model, lambda layer: None)
+        circuit = Circuit(fresh, task.input.bits, widths.learned(fresh))
+        ramp = keras.Variable(0.0, trainable=False)
+        kernels = {
+            layer.name: Kernel(layer, partial(self._price, layer, circuit, ramp)) for layer in kernel_layers(fresh)
+        }
+        counts = {name: kernel.digits for name, kernel in kernels.items()}
+
+        def remember(gradients: Mapping[str, Any]) -> None:
+            for kernel in kernels.values():
+                kernel.remember(gradients[kernel.copy.path], self.batch)
+
+        parameters = Parameters(
+            makes={kernel.copy.path: kernel.value for kernel in kernels.values()},
+            variables=tuple(kernel.copy for kernel in kernels.values()),
+            cost=lambda: self.lut_cost * ramp.value * circuit.adder_bits(counts),
+            ramp=ramp,
+            after_step=remember,
+        )
+        notes = descend(fresh, task, self, seed, parameters, progress)
+        return Made(widths.settled(fresh), notes)
+
+    def _price(self, layer: Any, circuit: Circuit, ramp: Any) -> Any:
+        """Return what a digit of each input channel of a layer is worth in loss, before retraining."""
+        return tf.stop_gradient(self.recovery * self.lut_cost * ramp.value * circuit.price(layer))
+
+
+class Kernel:
+    """Round one layer's weights; zeros that the layer has stay."""
+
+    def __init__(self, layer: Any, price: Callable[[], Any]) -> None:
+        quantiser = layer.kernel_quantizer_internal
+        if quantiser.bits > WIDEST:
+            raise UsageError(
+                f"layer '{layer.name}': frugal tries every integer of a weight, of {WIDEST} bits at most, not "
+                f"{quantiser.bits}; put a stage with fewer bits before it"
+            )
+        integers = np.arange(-(2 ** (quantiser.bits - 1)), 2 ** (quantiser.bits - 1))
+        self.copy, self.price = layer.kernel, price
+        self.values = tf.constant(integers * kernel_step(layer), tf.float32)
+        self.counts = tf.constant(digits.count(integers), tf.float32)
+        self.held = tf.constant(keras.ops.convert_to_numpy(layer.kernel) != 0, tf.float32)
+        self.squares = keras.Variable(tf.zeros(layer.kernel.shape), trainable=False)
+        self.seen = keras.Variable(0.0, trainable=False)
+
+    def chosen(self) -> Any:
+        """Return, for each weight, the index of the integer that it is rounded to."""
+        own = (self.squares.value + NOTHING) / (self.seen.value + NOTHING)  # 1 before the first step: the nearest
+        fisher = (own + tf.reduce_mean(own)) / 2  # what a few batches say of one weight is noisy
+        lost = fisher[..., None] / 2 * (self.copy.value[..., None] - self.values) ** 2
+        return tf.argmin(lost + self.price()[:, None, None] * self.counts, -1)
+
+    def value(self) -> Any:
+        """Return the rounded weights, straight through."""
+        copy = self.copy.value
+        return self.held * (copy + tf.stop_gradient(tf.gather(self.values, self.chosen()) - copy))
+
+    def digits(self) -> Any:
+        """Return the signed digits of each weight."""
+        return self.held * tf.gather(self.counts, self.chosen())
+
+    def remember(self, gradient: Any, batch: int) -> None:
+        """Take a step's gradient, a mean over a batch, into the running mean of an example's squares."""
+        self.squares.assign(MEMORY * self.squares.value + (1 - MEMORY) * batch * gradient**2)
+        self.seen.assign(MEMORY * self.seen.value + (1 - MEMORY))

@@ -1,0 +1,73 @@
+"""What a model costs: weights, digits and operations counted on the Graph, LUTs and cycles estimated on its logic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from edgephys.compress import digits
+from edgephys.compress.task import Task
+from edgephys.firmware.rtl import RtlOptions, estimate
+from edgephys.fixed import Integers
+from edgephys.lower.from_keras import lower
+from edgephys.lower.graph import Graph, Kind
+from edgephys.lower.passes import lowered
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Hold what a model does on the validation examples and what it costs.
+
+    ``digits`` are the signed digits of all weights that are not zero; ``ebops`` the effective bit operations
+    (arXiv 2405.00645): bits between a weight's highest and lowest one, times the bits of the data, each product.
+    ``lut_estimate`` and ``cycles_estimate`` are alkaid's, at the options' clock.
+    """
+
+    metrics: Mapping[str, Any]
+    weights: int
+    nonzero: int
+    digits: int
+    ebops: int
+    lut_estimate: int
+    cycles_estimate: int
+
+
+def measure(model: Any, task: Task, name: str, options: RtlOptions | None = None) -> Gains:
+    """Return a model's gains.
+
+    Raises: ModelError where it cannot be computed exactly.
+    """
+    graph = lowered(lower(model, task.input, name))
+    kernels = [node.constant.integers for node in graph.nodes if node.kind is Kind.DENSE and node.constant]
+    planned = estimate(graph, options or RtlOptions())
+    return Gains(
+        task.score(model),
+        sum(kernel.size for kernel in kernels),
+        sum(int(np.count_nonzero(kernel)) for kernel in kernels),
+        sum(int(digits.count(kernel).sum()) for kernel in kernels),
+        ebops(graph),
+        round(planned.lut),
+        planned.stages,
+    )
+
+
+def ebops(graph: Graph) -> int:
+    """Return the effective bit operations of all products with weights."""
+    total = 0
+    for node in graph.nodes:
+        if node.kind is Kind.DENSE and node.constant is not None:
+            data = graph.operands(node)[0].fixed.bits
+            total += prod(node.shape[:-1]) * data * int(_span(node.constant.integers).sum())
+    return total
+
+
+def _span(integers: Integers) -> Integers:
+    """Return the number of bits from the highest to the lowest one of each magnitude; 0 for zero."""
+    magnitudes = np.abs(integers)
+    odd = magnitudes // np.maximum(magnitudes & -magnitudes, 1)
+    spans: Integers = np.ceil(np.log2(odd + 1)).astype(np.int64)
+    return spans

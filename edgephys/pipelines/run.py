@@ -1,0 +1,202 @@
+"""Run a pipeline: stage after stage, each saved whole with what it cost and what it bought; a second start goes on.
+
+OUT/<number>_<kind> is an ordinary model after each stage, OUT/model the last one, with its test figures: the test
+jets are looked at once, at the end. A stage is done when its folder states the same digest, which covers the model
+it began with, the data, the seed and all stages up to it. Each stage reads the folder that the former one wrote, so
+that a run that was killed ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgephys import artefact
+from edgephys.artefact import CARD, MODEL, Trained
+from edgephys.compress.stage import Progress
+from edgephys.compress.task import Task, of_jets
+from edgephys.errors import UsageError
+from edgephys.pipelines.gains import Gains, measure
+from edgephys.pipelines.recipe import Pipeline, Step
+from edgephys.report import scaling
+
+Say = Callable[[str], None]
+Row = dict[str, Any]
+
+TABLE = "compression.json"
+
+
+@dataclass(frozen=True)
+class Order:
+    """State what is compressed, by what, on which jets, and where it goes."""
+
+    model: Path
+    pipeline: Pipeline
+    data: Path
+    test_data: Path | None
+    out: Path
+    seed: int = 1
+    measured: scaling.Plan | None = None
+    force: bool = False
+
+
+def run(order: Order, say: Say, progress: Callable[[str], Progress], command: str) -> dict[str, Any]:
+    """Run what is not done yet of an order; return its table, one row a stage, the given model first.
+
+    Raises: UsageError where OUT is not ours; what the stages raise.
+    """
+    artefact.check_free(order.out, TABLE, order.force, "a pipeline's")
+    start = artefact.load(order.model)
+    name = _name(start, order)
+    digest = _digest(order)
+    order.out.mkdir(parents=True, exist_ok=True)
+    say(f"read {order.data}")
+    task = of_jets(start, order.data, order.test_data)
+    table: dict[str, Any] = {
+        "command": command,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "model": start.name,
+        "pipeline": order.pipeline.name,
+        "seed": order.seed,
+        "rows": [],
+    }
+    row = _kept_row(order, "start", digest) or _row("start", {}, start, task, 0.0, digest)
+    _finish(order, table, row, order.model, say)
+    trained, folder = start, order.model
+    for number, step in enumerate(order.pipeline.steps, 1):
+        digest = _chained(digest, step)
+        folder, trained, row = _step(order, name, number, step, trained, task, digest, say, progress)
+        row["bought_lut"] = table["rows"][-1]["lut_estimate"] - row["lut_estimate"]
+        _finish(order, table, row, folder, say)
+    table["metrics"] = _final(order, name, trained, task, digest, table)
+    _write(order, table)
+    return table
+
+
+def _name(start: Trained, order: Order) -> str:
+    return f"{start.name}_{order.pipeline.name}" + (f"_seed{order.seed}" if order.seed != 1 else "")
+
+
+def _step(
+    order: Order,
+    name: str,
+    number: int,
+    step: Step,
+    given: Trained,
+    task: Task,
+    digest: str,
+    say: Say,
+    progress: Callable[[str], Progress],
+) -> tuple[Path, Trained, Row]:
+    """Return folder, model and row of one stage, made now or by an earlier run."""
+    folder = order.out / f"{number}_{step.kind}"
+    done = _done(folder, digest)
+    if done is not None:
+        say(f"{folder.name}: done before")
+        return folder, artefact.load(folder), done
+    say(f"{folder.name}: {_stated(step)}")
+    began = time.monotonic()
+    made = step.stage.apply(given.model, task, order.seed + number - 1, progress(folder.name))
+    seconds = round(time.monotonic() - began, 1)
+    trained = dataclasses.replace(given, model=made.model)
+    row = _row(f"{number} {step.kind}", {**step.to_record(), "notes": made.notes}, trained, task, seconds, digest)
+    card = {
+        **given.card,
+        "name": f"{name}_{folder.name}",
+        "parameters": int(made.model.count_params()),
+        "metrics": row["metrics"],
+        "compression": [*given.card.get("compression", []), row],
+    }
+    artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
+    return folder, artefact.load(folder), row
+
+
+def _stated(step: Step) -> str:
+    fields = {field.name: field.default for field in dataclasses.fields(step.stage)}
+    told = [f"{k} = {v}" for k, v in dataclasses.asdict(step.stage).items() if fields.get(k) != v]
+    return ", ".join(told) or "as it is"
+
+
+def _row(label: str, stated: Mapping[str, Any], model: Trained, task: Task, seconds: float, digest: str) -> Row:
+    """Return the row of a stage: what was asked for, what it cost, what the model is like now."""
+    found: Gains = measure(model.model, task, label.replace(" ", "_"))
+    return {"stage": label, "stated": dict(stated), "seconds": seconds, "digest": digest, **dataclasses.asdict(found)}
+
+
+def _finish(order: Order, table: dict[str, Any], row: Row, folder: Path, say: Say) -> None:
+    """Add a row to the table, with what synthesis and simulation say of it where that was asked for."""
+    if order.measured is not None:
+        plan = dataclasses.replace(order.measured, projects=order.out / "projects")
+        ours = ("accuracy", "accuracy_error", "auc", "parameters")
+        (whole,) = scaling.tabulate([folder], plan, table["command"], say, lambda table: None)["rows"]
+        row = {**row, "measured": {key: value for key, value in whole.items() if key not in ours}}
+    table["rows"].append(row)
+    _write(order, table)
+
+
+def _write(order: Order, table: Mapping[str, Any]) -> None:
+    artefact.write_file(order.out / TABLE, (json.dumps(table, indent=1) + "\n").encode())
+
+
+def _done(folder: Path, digest: str) -> Row | None:
+    """Return the row of a stage that an earlier run finished; None where it did not, or another one."""
+    if not (folder / CARD).is_file():
+        return None
+    rows = artefact.read_card(folder / CARD).get("compression", [])
+    return dict(rows[-1]) if rows and rows[-1].get("digest") == digest else None
+
+
+def _kept_row(order: Order, label: str, digest: str) -> Row | None:
+    try:
+        rows = json.loads((order.out / TABLE).read_text())["rows"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return next(({**row} for row in rows if row["stage"] == label and row["digest"] == digest), None)
+
+
+def _final(
+    order: Order, name: str, trained: Trained, task: Task, digest: str, table: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Save the last model with its test figures, and return them."""
+    folder = order.out / "model"
+    if (folder / CARD).is_file():
+        card = artefact.read_card(folder / CARD)
+        if card.get("digest") == digest:
+            return dict(card["metrics"])
+    metrics = task.test_score(trained.model)
+    card = {**trained.card, "name": name, "metrics": metrics, "digest": digest, "compression": table["rows"]}
+    artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
+    return metrics
+
+
+# What a stage depends on -------------------------------------------------------------------------
+
+
+def _digest(order: Order) -> str:
+    """Cover the given model, the data and the seed."""
+    digest = hashlib.sha256((order.model / MODEL).read_bytes())
+    for path in (order.data, order.test_data):
+        for file in sorted(path.glob("*.h5")) if path is not None and path.is_dir() else [path] if path else []:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    digest.update(str(order.seed).encode())
+    return digest.hexdigest()
+
+
+def _chained(digest: str, step: Step) -> str:
+    """Cover a step too, with its teachers' weights."""
+    chained = hashlib.sha256(digest.encode())
+    chained.update(json.dumps(step.to_record(), sort_keys=True, default=str).encode())
+    for folder in getattr(step.stage, "teacher", ()):
+        if not (Path(folder) / MODEL).is_file():
+            raise UsageError(f"teacher {folder}: no such model; paths are relative to the pipeline's file")
+        chained.update((Path(folder) / MODEL).read_bytes())
+    return chained.hexdigest()

@@ -1,0 +1,144 @@
+"""A pipeline's run: what each stage cost and bought, one look at the test jets, and a kill that changes nothing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import SAMPLE
+
+QUICK = """
+[[stage]]
+kind = "frugal"
+epochs = 2
+batch = 256
+lut_cost = 1e-6
+
+[[stage]]
+kind = "untie"
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(few_jets, tmp_path_factory):
+    """A small tagger that was trained for an epoch."""
+    from edgephys import artefact
+    from edgephys.nets.deepsets import DeepSets
+    from edgephys.train import Recipe, fit
+
+    net = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=6)
+    recipe = Recipe(script="small", net=net, learning_rate={8: 5e-3}, epochs=1, batch=256)
+    return artefact.save(fit(recipe, few_jets), tmp_path_factory.mktemp("start") / "small")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pipeline") / "quick.toml"
+    path.write_text(QUICK)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(trained, pipeline, few_jets, tmp_path_factory):
+    """A run from beginning to end, in a process of its own."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    done = start(trained, pipeline, few_jets, out)
+    told, _ = done.communicate()
+    assert done.returncode == 0
+    return out, json.loads(told)
+
+
+def start(trained, pipeline, data, out):
+    words = ["compress", trained, pipeline, "--data", data, "--out", out, "--json"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgephys.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def weights_of(folder):
+    from edgephys import artefact
+
+    return [weight.tobytes() for weight in artefact.load(folder).model.get_weights()]
+
+
+def test_every_stage_has_a_row_that_says_what_it_bought(finished):
+    out, table = finished
+    assert [row["stage"] for row in table["rows"]] == ["start", "1 frugal", "2 untie"]
+    first, second, third = table["rows"]
+    assert second["bought_lut"] == first["lut_estimate"] - second["lut_estimate"]
+    assert second["digits"] < first["digits"] and second["nonzero"] <= second["weights"] == first["weights"]
+    assert third["bought_lut"] > 0 and third["digits"] == second["digits"]
+    assert json.loads((out / "compression.json").read_text()) == table
+
+
+def test_the_last_model_holds_the_test_figures_and_how_it_came_to_be(finished, trained):
+    out, table = finished
+    card = json.loads((out / "model" / "card.json").read_text())
+    start_card = json.loads((trained / "card.json").read_text())
+    assert card["metrics"] == table["metrics"] and card["metrics"]["jets"] == start_card["metrics"]["jets"]
+    assert [row["stage"] for row in card["compression"]] == ["start", "1 frugal", "2 untie"]
+    assert card["name"] == f"{start_card['name']}_quick"
+    assert all(row["metrics"]["jets"] == start_card["data"]["jets"]["validation"] for row in table["rows"])
+
+
+def test_a_run_that_was_killed_ends_in_the_same_weights(finished, trained, pipeline, few_jets, tmp_path):
+    out = tmp_path / "killed"
+    running = start(trained, pipeline, few_jets, out)
+    while running.poll() is None and not (out / "1_frugal").exists():
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert not (out / "model").exists()
+    again = start(trained, pipeline, few_jets, out)
+    _, told = again.communicate()
+    assert again.returncode == 0 and "1_frugal: done before" in told
+    assert weights_of(out / "model") == weights_of(finished[0] / "model")
+
+
+def test_a_second_run_does_nothing_anew_and_other_stages_are_run_anew(
+    run, finished, trained, pipeline, few_jets, tmp_path
+):
+    out = shutil.copytree(finished[0], tmp_path / "copy")
+    again = run("compress", trained, pipeline, "--data", few_jets, "--out", out)
+    assert again.status == 0 and "1_frugal: done before" in again.err and "2_untie: done before" in again.err
+    other = tmp_path / "other.toml"
+    other.write_text(QUICK + '[[stage]]\nkind = "untie"\n')
+    longer = run("compress", trained, other, "--data", few_jets, "--out", out)
+    assert longer.status == 0 and "2_untie: done before" in longer.err and "3_untie: as it is" in longer.err
+    assert "no LUT" in longer.out
+
+
+@pytest.mark.slow
+def test_measured_stages_are_simulated_and_synthesised(run, finished, trained, pipeline, few_jets, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "measured")
+    table = run("compress", trained, pipeline, "--data", few_jets, "--out", out, "--measure", "--json").json
+    for row in table["rows"]:
+        assert row["measured"]["mismatches"] == 0 and row["measured"]["lut_stage"].startswith("synthesised")
+    assert table["rows"][-1]["measured"]["lut"] < table["rows"][0]["measured"]["lut"]
+
+
+def test_a_folder_that_is_not_a_pipelines_is_left_alone(run, trained, pipeline, few_jets, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "mine.txt").write_text("dear")
+    refused = run("compress", trained, pipeline, "--data", few_jets, "--out", tmp_path / "letters")
+    assert refused.status == 2 and "is not a pipeline's of ours" in refused.err
+
+
+def test_a_missing_teacher_is_named(run, trained, few_jets, tmp_path):
+    path = tmp_path / "taught.toml"
+    path.write_text('[[stage]]\nkind = "finetune"\nteacher = ["nobody"]\n')
+    refused = run("compress", trained, path, "--data", few_jets, "--out", tmp_path / "out")
+    assert refused.status == 2 and "nobody: no such model; paths are relative to the pipeline's file" in refused.err
+
+
+def test_a_float_model_is_refused_in_one_line(run, pipeline, tmp_path):
+    refused = run("compress", "models/zoo/jet_deepsets_n8_float", pipeline, "--data", SAMPLE, "--out", tmp_path / "out")
+    assert refused.status == 1 and refused.err.strip().count("\n") <= 1
