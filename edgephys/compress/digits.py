@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.fixed import Integers
+from edgephys.nets.backend import keras
 
 
 def count(integers: Integers) -> Integers:
@@ -23,6 +24,33 @@ def count(integers: Integers) -> Integers:
     magnitudes = np.abs(integers)
     found: Integers = np.bitwise_count(magnitudes ^ (3 * magnitudes)).astype(np.int64)
     return found
+
+
+def leading(integers: Any, counts: Any, limits: tuple[int, int]) -> Any:
+    """Return what the first ``counts`` signed digits of each integer make, counted from the most significant.
+
+    ``limits`` are the lowest and highest integer there is. A power of two just beyond them is the sum of two digits
+    within; alone, its half takes its place. The highest digit of n is 2**i with 2**i < 3/2 |n| < 2**(i + 1).
+    """
+    ops = keras.ops
+    integers, left = (ops.cast(of, "float32") for of in (integers, counts))
+    rest = integers
+    for i in reversed(range(limits[1].bit_length() + 1)):
+        digit = ops.where((3.0 * ops.abs(rest) > 2.0 ** (i + 1)) & (left > 0), ops.sign(rest), 0.0)
+        rest, left = rest - digit * 2.0**i, left - ops.abs(digit)
+    made = integers - rest
+    return ops.where((made < limits[0]) | (made > limits[1]), made / 2.0, made)
+
+
+def errors(integers: Integers, limits: tuple[int, int]) -> Integers:
+    """Return by how much each integer errs when only its first 0, 1, 2, ... signed digits are kept.
+
+    Shape: (digits, ...). A digit that is kept with all digits of larger errors takes the most error away.
+    """
+    most = int(count(integers).max(initial=0))
+    kept = [leading(integers, np.full(integers.shape, some), limits) for some in range(most)]
+    found = [np.abs(integers - keras.ops.convert_to_numpy(of).astype(np.int64)) for of in kept]
+    return np.stack(found) if found else np.zeros((0, *integers.shape), np.int64)
 
 
 def expected(bits: Sequence[Any]) -> Any:

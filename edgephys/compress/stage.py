@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from edgephys.compress.task import Task
 from edgephys.errors import UsageError
@@ -43,6 +43,7 @@ class Training(Stage):
     Source: arXiv 1802.05668, section 2, with its T = 2 and share of 0.7.
     """
 
+    fewest_epochs: ClassVar[int] = 1
     epochs: int = 10
     batch: int = 1024
     learning_rate: float = 1e-3
@@ -52,7 +53,7 @@ class Training(Stage):
     teacher_share: float = 0.7
 
     def __post_init__(self) -> None:
-        require("epochs", self.epochs, 1)
+        require("epochs", self.epochs, self.fewest_epochs)
         require("batch", self.batch, 1)
         require("learning_rate", self.learning_rate, 0, 1, above=True)
         one_of("keep", self.keep, ("best", "last"))
