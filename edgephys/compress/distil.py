@@ -104,7 +104,5 @@ def _anew(model: Any) -> Any:
 def _take(student: Any, model: Any) -> None:
     wanted, given = ([tuple(weight.shape) for weight in of.weights] for of in (student, model))
     if wanted != given:
-        raise ModelError(
-            f"start: the model's weights {given} must be the student's {wanted}; set start = 'random'"
-        )
+        raise ModelError(f"start: the model's weights {given} must be the student's {wanted}; set start = 'random'")
     student.set_weights(model.get_weights())

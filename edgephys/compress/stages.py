@@ -9,6 +9,7 @@ from edgephys.compress.finetune import Finetune
 from edgephys.compress.frugal import Frugal
 from edgephys.compress.prune import Prune
 from edgephys.compress.shrink import Shrink
+from edgephys.compress.smooth import Smooth
 from edgephys.compress.sparse_momentum import SparseMomentum
 from edgephys.compress.spectrum import Spectrum
 from edgephys.compress.stage import Stage
@@ -19,6 +20,7 @@ STAGES: dict[str, type[Stage]] = {
     "distil": Distil,
     "bitwise": Bitwise,
     "codebook": Codebook,
+    "smooth": Smooth,
     "frugal": Frugal,
     "prune": Prune,
     "spectrum": Spectrum,
