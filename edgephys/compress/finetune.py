@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgephys.compress.anatomy import kernel_layers, rebuilt
-from edgephys.compress.descent import descend
-from edgephys.compress.stage import Made, Progress, Training
+from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.rounding import Budgeted
+from edgephys.compress.stage import Made, Progress, Training, one_of
 from edgephys.compress.task import Task
 
 
@@ -16,11 +17,23 @@ class Finetune(Training):
     """Train the weights that are not zero, alone or after teachers: then it is distillation.
 
     Source: with a teacher, quantized distillation (arXiv 1802.05668, algorithm 1): the quantised weights make the
-    answers and the gradient, which is applied to their full-precision copy.
+    answers and the gradient, which is applied to their full-precision copy. Ours: ``digits`` "kept" lets a weight
+    become only integers of at most as many signed digits as it has, so that the circuit does not grow again.
     """
+
+    digits: str = "free"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("digits", self.digits, ("free", "kept"))
 
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
         """Return the trained model."""
         kernel_layers(model)
         fresh = rebuilt(model, lambda layer: None)
-        return Made(fresh, descend(fresh, task, self, seed, progress=progress))
+        kernels = [Budgeted(layer) for layer in kernel_layers(fresh)] if self.digits == "kept" else []
+        parameters = Parameters(
+            makes={kernel.copy.path: kernel.value for kernel in kernels},
+            variables=tuple(kernel.copy for kernel in kernels),
+        )
+        return Made(fresh, descend(fresh, task, self, seed, parameters, progress))

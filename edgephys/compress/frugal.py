@@ -14,21 +14,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from edgephys.compress import digits, widths
-from edgephys.compress.anatomy import kernel_layers, kernel_step, rebuilt
+from edgephys.compress import widths
+from edgephys.compress.anatomy import kernel_layers, rebuilt
 from edgephys.compress.cost import Circuit
 from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.rounding import Rounding
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
 from edgephys.compress.task import Task
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, tf
 
-WIDEST = 10
-"""Bits of a kernel of which every integer is tried."""
 NOTHING = 1e-6
-MEMORY = 0.98
+MEMORY = 0.995
 """Share that the running mean of squared gradients keeps, each step."""
 
 
@@ -67,7 +64,7 @@ class Frugal(Training):
         circuit = Circuit(fresh, task.input.bits, widths.learned(fresh))
         ramp = keras.Variable(0.0, trainable=False)
         kernels = {
-            layer.name: Kernel(layer, partial(self._price, layer, circuit, ramp)) for layer in kernel_layers(fresh)
+            layer.name: Priced(layer, partial(self._price, layer, circuit, ramp)) for layer in kernel_layers(fresh)
         }
         counts = {name: kernel.digits for name, kernel in kernels.items()}
 
@@ -90,39 +87,20 @@ class Frugal(Training):
         return tf.stop_gradient(self.recovery * self.lut_cost * ramp.value * circuit.price(layer))
 
 
-class Kernel:
-    """Round one layer's weights; zeros that the layer has stay."""
+class Priced(Rounding):
+    """Round to the integer that costs least, in loss and in digits."""
 
     def __init__(self, layer: Any, price: Callable[[], Any]) -> None:
-        quantiser = layer.kernel_quantizer_internal
-        if quantiser.bits > WIDEST:
-            raise UsageError(
-                f"layer '{layer.name}': frugal tries every integer of a weight, of {WIDEST} bits at most, not "
-                f"{quantiser.bits}; put a stage with fewer bits before it"
-            )
-        integers = np.arange(-(2 ** (quantiser.bits - 1)), 2 ** (quantiser.bits - 1))
-        self.copy, self.price = layer.kernel, price
-        self.values = tf.constant(integers * kernel_step(layer), tf.float32)
-        self.counts = tf.constant(digits.count(integers), tf.float32)
-        self.held = tf.constant(keras.ops.convert_to_numpy(layer.kernel) != 0, tf.float32)
+        super().__init__(layer)
+        self.price = price
         self.squares = keras.Variable(tf.zeros(layer.kernel.shape), trainable=False)
         self.seen = keras.Variable(0.0, trainable=False)
 
-    def chosen(self) -> Any:
-        """Return, for each weight, the index of the integer that it is rounded to."""
+    def loss(self, squares: Any) -> Any:
+        """Return the second-order loss of each choice and the price of its digits."""
         own = (self.squares.value + NOTHING) / (self.seen.value + NOTHING)  # 1 before the first step: the nearest
         fisher = (own + tf.reduce_mean(own)) / 2  # what a few batches say of one weight is noisy
-        lost = fisher[..., None] / 2 * (self.copy.value[..., None] - self.values) ** 2
-        return tf.argmin(lost + self.price()[:, None, None] * self.counts, -1)
-
-    def value(self) -> Any:
-        """Return the rounded weights, straight through."""
-        copy = self.copy.value
-        return self.held * (copy + tf.stop_gradient(tf.gather(self.values, self.chosen()) - copy))
-
-    def digits(self) -> Any:
-        """Return the signed digits of each weight."""
-        return self.held * tf.gather(self.counts, self.chosen())
+        return fisher[..., None] / 2 * squares + self.price()[:, None, None] * self.counts
 
     def remember(self, gradient: Any, batch: int) -> None:
         """Take a step's gradient, a mean over a batch, into the running mean of an example's squares."""

@@ -1,0 +1,62 @@
+"""Round weights to integers chosen for their signed digits, straight through to a full-precision copy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from edgephys.compress import digits
+from edgephys.compress.anatomy import kernel_integers, kernel_step
+from edgephys.errors import UsageError
+from edgephys.nets.backend import keras, tf
+
+WIDEST = 10
+"""Bits of a kernel of which every integer is tried."""
+
+
+class Rounding(ABC):
+    """Hold one layer's weights, the integers that they may become, and the digits of each; zeros stay zero."""
+
+    def __init__(self, layer: Any) -> None:
+        quantiser = layer.kernel_quantizer_internal
+        if quantiser.bits > WIDEST:
+            raise UsageError(
+                f"layer '{layer.name}': every integer of a weight is tried, which may have {WIDEST} bits at most, not "
+                f"{quantiser.bits}; put a stage with fewer bits before this one"
+            )
+        integers = np.arange(-(2 ** (quantiser.bits - 1)), 2 ** (quantiser.bits - 1))
+        self.copy = layer.kernel
+        self.values = tf.constant(integers * kernel_step(layer), tf.float32)
+        self.counts = tf.constant(digits.count(integers), tf.float32)
+        self.held = tf.constant(keras.ops.convert_to_numpy(layer.kernel) != 0, tf.float32)
+
+    @abstractmethod
+    def loss(self, squares: Any) -> Any:
+        """Return what each choice costs, given the squares of its distance.  Shape: (*kernel, integer)."""
+
+    def value(self) -> Any:
+        """Return the rounded weights, straight through."""
+        copy = self.copy.value
+        return self.held * (copy + tf.stop_gradient(tf.gather(self.values, self._chosen()) - copy))
+
+    def digits(self) -> Any:
+        """Return the signed digits of each weight."""
+        return self.held * tf.gather(self.counts, self._chosen())
+
+    def _chosen(self) -> Any:
+        return tf.argmin(self.loss((self.copy.value[..., None] - self.values) ** 2), -1)
+
+
+class Budgeted(Rounding):
+    """Round to the nearest integer of at most as many digits as the weight has now."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        budget = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
+        self.beyond = tf.where(self.counts > budget[..., None], np.inf, 0.0)
+
+    def loss(self, squares: Any) -> Any:
+        """Return the squares, without the integers that have more digits."""
+        return squares + self.beyond

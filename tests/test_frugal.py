@@ -1,0 +1,114 @@
+"""Frugal rounding: digits are paid for; and what keeps digits never adds one."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from compress_tasks import NETS, model_of, task_of
+
+from edgephys.compress import digits
+from edgephys.compress.anatomy import activation_layers, kernel_integers, kernel_layers
+from edgephys.compress.finetune import Finetune
+from edgephys.compress.frugal import Frugal, Priced
+from edgephys.compress.rounding import Budgeted
+from edgephys.compress.widths import INPUT
+from edgephys.errors import UsageError
+
+NET = NETS["deepsets"]
+QUICK = {"epochs": 2, "batch": 64}
+
+
+def digits_of(model):
+    return {layer.name: digits.count(kernel_integers(layer)) for layer in kernel_layers(model)}
+
+
+def total(model):
+    return sum(count.sum() for count in digits_of(model).values())
+
+
+def test_without_a_price_the_nearest_integer_is_chosen_and_with_one_the_cheapest():
+    layer = model_of(NET).get_layer("phi_2")
+    nearest = kernel_integers(layer)
+    free, dear = (Priced(layer, lambda price=price: np.full(6, price, np.float32)) for price in (0.0, 1e3))
+    step = 2.0**-5
+    assert np.allclose(free.value(), nearest * step, atol=step / 2 + 1e-7)  # of two equally near ones either
+    assert not np.any(dear.value())
+
+
+def test_a_price_chooses_what_is_lost_least_for_its_digits():
+    """31 is 32 - 1, two digits; 32 is one and lies a step away."""
+    layer = model_of(NET).get_layer("phi_2")
+    layer.kernel.assign(np.full((6, 5), 15 * 2.0**-5))
+    step_squared = (2.0**-5) ** 2 / 2
+    below, above = (
+        Priced(layer, lambda price=price: np.full(6, price, np.float32))
+        for price in (0.9 * step_squared, 1.1 * step_squared)
+    )
+    assert np.all(below.value() == 15 * 2.0**-5) and np.all(above.value() == 16 * 2.0**-5)
+
+
+def test_a_budget_is_never_exceeded_and_the_nearest_within_it_is_taken():
+    layer = model_of(NET).get_layer("phi_2")
+    kernel = Budgeted(layer)
+    before = digits.count(kernel_integers(layer))
+    random = np.random.default_rng(1)
+    wanted = random.uniform(-0.99, 0.99, (6, 5)).astype(np.float32)
+    layer.kernel.assign(wanted)
+    after = np.rint(kernel.value().numpy() * 32).astype(int)
+    assert np.all(digits.count(after) <= before)
+    for (i, j), count in np.ndenumerate(before):
+        allowed = [n for n in range(-32, 32) if digits.count(np.array(n)) <= count]
+        assert abs(after[i, j] - wanted[i, j] * 32) == pytest.approx(min(abs(n - wanted[i, j] * 32) for n in allowed))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return Frugal(**QUICK, learning_rate=0.05, lut_cost=1e-4).apply(model_of(NET), task_of(NET), 1).model
+
+
+def test_a_price_removes_digits_and_narrows_activations_and_input(made):
+    assert total(made) < total(model_of(NET)) / 2
+    widths = {layer.name: layer.activation.bits for layer in activation_layers(made)}
+    assert INPUT in widths and widths[INPUT] <= 12 and min(widths.values()) < 6
+
+
+def test_finetuning_with_digits_kept_adds_none(made):
+    tuned = Finetune(**QUICK, learning_rate=0.3, digits="kept").apply(made, task_of(NET), 1).model
+    before, after = digits_of(made), digits_of(tuned)
+    assert all(np.all(after[name] <= before[name]) for name in before)
+    assert any(
+        not np.array_equal(kernel_integers(made.get_layer(n)), kernel_integers(tuned.get_layer(n))) for n in before
+    )
+
+
+def test_a_second_frugal_stage_goes_on_with_the_rounded_input(made):
+    again = Frugal(**QUICK, lut_cost=1e-4).apply(made, task_of(NET), 1).model
+    assert [layer.name for layer in again.layers].count(INPUT) == 1
+
+
+def test_kernels_of_too_many_bits_are_refused_by_name():
+    net = dataclasses.replace(NET, bits=12)
+    with pytest.raises(
+        UsageError, match=r"layer 'phi_1': every integer of a weight is tried, .* 10 bits at most, not 12"
+    ):
+        Frugal(**QUICK).apply(model_of(net), task_of(net), 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lut_cost": 0.0}, "lut_cost must be above 0, not 0"),
+        ({"recovery": 0.5}, "recovery must be 1 or more, not 0.5"),
+        ({"widths": "x"}, "widths must be one of learned, fixed, not 'x'"),
+        ({"inputs": "x"}, "inputs must be one of learned, fixed, not 'x'"),
+        ({"widths": "fixed"}, "inputs can only learn their width with the activations; set widths = 'learned'"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        Frugal(**wrong)
+
+
+def test_digits_are_free_or_kept():
+    with pytest.raises(UsageError, match="digits must be one of free, kept, not 'x'"):
+        Finetune(digits="x")
