@@ -269,6 +269,26 @@ def compress(
 
 
 @app.command()
+def gains(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished folders of `edgephys compress`.")],
+    beside: Annotated[list[Path] | None, typer.Option(help="Tables in JSON whose models stand beside them.")] = None,
+    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md.")] = Path("hls_projects/results/compression"),
+    as_json: Json = False,
+) -> None:
+    """Put finished pipelines into one table, beside the uniform models of the same networks.
+
+    \b
+    Example: edgephys gains runs/frugal_n8 runs/frugal_n16 --beside hls_projects/results/scaling.json
+    """
+    from edgephys.report import compression_page as pages
+    from edgephys.report.gains import tabulate
+
+    table = tabulate(runs, beside or [], "edgephys " + " ".join(sys.argv[1:]))
+    pages.write(table, out)
+    give(as_json, table, lambda: pages.all_shown(table))
+
+
+@app.command()
 def explain(model: ModelFolder, as_json: Json = False) -> None:
     """Print every edge of a model's Graph: its format, its width and the reason for it.
 

@@ -23,7 +23,8 @@ class Gains:
     """Hold what a model does on the validation examples and what it costs.
 
     ``digits`` are the signed digits of all weights that are not zero; ``ebops`` the effective bit operations
-    (arXiv 2405.00645): bits between a weight's highest and lowest one, times the bits of the data, each product.
+    (arXiv 2405.00645): bits between a weight's highest and lowest one, times the bits of the data, each product;
+    ``adder_bits`` is the price that stages train under.
     ``lut_estimate`` and ``cycles_estimate`` are alkaid's, at the options' clock.
     """
 
@@ -32,6 +33,7 @@ class Gains:
     nonzero: int
     digits: int
     ebops: int
+    adder_bits: int
     lut_estimate: int
     cycles_estimate: int
 
@@ -50,6 +52,7 @@ def measure(model: Any, task: Task, name: str, options: RtlOptions | None = None
         sum(int(np.count_nonzero(kernel)) for kernel in kernels),
         sum(int(digits.count(kernel).sum()) for kernel in kernels),
         ebops(graph),
+        sum(adder_bits(graph).values()),
         round(planned.lut),
         planned.stages,
     )
@@ -63,6 +66,24 @@ def ebops(graph: Graph) -> int:
             data = graph.operands(node)[0].fixed.bits
             total += prod(node.shape[:-1]) * data * int(_span(node.constant.integers).sum())
     return total
+
+
+def adder_bits(graph: Graph) -> dict[str, int]:
+    """Return, by layer, the full adders of all signed digits: digits times the width of the data and a carry.
+
+    The same count that ``compress.cost`` differentiates, on what became of the model.
+    """
+    found: dict[str, int] = {}
+    for node in graph.nodes:
+        rows, data = prod(node.shape[:-1]), graph.operands(node)
+        if node.kind is Kind.DENSE and node.constant is not None:
+            bits = rows * (data[0].fixed.bits + 1) * int(digits.count(node.constant.integers).sum())
+        elif node.kind is Kind.SUM:
+            bits = (prod(data[0].shape) - prod(node.shape)) * (data[0].fixed.bits + 1)
+        else:
+            continue
+        found[node.layer] = found.get(node.layer, 0) + bits
+    return found
 
 
 def _span(integers: Integers) -> Integers:

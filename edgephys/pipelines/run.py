@@ -1,14 +1,15 @@
 """Run a pipeline: stage after stage, each saved whole with what it cost and what it bought; a second start goes on.
 
 OUT/<number>_<kind> is an ordinary model after each stage, OUT/model the last one, with its test figures: the test
-jets are looked at once, at the end. A stage is done when its folder states the same digest, which covers the model
-it began with, the data, the seed and all stages up to it. Each stage reads the folder that the former one wrote, so
-that a run that was killed ends in the same weights.
+jets are looked at once, at the end, and not at all by an order that leaves them out. A stage is done when its folder
+states the same digest, which covers the model it began with, the data, the seed and all stages up to it. Each stage
+reads the folder that the former one wrote, so that a run that was killed ends in the same weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -36,7 +37,11 @@ TABLE = "compression.json"
 
 @dataclass(frozen=True)
 class Order:
-    """State what is compressed, by what, on which jets, and where it goes."""
+    """State what is compressed, by what, on which jets, and where it goes.
+
+    ``tested`` says whether the last model sees the test jets; ``measured_last`` whether it alone is measured, not
+    each stage.
+    """
 
     model: Path
     pipeline: Pipeline
@@ -46,6 +51,8 @@ class Order:
     seed: int = 1
     measured: scaling.Plan | None = None
     force: bool = False
+    tested: bool = True
+    measured_last: bool = False
 
 
 def run(order: Order, say: Say, progress: Callable[[str], Progress], command: str) -> dict[str, Any]:
@@ -64,10 +71,13 @@ def run(order: Order, say: Say, progress: Callable[[str], Progress], command: st
         "command": command,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "model": start.name,
+        **_network(start),
         "pipeline": order.pipeline.name,
         "seed": order.seed,
         "rows": [],
     }
+    if order.measured is not None:
+        table["budget"] = order.measured.budget
     row = _kept_row(order, "start", digest) or _row("start", {}, start, task, 0.0, digest)
     _finish(order, table, row, order.model, say)
     trained, folder = start, order.model
@@ -76,9 +86,48 @@ def run(order: Order, say: Say, progress: Callable[[str], Progress], command: st
         folder, trained, row = _step(order, name, number, step, trained, task, digest, say, progress)
         row["bought_lut"] = table["rows"][-1]["lut_estimate"] - row["lut_estimate"]
         _finish(order, table, row, folder, say)
-    table["metrics"] = _final(order, name, trained, task, digest, table)
-    _write(order, table)
+    if order.tested:
+        table["metrics"] = _final(order, name, trained, task, digest, table)
+        _write(order, table)
     return table
+
+
+def finished(order: Order) -> dict[str, Any] | None:
+    """Return the table of an order that was run to its end, with all that it asks for; None where it was not.
+
+    Only the table is read, so that it may outlive the stages' folders.
+    Raises: OSError where the model or the data cannot be read, UsageError where a teacher is missing.
+    """
+    digests = [_digest(order)]
+    for step in order.pipeline.steps:
+        digests.append(_chained(digests[-1], step))
+    try:
+        table = dict(json.loads((order.out / TABLE).read_text()))
+        whole = [row["digest"] for row in table["rows"]] == digests
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not whole or (order.tested and "metrics" not in table):
+        return None
+    due = table["rows"][-1 if order.measured_last else 0 :]
+    return table if order.measured is None or all(_measured(row, table, order.measured) for row in due) else None
+
+
+def _measured(row: Row, table: Mapping[str, Any], plan: scaling.Plan) -> bool:
+    """Say whether a row was measured without a failure: synthesised, or beyond the budget of this plan too."""
+    found = row.get("measured")
+    if not found or found["failures"]:
+        return False
+    return found["lut_stage"] != "estimated" or table.get("budget") == plan.budget
+
+
+def _network(start: Trained) -> dict[str, Any]:
+    """Return what names the uniform models of the same network."""
+    recipe = start.card["recipe"]
+    return {
+        "family": str(recipe.get("script", "")),
+        "n": start.model.input_shape[1],
+        "features": len(start.standardisation.names),
+    }
 
 
 def _name(start: Trained, order: Order) -> str:
@@ -133,12 +182,15 @@ def _row(label: str, stated: Mapping[str, Any], model: Trained, task: Task, seco
 
 def _finish(order: Order, table: dict[str, Any], row: Row, folder: Path, say: Say) -> None:
     """Add a row to the table, with what synthesis and simulation say of it where that was asked for."""
-    if order.measured is not None:
-        plan = dataclasses.replace(order.measured, projects=order.out / "projects")
-        ours = ("accuracy", "accuracy_error", "auc", "parameters")
-        (whole,) = scaling.tabulate([folder], plan, table["command"], say, lambda table: None)["rows"]
-        row = {**row, "measured": {key: value for key, value in whole.items() if key not in ours}}
     table["rows"].append(row)
+    _write(order, table)  # before the projects: a folder without its table is not ours
+    last = len(table["rows"]) > len(order.pipeline.steps)
+    if order.measured is None or (order.measured_last and not last):
+        return
+    plan = dataclasses.replace(order.measured, projects=order.out / "projects")
+    ours = ("accuracy", "accuracy_error", "auc", "parameters")
+    (whole,) = scaling.tabulate([folder], plan, table["command"], say, lambda table: None)["rows"]
+    row["measured"] = {key: value for key, value in whole.items() if key not in ours}
     _write(order, table)
 
 
@@ -185,10 +237,17 @@ def _digest(order: Order) -> str:
     digest = hashlib.sha256((order.model / MODEL).read_bytes())
     for path in (order.data, order.test_data):
         for file in sorted(path.glob("*.h5")) if path is not None and path.is_dir() else [path] if path else []:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            state = file.stat()
+            digest.update(_content(file.resolve(), state.st_size, state.st_mtime_ns))
     digest.update(str(order.seed).encode())
     return digest.hexdigest()
+
+
+@functools.lru_cache
+def _content(file: Path, size: int, changed_ns: int) -> bytes:
+    """Return a file's digest: once for all runs of a front, as long as it is not written again."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _chained(digest: str, step: Step) -> str:

@@ -1,14 +1,17 @@
-"""A pipeline's table for readers: what every stage cost and what it bought."""
+"""Tables of compression for readers: what every stage of a pipeline bought, and all pipelines together."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 
+from edgephys.artefact import write_file
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
@@ -50,6 +53,130 @@ def _bought(row: Row) -> str:
     if bought <= 0:
         return "no LUT" if bought == 0 else f"no LUT: {-bought:,} more"
     return f"{bought:,} ({100 * bought / (row['lut_estimate'] + bought):.0f} %)"
+
+
+ALL = (
+    "network", "N", "made by", "seed", "accuracy %", "validation %", "LUT", "8 bit is", "FF", "cycles", "of 8 bit's",
+    "mismatches",
+)  # fmt: skip
+
+
+def page(table: Mapping[str, Any]) -> str:
+    """Return the page of all pipelines: final rows, stages, the cost model."""
+    lines = [
+        "# Compression: what each stage buys in LUTs",
+        "",
+        f"Made by `{table['command']}` on {table['machine']}. Accuracy on the test jets, which each run looks at once, "
+        "with its binomial error; selection was on the validation jets. LUT and FF by Yosys unless marked as estimated "
+        "(alkaid), cycles from the simulation, both at 5 ns.",
+        "",
+        _line(ALL),
+        _line(["---"] * len(ALL)),
+        *(_line(_final_cells(row)) for row in table["rows"]),
+        "",
+        "## Stage by stage",
+        "",
+        _line(STAGES),
+        _line(["---"] * len(STAGES)),
+        *(_line(_stage_cells(row)) for row in table["stages"]),
+        "",
+        "## The cost model",
+        "",
+        _cost_model(table["cost_model"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+STAGES = (
+    "model",
+    "pipeline",
+    "seed",
+    "stage",
+    "validation %",
+    "not zero",
+    "digits",
+    "EBOPs",
+    "adder bits",
+    "LUT",
+    "cycles",
+    "s",
+)
+
+
+def _line(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(texts) + " |"
+
+
+def _number(value: Any, form: str = ",") -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def _lut(row: Row) -> str:
+    return _number(row["lut"]) + ("" if str(row["lut_stage"]).startswith("synthesised") else " (estimated)")
+
+
+def _final_cells(row: Row) -> list[str]:
+    made = f"{row['bits']} bit, uniform" if row["bits"] else row["pipeline"]
+    share, validation = row["accuracy"], row["validation_accuracy"]
+    return [
+        row["family"],
+        str(row["n"]),
+        made,
+        str(row["seed"]),
+        f"{100 * share:.2f} ± {100 * row['accuracy_error']:.2f}",
+        "–" if validation is None else f"{100 * validation:.2f}",
+        _lut(row),
+        "–" if row["lut_times"] is None else f"{row['lut_times']:.1f} times",
+        _number(row["ff"]),
+        _number(row["latency_cycles"]),
+        "–" if row["latency_share"] is None else f"{row['latency_share']:.2f}",
+        _number(row["mismatches"]),
+    ]
+
+
+def _stage_cells(row: Row) -> list[str]:
+    return [
+        *(str(row[name]) for name in ("model", "pipeline", "seed", "stage")),
+        f"{100 * row['validation_accuracy']:.2f} ± {100 * row['validation_error']:.2f}",
+        *(_number(row[name]) for name in ("nonzero", "digits", "ebops", "adder_bits")),
+        _lut(row),
+        _number(row["latency_cycles"]),
+        f"{row['seconds']:.0f}",
+    ]
+
+
+def _cost_model(found: Mapping[str, Any]) -> str:
+    if found["ratio_median"] is None:
+        return "No stage was synthesised, so the cost that stages train under is not compared with LUTs."
+    told = (
+        f"A stage trains under adder bits: signed digits times the width of the data and a carry. Synthesised LUTs are "
+        f"{found['ratio_median']:.2f} of them in the median of {found['rows']} netlists "
+        f"({found['ratio_min']:.2f} to {found['ratio_max']:.2f})"
+    )
+    left = found["leave_one_out"]
+    error = (
+        "" if left is None else f"; each from the others, with an error of {100 * left['relative_error_median']:.0f} %"
+    )
+    return f"{told}{error}."
+
+
+def all_shown(table: Mapping[str, Any]) -> Group:
+    """Return all pipelines' final rows for a terminal."""
+    grid = Table(box=box.SIMPLE)
+    for heading in ALL:
+        grid.add_column(heading, justify="left" if heading in ("network", "made by") else "right")
+    for row in table["rows"]:
+        grid.add_row(*_final_cells(row))
+    return Group(
+        titled("compression: accuracy on the test jets, LUT by Yosys unless estimated", grid),
+        _cost_model(table["cost_model"]),
+    )
+
+
+def write(table: Mapping[str, Any], out: Path) -> None:
+    """Write OUT.json and OUT.md, each whole or not at all."""
+    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_file(out.with_name(f"{out.name}.md"), page(table).encode())
 
 
 def shown(table: Mapping[str, Any]) -> Group:

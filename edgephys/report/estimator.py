@@ -21,8 +21,17 @@ def calibrate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for row in rows
         if row["lut"] is not None and row["lut_estimate"] and row["lut_stage"].startswith("synthesised")
     }
-    ratios = {model: synthesised / estimate for model, (estimate, synthesised) in both.items()}
-    found: dict[str, Any] = {"tool": "alkaid", "rows": len(ratios), "ratios": ratios}
+    found: dict[str, Any] = {"tool": "alkaid", **compared(both)}
+    for row in rows:
+        estimated = row["lut_stage"] == "estimated" and found["ratio_median"] is not None
+        row["lut_calibrated"] = round(row["lut_estimate"] * found["ratio_median"]) if estimated else None
+    return found
+
+
+def compared(both: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    """Return what synthesised LUTs are of estimates, given (estimate, synthesised) by name, and the error of that."""
+    ratios = {name: synthesised / estimate for name, (estimate, synthesised) in both.items()}
+    found: dict[str, Any] = {"rows": len(ratios), "ratios": ratios}
     found |= {"ratio_median": None, "ratio_min": None, "ratio_max": None, "leave_one_out": None}
     if ratios:
         middle = median(ratios.values())
@@ -34,9 +43,6 @@ def calibrate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "relative_error_min": min(errors.values()),
             "relative_error_max": max(errors.values()),
         }
-    for row in rows:
-        estimated = row["lut_stage"] == "estimated" and found["ratio_median"] is not None
-        row["lut_calibrated"] = round(row["lut_estimate"] * found["ratio_median"]) if estimated else None
     return found
 
 

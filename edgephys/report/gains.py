@@ -1,0 +1,135 @@
+"""Finished pipelines in one table, beside the uniform models of their networks and what other methods made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgephys.errors import ProjectError
+from edgephys.report.estimator import compared
+
+Row = dict[str, Any]
+
+TABLE = "compression.json"
+UNIFORM = "uniform"
+
+
+def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict[str, Any]:
+    """Return the table of finished pipelines: one row each, their stages, and the cost model's error.
+
+    ``beside`` are tables in JSON with rows of other models; those of networks that no pipeline had are left out.
+    Raises: ProjectError for a run that is not finished or a table that cannot be read.
+    """
+    tables = [_finished(run) for run in runs]
+    networks = {_network(table) for table in tables}
+    others = [_other(row) for path in beside for row in _read(path)["rows"] if _network(row) in networks]
+    rows = [_row(table) for table in tables] + others
+    eight = {_network(row): row for row in others if row["pipeline"] == UNIFORM and row["bits"] == 8}
+    for row in rows:
+        row |= _against(row, eight.get(_network(row)))
+    return {
+        "command": command,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "rows": sorted(rows, key=lambda row: (row["family"], row["n"], row["pipeline"] != UNIFORM, -row["lut"])),
+        "stages": [_stage(table, row) for table in tables for row in table["rows"]],
+        "cost_model": compared(_both(tables)),
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text())
+        if not isinstance(table["rows"], list):
+            raise ValueError("rows that are no list")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProjectError(f"{path}: expected a table in JSON with rows, found {error!r}; make it again") from error
+    return dict(table)
+
+
+def _finished(run: Path) -> dict[str, Any]:
+    table = _read(run / TABLE)
+    if "metrics" not in table:
+        raise ProjectError(f"{run}: its pipeline is not finished; start the same `edgephys compress` again")
+    return table
+
+
+def _network(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row.get("family"), row.get("n"), row.get("features", 3)
+
+
+def _measured(row: Mapping[str, Any]) -> Row:
+    """Return a stage's figures: synthesised and simulated where that was asked for, else the labelled estimates."""
+    found = row.get("measured", {})
+    return {
+        "lut": found.get("lut", row["lut_estimate"]),
+        "lut_stage": found.get("lut_stage", "estimated"),
+        "ff": found.get("ff"),
+        "latency_cycles": found.get("latency_cycles", row["cycles_estimate"]),
+        "latency_stage": found.get("latency_cycles_stage", "estimated"),
+        "mismatches": found.get("mismatches"),
+        "vectors": found.get("vectors"),
+    }
+
+
+def _row(table: Mapping[str, Any]) -> Row:
+    last, metrics = table["rows"][-1], table["metrics"]
+    counts = {name: last[name] for name in ("weights", "nonzero", "digits", "ebops", "adder_bits")}
+    named = {name: table[name] for name in ("model", "family", "n", "features", "pipeline", "seed")}
+    return {
+        **named,
+        "bits": None,
+        "accuracy": metrics["accuracy"],
+        "accuracy_error": metrics["accuracy_error"],
+        "validation_accuracy": last["metrics"]["accuracy"],
+        "auc": metrics["auc"],
+        **counts,
+        **_measured(last),
+        "seconds": round(sum(row["seconds"] for row in table["rows"])),
+    }
+
+
+def _other(row: Mapping[str, Any]) -> Row:
+    """Return a row of another table in the same keys; a model of the zoo is uniform."""
+    keys = ("model", "family", "n", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "ff", "latency_cycles")
+    more = ("mismatches", "vectors", "validation_accuracy", "ebops", "auc")
+    found = {key: row.get(key) for key in (*keys, *more)}
+    found |= {"features": row.get("features", 3), "pipeline": row.get("pipeline", UNIFORM), "seed": row.get("seed", 1)}
+    return found | {"latency_stage": row.get("latency_cycles_stage", row.get("latency_stage"))}
+
+
+def _against(row: Mapping[str, Any], uniform: Mapping[str, Any] | None) -> Row:
+    """Compare with the uniform 8-bit model of the same network, where both figures come from the same stage."""
+    if uniform is None:
+        return {"lut_times": None, "latency_share": None, "accuracy_difference": None}
+    alike = row["lut_stage"] == uniform["lut_stage"]
+    return {
+        "lut_times": uniform["lut"] / row["lut"] if alike and row["lut"] else None,
+        "latency_share": row["latency_cycles"] / uniform["latency_cycles"] if row["latency_cycles"] else None,
+        "accuracy_difference": row["accuracy"] - uniform["accuracy"],
+    }
+
+
+def _stage(table: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
+    named = {name: table[name] for name in ("model", "pipeline", "seed")}
+    counts = ("stage", "nonzero", "digits", "ebops", "adder_bits", "seconds")
+    return {
+        **named,
+        **{name: row[name] for name in counts},
+        "validation_accuracy": row["metrics"]["accuracy"],
+        "validation_error": row["metrics"]["accuracy_error"],
+        **_measured(row),
+    }
+
+
+def _both(tables: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Return adder bits and synthesised LUTs, by the digest of what has both."""
+    return {
+        f"{table['model']} {row['stage']} {row['digest'][:8]}": (row["adder_bits"], row["measured"]["lut"])
+        for table in tables
+        for row in table["rows"]
+        if str(row.get("measured", {}).get("lut_stage", "")).startswith("synthesised")
+    }
