@@ -3,7 +3,7 @@
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
 # make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
-# make speed    how fast the tool is: golden model, emission
+# make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
 # make check    ruff and mypy
@@ -68,6 +68,7 @@ sweep: install
 
 speed: install
 	$(BIN)/python tests/bench_tool.py
+	$(BIN)/python tests/bench_compress.py
 
 # The zoo: each network float first, then 8, 6 and 4 bits from it, with seed 1 (others go to runs/).
 SEEDS    := 1

@@ -1,0 +1,98 @@
+"""Finished pipelines in one table: what is compared is of one stage; the cost model's error is measured."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edgephys.errors import ProjectError
+from edgephys.fixed import Fixed
+from edgephys.lower.build import Builder
+from edgephys.pipelines.gains import adder_bits, ebops
+from edgephys.report.compression_page import page
+from edgephys.report.gains import tabulate
+
+SYNTHESISED = {"lut_stage": "synthesised", "ff": 10, "latency_cycles_stage": "simulated", "mismatches": 0, "vectors": 9}
+
+
+def stage(name, lut, bits, measured=True):
+    row = {"stage": name, "digest": name * 4, "weights": 99, "nonzero": 50, "digits": 70, "ebops": 800, "seconds": 2.5}
+    row |= {"adder_bits": bits, "lut_estimate": lut, "cycles_estimate": 9, "bought_lut": 5}
+    row |= {"metrics": {"accuracy": 0.57, "accuracy_error": 0.004}}
+    return row | ({"measured": {"lut": lut, "latency_cycles": 8, **SYNTHESISED}} if measured else {})
+
+
+def finished(folder, rows, n=8, seed=1, **more):
+    folder.mkdir()
+    table = {"model": "m", "family": "jet_deepsets", "n": n, "features": 3, "pipeline": "frugal", "seed": seed}
+    metrics = {"accuracy": 0.575, "accuracy_error": 0.002, "auc": {"g": 0.8}}
+    (folder / "compression.json").write_text(json.dumps({**table, "rows": rows, "metrics": metrics, **more}))
+    return folder
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    """A scaling table of a uniform model of 8 constituents and of one that no pipeline had."""
+    row = {"family": "jet_deepsets", "features": 3, "bits": 8, "accuracy": 0.58, "accuracy_error": 0.002, **SYNTHESISED}
+    rows = [{**row, "model": f"n{n}", "n": n, "lut": 1000, "latency_cycles": 16} for n in (8, 64)]
+    path = tmp_path / "scaling.json"
+    path.write_text(json.dumps({"rows": rows}))
+    return path
+
+
+def test_a_measured_run_stands_beside_the_uniform_models_of_its_network(tmp_path, zoo):
+    run = finished(tmp_path / "run", [stage("start", 1000, 1250), stage("1 frugal", 100, 125)])
+    table = tabulate([run], [zoo], "edgephys gains")
+    assert [(row["pipeline"], row["n"]) for row in table["rows"]] == [("uniform", 8), ("frugal", 8)]
+    ours = table["rows"][1]
+    assert ours["lut_times"] == pytest.approx(10) and ours["latency_share"] == pytest.approx(0.5)
+    assert ours["accuracy_difference"] == pytest.approx(-0.005) and ours["seconds"] == 5
+    assert {"model", "n", "pipeline", "seed", "accuracy", "lut", "lut_stage", "latency_cycles", "mismatches"} <= set(
+        ours
+    )
+
+
+def test_an_estimate_is_not_compared_with_a_synthesis(tmp_path, zoo):
+    run = finished(tmp_path / "run", [stage("start", 1000, 1250, False), stage("1 frugal", 100, 125, False)])
+    table = tabulate([run], [zoo], "edgephys gains")
+    assert table["rows"][1]["lut_stage"] == "estimated" and table["rows"][1]["lut_times"] is None
+    assert "100 (estimated)" in page(table) and "not compared with LUTs" in page(table)
+
+
+def test_the_cost_models_error_is_that_of_netlists_predicted_from_the_others(tmp_path):
+    runs = [finished(tmp_path / f"run{i}", [stage(f"{i} a", lut, 100)], seed=i) for i, lut in enumerate((80, 80, 100))]
+    found = tabulate(runs, [], "edgephys gains")["cost_model"]
+    assert found["rows"] == 3 and found["ratio_median"] == pytest.approx(0.8)
+    assert found["leave_one_out"]["relative_error_min"] == pytest.approx(-0.2)
+    assert "0.80 of them in the median of 3 netlists (0.80 to 1.00)" in page(tabulate(runs, [], "edgephys gains"))
+
+
+def test_every_stage_is_on_the_page(tmp_path, zoo):
+    run = finished(tmp_path / "run", [stage("start", 1000, 1250), stage("1 frugal", 100, 125)])
+    text = page(tabulate([run], [zoo], "edgephys gains"))
+    assert "| m | frugal | 1 | 1 frugal | 57.00 ± 0.40 | 50 | 70 | 800 | 125 | 100 | 8 | 2 |" in text
+    assert "10.0 times" in text and "8 bit, uniform" in text
+
+
+def test_a_run_that_is_not_finished_is_refused(tmp_path):
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "compression.json").write_text('{"rows": []}')
+    with pytest.raises(ProjectError, match="half: its pipeline is not finished; start the same"):
+        tabulate([tmp_path / "half"], [], "edgephys gains")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": 3}', '{"columns": []}'])
+def test_a_damaged_table_is_refused_by_name(tmp_path, text):
+    (tmp_path / "scaling.json").write_text(text)
+    with pytest.raises(ProjectError, match=r"scaling.json: expected a table in JSON with rows, .*; make it again"):
+        tabulate([], [tmp_path / "scaling.json"], "edgephys gains")
+
+
+def test_operations_and_adders_are_counted_by_hand():
+    """Weights 5 and 6 on 4-bit data: 101 spans 3 bits, 11 spans 2; each has 2 signed digits."""
+    builder = Builder("two")
+    x = builder.input("x", (2, 1), Fixed(True, 4, 4))
+    out = builder.dense("both", x, np.array([[5, 6]]), 0)
+    graph = builder.finish(out)
+    assert ebops(graph) == 2 * 4 * (3 + 2)
+    assert adder_bits(graph) == {"both": 2 * (4 + 1) * (2 + 2)}
