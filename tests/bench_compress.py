@@ -94,7 +94,8 @@ def markdown(table: dict[str, Any]) -> str:
         f"Made by `{table['command']}` on {table['machine']}.",
         "",
         f"One training step of {table['model']}, batch {table['batch']}, compiled (XLA); every loop "
-        f"{table['rounds']} times in turns, load before {table['load_before']:.1f}. A stage's step holds its share of an epoch's validation.",
+        f"{table['rounds']} times in turns, load before {table['load_before']:.1f}. "
+        "A stage's step holds its share of an epoch's validation.",
         "",
         "| loop | ms a step | times Keras' | lowest – highest | at most |",
         "| --- | ---: | ---: | ---: | ---: |",
