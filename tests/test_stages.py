@@ -17,6 +17,7 @@ from edgephys.lower.passes import lowered
 GIVEN: dict[str, dict[str, object]] = {
     "bitwise": {"lut_cost": 1e-5, "widths": "learned"},
     "codebook": {"points": 5, "bucket": 7, "redistribute": True},
+    "nested": {"fractions": (0.5, 1.0), "emit": 0.5},
 }
 """Parameters that a stage has no default for, or that make it do more."""
 

@@ -15,12 +15,13 @@ from itertools import count
 from statistics import NormalDist
 from typing import Any
 
-from edgephys.compress.anatomy import inputs_of, kernel_layers, rebuilt
+from edgephys.compress.anatomy import inputs_of, kernel_layers
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
+from edgephys.compress.stand_in import StandIn, replaced, restored
 from edgephys.compress.task import Task
 from edgephys.errors import UsageError
-from edgephys.nets.backend import keras, qkeras, tf
+from edgephys.nets.backend import keras, tf
 from edgephys.nets.layers import ConstituentMean, ReceivedSum
 
 ACTIVATIONS = {
@@ -60,7 +61,7 @@ class Smooth(Training):
             before_epoch=lambda epoch, _: course.share.assign(share(epoch, self.epochs)), after_step=course.go_on
         )
         notes = descend(fresh, task, self, seed, parameters, progress)
-        return Made(rebuilt(fresh, lambda layer: layer.exact() if isinstance(layer, Analogue) else None), notes)
+        return Made(restored(fresh), notes)
 
     def disturbed(self, model: Any, course: Course) -> Any:
         """Return a copy of a model whose quantised ReLUs are smooth, and disturbed, while it trains.
@@ -70,12 +71,12 @@ class Smooth(Training):
         numbers = count()
 
         def analogue(layer: Any) -> Any:
-            if not isinstance(layer, qkeras.QActivation) or type(layer.activation).__name__ != "quantized_relu":
+            if type(layer.activation).__name__ != "quantized_relu":
                 return None
             rounds = isinstance(inputs_of(layer)[0]._keras_history.operation, ConstituentMean | ReceivedSum)
             return Analogue(layer, "relu" if rounds else self.activation, self, course, next(numbers))
 
-        return rebuilt(model, analogue)
+        return replaced(model, analogue)
 
 
 def share(epoch: int, epochs: int) -> float:
@@ -101,20 +102,15 @@ class Course:
         self.step.assign(self.step + 1)
 
 
-class Analogue(keras.layers.Layer):  # type: ignore[misc]
-    """Stand for a quantised ReLU while it trains; without ``training`` compute the same as it."""
+class Analogue(StandIn):
+    """Stand for a quantised ReLU: a smooth one that is clamped, reduced in precision and disturbed."""
 
     def __init__(self, of: Any, activation: str, plan: Smooth, course: Course, number: int) -> None:
-        super().__init__(name=of.name)
-        self.config, self.course, self.number = of.get_config(), course, number
-        self.quantised, self.smooth = self.exact().activation, ACTIVATIONS[activation]
+        super().__init__(of)
+        self.smooth, self.course, self.number = ACTIVATIONS[activation], course, number
         self.range = 2.0**self.quantised.integer
         self.levels = plan.precision or 2**self.quantised.bits
         self.deviation = deviation(self.levels, plan.leakage)
-
-    def exact(self) -> Any:
-        """Return the layer that this one stands for."""
-        return qkeras.QActivation.from_config(self.config)
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Return the activations: the quantised ones, and for the smooth share disturbed ones."""

@@ -7,6 +7,7 @@ from edgephys.compress.codebook import Codebook
 from edgephys.compress.distil import Distil
 from edgephys.compress.finetune import Finetune
 from edgephys.compress.frugal import Frugal
+from edgephys.compress.nested import Nested
 from edgephys.compress.prune import Prune
 from edgephys.compress.shrink import Shrink
 from edgephys.compress.smooth import Smooth
@@ -21,6 +22,7 @@ STAGES: dict[str, type[Stage]] = {
     "bitwise": Bitwise,
     "codebook": Codebook,
     "smooth": Smooth,
+    "nested": Nested,
     "frugal": Frugal,
     "prune": Prune,
     "spectrum": Spectrum,
