@@ -17,17 +17,20 @@ from edgephys.lower.passes import lowered
 GIVEN: dict[str, dict[str, object]] = {
     "bitwise": {"lut_cost": 1e-5, "widths": "learned"},
     "codebook": {"points": 5, "bucket": 7, "redistribute": True},
+    "prune": {"epochs": 0, "scope": "neuron"},
+    "spectrum": {"epochs": 0, "rescale": True},
+    "sparse_momentum": {"density": 0.3, "optimizer": "sgd"},
     "nested": {"fractions": (0.5, 1.0), "emit": 0.5},
 }
 """Parameters that a stage has no default for, or that make it do more."""
 
-GROWS: tuple[str, ...] = ()
+GROWS: tuple[str, ...] = ("sparse_momentum",)
 """Stages that may turn zeros into weights."""
 
 
 def stage_of(kind):
     quick = {"epochs": 2, "batch": 64} if issubclass(STAGES[kind], Training) else {}
-    return STAGES[kind](**quick, **GIVEN.get(kind, {}))
+    return STAGES[kind](**{**quick, **GIVEN.get(kind, {})})
 
 
 @pytest.fixture(scope="module", params=sorted(NETS))
@@ -88,7 +91,7 @@ def test_a_float_model_is_refused_with_what_to_do(kind):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"epochs": 0}, "epochs must be 1 or more, not 0"),
+        ({"epochs": -1}, "epochs must be [01] or more, not -1"),
         ({"batch": 0}, "batch must be 1 or more, not 0"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0 and at most 1, not 0"),
         ({"keep": "all"}, "keep must be one of best, last, not 'all'"),
@@ -98,4 +101,13 @@ def test_a_float_model_is_refused_with_what_to_do(kind):
 )
 def test_numbers_that_cannot_train_are_refused(kind, wrong, message):
     with pytest.raises(UsageError, match=message):
-        STAGES[kind](**GIVEN.get(kind, {}), **wrong)
+        STAGES[kind](**{**GIVEN.get(kind, {}), **wrong})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in sorted(STAGES) if issubclass(STAGES[kind], Training)])
+def test_only_stages_that_remove_something_do_without_training(kind):
+    if STAGES[kind].fewest_epochs == 0:
+        assert kind in ("prune", "spectrum")
+        return
+    with pytest.raises(UsageError, match="epochs must be 1 or more, not 0"):
+        STAGES[kind](**{**GIVEN.get(kind, {}), "epochs": 0})

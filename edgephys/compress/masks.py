@@ -173,6 +173,10 @@ class UnitMask(Mask):
         return np.sqrt(into * out)
 
 
+SCOPES: dict[str, type[Mask]] = {"weight": WeightMask, "neuron": UnitMask, "bit": DigitMask}
+"""What may go, by name."""
+
+
 def _numbers(values: Any) -> Any:
     return keras.ops.convert_to_numpy(values)
 

@@ -13,14 +13,12 @@ from typing import Any, ClassVar
 from edgephys.compress.anatomy import kernel_integers, kernel_layers, rebuilt
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.digits import count
-from edgephys.compress.masks import DigitMask, Mask, UnitMask, WeightMask
+from edgephys.compress.masks import SCOPES
 from edgephys.compress.shrink import widths
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
 from edgephys.compress.task import Task
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras
-
-SCOPES: dict[str, type[Mask]] = {"weight": WeightMask, "neuron": UnitMask, "bit": DigitMask}
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,8 @@ def _constant(layer: Any, taken: list[Any]) -> Any:
         moves = (_weighs(layer) & (values[0] != 0)[:, None]).any(0)
         bias = np.zeros(width, np.float32)
         if layer.use_bias:
-            bias = _array(layer.bias_quantizer_internal(layer.bias))
+            quantiser = layer.bias_quantizer_internal
+            bias = _array(quantiser(layer.bias) if quantiser else layer.bias)
         return _rounded(layer.activation, np.where(moves, np.nan, bias))
     if isinstance(layer, qkeras.QActivation):
         return _rounded(layer.activation, values[0])
