@@ -40,6 +40,10 @@ def net(request):
 
 @pytest.fixture(scope="module", params=sorted(STAGES))
 def made(request, net):
+    """What a stage makes of a model, twice; steps are compiled for one net, which takes longer than a few of them."""
+    from edgephys.nets.backend import tf
+
+    tf.config.run_functions_eagerly(net is not NETS["deepsets"])
     model, task = model_of(net), task_of(net)
     for layer in kernel_layers(model):
         kernel = layer.kernel.numpy()
@@ -47,7 +51,8 @@ def made(request, net):
         layer.kernel.assign(kernel)
     before = [weight.copy() for weight in model.get_weights()]
     stage = stage_of(request.param)
-    return request.param, model, before, stage.apply(model, task, 1), stage.apply(model, task, 1), task
+    yield request.param, model, before, stage.apply(model, task, 1), stage.apply(model, task, 1), task
+    tf.config.run_functions_eagerly(False)
 
 
 def test_the_given_model_is_not_changed(made):
