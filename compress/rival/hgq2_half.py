@@ -1,0 +1,199 @@
+"""Train a Deep Sets tagger with HGQ2 and turn it into Verilog: the half that runs in the rival's environment.
+
+    python hgq2_half.py FOLDER
+
+FOLDER holds ``settings.json`` and ``jets.npz``, both written by rival.py; ``history.jsonl`` (a line an epoch),
+``model.keras``, ``predictions.npz``, ``verilog/`` and, last, ``made.json`` are added. Nothing of edgephys is imported.
+
+Quantisers are those of HGQ2's own examples for permutation-invariant jet taggers: a width for each weight (kbi, which
+saturate symmetrically), one for each channel of activations, shared by the constituents (kif, which wrap, and whose
+integer bits are traced), both from 7 bits; the price of EBOPs in the loss is ``beta``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from importlib import metadata
+from math import log2, prod
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # the fastest one for HGQ2, says its documentation
+
+import keras
+import numpy as np
+from alkaid.codegen import RTLModel
+from alkaid.converter import trace_model
+from alkaid.trace import HWConfig, trace
+from hgq.config import LayerConfigScope, QuantizerConfigScope
+from hgq.constraints import MinMax
+from hgq.layers import QDense, QSum
+from hgq.utils import trace_minmax
+from hgq.utils.sugar import BetaScheduler, FreeEBOPs, PieceWiseSchedule
+from numpy.typing import NDArray
+
+Settings = dict[str, Any]
+
+TOP = "rival_top"
+FIRST_BITS = 7
+"""Bits of weights, and fractional bits of activations, before training."""
+L1 = 1e-8
+BATCH = 8192
+STEPS_AT_ONCE = 1
+PACKAGES = ("hgq2", "alkaid", "keras", "jax", "numpy")
+
+
+def build(settings: Settings) -> Any:
+    """Return the untrained network: phi of each constituent, their mean, rho of it, logits."""
+    from hgq.regularizers import MonoL1
+
+    n, features = settings["shape"]
+    weights = QuantizerConfigScope(
+        place=("weight", "bias"), default_q_type="kbi", overflow_mode="SAT_SYM", b0=FIRST_BITS, i0=0, ir=MonoL1(L1)
+    )
+    activations = QuantizerConfigScope(
+        place="datalane",
+        default_q_type="kif",
+        overflow_mode="WRAP",
+        round_mode=settings["rounding"],
+        f0=FIRST_BITS,
+        fr=MonoL1(L1),
+        ic=MinMax(0, 12),
+        heterogeneous_axis=(-1,),
+    )
+    with weights, activations, LayerConfigScope(beta0=settings["beta"]):
+        inputs = keras.Input((n, features), name="constituents")
+        x = inputs
+        for i, width in enumerate(settings["phi"], 1):
+            x = QDense(width, activation="relu", name=f"phi_{i}")(x)  # (jet, constituent, width)
+        x = QSum(axes=1, scale=1 / n, name="pool")(x)  # (jet, width)
+        for i, width in enumerate(settings["rho"], 1):
+            x = QDense(width, activation="relu", name=f"rho_{i}")(x)
+        return keras.Model(inputs, QDense(settings["classes"], name="logits")(x), name="rival")
+
+
+def train(model: Any, jets: dict[str, NDArray[Any]], settings: Settings, folder: Path) -> None:
+    """Train with Adam and half a cosine down to 0; beta rises tenfold over the first half of the epochs."""
+    epochs, batch, beta = settings["epochs"], settings["batch"], settings["beta"]
+    steps = epochs * -(-len(jets["train_y"]) // batch)
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        steps_per_execution=STEPS_AT_ONCE,
+    )
+    history = folder / "history.jsonl"
+    history.unlink(missing_ok=True)
+    began = time.monotonic()
+
+    def note(epoch: int, logs: dict[str, float]) -> None:
+        line = {"epoch": epoch + 1, "seconds": round(time.monotonic() - began), **logs}
+        with history.open("a") as file:
+            file.write(json.dumps({name: float(value) for name, value in line.items()}) + "\n")
+
+    half = max(1, epochs // 2)
+    rising = PieceWiseSchedule([(0, beta / 10, "log"), (half, beta, "constant")])
+    model.fit(
+        jets["train_x"],
+        jets["train_y"],
+        validation_data=(jets["validation_x"], jets["validation_y"]),
+        batch_size=batch,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[
+            BetaScheduler(rising if settings["beta_rises"] else lambda epoch: beta),
+            FreeEBOPs(),
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.LambdaCallback(on_epoch_end=note),
+        ],
+    )
+
+
+def answers(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the logits of jets."""
+    return np.asarray(model.predict(x, batch_size=BATCH, verbose=0), np.float32)
+
+
+def convert(model: Any, settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Write the Verilog, pipelined as ours, and return its logic and what alkaid says of it."""
+    signed, bits, integer = settings["input"]
+    began = time.monotonic()
+    taken, given = trace_model(
+        model,
+        HWConfig(*settings["hardware"]),
+        dict(settings["solver"]),
+        inputs_kif=(int(signed), integer - signed, bits - integer),
+    )
+    logic = trace(taken, given)
+    made = RTLModel(logic, folder / "verilog", TOP, latency_cutoff=settings["cutoff_ns"], print_latency=False)
+    made.write()
+    facts = {
+        "lut_estimate": round(sum(stage.cost for stage in made.fsm.logic.values())),
+        "ff_estimate": made.reg_bits,
+        "delay_estimate_ns": float(max(logic.out_latency)),
+        "latency_cycles": int(made.latency),
+        "top": TOP,
+        "convert_seconds": round(time.monotonic() - began, 1),
+    }
+    return logic, facts
+
+
+def widths(model: Any) -> dict[str, dict[str, float]]:
+    """Return each layer's mean bits, of weights and of what it takes, and its share of weights that are zero."""
+    found = {}
+    for layer in model.layers:
+        if getattr(layer, "enable_iq", False):
+            found[layer.name] = {"input_bits": round(float(np.mean(np.asarray(layer.iq.bits))), 2)}
+        if hasattr(layer, "kq"):
+            found[layer.name]["weight_bits"] = round(float(np.mean(np.asarray(layer.kq.bits))), 2)
+            found[layer.name]["zeros"] = round(float(np.mean(np.asarray(layer.qkernel) == 0)), 3)
+    return found
+
+
+def run(folder: Path) -> None:
+    """Do all that FOLDER asks for.  Raises: SystemExit where training diverged."""
+    settings = json.loads((folder / "settings.json").read_text())
+    if not log2(settings["shape"][0]).is_integer():
+        sys.exit(f"constituents must be a power of two, not {settings['shape'][0]}: the mean is a sum and a shift")
+    with np.load(folder / "jets.npz") as file:
+        jets = {name: file[name] for name in file.files}
+    keras.utils.set_random_seed(settings["seed"])
+    model = build(settings)
+    began = time.monotonic()
+    train(model, jets, settings, folder)
+    seconds = round(time.monotonic() - began)
+    ebops = trace_minmax(model, jets["train_x"], batch_size=BATCH)
+    found = {name: answers(model, jets[f"{name}_x"]) for name in ("validation", "test")}
+    if not all(np.isfinite(logits).all() for logits in found.values()):
+        sys.exit("training diverged: logits are not finite; lower the learning rate or beta")
+    accuracy = {name: float(np.mean(logits.argmax(-1) == jets[f"{name}_y"])) for name, logits in found.items()}
+    model.save(folder / "model.keras")
+    np.savez_compressed(folder / "predictions.npz", **found)
+    made = {
+        "accuracy": round(accuracy["test"], 5),
+        "validation_accuracy": round(accuracy["validation"], 5),
+        "ebops": int(ebops),
+        "parameters": int(sum(prod(layer.kernel.shape) + prod(layer.bias.shape) for layer in dense(model))),
+        "widths": widths(model),
+        "train_seconds": seconds,
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+    }
+    if settings["convert"]:
+        logic, facts = convert(model, settings, folder)
+        x = jets["test_x"][: settings["vectors"]]
+        exact = logic.predict(np.ascontiguousarray(x.reshape(len(x), -1), np.float64))
+        differ = np.any(exact != found["test"][: len(x)], axis=-1)
+        made |= facts | {"mismatches": int(differ.sum()), "vectors": len(x)}
+    (folder / "made.json").write_text(json.dumps(made, indent=1) + "\n")
+
+
+def dense(model: Any) -> list[Any]:
+    """Return the layers that hold a kernel."""
+    return [layer for layer in model.layers if hasattr(layer, "kq")]
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
