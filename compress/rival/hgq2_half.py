@@ -42,7 +42,6 @@ FIRST_BITS = 7
 """Bits of weights, and fractional bits of activations, before training."""
 L1 = 1e-8
 BATCH = 8192
-STEPS_AT_ONCE = 1
 PACKAGES = ("hgq2", "alkaid", "keras", "jax", "numpy")
 
 
@@ -76,18 +75,21 @@ def build(settings: Settings) -> Any:
 
 
 def train(model: Any, jets: dict[str, NDArray[Any]], settings: Settings, folder: Path) -> None:
-    """Train with Adam and half a cosine down to 0; beta rises tenfold over the first half of the epochs."""
+    """Train with Adam and half a cosine down to 0, under a steady beta or one that rises over the first half.
+
+    A run that was killed goes on after its last whole epoch.
+    """
     epochs, batch, beta = settings["epochs"], settings["batch"], settings["beta"]
     steps = epochs * -(-len(jets["train_y"]) // batch)
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        steps_per_execution=STEPS_AT_ONCE,
     )
-    history = folder / "history.jsonl"
-    history.unlink(missing_ok=True)
-    began = time.monotonic()
+    backup, history = folder / "backup", folder / "history.jsonl"
+    if not backup.is_dir():
+        history.unlink(missing_ok=True)
+    began = time.monotonic() - seconds_of(history)
 
     def note(epoch: int, logs: dict[str, float]) -> None:
         line = {"epoch": epoch + 1, "seconds": round(time.monotonic() - began), **logs}
@@ -108,8 +110,15 @@ def train(model: Any, jets: dict[str, NDArray[Any]], settings: Settings, folder:
             FreeEBOPs(),
             keras.callbacks.TerminateOnNaN(),
             keras.callbacks.LambdaCallback(on_epoch_end=note),
+            keras.callbacks.BackupAndRestore(str(backup), double_checkpoint=True, delete_checkpoint=False),
         ],
     )
+
+
+def seconds_of(history: Path) -> float:
+    """Return the seconds of training that the history tells of."""
+    lines = history.read_text().splitlines() if history.is_file() else []
+    return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
 
 
 def answers(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:
@@ -162,9 +171,7 @@ def run(folder: Path) -> None:
         jets = {name: file[name] for name in file.files}
     keras.utils.set_random_seed(settings["seed"])
     model = build(settings)
-    began = time.monotonic()
     train(model, jets, settings, folder)
-    seconds = round(time.monotonic() - began)
     ebops = trace_minmax(model, jets["train_x"], batch_size=BATCH)
     found = {name: answers(model, jets[f"{name}_x"]) for name in ("validation", "test")}
     if not all(np.isfinite(logits).all() for logits in found.values()):
@@ -178,7 +185,7 @@ def run(folder: Path) -> None:
         "ebops": int(ebops),
         "parameters": int(sum(prod(layer.kernel.shape) + prod(layer.bias.shape) for layer in dense(model))),
         "widths": widths(model),
-        "train_seconds": seconds,
+        "train_seconds": round(seconds_of(folder / "history.jsonl")),
         "versions": {name: metadata.version(name) for name in PACKAGES},
     }
     if settings["convert"]:
