@@ -14,12 +14,15 @@ from edgephys.lower import evaluate
 from edgephys.lower.from_keras import lower
 from edgephys.lower.passes import lowered
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
+
 GIVEN: dict[str, dict[str, object]] = {
     "bitwise": {"lut_cost": 1e-5, "widths": "learned"},
     "codebook": {"points": 5, "bucket": 7, "redistribute": True},
     "prune": {"epochs": 0, "scope": "neuron"},
     "spectrum": {"epochs": 0, "rescale": True},
     "sparse_momentum": {"density": 0.3, "optimizer": "sgd"},
+    "smooth": {"epochs": 2},
     "nested": {"fractions": (0.5, 1.0), "emit": 0.5},
 }
 """Parameters that a stage has no default for, or that make it do more."""
@@ -29,7 +32,7 @@ GROWS: tuple[str, ...] = ("sparse_momentum",)
 
 
 def stage_of(kind):
-    quick = {"epochs": 2, "batch": 64} if issubclass(STAGES[kind], Training) else {}
+    quick = {"epochs": 1, "batch": 64} if issubclass(STAGES[kind], Training) else {}
     return STAGES[kind](**{**quick, **GIVEN.get(kind, {})})
 
 
@@ -44,7 +47,7 @@ def made(request, net):
     from edgephys.nets.backend import tf
 
     tf.config.run_functions_eagerly(net is not NETS["deepsets"])
-    model, task = model_of(net), task_of(net)
+    model, task = model_of(net), task_of(net, jets=128)
     for layer in kernel_layers(model):
         kernel = layer.kernel.numpy()
         kernel[0, ::2] = 0
