@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from random_graphs import graphs, vectors
@@ -152,6 +153,16 @@ def test_nodes_that_change_something_stay():
     symmetric = replace(SAT, overflow=Overflow.SAT_SYM)
     assert through(lambda b, x: b.requantise("l", x, symmetric)) == [Kind.REQUANTISE]  # it changes the lowest number
     assert through(lambda b, x: b.requantise("l", b.requantise("l", x, symmetric), SAT)) == [Kind.REQUANTISE]
+
+
+@pytest.mark.parametrize("fraction", [-4, -3, -2, -1, 0, 2])
+def test_ties_are_rounded_to_even_however_coarse_the_step_is(fraction):
+    builder = Builder("g")
+    x = builder.input("x", (1,), Fixed(True, 8, 6))
+    graph = builder.finish(builder.requantise("l", x, replace(SAT, integer=6 - fraction)))
+    every = np.arange(-128, 128)[:, None]
+    wanted = np.clip(np.rint(every / 2.0 ** (2 - fraction)), -32, 31).astype(int)
+    np.testing.assert_array_equal(evaluate.run(graph, every), wanted)
 
 
 def test_an_output_is_never_dropped():

@@ -83,7 +83,7 @@ def round_half_up(graph: Graph) -> Graph:
         if (fraction := _odd_fraction(graph, node, odd)) is not None:
             odd[node.name] = fraction
         even = node.kind is Kind.REQUANTISE and node.fixed.rounding is Rounding.RND_CONV
-        if even and odd.get(node.inputs[0], 0) > node.fixed.fraction + 1:
+        if even and (source := node.inputs[0]) in odd and odd[source] > node.fixed.fraction + 1:
             node = replace(node, fixed=replace(node.fixed, rounding=Rounding.RND))
         nodes.append(node)
     return graph.with_nodes(tuple(nodes))
