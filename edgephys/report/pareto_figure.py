@@ -1,0 +1,241 @@
+"""The figure of a front: accuracy against LUTs and against latency, beside uniform models and published ones."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgephys.report.published import EIGHT_BIT, SOURCE, family_name
+
+Row = Mapping[str, Any]
+
+OURS = "#204a87"
+SHADE = "#d9e2ee"
+UNIFORM = "#c17d11"
+GREY = "#8a8a8a"
+INK = "#444444"
+UNIFORM_MARKERS = {8: "o", 6: "s", 4: "^"}
+OTHER_MARKER = "D"
+PUBLISHED_MARKERS = {"jet_deepsets": "o", "jet_interaction": "s"}
+LEGENDS = (0.06, 0.43, 0.63)
+"""Left edges of the legends below the panels."""
+LUT_TICKS = tuple(step * 10**power for power in range(2, 8) for step in (1, 2, 5))
+CYCLE_TICKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """State what a panel shows accuracy against: the key of a run, of a uniform model and of a published one.
+
+    ``named`` says whether the knob's values stand beside their runs.
+    """
+
+    run: str
+    uniform: str
+    published: str
+    title: str
+    ticks: tuple[int, ...]
+    named: bool
+
+
+def panels(table: Mapping[str, Any]) -> tuple[Panel, Panel]:
+    """Return the panels of a table: uniform models are shown by figures of the stage that its runs have."""
+    synthesised = table["lut_stage"] == "synthesised"
+    told = "synthesised by Yosys" if synthesised else "estimated before synthesis"
+    lut = Panel("compared_lut", "lut" if synthesised else "lut_estimate", "lut", f"LUT ({told})", LUT_TICKS, True)
+    title = f"latency (clock cycles, {table['cycles_stage']})"
+    return lut, Panel("compared_cycles", "latency_cycles", "latency_cycles", title, CYCLE_TICKS, False)
+
+
+def picture(table: Mapping[str, Any]) -> bytes:
+    """Return the figure as PNG."""
+    buffer = io.BytesIO()
+    draw(table).savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def draw(table: Mapping[str, Any]) -> Any:
+    """Return the figure: what chose the front is thin and on validation jets, what became of it bold and on test jets.
+
+    Published accuracies, of other jets, stand in a strip of their own above the same costs.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6.2))
+    others = published(table)
+    heights = [1, 5] if others else [1]
+    grid = figure.subplots(len(heights), 2, sharex="col", sharey="row", height_ratios=heights, squeeze=False)
+    for column, panel in enumerate(panels(table)):
+        axes = grid[-1, column]
+        _draw_uniform(axes, table["beside"], panel)
+        _draw_runs(axes, table, panel)
+        _draw_front(axes, table, panel)
+        axes.set_xlabel(panel.title)
+        if others:
+            _draw_published(grid[0, column], others, panel)
+        for each in grid[:, column]:
+            each.grid(alpha=0.25)
+        _scale(axes, panel.ticks)
+    grid[-1, 0].set_ylabel("accuracy (%)")
+    figure.suptitle(_title(table), fontsize=11)
+    figure.tight_layout(rect=(0, 0.2, 1, 1), w_pad=2, h_pad=0.5)
+    _add_legends(figure, table)
+    if not table["runs"]:
+        grid[-1, 0].tick_params(labelleft=bool(table["beside"]))
+        grid[-1, 0].text(0.5, 0.5, "no run is finished yet", ha="center", transform=grid[-1, 0].transAxes)
+    return figure
+
+
+def _title(table: Mapping[str, Any]) -> str:
+    knob, seeds = table["knob"], ", ".join(map(str, table["seeds"]))
+    return f"{table['model']}, {table['pipeline']}: {knob['key']} of stage {knob['stage']}, seeds {seeds}"
+
+
+def edge(rows: Sequence[Row], key: str) -> list[Row]:
+    """Return the members of a front that are best in accuracy and one cost alone, from cheap to dear."""
+    found: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row[key], -row["accuracy"])):
+        if not found or row["accuracy"] > found[-1]["accuracy"]:
+            found.append(row)
+    return found
+
+
+def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
+    """Draw all runs on validation jets: dominated ones faint, the seeds of one value in a box with its name."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    for value in table["knob"]["values"]:
+        seeds = [row for row in table["runs"] if row["value"] == value]
+        x, y = [row[panel.run] for row in seeds], [100 * row["accuracy"] for row in seeds]
+        if len(seeds) > 1:
+            axes.add_patch(Rectangle((min(x), min(y)), max(x) - min(x), max(y) - min(y), zorder=1, **_box()))
+        if seeds and panel.named:
+            axes.annotate(
+                str(value), (max(x), min(y)), (4, -4), textcoords="offset points", color=OURS, fontsize=8,
+                ha="left", va="top", zorder=6, path_effects=[withStroke(linewidth=2, foreground="white")],
+            )  # fmt: skip
+    for row in table["runs"]:
+        axes.plot([row[panel.run]], [100 * row["accuracy"]], zorder=3, **_run(row["front"]))
+
+
+def _box() -> dict[str, Any]:
+    """Return the style of a box; its edge makes one of equal seeds a visible line."""
+    return {"facecolor": SHADE, "edgecolor": SHADE, "linewidth": 5, "joinstyle": "round"}
+
+
+def _run(member: bool) -> dict[str, Any]:
+    style = {"color": OURS, "linestyle": "", "marker": ".", "markersize": 6, "markeredgewidth": 0}
+    return {**style, "alpha": 0.9 if member else 0.3}
+
+
+def _draw_front(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
+    """Draw the members on test jets; until they have seen those, a thin line through what chose them."""
+    members = [row for row in table["runs"] if row["front"]]
+    line = edge(members, panel.run)
+    x, y = [row[panel.run] for row in line], [100 * row["accuracy"] for row in line]
+    axes.plot(x, y, zorder=2, **_chosen())
+    tested = [row for row in members if row["test"]]
+    joined = [row for row in line if row["test"]]
+    axes.plot([row[panel.run] for row in joined], [100 * row["test"]["accuracy"] for row in joined], color=OURS, lw=1.8)
+    if tested:
+        axes.errorbar(
+            [row[panel.run] for row in tested],
+            [100 * row["test"]["accuracy"] for row in tested],
+            [100 * row["test"]["accuracy_error"] for row in tested],
+            elinewidth=1.2, zorder=5, **_tested(),
+        )  # fmt: skip
+
+
+def _chosen() -> dict[str, Any]:
+    return {"color": OURS, "linestyle": "--", "linewidth": 0.9, "alpha": 0.7}
+
+
+def _tested() -> dict[str, Any]:
+    return {
+        "color": OURS, "linestyle": "", "marker": "o", "markersize": 6.5, "markeredgecolor": "white",
+        "markeredgewidth": 0.7,
+    }  # fmt: skip
+
+
+def _draw_uniform(axes: Any, rows: Sequence[Row], panel: Panel) -> None:
+    known = sorted((row for row in rows if row[panel.uniform] is not None), key=lambda row: row["bits"])
+    x, y = [row[panel.uniform] for row in known], [100 * row["accuracy"] for row in known]
+    axes.plot(x, y, ":", color=UNIFORM, linewidth=1.2, zorder=2)
+    for row in known:
+        axes.errorbar(
+            [row[panel.uniform]], [100 * row["accuracy"]], [100 * row["accuracy_error"]],
+            elinewidth=1.2, zorder=4, **_uniform(row["bits"]),
+        )  # fmt: skip
+
+
+def _uniform(bits: int) -> dict[str, Any]:
+    marker = UNIFORM_MARKERS.get(bits, OTHER_MARKER)
+    return {
+        "color": UNIFORM, "linestyle": "", "marker": marker, "markersize": 7, "markeredgecolor": "white",
+        "markeredgewidth": 0.7,
+    }  # fmt: skip
+
+
+def _draw_published(axes: Any, others: Mapping[str, Mapping[str, Any]], panel: Panel) -> None:
+    for family, facts in others.items():
+        axes.plot([facts[panel.published]], [100 * facts["accuracy"]], zorder=2, **_published(family))
+    axes.set_facecolor("#f4f4f4")
+    axes.text(0.01, 0.93, "other jets", color=INK, fontsize=9, ha="left", va="top", transform=axes.transAxes)
+    axes.margins(y=0.4)
+
+
+def published(table: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the published models of a table's number of constituents, by network."""
+    return {family: by_n[table["n"]] for family, by_n in EIGHT_BIT.items() if table["n"] in by_n}
+
+
+def _published(family: str) -> dict[str, Any]:
+    return {
+        "color": GREY, "linestyle": "", "marker": PUBLISHED_MARKERS.get(family, OTHER_MARKER), "markersize": 8,
+        "markerfacecolor": "none", "markeredgewidth": 1.5,
+    }  # fmt: skip
+
+
+def _scale(axes: Any, ticks: Sequence[int]) -> None:
+    """Give a panel a logarithmic axis with the ticks of a list that lie on it."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:,g}k" if x >= 1000 else f"{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _add_legends(figure: Any, table: Mapping[str, Any]) -> None:
+    """Put the legends side by side below the panels: the sweep, uniform models, published ones."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    ours: list[Any] = [
+        Line2D([], [], label="front, on validation jets, which chose it", **{**_run(True), **_chosen(), "alpha": 0.9}),
+        Line2D([], [], label="dominated, on validation jets", **_run(False)),
+    ]
+    if any(row["test"] for row in table["runs"]):
+        ours.insert(0, Line2D([], [], label="front, on test jets", **{**_tested(), "linestyle": "-", "linewidth": 1.8}))
+    if len(table["seeds"]) > 1:
+        ours.append(Patch(color=SHADE, label=f"spread over the seeds of one {table['knob']['key']}"))
+    widths = sorted({row["bits"] for row in table["beside"]}, reverse=True)
+    uniform = [Line2D([], [], label=f"{bits} bits", **_uniform(bits)) for bits in widths]
+    others = [
+        Line2D([], [], label=f"{family_name(family)}, 8 bits", **_published(family)) for family in published(table)
+    ]
+    groups = (
+        ("ours", ours),
+        ("uniform, on test jets", uniform),
+        (f"published, other jets, part and tool ({SOURCE})", others),
+    )
+    for left, (title, handles) in zip(LEGENDS, groups, strict=True):
+        if handles:
+            figure.legend(
+                handles=handles, title=title, loc="upper left", bbox_to_anchor=(left, 0.21), alignment="left",
+                fontsize=9, title_fontsize=9, frameon=False,
+            )  # fmt: skip

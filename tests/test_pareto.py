@@ -1,0 +1,417 @@
+"""The front: what is on it, who sees the test jets, runs that are never done twice, and how it is shown."""
+
+import io
+import itertools
+import json
+import shutil
+import threading
+import time
+
+import pareto_runs
+import pytest
+from conftest import SAMPLE
+from hypothesis import given
+from hypothesis import strategies as st
+from pareto_runs import KNOB, MEMBERS, MODEL, NAMES
+from rich.console import Console
+
+from edgephys.errors import ModelError, ProjectError, ToolError, UsageError
+from edgephys.pipelines import pareto
+from edgephys.pipelines.front import Run, dominates, dominators, front
+from edgephys.pipelines.local import one_by_one
+from edgephys.pipelines.run import TABLE
+from edgephys.report import pareto_figure, pareto_page, scaling
+
+SCALING = MODEL.parents[2] / "hls_projects" / "results" / "scaling.json"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(KNOB)
+    return path
+
+
+@pytest.fixture
+def asked(tmp_path):
+    return lambda *seeds, **more: pareto_runs.sweep_of(tmp_path, *seeds, **more)
+
+
+def swept(of, carry=one_by_one, work=pareto_runs.work, **more):
+    return pareto_runs.swept(of, carry, work, **more)
+
+
+@pytest.fixture(autouse=True)
+def real_run_again(monkeypatch):
+    monkeypatch.setattr(pareto, "run", pareto.run)
+
+
+# What is on the front ------------------------------------------------------------------------------
+
+POINTS = st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 3), max_size=12)
+
+
+@given(POINTS)
+def test_no_member_of_the_front_is_dominated_and_every_other_run_is_by_the_member_it_names(points):
+    by = dominators(points)
+    for point, of in zip(points, by, strict=True):
+        if of is None:
+            assert not any(dominates(other, point) for other in points)
+        else:
+            assert by[of] is None and dominates(points[of], point)
+
+
+@given(POINTS, POINTS)
+def test_more_runs_free_no_dominated_one(points, more):
+    first, later = dominators(points), dominators(points + more)
+    assert all(of is not None for before, of in zip(first, later, strict=False) if before is not None)
+
+
+def test_a_run_dominates_where_it_is_nowhere_worse_and_somewhere_better():
+    assert dominates((0.6, 10, 5), (0.6, 11, 5)) and dominates((0.61, 10, 5), (0.6, 10, 5))
+    assert not dominates((0.6, 10, 5), (0.6, 10, 5)) and not dominates((0.61, 10, 6), (0.6, 10, 5))
+
+
+def run_of(name, accuracy, lut_estimate, lut=None, cycles=None, **more):
+    counts = dict.fromkeys(("weights", "nonzero", "digits", "ebops"), 7)
+    stated = {"value": 1, "seed": 1, "accuracy_error": 0.004, "jets": 100, "provenance": {}, "seconds": 1.0}
+    found = {"lut_estimate": lut_estimate, "cycles_estimate": 9, "lut": lut, "latency_cycles": cycles, "pruned": False}
+    return Run(name=name, accuracy=accuracy, **{**stated, **counts, **found, **more})
+
+
+def test_runs_are_compared_by_synthesis_where_all_have_it_and_else_all_by_the_estimate():
+    a, b = run_of("a", 0.6, 100, lut=150, cycles=9), run_of("b", 0.6, 90, lut=160, cycles=9)
+    both = front([a, b])
+    assert (both.lut_stage, both.cycles_stage) == ("synthesised", "simulated")
+    assert [run.name for run in both.members] == ["a"] and both.dominated_by == (None, "a")
+    mixed = front([a, b, run_of("c", 0.5, 95)])
+    assert (mixed.lut_stage, mixed.cycles_stage) == ("estimated", "estimated")
+    assert [run.name for run in mixed.members] == ["b"]
+    assert front([]).members == () and front([]).lut_stage == "estimated"
+
+
+def test_test_figures_are_told_of_members_alone():
+    tested = {"accuracy": 0.55, "accuracy_error": 0.002}
+    rows = front([run_of("a", 0.6, 100, test=tested), run_of("b", 0.5, 100, test=tested)]).to_record()["runs"]
+    assert [(row["front"], row["test"]) for row in rows] == [(True, tested), (False, None)]
+
+
+# A sweep, and a second start -----------------------------------------------------------------------
+
+
+def test_every_value_and_seed_is_run_once_and_the_front_alone_sees_the_test_jets(asked):
+    told, said = [], []
+    of = asked(beside=SCALING)
+    table = swept(of, told=told, said=said)
+    assert [row["name"] for row in table["runs"]] == NAMES and table["failures"] == {}
+    assert [name for name, _ in pareto_runs.logged(of.out, "stage 1")] == NAMES
+    assert [name for name, _ in pareto_runs.logged(of.out, "tested")] == MEMBERS
+    assert [row["name"] for row in table["runs"] if row["front"]] == MEMBERS
+    assert {row["dominated_by"] for row in table["runs"]} == {None, *MEMBERS}
+    assert [row["test"] is not None for row in table["runs"]] == [row["front"] for row in table["runs"]]
+    assert [len(early["runs"]) for early in told] == [0, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6] and told[-1] == table
+    assert "the front has 3 runs, 3 of them not tested" in said and said[0] == "0 of 6 runs are finished"
+    assert [row["bits"] for row in table["beside"]] == [8, 6, 4]
+    assert {row["model"][:-5] for row in table["beside"]} == {"jet_deepsets_n8"}
+
+
+def test_a_second_start_runs_nothing_and_more_seeds_are_run_alone(asked):
+    of = asked()
+    first = swept(of)
+    before = pareto_runs.logged(of.out, "begin")
+    assert swept(of) == first and pareto_runs.logged(of.out, "begin") == before
+    longer = swept(asked((1, 2, 3)))
+    new = [name for name, _ in pareto_runs.logged(of.out, "begin")][len(before) :]
+    assert len(longer["runs"]) == 9 and new == ["3e-08_seed3", "1e-07_seed3", "1e-06_seed3"]
+
+
+def test_a_stage_that_changed_is_run_anew(asked, file):
+    of = asked((1,))
+    swept(of)
+    file.write_text(KNOB.replace("epochs = 1", "epochs = 2"))
+    swept(asked((1,)))
+    assert len(pareto_runs.logged(of.out, "end")) == 2 * (3 + 3)
+
+
+def test_runs_that_were_not_measured_are_measured_when_that_is_asked_for(asked):
+    assert swept(asked())["lut_stage"] == "estimated"
+    plan = scaling.Plan(to=("rtl",))
+    table = swept(asked(measured=plan))
+    assert (table["lut_stage"], table["cycles_stage"]) == ("synthesised", "simulated")
+    assert all(row["compared_lut"] == row["lut"] == 2 * row["lut_estimate"] for row in table["runs"])
+    ended = len(pareto_runs.logged(asked().out, "end"))
+    swept(asked(measured=plan))
+    swept(asked())  # measured ones are finished for a sweep that asks for less
+    assert len(pareto_runs.logged(asked().out, "end")) == ended
+
+
+def test_a_run_that_fails_says_why_and_is_tried_again_and_the_test_jets_wait_for_it(asked):
+    of = asked()
+    of.out.mkdir()
+    (of.out / "pareto.json").write_text("{}")
+    fails = of.out / f"fail_{NAMES[3]}"
+    fails.touch()
+    table = swept(of)
+    assert list(table["failures"]) == [NAMES[3]] and len(table["runs"]) == 5
+    assert not pareto_runs.logged(of.out, "tested")
+    with pytest.raises(ToolError, match=f"pareto: 1 of 6 runs are not finished: {NAMES[3]}: training diverged"):
+        pareto.require(table)
+    fails.unlink()
+    again = swept(of)
+    pareto.require(again)
+    assert [name for name, _ in pareto_runs.logged(of.out, "begin")][6] == NAMES[3] and len(again["runs"]) == 6
+
+
+def test_a_measurement_that_fails_is_told(asked, monkeypatch):
+    def failing(order, say, progress, command):
+        table = pareto_runs.made(order)
+        table["rows"][-1]["measured"] |= {"failures": ["rtl: verify: 3 outputs differ"]}
+        order.out.mkdir(parents=True)
+        (order.out / TABLE).write_text(json.dumps(table))
+        return table
+
+    monkeypatch.setattr(pareto, "run", failing)
+    table = swept(
+        asked((1,), measured=scaling.Plan()), work=lambda order: pareto.complete(order, "", print, pareto_runs.quiet)
+    )
+    assert len(table["failures"]) == 3 and set(table["failures"].values()) == {"rtl: verify: 3 outputs differ"}
+
+
+def test_dominated_runs_lose_their_stages_and_keep_their_tables(asked):
+    said = []
+    of = asked(prune=True)
+    table = swept(of, said=said)
+    for row in table["runs"]:
+        kept = {path.name for path in (of.out / row["name"]).iterdir()}
+        assert kept == ({TABLE, "1_frugal", "2_untie", "model"} if row["front"] else {TABLE})
+        assert row["pruned"] != row["front"]
+    assert f"{NAMES[1]}: dominated by {NAMES[0]}, its stages are removed" in said
+    ended = len(pareto_runs.logged(of.out, "end"))
+    assert swept(asked())["runs"] == table["runs"] and len(pareto_runs.logged(of.out, "end")) == ended
+
+
+def test_two_that_carry_out_one_order_run_it_once(asked):
+    of = asked((1,))
+    (of.out / ".locks").mkdir(parents=True)
+    _, order = of.orders()[NAMES[0]]
+    (of.out / f"wait_{NAMES[0]}").touch()
+    both = [threading.Thread(target=pareto_runs.work, args=(order,)) for _ in range(2)]
+    for one in both:
+        one.start()
+    time.sleep(0.2)
+    (of.out / "done").touch()
+    for one in both:
+        one.join()
+    assert len(pareto_runs.logged(of.out, "begin")) == len(pareto_runs.logged(of.out, "end")) == 1
+
+
+def test_what_no_worker_wrote_here_is_not_on_a_shared_file_system(asked, monkeypatch):
+    monkeypatch.setattr(pareto, "SEEN_S", 0.1)
+    with pytest.raises(ToolError, match=r"3e-08_seed1: its worker says that it is finished, but .* all workers share"):
+        swept(asked(), work=pareto_runs.quiet)
+
+
+# What is refused -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 1), (-1, 2)])
+def test_seeds_are_different_whole_numbers(asked, seeds):
+    with pytest.raises(UsageError, match="--seeds must be different whole numbers, 0 or more, such as 1,2,3, not"):
+        asked(seeds)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (KNOB[: KNOB.index("[knob]")], r"it has no \[knob\] to turn; state stage, key and values"),
+        (KNOB.replace("lut_cost", "teacher").replace("3e-8, 1e-7, 1e-6", "['a/b'], ['a:b']"), "two values have the"),
+    ],
+)
+def test_a_knob_has_values_of_different_names(asked, file, text, message):
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        asked()
+
+
+def test_a_values_name_is_fit_for_a_folder():
+    assert [pareto.label(value) for value in (3e-7, 4, True, "bit", "a/b", "", [1, 2], {"phi": 6})] == [
+        "3e-07", "4", "true", "bit", "a-b", "-", "-1,2-", "--phi--6-",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_is_not_a_fronts_and_a_model_that_is_none_are_refused(asked, tmp_path):
+    of = asked()
+    of.out.mkdir()
+    (of.out / "thesis.tex").write_text("dear reader")
+    with pytest.raises(UsageError, match=r"is not a front of ours \(pareto.json is not in it\)"):
+        swept(of)
+    shutil.rmtree(of.out)
+    with pytest.raises(ModelError, match=r"expected a model's folder with card\.json"):
+        swept(pareto.Sweep(tmp_path, of.pipeline, of.data, None, of.out, (1,)))
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"rows": [{"family": "jet_deepsets"}]}', '{"rows": ["x"]}', None])
+def test_what_is_no_scaling_table_is_refused(asked, tmp_path, text):
+    path = tmp_path / "scaling.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ProjectError, match=r"expected a table of `edgephys scaling` in JSON, found .* leave --beside"):
+        swept(asked(beside=path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "1,x"], "--seeds must be different whole numbers, 0 or more, such as 1,2,3, not '1,x'"),
+        (["--seeds", "1", "--workers", "0"], "--workers must be 1 or more, not 0"),
+        (
+            ["--seeds", "1", "--workers", "2", "--scheduler", "tcp://x:1"],
+            "--scheduler has workers of its own",
+        ),
+        (["--seeds", "1", "--measure", "--synth-seconds", "0"], "--synth-seconds must be over 0, not 0"),
+        ([], "Missing option '--seeds'"),
+    ],
+)
+def test_the_command_refuses_in_one_line(run, file, tmp_path, words, message):
+    refused = run("pareto", MODEL, file, "--data", SAMPLE, "--out", tmp_path / "out", *words)
+    assert refused.status == 2 and message in refused.err and len(refused.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_sweeps_writes_and_shows(run, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(pareto, "run", pareto_runs.pretend)
+    file.write_text(KNOB.replace("3e-8, 1e-7, 1e-6", "1e-7"))
+    out = tmp_path / "out"
+    words = ["pareto", MODEL, file, "--data", file, "--out", out, "--seeds", "1,2", "--beside", SCALING]
+    done = run(*words)
+    assert done.status == 0 and "2 of 2 runs are finished, 1 of them are on the front" in done.out
+    again = run(*words, "--json")
+    assert "2 of 2 runs are finished" in again.err and again.json == json.loads((out / "pareto.json").read_text())
+    assert {path.name for path in out.glob("pareto.*")} == {"pareto.json", "pareto.md", "pareto.png"}
+    (out / "fail_1e-07_seed2").touch()
+    shutil.rmtree(out / "1e-07_seed2")
+    failed = run(*words)
+    assert failed.status == 1 and "pareto: 1 of 2 runs are not finished: 1e-07_seed2: training diverged" in failed.err
+
+
+# How it is shown -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told():
+    """The table of a sweep, its front tested, beside uniform and published models."""
+
+    def table(test=True, synthesised=True, beside=True):
+        runs = []
+        for value, (lut, cycles) in {1e-7: (90_000, 13), 1e-6: (20_000, 11), 1e-5: (5_000, 9)}.items():
+            for seed in (1, 2, 3):
+                more = {"lut": 2 * lut + seed, "cycles": cycles} if synthesised else {}
+                share = {"accuracy": 0.55 + lut * 3e-7, "accuracy_error": 0.002} if test else None
+                accuracy = 0.552 + lut * 3e-7 - seed * 1e-3
+                name = f"{value}_seed{seed}"
+                runs.append(run_of(name, accuracy, lut + seed, value=value, seed=seed, test=share, **more))
+        card = json.loads((MODEL / "card.json").read_text())
+        return {
+            "command": "edgephys pareto", "machine": "mine", "model": "jet_deepsets_n8_8bit", "family": "jet_deepsets",
+            "n": 8, "pipeline": "mine", "knob": {"stage": "1 frugal", "key": "lut_cost", "values": [1e-7, 1e-6, 1e-5]},
+            "seeds": [1, 2, 3], "asked": 10, "failures": {"1e-04_seed1": "training diverged"},
+            **front(runs).to_record(), "beside": pareto_page.uniform(SCALING, card) if beside else [],
+        }  # fmt: skip
+
+    return table
+
+
+def test_the_page_tells_of_every_run_what_it_stands_beside_and_where_figures_come_from(told):
+    page = pareto_page.page(told(), "pareto")
+    members, others = page.split("## Beside it")
+    for seed in (1, 2, 3):
+        assert (f"| 1e-06_seed{seed} |" in members) == (seed == 1) and f"1e-06_seed{seed}" in page
+    assert "| 1e-06_seed1 | 55.70 ± 0.40 | 55.60 ± 0.20 | 40,001 | 20,001 | 11 | 9 |" in members
+    assert "| 1e-06_seed1 | kept |" in others and "| jet_deepsets_n8_4bit | 55.52 ± 0.23 | 91,228 |" in others
+    assert "*published Deep Sets, other jets, part and tool (arXiv 2402.01876)* | 64.0 | 386,000" in others
+    assert "## Not finished\n\n- 1e-04_seed1: training diverged" in others
+    assert "9 of 10 runs are finished, 3 of them are on the front." in members
+    assert "LUTs synthesised; cycles simulated." in others and "are on **other jets**" in others
+
+
+def test_the_page_says_what_was_not_measured_not_tested_and_not_given(told):
+    page = pareto_page.page(told(test=False, synthesised=False, beside=False), "pareto")
+    assert "on the front, 3 of which have not seen the test jets" in page
+    assert "LUTs estimated: 9 of 9 runs are not synthesised; cycles estimated." in page
+    assert "No uniform models of this network were given" in page
+    empty = {**told(), "runs": [], "failures": {}}
+    assert "0 of 10 runs are finished" in pareto_page.page(empty, "pareto") and "None." in pareto_page.page(empty, "p")
+
+
+def legend_texts(figure):
+    return [text.get_text() for legend in figure.legends for text in (legend.get_title(), *legend.get_texts())]
+
+
+def test_the_figure_shows_the_front_its_seeds_uniform_models_and_published_ones_apart(told):
+    figure = pareto_figure.draw(told())
+    assert legend_texts(figure) == [
+        "ours", "front, on test jets", "front, on validation jets, which chose it", "dominated, on validation jets",
+        "spread over the seeds of one lut_cost", "uniform, on test jets", "8 bits", "6 bits", "4 bits",
+        "published, other jets, part and tool (arXiv 2402.01876)", "Deep Sets, 8 bits", "interaction network, 8 bits",
+    ]  # fmt: skip
+    strips, panels = figure.axes[:2], figure.axes[2:]
+    assert [axes.get_xlabel() for axes in panels] == [
+        "LUT (synthesised by Yosys)", "latency (clock cycles, simulated)",
+    ]  # fmt: skip
+    for strip, panel in zip(strips, panels, strict=True):
+        assert [text.get_text() for text in strip.texts] == ["other jets"] and strip.get_xlim() == panel.get_xlim()
+        assert {line.get_markerfacecolor() for line in strip.lines} == {"none"} and panel.get_xscale() == "log"
+        assert len(panel.patches) == 3  # a box for the seeds of each value
+        front_line = next(line for line in panel.lines if line.get_linestyle() == "--")
+        assert len(front_line.get_xdata()) == 3
+    assert [text.get_text() for text in panels[0].texts] == ["1e-07", "1e-06", "1e-05"]
+
+
+def test_the_figure_shows_estimates_beside_estimates_and_no_test_before_there_is_one(told):
+    figure = pareto_figure.draw(told(test=False, synthesised=False))
+    lut, cycles = figure.axes[2:]
+    assert (lut.get_xlabel(), cycles.get_xlabel()) == (
+        "LUT (estimated before synthesis)", "latency (clock cycles, estimated)",
+    )  # fmt: skip
+    assert 67_943 in [x for line in lut.lines for x in line.get_xdata()]  # the estimate of the uniform 4-bit model
+    assert "front, on test jets" not in legend_texts(figure)
+    alone = pareto_figure.draw({**told(beside=False), "n": 5, "seeds": [1], "runs": []})
+    assert len(alone.axes) == 2 and alone.axes[0].texts[0].get_text() == "no run is finished yet"
+    assert pareto_figure.picture(told()).startswith(b"\x89PNG")
+
+
+def test_the_line_of_a_panel_leaves_out_members_that_another_cost_saved():
+    rows = [{"x": 3, "accuracy": 0.6}, {"x": 1, "accuracy": 0.5}, {"x": 2, "accuracy": 0.5}, {"x": 1, "accuracy": 0.4}]
+    assert pareto_figure.edge(rows, "x") == [rows[1], rows[0]]
+
+
+def test_legends_cover_neither_the_panels_nor_each_other(told):
+    figure = pareto_figure.draw(told())
+    figure.draw_without_rendering()
+    boxes = [axes.get_tightbbox() for axes in figure.axes] + [of.get_window_extent() for of in figure.legends]
+    for box, other in itertools.combinations(boxes, 2):
+        assert not box.overlaps(other)
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0 for box in boxes)
+
+
+def test_the_terminal_shows_the_front_from_cheap_to_dear(told):
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(pareto_page.shown(told()))
+    text = console.export_text()
+    places = [text.index(name) for name in ("1e-05_seed1", "1e-06_seed1", "1e-07_seed1")]
+    assert places == sorted(places) and "seed2" not in text and "chosen on the validation jets." in text
+
+
+@pytest.mark.slow
+def test_a_measured_front_of_real_runs_is_synthesised_and_tested(run, few_jets, file, tmp_path):
+    model = pareto_runs.small_tagger(few_jets, tmp_path / "small")
+    file.write_text(KNOB.replace("3e-8, 1e-7, 1e-6", "1e-5"))
+    words = ["pareto", model, file, "--data", few_jets, "--out", tmp_path / "out", "--seeds", "1", "--measure"]
+    done = run(*words, "--json")
+    assert done.status == 0, done.err
+    (row,) = done.json["runs"]
+    assert (done.json["lut_stage"], done.json["cycles_stage"]) == ("synthesised", "simulated") and row["lut"] > 0
+    assert row["front"] and row["test"]["jets"] == json.loads((model / "card.json").read_text())["metrics"]["jets"]
+    table = json.loads((tmp_path / "out" / "1e-05_seed1" / TABLE).read_text())
+    assert ["measured" in stage for stage in table["rows"]] == [False, False, True]
+    assert "epoch" not in run(*words).err
