@@ -30,7 +30,7 @@ BATCH, EPOCHS, ROUNDS = 1024, 4, 3
 STAGES: dict[str, Training] = {
     "finetune": Finetune(batch=BATCH, epochs=EPOCHS),
     "bitwise": Bitwise(batch=BATCH, epochs=EPOCHS),
-    "bitwise, priced, learned widths": Bitwise(batch=BATCH, epochs=EPOCHS, lut_cost=1e-7, widths="learned"),
+    "bitwise, priced, learned widths": Bitwise(batch=BATCH, epochs=EPOCHS, lut_cost=1e-7, widths="channel"),
     "frugal": Frugal(batch=BATCH, epochs=EPOCHS),
 }
 LIMITS = {"bitwise": 2.0, "bitwise, priced, learned widths": 2.0}

@@ -124,8 +124,8 @@ def test_a_cost_removes_digits():
         ({"trained": 17}, "trained must be 0 or more and at most 16, not 17"),
         ({"lut_cost": -1.0}, "lut_cost must be 0 or more, not -1"),
         ({"margin": -1.0}, "margin must be 0 or more, not -1"),
-        ({"widths": "any"}, "widths must be one of fixed, learned, not 'any'"),
-        ({"widths": "learned"}, "widths can only be learned under a cost; set lut_cost"),
+        ({"widths": "any"}, "widths must be one of channel, tensor, fixed, not 'any'"),
+        ({"widths": "tensor"}, "widths can only be learned under a cost; set lut_cost"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(wrong, message):

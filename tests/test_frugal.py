@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from compress_tasks import NETS, model_of, task_of
 
-from edgephys.compress import digits
-from edgephys.compress.anatomy import activation_layers, kernel_integers, kernel_layers
+from edgephys.compress import digits, widths
+from edgephys.compress.anatomy import activation_formats, activation_layers, kernel_integers, kernel_layers
 from edgephys.compress.finetune import Finetune
 from edgephys.compress.frugal import Frugal, Priced
 from edgephys.compress.rounding import Budgeted
@@ -61,15 +61,66 @@ def test_a_budget_is_never_exceeded_and_the_nearest_within_it_is_taken():
         assert abs(after[i, j] - wanted[i, j] * 32) == pytest.approx(min(abs(n - wanted[i, j] * 32) for n in allowed))
 
 
-@pytest.fixture(scope="module")
-def made():
-    return Frugal(**QUICK, learning_rate=0.05, lut_cost=1e-4).apply(model_of(NET), task_of(NET), 1).model
+@pytest.fixture(scope="module", params=["tensor", "channel"])
+def made(request):
+    stage = Frugal(**QUICK, learning_rate=0.05, lut_cost=1e-4, widths=request.param)
+    return stage.apply(model_of(NET), task_of(NET), 1).model
+
+
+def bits_of(layer):
+    signed, integer, fraction = activation_formats(layer)
+    return [signed + i + f for i, f in zip(integer, fraction, strict=True)]
 
 
 def test_a_price_removes_digits_and_narrows_activations_and_input(made):
     assert total(made) < total(model_of(NET)) / 2
-    widths = {layer.name: layer.activation.bits for layer in activation_layers(made)}
-    assert INPUT in widths and widths[INPUT] <= 12 and min(widths.values()) < 6
+    found = {layer.name: bits_of(layer) for layer in activation_layers(made)}
+    assert INPUT in found and max(found[INPUT]) <= 12 and min(map(min, found.values())) < 6
+
+
+def test_what_was_learned_is_what_the_ordinary_layers_do():
+    model = widths.learnable(model_of(NET), "channel", task_of(NET).input)
+    random = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, widths.LearnedWidth):
+            layer.fraction.assign((layer.start - random.integers(0, 4, layer.start.shape)) / widths.PACE)
+            layer.largest.assign(random.uniform(0.01, 3, layer.start.shape))
+    x = task_of(NET).validation[0]
+    settled = widths.settled(model)
+    assert {type(layer).__name__ for layer in activation_layers(settled)} == {"ChannelActivation"}
+    np.testing.assert_array_equal(settled.predict(x, verbose=0), model.predict(x, verbose=0))
+    again = widths.settled(widths.learnable(settled, "channel"))
+    assert [bits_of(a) for a in activation_layers(again)] == [bits_of(a) for a in activation_layers(settled)]
+
+
+def test_a_channel_has_no_more_integer_bits_than_its_values_need():
+    layer = widths.LearnedWidth(False, [2, 2, 2], [4, 4, 4], apart=True)
+    x = np.tile(np.array([3.0, 0.7, 0.1], np.float32), (8, 1))
+    for _ in range(400):
+        layer(x, training=True)
+    assert layer.integer().numpy().tolist() == [2, 0, -3]
+
+
+def test_widths_stand_still_at_the_end():
+    model = widths.learnable(model_of(NET), "tensor")
+    layer = next(of for of in model.layers if isinstance(of, widths.LearnedWidth))
+    layer.fraction.assign((layer.start - 0.6) / widths.PACE)
+    before = float(layer.bits())
+    widths.hold(model, 13, 20)
+    assert float(layer.moves) == 1.0
+    widths.hold(model, 14, 20)
+    assert float(layer.moves) == 0.0 and float(layer.bits()) == before
+    assert float(layer.fraction) * widths.PACE == pytest.approx(round(float(layer.start) - 0.6))
+
+
+def test_what_roundings_lose_is_held_at_the_end_too():
+    kernel = Priced(model_of(NET).get_layer("phi_2"), lambda: np.zeros(6, np.float32))
+    gradient = np.ones((6, 5), np.float32)
+    kernel.remember(gradient, 64)
+    held = kernel.squares.numpy()
+    kernel.moves.assign(0.0)
+    kernel.remember(2 * gradient, 64)
+    assert np.array_equal(kernel.squares.numpy(), held) and held.min() > 0
 
 
 def test_finetuning_with_digits_kept_adds_none(made):
@@ -99,9 +150,9 @@ def test_kernels_of_too_many_bits_are_refused_by_name():
     [
         ({"lut_cost": 0.0}, "lut_cost must be above 0, not 0"),
         ({"recovery": 0.5}, "recovery must be 1 or more, not 0.5"),
-        ({"widths": "x"}, "widths must be one of learned, fixed, not 'x'"),
+        ({"widths": "x"}, "widths must be one of channel, tensor, fixed, not 'x'"),
         ({"inputs": "x"}, "inputs must be one of learned, fixed, not 'x'"),
-        ({"widths": "fixed"}, "inputs can only learn their width with the activations; set widths = 'learned'"),
+        ({"widths": "fixed"}, "inputs can only learn widths with the activations; set widths = 'channel'"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(wrong, message):

@@ -15,7 +15,7 @@ from edgephys.lower.graph import Kind
 from edgephys.nets.backend import keras, qkeras
 from edgephys.nets.deepsets import DeepSets
 from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.layers import ConstituentMean, Pairs, ReceivedSum
+from edgephys.nets.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
 
 INPUT = Fixed(True, 8, 3, Rounding.RND_CONV, Overflow.SAT)
 
@@ -234,8 +234,8 @@ def test_a_quantiser_that_rounds_otherwise_than_its_format_is_refused(monkeypatc
 
 @pytest.mark.parametrize("layer", [keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.ReLU])
 def test_an_unsupported_layer_is_refused(layer):
-    known = "Concatenate, ConstituentMean, Dense, Flatten, Pairs, QActivation, QDense, ReceivedSum, Reshape"
-    refuses(rf"layer 's': {layer.__name__} cannot be computed exactly; use one of {known}", layer(name="s"))
+    known = "ChannelActivation, Concatenate, ConstituentMean, Dense, Flatten, Pairs, QActivation, QDense, ReceivedSum, "
+    refuses(rf"layer 's': {layer.__name__} cannot be computed exactly; use one of {known}Reshape", layer(name="s"))
 
 
 def test_a_lambda_is_refused():
@@ -340,6 +340,44 @@ def test_a_missing_model_is_refused(tmp_path):
 def test_the_mean_lowers_to_a_sum_and_a_reciprocal():
     graph = assert_equal_to_keras(model_of((5, 2), ConstituentMean(name="pool")))
     assert [node.kind for node in graph.nodes] == [Kind.INPUT, Kind.SUM, Kind.SCALE]
+
+
+def channels(name, signed=False, integer=(0, 1, -1), fraction=(5, 3, 6)):
+    return ChannelActivation(signed, list(integer), list(fraction), name=name)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_channels_are_each_rounded_and_clipped_to_their_own_format(signed):
+    graph = assert_equal_to_keras(model_of((4, 2), qdense(3, "d"), channels("a", signed), qdense(2, "e")))
+    widths = [node.fixed.bits - signed for node in graph.nodes if node.kind is Kind.REQUANTISE]
+    assert sorted(widths) == [4, 5, 5] and {node.layer for node in graph.nodes} == {"x", "d", "e"}
+
+
+def test_an_input_s_channels_have_formats_of_their_own():
+    assert_equal_to_keras(model_of((4, 3), channels("a", True), qdense(2, "d")))
+
+
+def test_channels_of_one_format_are_rounded_together():
+    graph = assert_equal_to_keras(
+        model_of((4, 2), qdense(3, "d"), channels("a", integer=(0, 0, 0), fraction=(4, 4, 4)))
+    )
+    assert Kind.TAKE not in {node.kind for node in graph.nodes}
+
+
+def test_ties_are_exact_in_keras_however_it_runs_the_layer():
+    """TensorFlow's own quotient of a tie by a constant of several steps may lie below it."""
+    layer = channels("a", fraction=(5, 5, 6))
+    ties = np.repeat((np.arange(64, dtype=np.float32) + 0.5)[:, None] / 64, 3, 1)
+    model = model_of((3,), layer)
+    np.testing.assert_array_equal(model.predict(ties, verbose=0), np.asarray(layer(ties)))
+
+
+def test_formats_for_other_channels_are_refused_by_name():
+    layer = channels("a")
+    model = model_of((4, 3), layer)
+    layer.integer, layer.fraction = (0,), (4,)
+    with pytest.raises(ModelError, match="layer 'a': it has formats for 1 channels, but reads 3"):
+        lower(model, Fixed(True, 8, 3), "m")
 
 
 def test_pairs_lower_to_rows_of_both_and_one_sum():

@@ -22,7 +22,15 @@ from edgephys.nets.backend import keras, qkeras
 from edgephys.nets.deepsets import DeepSets
 from edgephys.nets.equalise import Range, begin, rescaled
 from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.layers import RECIPROCAL_BITS, ConstituentMean, Pairs, ReceivedSum, dense, reciprocal
+from edgephys.nets.layers import (
+    RECIPROCAL_BITS,
+    ChannelActivation,
+    ConstituentMean,
+    Pairs,
+    ReceivedSum,
+    dense,
+    reciprocal,
+)
 from edgephys.nets.mlp import Mlp
 
 SMALL = {
@@ -283,6 +291,23 @@ def test_a_network_saves_loads_and_gives_the_same_numbers(bits, tmp_path):
     again = keras.models.load_model(tmp_path / "m.keras", custom_objects=known, compile=False, safe_mode=True)
     x = np.random.default_rng(0).normal(size=(50, 3, 3)).astype(np.float32)
     assert (np.asarray(model(x)) == np.asarray(again(x))).all()
+
+
+def test_a_channel_without_a_bit_is_refused():
+    with pytest.raises(UsageError, match="layer 'a': a channel needs integer and fraction bits, together at least 1"):
+        ChannelActivation(False, [0, -4], [4, 4], name="a")
+
+
+def test_channel_activations_are_saved_and_clip_with_a_gradient_inside_alone():
+    import tensorflow as tf
+
+    layer = ChannelActivation.from_config(ChannelActivation(True, [0, 1], [3, 2], name="a").get_config())
+    x = tf.constant([[0.4, 2.5], [-3.0, -0.6]])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    assert y.numpy().tolist() == [[0.375, 1.75], [-1.0, -0.5]]
+    assert tape.gradient(y, x).numpy().tolist() == [[1, 0], [0, 1]]
 
 
 def test_a_float_network_has_no_quantiser():

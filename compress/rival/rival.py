@@ -259,6 +259,7 @@ def say(text: str) -> None:
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """Do what the command line asks for and return the row, or what the other half says where there is none."""
+    chosen.work = chosen.work.absolute()  # the tools run elsewhere
     python = interpreter(chosen.work / ".venv", make=not chosen.no_install)
     trained = load(chosen.model)
     task = of_jets(trained, chosen.data, chosen.test_data)

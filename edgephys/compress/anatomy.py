@@ -11,6 +11,7 @@ import numpy as np
 from edgephys.errors import ModelError
 from edgephys.fixed import Integers
 from edgephys.nets.backend import keras, qkeras
+from edgephys.nets.layers import ChannelActivation
 
 
 def kernel_layers(model: Any) -> list[Any]:
@@ -31,7 +32,22 @@ def kernel_layers(model: Any) -> list[Any]:
 
 def activation_layers(model: Any) -> list[Any]:
     """Return the layers that round activations."""
-    return [layer for layer in model.layers if isinstance(layer, qkeras.QActivation)]
+    return [layer for layer in model.layers if isinstance(layer, qkeras.QActivation | ChannelActivation)]
+
+
+def activation_formats(layer: Any) -> tuple[bool, list[int], list[int]] | None:
+    """Return an activation's sign and its channels' bits before and behind the point, without the sign.
+
+    None for a layer that rounds nothing.
+    """
+    if isinstance(layer, ChannelActivation):
+        return layer.signed, list(layer.integer), list(layer.fraction)
+    if not isinstance(layer, qkeras.QActivation):
+        return None
+    quantiser, channels = layer.activation, inputs_of(layer)[0].shape[-1]
+    signed = bool(getattr(quantiser, "keep_negative", False))
+    fraction = int(quantiser.bits) - signed - int(quantiser.integer)
+    return signed, [int(quantiser.integer)] * channels, [fraction] * channels
 
 
 def copies(layer: Any) -> int:

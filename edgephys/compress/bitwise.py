@@ -37,7 +37,7 @@ class Bitwise(Training):
     ``bits`` is the depth with the sign, one for all layers or one a layer by name; 0 keeps that of the layer.
     ``start`` says where the bits come from: the weights, or random ones as published. Of the bits, counted from the
     sign, the first ``trained`` train (0: all); the ``rest`` keeps its values, frozen, or is dropped.
-    ``lut_cost`` is the loss that an adder bit costs; ``widths`` says whether activations learn theirs.
+    ``lut_cost`` is the loss that an adder bit costs; ``widths`` says what has a width of its own, which is learned.
     """
 
     keep: str = "last"
@@ -56,18 +56,18 @@ class Bitwise(Training):
                 raise UsageError(f"bits of {name} must be {WIDTHS.start}..{WIDTHS.stop - 1}, or 0, not {bits}")
         one_of("start", self.start, ("weights", "random"))
         one_of("rest", self.rest, ("frozen", "dropped"))
-        one_of("widths", self.widths, ("fixed", "learned"))
+        one_of("widths", self.widths, widths.WORDS)
         require("trained", self.trained, 0, WIDTHS.stop - 1)
         require("lut_cost", self.lut_cost, 0)
         require("margin", self.margin, 0)
-        if self.widths == "learned" and not self.lut_cost:
+        if self.widths != "fixed" and not self.lut_cost:
             raise UsageError("widths can only be learned under a cost; set lut_cost, such as 1e-7")
 
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
         """Return the model whose weights are the trained bits."""
         fresh = self._deep(model)
-        if self.widths == "learned":
-            fresh = widths.learnable(fresh)
+        if self.widths != "fixed":
+            fresh = widths.learnable(fresh, self.widths)
         random = np.random.default_rng(seed)
         kernels = {layer.name: self._kernel(layer, random) for layer in kernel_layers(fresh)}
         counts = {name: kernel.digits for name, kernel in kernels.items()}
@@ -80,6 +80,7 @@ class Bitwise(Training):
             variables=tuple(score for kernel in kernels.values() for score in kernel.scores),
             cost=(lambda: self.lut_cost * ramp.value * circuit.adder_bits(counts)) if self.lut_cost else None,
             ramp=ramp,
+            before_epoch=lambda epoch, _: widths.hold(fresh, epoch, self.epochs),
         )
         notes = descend(fresh, task, self, seed, parameters, progress)
         return Made(widths.settled(fresh), notes)

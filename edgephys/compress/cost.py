@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from edgephys.compress.anatomy import copies, flow, inputs_of
-from edgephys.nets.backend import keras, qkeras, tf
+from edgephys.compress.anatomy import activation_formats, copies, flow, inputs_of
+from edgephys.nets.backend import keras, tf
 from edgephys.nets.layers import ConstituentMean, ReceivedSum
 
 GROWTH = 1.0
@@ -60,9 +60,10 @@ class Circuit:
         """Return the width of every channel behind a layer."""
         channels = layer.output.shape[-1]
         if layer.name in self.learned:
-            return tf.fill([channels], self.learned[layer.name]())
-        if isinstance(layer, qkeras.QActivation):
-            return tf.fill([channels], float(layer.activation.bits))
+            return tf.broadcast_to(self.learned[layer.name](), [channels])
+        if (formats := activation_formats(layer)) is not None:
+            signed, integer, fraction = formats
+            return tf.constant([float(signed + i + f) for i, f in zip(integer, fraction, strict=True)])
         if len(taken) > 1 and not isinstance(layer, keras.layers.Concatenate):
             return tf.maximum(*taken) + GROWTH
         return tf.fill([channels], tf.reduce_max(taken[0])) if hasattr(layer, "kernel") else None

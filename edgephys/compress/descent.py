@@ -80,7 +80,7 @@ def descend(
             best, kept, kept_epoch = accuracy, made, epoch + 1
         if progress:
             progress(epoch + 1, plan.epochs, {"loss": loss, "val_accuracy": accuracy})
-    for variable, value in zip(model.trainable_variables, kept, strict=True):
+    for variable, value in zip(_variables(model), kept, strict=True):
         variable.assign(value)
     return {"kept_epoch": kept_epoch, "validation_accuracy": round(best, 5)}
 
@@ -145,12 +145,12 @@ class _Loop:
         """Return the model's weights as they are computed now."""
         return [
             keras.ops.convert_to_numpy(self.makes[of.path]() if of.path in self.makes else of.value)
-            for of in self.model.trainable_variables
+            for of in _variables(self.model)
         ]
 
     def validated(self, made: list[NDArray[np.float32]]) -> float:
         """Return the accuracy of weights on the validation examples."""
-        variables = self.model.trainable_variables
+        variables = _variables(self.model)
         held = [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variable, value in zip(variables, made, strict=True):
             variable.assign(value)
@@ -158,6 +158,10 @@ class _Loop:
         for variable, value in zip(variables, held, strict=True):
             variable.assign(value)
         return accuracy
+
+
+def _variables(model: Any) -> list[Any]:
+    return [*model.trainable_variables, *model.non_trainable_variables]
 
 
 def _compiled(
@@ -169,16 +173,18 @@ def _compiled(
     trained: list[Any],
 ) -> Any:
     optimizer.build(trained)
-    state = [variable.value for variable in model.non_trainable_variables]
 
     def step(x: Any, labels: Any, taught: Any) -> Any:
         with tf.GradientTape() as tape:
             weights = [makes[of.path]() if of.path in makes else of.value for of in model.trainable_variables]
-            logits, _ = model.stateless_call(weights, state, x, training=True)
+            state = [variable.value for variable in model.non_trainable_variables]
+            logits, after = model.stateless_call(weights, state, x, training=True)
             loss = task.loss(labels, logits, taught)
             total = loss if parameters.cost is None else loss + parameters.cost()
         gradients = tape.gradient(total, [variable.value for variable in trained])
         optimizer.apply(gradients, trained)
+        for variable, value in zip(model.non_trainable_variables, after, strict=True):
+            variable.assign(value)
         if parameters.after_step is not None:
             parameters.after_step({of.path: found for of, found in zip(trained, gradients, strict=True)})
         return loss

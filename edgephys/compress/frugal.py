@@ -34,8 +34,8 @@ class Frugal(Training):
     """Train weights, and the widths of activations and input, under the price of adders.
 
     ``lut_cost`` is the loss that one adder bit costs. Retraining wins back most of what a rounding loses, so the
-    second-order estimate of that loss is divided by ``recovery``. ``widths`` and ``inputs`` say whether activations
-    and the model's input learn their widths.
+    second-order estimate of that loss is divided by ``recovery``. ``widths`` says what has a width of its own, which is
+    learned; ``inputs`` whether the model's input learns, too.
     """
 
     learning_rate: float = 2e-3
@@ -43,24 +43,24 @@ class Frugal(Training):
     keep: str = "last"
     lut_cost: float = 2e-7
     recovery: float = 20.0
-    widths: str = "learned"
+    widths: str = "tensor"
     inputs: str = "learned"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require("lut_cost", self.lut_cost, 0, above=True)
         require("recovery", self.recovery, 1)
-        for name in ("widths", "inputs"):
-            one_of(name, getattr(self, name), ("learned", "fixed"))
+        one_of("widths", self.widths, widths.WORDS)
+        one_of("inputs", self.inputs, ("learned", "fixed"))
         if self.inputs == "learned" and self.widths == "fixed":
-            raise UsageError("inputs can only learn their width with the activations; set widths = 'learned'")
+            raise UsageError("inputs can only learn widths with the activations; set widths = 'channel' or 'tensor'")
 
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
         """Return the model of rounded weights and ordinary activations of the learned widths."""
         kernel_layers(model)
         source = task.input if self.inputs == "learned" else None
-        learns = self.widths == "learned"
-        fresh = widths.learnable(model, source) if learns else rebuilt(model, lambda layer: None)
+        learns = self.widths != "fixed"
+        fresh = widths.learnable(model, self.widths, source) if learns else rebuilt(model, lambda layer: None)
         circuit = Circuit(fresh, task.input.bits, widths.learned(fresh))
         ramp = keras.Variable(0.0, trainable=False)
         kernels = {
@@ -72,12 +72,19 @@ class Frugal(Training):
             for kernel in kernels.values():
                 kernel.remember(gradients[kernel.copy.path], self.batch)
 
+        def hold(epoch: int, _: Any) -> None:
+            widths.hold(fresh, epoch, self.epochs)
+            if epoch == round(widths.MOVING * self.epochs):
+                for kernel in kernels.values():
+                    kernel.moves.assign(0.0)
+
         parameters = Parameters(
             makes={kernel.copy.path: kernel.value for kernel in kernels.values()},
             variables=tuple(kernel.copy for kernel in kernels.values()),
             cost=lambda: self.lut_cost * ramp.value * circuit.adder_bits(counts),
             ramp=ramp,
             after_step=remember,
+            before_epoch=hold,
         )
         notes = descend(fresh, task, self, seed, parameters, progress)
         return Made(widths.settled(fresh), notes)
@@ -95,6 +102,7 @@ class Priced(Rounding):
         self.price = price
         self.squares = keras.Variable(tf.zeros(layer.kernel.shape), trainable=False)
         self.seen = keras.Variable(0.0, trainable=False)
+        self.moves = keras.Variable(1.0, trainable=False)
 
     def loss(self, squares: Any) -> Any:
         """Return the second-order loss of each choice and the price of its digits."""
@@ -104,5 +112,6 @@ class Priced(Rounding):
 
     def remember(self, gradient: Any, batch: int) -> None:
         """Take a step's gradient, a mean over a batch, into the running mean of an example's squares."""
-        self.squares.assign(MEMORY * self.squares.value + (1 - MEMORY) * batch * gradient**2)
-        self.seen.assign(MEMORY * self.seen.value + (1 - MEMORY))
+        share = (1 - MEMORY) * self.moves.value
+        self.squares.assign((1 - share) * self.squares.value + share * batch * gradient**2)
+        self.seen.assign((1 - share) * self.seen.value + share)

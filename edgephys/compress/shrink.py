@@ -20,7 +20,7 @@ from edgephys.compress.task import Task
 from edgephys.errors import ModelError
 from edgephys.fixed import Integers
 from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.layers import ConstituentMean, Pairs, ReceivedSum
+from edgephys.nets.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
 
 Floats = NDArray[np.float64]
 
@@ -173,7 +173,7 @@ def _constant(layer: Any, taken: list[Any]) -> Any:
             quantiser = layer.bias_quantizer_internal
             bias = _array(quantiser(layer.bias) if quantiser else layer.bias)
         return _rounded(layer.activation, np.where(moves, np.nan, bias))
-    if isinstance(layer, qkeras.QActivation):
+    if isinstance(layer, qkeras.QActivation | ChannelActivation):
         return _rounded(layer.activation, values[0])
     if isinstance(layer, Pairs):
         return values[0] + values[1]
@@ -213,6 +213,10 @@ def shrink(model: Any, dead: Collection[int]) -> Any:
             return type(layer).from_config({**config, "units" if "units" in config else "filters": left})
         if isinstance(layer, keras.layers.Reshape):
             return type(layer).from_config({**config, "target_shape": (*layer.target_shape[:-1], left)})
+        if isinstance(layer, ChannelActivation):
+            kept = np.flatnonzero(stay[layer.name])
+            formats = {name: [config[name][at] for at in kept] for name in ("integer", "fraction")}
+            return ChannelActivation.from_config({**config, **formats})
         return None
 
     fresh = rebuilt(model, change)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.compress.anatomy import (
+    activation_formats,
     activation_layers,
     flow,
     inputs_of,
@@ -25,7 +26,7 @@ from edgephys.compress.anatomy import (
 )
 from edgephys.compress.stage import Made, Progress, Stage
 from edgephys.compress.task import Task
-from edgephys.nets.backend import keras, qkeras
+from edgephys.nets.backend import keras
 from edgephys.nets.layers import Pairs
 
 
@@ -68,10 +69,8 @@ def _fraction(layer: Any, taken: list[Any]) -> Any:
     channels = layer.output.shape[-1]
     if hasattr(layer, "kernel"):
         return np.full(channels, np.max(taken[0]) - round(math.log2(kernel_step(layer))))
-    if isinstance(layer, qkeras.QActivation):
-        quantiser = layer.activation
-        signed = int(getattr(quantiser, "keep_negative", 0))
-        return np.full(channels, quantiser.bits - signed - quantiser.integer)
+    if (formats := activation_formats(layer)) is not None:
+        return np.array(formats[2])
     return np.maximum(*taken) if isinstance(layer, Pairs) else None
 
 

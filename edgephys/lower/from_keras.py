@@ -20,9 +20,11 @@ from edgephys.lower.build import Builder
 from edgephys.lower.graph import Graph
 from edgephys.lower.ranges import derive
 from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.layers import ConstituentMean, Pairs, ReceivedSum, reciprocal
+from edgephys.nets.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum, reciprocal
 
 FLOAT32_BITS = 24
+CHANNEL_MODES = (Rounding.RND_CONV, Overflow.SAT)
+"""How a ChannelActivation rounds and overflows."""
 
 
 def lower(model: Any, input_format: Fixed, name: str) -> Graph:
@@ -134,6 +136,28 @@ def _activated(builder: Builder, name: str, owner: str, activation: Any, x: str)
     return builder.requantise(owner, x, _format(f"layer '{name}'", activation))
 
 
+def _channels(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
+    """Channels of one format are rounded together; to take them apart and to join them again is wires."""
+    (x,) = xs
+    owner, axis = builder.layer(x), len(builder.shape(x)) - 1
+    formats = layer.formats()
+    if len(formats) != builder.shape(x)[-1]:
+        raise ModelError(
+            f"layer '{layer.name}': it has formats for {len(formats)} channels, but reads {builder.shape(x)[-1]}"
+        )
+    if not layer.signed:
+        x = builder.relu(owner, x)
+    parts, places = [], []
+    for integer, fraction in sorted(set(formats)):
+        fixed = Fixed(layer.signed, layer.signed + integer + fraction, layer.signed + integer, *CHANNEL_MODES)
+        rows = [at for at, found in enumerate(formats) if found == (integer, fraction)]
+        if len(rows) == len(formats):
+            return builder.requantise(owner, x, fixed)
+        parts.append(builder.requantise(owner, builder.take(owner, x, rows, axis), fixed))
+        places += rows
+    return builder.take(owner, builder.concat(owner, tuple(parts), axis), np.argsort(places), axis)
+
+
 def _format(where: str, quantiser: Any) -> Fixed:
     """Return the Fixed of a QKeras quantiser, tried on probes; raise ModelError where it has none."""
     kind = type(quantiser).__name__
@@ -217,6 +241,7 @@ RULES: dict[str, Callable[[Builder, Any, tuple[str, ...]], str]] = {
     "Dense": _dense,
     qkeras.QDense.__name__: _dense,
     qkeras.QActivation.__name__: _activation,
+    ChannelActivation.__name__: _channels,
     ConstituentMean.__name__: _mean,
     Pairs.__name__: _pairs,
     ReceivedSum.__name__: _received,

@@ -88,7 +88,49 @@ class ReceivedSum(keras.layers.Layer):  # type: ignore[misc]
         return (*input_shape[:2], *input_shape[3:])
 
 
-LAYERS = (ConstituentMean, Pairs, ReceivedSum)
+@keras.saving.register_keras_serializable(package="edgephys")
+class ChannelActivation(keras.layers.Layer):  # type: ignore[misc]
+    """Clip and round every channel, half to even, to a format of its own; unsigned ones are ReLUs.
+
+    Channel c takes the multiples of ``2**-fraction[c]`` in [0, 2**integer[c]), or from -2**integer[c] where signed.
+    Shape: (..., channel), kept.  Raises: UsageError where a channel has no bit.
+    """
+
+    def __init__(self, signed: bool, integer: list[int], fraction: list[int], **rest: Any) -> None:
+        super().__init__(**rest)
+        self.signed, self.integer, self.fraction = bool(signed), tuple(integer), tuple(fraction)
+        if len(self.integer) != len(self.fraction) or min(map(sum, self.formats()), default=0) < 1:
+            raise UsageError(f"layer '{self.name}': a channel needs integer and fraction bits, together at least 1")
+
+    def formats(self) -> list[tuple[int, int]]:
+        """Return each channel's bits before and behind the point, without the sign."""
+        return list(zip(self.integer, self.fraction, strict=True))
+
+    def activation(self, inputs: Any) -> Any:
+        """Return the rounded inputs, with the gradient of the clipping."""
+        step, steps, top = (
+            keras.ops.cast([2.0**bits for bits in of], "float32")
+            for of in ([-f for f in self.fraction], self.fraction, self.integer)
+        )
+        clipped = keras.ops.clip(inputs, -top * self.signed, top - step)
+        rounded = keras.ops.round(clipped * steps) * step  # TensorFlow's quotients by a constant are not exact
+        return clipped + keras.ops.stop_gradient(rounded - clipped)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the rounded inputs."""
+        return self.activation(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        stated = {"signed": self.signed, "integer": list(self.integer), "fraction": list(self.fraction)}
+        return {**super().get_config(), **stated}
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape, kept."""
+        return input_shape
+
+
+LAYERS = (ChannelActivation, ConstituentMean, Pairs, ReceivedSum)
 """Every layer of ours, for those who load a model."""
 
 
