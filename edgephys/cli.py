@@ -251,6 +251,7 @@ def compress(
     test_data: Annotated[Path | None, typer.Option(help="The model's test jets, if it has a file of them.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all stages.")] = 1,
     measure: Annotated[bool, typer.Option("--measure", help="Simulate and synthesise after every stage.")] = False,
+    measure_last: Annotated[bool, typer.Option("--measure-last", help="Do so with the last model alone.")] = False,
     synth_seconds: Annotated[float, typer.Option(help="Seconds for each run of Yosys, which is one module.")] = 1800.0,
     force: Force = False,
     as_json: Json = False,
@@ -265,8 +266,9 @@ def compress(
     from edgephys.report import scaling
     from edgephys.report.compression_page import shown
 
-    plan = scaling.Plan(synth_seconds=synth_seconds, force=force) if measure else None
-    order = Order(model, read(pipeline), data, test_data, out, seed, plan, force)
+    plan = scaling.Plan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
+    last = measure_last and not measure
+    order = Order(model, read(pipeline), data, test_data, out, seed, plan, force, measured_last=last)
     table = run(order, say, stage_progress, "edgephys " + " ".join(sys.argv[1:]))
     give(as_json, table, lambda: shown(table))
 

@@ -11,8 +11,12 @@ from edgephys.compress.anatomy import activation_formats, activation_layers, ker
 from edgephys.compress.finetune import Finetune
 from edgephys.compress.frugal import Frugal, Priced
 from edgephys.compress.rounding import Budgeted
+from edgephys.compress.untie import Untie
 from edgephys.compress.widths import INPUT
 from edgephys.errors import UsageError
+from edgephys.fixed import Rounding
+from edgephys.lower.from_keras import lower
+from edgephys.lower.graph import Kind
 
 NET = NETS["deepsets"]
 QUICK = {"epochs": 2, "batch": 64}
@@ -132,6 +136,20 @@ def test_finetuning_with_digits_kept_adds_none(made):
     )
 
 
+def test_finetuning_with_digits_kept_leaves_roundings_free():
+    model = Untie().apply(model_of(NET), task_of(NET), 1).model
+    tuned = Finetune(**QUICK, learning_rate=0.05, digits="kept").apply(model, task_of(NET), 1).model
+    free = Finetune(**QUICK, learning_rate=0.05).apply(model, task_of(NET), 1).model
+    name = "phi_2"
+    assert not np.array_equal(tuned.get_layer(name).get_weights()[1], model.get_layer(name).get_weights()[1])
+
+    def rounded_up(of):
+        graph = lower(of, task_of(NET).input, "m")
+        return sum(node.fixed.rounding is Rounding.RND for node in graph.nodes if node.kind is Kind.REQUANTISE)
+
+    assert rounded_up(tuned) == rounded_up(model) > rounded_up(free) == 0
+
+
 def test_a_second_frugal_stage_goes_on_with_the_rounded_input(made):
     again = Frugal(**QUICK, lut_cost=1e-4).apply(made, task_of(NET), 1).model
     assert [layer.name for layer in again.layers].count(INPUT) == 1
@@ -149,6 +167,7 @@ def test_kernels_of_too_many_bits_are_refused_by_name():
     ("wrong", "message"),
     [
         ({"lut_cost": 0.0}, "lut_cost must be above 0, not 0"),
+        ({"teacher": ("t",), "teacher_share": 1.0}, "teacher_share must be below 1 here: the labels tell what a"),
         ({"recovery": 0.5}, "recovery must be 1 or more, not 0.5"),
         ({"widths": "x"}, "widths must be one of channel, tensor, fixed, not 'x'"),
         ({"inputs": "x"}, "inputs must be one of learned, fixed, not 'x'"),

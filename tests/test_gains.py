@@ -52,6 +52,22 @@ def test_a_measured_run_stands_beside_the_uniform_models_of_its_network(tmp_path
     )
 
 
+def test_seeds_of_one_pipeline_are_averaged_and_others_are_not(tmp_path, zoo):
+    runs = []
+    for seed, accuracy in ((1, 0.57), (2, 0.58), (3, 0.59)):
+        rows = [stage("start", 1000, 1250), stage("1 frugal", 100 + seed, 125)]
+        metrics = {"accuracy": accuracy, "accuracy_error": 0.002, "auc": {}}
+        runs.append(finished(tmp_path / f"run{seed}", rows, seed=seed))
+        table = json.loads((runs[-1] / "compression.json").read_text())
+        (runs[-1] / "compression.json").write_text(json.dumps({**table, "metrics": metrics}))
+    table = tabulate(runs, [zoo], "edgephys gains")
+    (mean,) = table["over_seeds"]
+    assert (mean["pipeline"], mean["seeds"], mean["lut"]) == ("frugal", [1, 2, 3], 102)
+    assert mean["accuracy"] == pytest.approx(0.58) and mean["accuracy_deviation"] == pytest.approx(0.01)
+    assert "| frugal | 1, 2, 3 | 58.00 ± 1.00 | 102 |" in page(table)
+    assert "No pipeline was run with several seeds" in page(tabulate(runs[:1], [zoo], "edgephys gains"))
+
+
 def test_an_estimate_is_not_compared_with_a_synthesis(tmp_path, zoo):
     run = finished(tmp_path / "run", [stage("start", 1000, 1250, False), stage("1 frugal", 100, 125, False)])
     table = tabulate([run], [zoo], "edgephys gains")

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgephys.compress.anatomy import kernel_layers, rebuilt
 from edgephys.compress.descent import Parameters, descend
-from edgephys.compress.rounding import Budgeted
+from edgephys.compress.rounding import Budgeted, OddBias
 from edgephys.compress.stage import Made, Progress, Training, one_of
 from edgephys.compress.task import Task
 
@@ -18,7 +18,8 @@ class Finetune(Training):
 
     Source: with a teacher, quantized distillation (arXiv 1802.05668, algorithm 1): the quantised weights make the
     answers and the gradient, which is applied to their full-precision copy. Ours: ``digits`` "kept" lets a weight
-    become only integers of at most as many signed digits as it has, so that the circuit does not grow again.
+    become only integers of at most as many signed digits as it has, so that the circuit does not grow again, and keeps
+    biases odd where ``untie`` made them so.
     """
 
     digits: str = "free"
@@ -31,9 +32,10 @@ class Finetune(Training):
         """Return the trained model."""
         kernel_layers(model)
         fresh = rebuilt(model, lambda layer: None)
-        kernels = [Budgeted(layer) for layer in kernel_layers(fresh)] if self.digits == "kept" else []
+        layers = kernel_layers(fresh) if self.digits == "kept" else []
+        held: list[Budgeted | OddBias] = [*map(Budgeted, layers), *OddBias.of(layers)]
         parameters = Parameters(
-            makes={kernel.copy.path: kernel.value for kernel in kernels},
-            variables=tuple(kernel.copy for kernel in kernels),
+            makes={of.copy.path: of.value for of in held},
+            variables=tuple(of.copy for of in held),
         )
         return Made(fresh, descend(fresh, task, self, seed, parameters, progress))

@@ -35,7 +35,8 @@ class Frugal(Training):
 
     ``lut_cost`` is the loss that one adder bit costs. Retraining wins back most of what a rounding loses, so the
     second-order estimate of that loss is divided by ``recovery``. ``widths`` says what has a width of its own, which is
-    learned; ``inputs`` whether the model's input learns, too.
+    learned; ``inputs`` whether the model's input learns, too. Teachers' soft answers have far smaller gradients than
+    labels have: what a rounding loses is estimated from the labels' share of the loss, which must not be 0.
     """
 
     learning_rate: float = 2e-3
@@ -55,6 +56,9 @@ class Frugal(Training):
         if self.inputs == "learned" and self.widths == "fixed":
             raise UsageError("inputs can only learn widths with the activations; set widths = 'channel' or 'tensor'")
 
+        if self.teacher and self.teacher_share == 1:
+            raise UsageError("teacher_share must be below 1 here: the labels tell what a rounding loses")
+
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
         """Return the model of rounded weights and ordinary activations of the learned widths."""
         kernel_layers(model)
@@ -68,9 +72,11 @@ class Frugal(Training):
         }
         counts = {name: kernel.digits for name, kernel in kernels.items()}
 
+        labelled = 1 - self.teacher_share if self.teacher else 1.0
+
         def remember(gradients: Mapping[str, Any]) -> None:
             for kernel in kernels.values():
-                kernel.remember(gradients[kernel.copy.path], self.batch)
+                kernel.remember(gradients[kernel.copy.path] / labelled, self.batch)
 
         def hold(epoch: int, _: Any) -> None:
             widths.hold(fresh, epoch, self.epochs)

@@ -1,8 +1,9 @@
-"""Round weights to integers chosen for their signed digits, straight through to a full-precision copy."""
+"""Round weights and biases to integers chosen for what they cost, straight through to a full-precision copy."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,36 @@ class Rounding(ABC):
 
     def _chosen(self) -> Any:
         return tf.argmin(self.loss((self.copy.value[..., None] - self.values) ** 2), -1)
+
+
+class OddBias:
+    """Hold one layer's biases, all odd in steps of their quantiser, and keep them so."""
+
+    def __init__(self, layer: Any) -> None:
+        quantiser = layer.bias_quantizer_internal
+        self.copy = layer.bias
+        self.fraction = int(quantiser.bits - quantiser.integer - quantiser.keep_negative)
+        self.largest = 2.0 ** int(quantiser.bits - 1) - 1
+
+    def value(self) -> Any:
+        """Return the nearest odd biases, straight through."""
+        copy = self.copy.value
+        odd = 2.0 * tf.round((copy * 2.0**self.fraction - 1.0) / 2.0) + 1.0
+        kept = tf.clip_by_value(odd, -self.largest, self.largest) * 2.0**-self.fraction
+        return copy + tf.stop_gradient(kept - copy)
+
+    @staticmethod
+    def of(layers: Sequence[Any]) -> list[OddBias]:
+        """Return those of the layers whose biases are all odd, as ``untie`` makes them."""
+        return [OddBias(layer) for layer in layers if _is_odd(layer)]
+
+
+def _is_odd(layer: Any) -> bool:
+    quantiser: Any = layer.bias_quantizer_internal if layer.use_bias else None
+    if type(quantiser).__name__ != "quantized_bits":
+        return False
+    steps = 2.0 ** int(quantiser.bits - quantiser.integer - quantiser.keep_negative)
+    return bool(np.all(np.rint(keras.ops.convert_to_numpy(quantiser(layer.bias)) * steps) % 2 == 1))
 
 
 class Budgeted(Rounding):

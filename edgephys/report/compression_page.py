@@ -74,6 +74,10 @@ def page(table: Mapping[str, Any]) -> str:
         _line(["---"] * len(ALL)),
         *(_line(_final_cells(row)) for row in table["rows"]),
         "",
+        "## Over seeds",
+        "",
+        *_over_seeds(table["over_seeds"]),
+        "",
         "## Stage by stage",
         "",
         _line(STAGES),
@@ -116,12 +120,11 @@ def _lut(row: Row) -> str:
 
 
 def _final_cells(row: Row) -> list[str]:
-    made = f"{row['bits']} bit, uniform" if row["bits"] else row["pipeline"]
     share, validation = row["accuracy"], row["validation_accuracy"]
     return [
         row["family"],
         str(row["n"]),
-        made,
+        _made_by(row),
         str(row["seed"]),
         f"{100 * share:.2f} ± {100 * row['accuracy_error']:.2f}",
         "–" if validation is None else f"{100 * validation:.2f}",
@@ -132,6 +135,29 @@ def _final_cells(row: Row) -> list[str]:
         "–" if row["latency_share"] is None else f"{row['latency_share']:.2f}",
         _number(row["mismatches"]),
     ]
+
+
+def _made_by(row: Row) -> str:
+    if row["bits"]:
+        return f"{row['bits']} bit, uniform"
+    beta, epochs = row.get("beta"), row.get("epochs")
+    return str(row["pipeline"]) + (f", beta {beta:g}, {epochs} epochs" if beta else "")
+
+
+def _over_seeds(rows: Sequence[Row]) -> list[str]:
+    """Tabulate the mean over seeds and how far they lie apart."""
+    if not rows:
+        return ["No pipeline was run with several seeds."]
+    cells = [
+        [
+            row["family"], str(row["n"]), _made_by(row), ", ".join(map(str, row["seeds"])),
+            f"{100 * row['accuracy']:.2f} ± {100 * row['accuracy_deviation']:.2f}",
+            "–" if row["lut"] is None else _lut(row), _number(row["latency_cycles"]),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    headings = ("network", "N", "made by", "seeds", "accuracy %, mean ± deviation", "LUT, mean", "cycles, mean")
+    return [_line(headings), _line(["---"] * len(headings)), *map(_line, cells)]
 
 
 def _stage_cells(row: Row) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from edgephys.errors import ProjectError
@@ -35,6 +36,7 @@ def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict
         "command": command,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "rows": sorted(rows, key=lambda row: (row["family"], row["n"], row["pipeline"] != UNIFORM, -row["lut"])),
+        "over_seeds": over_seeds(rows),
         "stages": [_stage(table, row) for table in tables for row in table["rows"]],
         "cost_model": compared(_both(tables)),
     }
@@ -95,7 +97,7 @@ def _row(table: Mapping[str, Any]) -> Row:
 def _other(row: Mapping[str, Any]) -> Row:
     """Return a row of another table in the same keys; a model of the zoo is uniform."""
     keys = ("model", "family", "n", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "ff", "latency_cycles")
-    more = ("mismatches", "vectors", "validation_accuracy", "ebops", "auc")
+    more = ("mismatches", "vectors", "validation_accuracy", "ebops", "auc", "beta", "epochs")
     found = {key: row.get(key) for key in (*keys, *more)}
     found |= {"features": row.get("features", 3), "pipeline": row.get("pipeline", UNIFORM), "seed": row.get("seed", 1)}
     return found | {"latency_stage": row.get("latency_cycles_stage", row.get("latency_stage"))}
@@ -111,6 +113,35 @@ def _against(row: Mapping[str, Any], uniform: Mapping[str, Any] | None) -> Row:
         "latency_share": row["latency_cycles"] / uniform["latency_cycles"] if row["latency_cycles"] else None,
         "accuracy_difference": row["accuracy"] - uniform["accuracy"],
     }
+
+
+def over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Return, for each network and pipeline of several seeds, means and the sample deviation of the accuracy.
+
+    LUTs are averaged where all seeds have them from the same stage, else None.
+    """
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault((*_network(row), row["pipeline"], row["bits"], row.get("beta")), []).append(row)
+    made = []
+    for same in found.values():
+        if len({row["seed"] for row in same}) < 2:
+            continue
+        stages = {row["lut_stage"] for row in same}
+        named = {name: same[0][name] for name in ("family", "n", "features", "pipeline", "bits")}
+        shares = [row["accuracy"] for row in same]
+        made.append(
+            {
+                **named,
+                "seeds": sorted(row["seed"] for row in same),
+                "accuracy": fmean(shares),
+                "accuracy_deviation": stdev(shares),
+                "lut": round(fmean(row["lut"] for row in same)) if len(stages) == 1 else None,
+                "lut_stage": stages.pop() if len(stages) == 1 else None,
+                "latency_cycles": round(fmean(row["latency_cycles"] for row in same), 1),
+            }
+        )
+    return made
 
 
 def _stage(table: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
