@@ -8,7 +8,7 @@ from compress_tasks import NETS, model_of, task_of
 
 from edgephys.compress import digits, widths
 from edgephys.compress.anatomy import activation_formats, activation_layers, kernel_integers, kernel_layers
-from edgephys.compress.finetune import Finetune
+from edgephys.compress.finetune import Finetune, patience_of
 from edgephys.compress.frugal import Frugal, Priced
 from edgephys.compress.rounding import Budgeted
 from edgephys.compress.untie import Untie
@@ -17,8 +17,10 @@ from edgephys.errors import UsageError
 from edgephys.fixed import Rounding
 from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Kind
+from edgephys.nets.backend import keras
 
 NET = NETS["deepsets"]
+ENDLESS = keras.Variable(1.0, trainable=False)
 QUICK = {"epochs": 2, "batch": 64}
 
 
@@ -53,7 +55,7 @@ def test_a_price_chooses_what_is_lost_least_for_its_digits():
 
 def test_a_budget_is_never_exceeded_and_the_nearest_within_it_is_taken():
     layer = model_of(NET).get_layer("phi_2")
-    kernel = Budgeted(layer)
+    kernel = Budgeted(layer, ENDLESS)
     before = digits.count(kernel_integers(layer))
     random = np.random.default_rng(1)
     wanted = random.uniform(-0.99, 0.99, (6, 5)).astype(np.float32)
@@ -134,6 +136,27 @@ def test_finetuning_with_digits_kept_adds_none(made):
     assert any(
         not np.array_equal(kernel_integers(made.get_layer(n)), kernel_integers(tuned.get_layer(n))) for n in before
     )
+
+
+def test_a_weight_that_swings_is_frozen_at_the_integer_nearest_to_its_mean_and_no_other_is():
+    layer = model_of(NET).get_layer("phi_2")
+    kernel = Budgeted(layer, keras.Variable(0.1, trainable=False))
+    first = kernel.value().numpy()
+    at = tuple(np.argwhere(digits.count(kernel_integers(layer)) == 2)[0])
+    step, copy = 2.0**-5, first.copy()
+    for turn in range(40):  # three steps of four at the one, one of four a power of two away
+        copy[at] = first[at] if turn % 4 else np.sign(first[at]) * 2.0**-1
+        layer.kernel.assign(copy)
+        kernel.watch()
+    assert kernel.frozen.numpy().sum() == 1 == kernel.frozen.numpy()[at]
+    layer.kernel.assign(np.full(copy.shape, 3 * step))
+    assert kernel.value().numpy()[at] == pytest.approx(kernel.rest.numpy()[at])
+    assert abs(kernel.rest.numpy()[at] - kernel.mean.numpy()[at]) < 4 * step
+
+
+def test_patience_falls_from_the_first_epoch_to_the_last():
+    assert [round(patience_of(epoch, 5), 4) for epoch in (0, 2, 4)] == [0.04, 0.0225, 0.005]
+    assert patience_of(0, 1) == 0.04
 
 
 def test_finetuning_with_digits_kept_leaves_roundings_free():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,10 @@ from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.rounding import Budgeted, OddBias
 from edgephys.compress.stage import Made, Progress, Training, one_of
 from edgephys.compress.task import Task
+from edgephys.nets.backend import keras
+
+PATIENCE = (0.04, 0.005)
+"""Share of the steps in which a weight may turn back before it is frozen: at the start, and at the end."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Finetune(Training):
     Source: with a teacher, quantized distillation (arXiv 1802.05668, algorithm 1): the quantised weights make the
     answers and the gradient, which is applied to their full-precision copy. Ours: ``digits`` "kept" lets a weight
     become only integers of at most as many signed digits as it has, so that the circuit does not grow again, and keeps
-    biases odd where ``untie`` made them so.
+    biases odd where ``untie`` made them so; a weight that goes to and fro is frozen (``Budgeted``).
     """
 
     digits: str = "free"
@@ -33,9 +39,24 @@ class Finetune(Training):
         kernel_layers(model)
         fresh = rebuilt(model, lambda layer: None)
         layers = kernel_layers(fresh) if self.digits == "kept" else []
-        held: list[Budgeted | OddBias] = [*map(Budgeted, layers), *OddBias.of(layers)]
+        patience = keras.Variable(PATIENCE[0], trainable=False)
+        kernels, biases = [Budgeted(layer, patience) for layer in layers], OddBias.of(layers)
+        held: list[Budgeted | OddBias] = [*kernels, *biases]
+
+        def watch(gradients: Mapping[str, Any]) -> None:
+            for kernel in kernels:
+                kernel.watch()
+
         parameters = Parameters(
             makes={of.copy.path: of.value for of in held},
             variables=tuple(of.copy for of in held),
+            after_step=watch if kernels else None,
+            before_epoch=lambda epoch, _: patience.assign(patience_of(epoch, self.epochs)),
         )
         return Made(fresh, descend(fresh, task, self, seed, parameters, progress))
+
+
+def patience_of(epoch: int, epochs: int) -> float:
+    """Return the patience of an epoch: half a cosine from the first to the last."""
+    first, last = PATIENCE
+    return last + (first - last) * (1 + math.cos(math.pi * epoch / max(1, epochs - 1))) / 2

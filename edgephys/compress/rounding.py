@@ -13,6 +13,8 @@ from edgephys.compress.anatomy import kernel_integers, kernel_step
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, tf
 
+MEMORY = 0.98
+"""Share that the running means of a weight's turns and values keep, each step."""
 WIDEST = 10
 """Bits of a kernel of which every integer is tried."""
 
@@ -81,13 +83,43 @@ def _is_odd(layer: Any) -> bool:
 
 
 class Budgeted(Rounding):
-    """Round to the nearest integer of at most as many digits as the weight has now."""
+    """Round to the nearest integer of at most as many digits as the weight has now; what swings is brought to rest.
 
-    def __init__(self, layer: Any) -> None:
+    A weight whose best value lies between two integers goes to and fro between them, faster than the others can
+    follow, and what an epoch ends with is chance. It is frozen at the integer nearest to its mean once it turns
+    back more often than ``patience``, a share of the steps. Source: arXiv 2203.11086, section 4.3.
+    """
+
+    def __init__(self, layer: Any, patience: Any) -> None:
         super().__init__(layer)
         budget = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
         self.beyond = tf.where(self.counts > budget[..., None], np.inf, 0.0)
+        self.patience = patience
+        start = tf.gather(self.values, self._nearest(self.copy.value))
+        self.last, self.mean, self.rest = (keras.Variable(start, trainable=False) for _ in range(3))
+        self.turned, self.often, self.frozen = (keras.Variable(tf.zeros_like(start), trainable=False) for _ in range(3))
 
     def loss(self, squares: Any) -> Any:
         """Return the squares, without the integers that have more digits."""
         return squares + self.beyond
+
+    def value(self) -> Any:
+        """Return the rounded weights, straight through, and the frozen ones."""
+        frozen = self.frozen.value
+        return (1.0 - frozen) * super().value() + frozen * self.held * self.rest.value
+
+    def watch(self) -> None:
+        """Look at the weights of a step, and freeze what swings."""
+        now = tf.gather(self.values, self._nearest(self.copy.value))
+        way = tf.sign(now - self.last.value)
+        back = tf.cast(way * self.turned.value < 0, tf.float32)
+        self.turned.assign(tf.where(way == 0, self.turned.value, way))
+        self.often.assign(MEMORY * self.often.value + (1 - MEMORY) * back)
+        self.mean.assign(MEMORY * self.mean.value + (1 - MEMORY) * now)
+        self.last.assign(now)
+        swings = tf.cast(self.often.value > self.patience.value, tf.float32) * (1.0 - self.frozen.value)
+        self.rest.assign(tf.where(swings > 0, tf.gather(self.values, self._nearest(self.mean.value)), self.rest.value))
+        self.frozen.assign(self.frozen.value + swings)
+
+    def _nearest(self, values: Any) -> Any:
+        return tf.argmin(self.loss((values[..., None] - self.values) ** 2), -1)
