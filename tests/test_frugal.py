@@ -147,11 +147,11 @@ def test_a_weight_that_swings_is_frozen_at_the_integer_nearest_to_its_mean_and_n
     for turn in range(40):  # three steps of four at the one, one of four a power of two away
         copy[at] = first[at] if turn % 4 else np.sign(first[at]) * 2.0**-1
         layer.kernel.assign(copy)
-        kernel.watch()
-    assert kernel.frozen.numpy().sum() == 1 == kernel.frozen.numpy()[at]
+        kernel.resting.watch()
+    assert kernel.resting.frozen.numpy().sum() == 1 == kernel.resting.frozen.numpy()[at]
     layer.kernel.assign(np.full(copy.shape, 3 * step))
-    assert kernel.value().numpy()[at] == pytest.approx(kernel.rest.numpy()[at])
-    assert abs(kernel.rest.numpy()[at] - kernel.mean.numpy()[at]) < 4 * step
+    assert kernel.value().numpy()[at] == pytest.approx(kernel.resting.rest.numpy()[at])
+    assert abs(kernel.resting.rest.numpy()[at] - kernel.resting.mean.numpy()[at]) < 4 * step
 
 
 def test_patience_falls_from_the_first_epoch_to_the_last():

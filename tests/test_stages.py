@@ -17,7 +17,8 @@ from edgephys.lower.passes import lowered
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 
 GIVEN: dict[str, dict[str, object]] = {
-    "bitwise": {"lut_cost": 1e-5, "widths": "channel"},
+    "bitwise": {"lut_cost": 1e-5, "widths": "tensor"},
+    "frugal": {"widths": "channel"},
     "codebook": {"points": 5, "bucket": 7, "redistribute": True},
     "prune": {"epochs": 0, "scope": "neuron"},
     "spectrum": {"epochs": 0, "rescale": True},

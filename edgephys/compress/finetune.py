@@ -25,7 +25,7 @@ class Finetune(Training):
     Source: with a teacher, quantized distillation (arXiv 1802.05668, algorithm 1): the quantised weights make the
     answers and the gradient, which is applied to their full-precision copy. Ours: ``digits`` "kept" lets a weight
     become only integers of at most as many signed digits as it has, so that the circuit does not grow again, and keeps
-    biases odd where ``untie`` made them so; a weight that goes to and fro is frozen (``Budgeted``).
+    biases odd where ``untie`` made them so; a weight that goes to and fro is frozen (``Resting``).
     """
 
     digits: str = "free"
@@ -40,12 +40,12 @@ class Finetune(Training):
         fresh = rebuilt(model, lambda layer: None)
         layers = kernel_layers(fresh) if self.digits == "kept" else []
         patience = keras.Variable(PATIENCE[0], trainable=False)
-        kernels, biases = [Budgeted(layer, patience) for layer in layers], OddBias.of(layers)
-        held: list[Budgeted | OddBias] = [*kernels, *biases]
+        kernels = [Budgeted(layer, patience) for layer in layers]
+        held: list[Budgeted | OddBias] = [*kernels, *OddBias.of(layers)]
 
         def watch(gradients: Mapping[str, Any]) -> None:
             for kernel in kernels:
-                kernel.watch()
+                kernel.resting.watch()
 
         parameters = Parameters(
             makes={of.copy.path: of.value for of in held},

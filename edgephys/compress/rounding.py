@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,39 @@ class Rounding(ABC):
         return tf.argmin(self.loss((self.copy.value[..., None] - self.values) ** 2), -1)
 
 
+class Resting:
+    """Bring to rest what swings: weights that go to and fro between two values that they are rounded to.
+
+    A weight whose best value lies between two of them turns faster than the others can follow, and what an epoch ends
+    with is chance. It is frozen at the value nearest to its mean once it turns back more often than ``patience``, a
+    share of the steps. Source: arXiv 2203.11086, section 4.3.
+    """
+
+    def __init__(self, copy: Any, rounded: Callable[[Any], Any], patience: Any) -> None:
+        self.copy, self.rounded, self.patience = copy, rounded, patience
+        start = rounded(copy.value)
+        self.last, self.mean, self.rest = (keras.Variable(start, trainable=False) for _ in range(3))
+        self.turned, self.often, self.frozen = (keras.Variable(tf.zeros_like(start), trainable=False) for _ in range(3))
+
+    def value(self) -> Any:
+        """Return the rounded weights, straight through, and the frozen ones."""
+        copy, frozen = self.copy.value, self.frozen.value
+        return (1.0 - frozen) * (copy + tf.stop_gradient(self.rounded(copy) - copy)) + frozen * self.rest.value
+
+    def watch(self) -> None:
+        """Look at the weights of a step, and freeze what swings."""
+        now = self.rounded(self.copy.value)
+        way = tf.sign(now - self.last.value)
+        back = tf.cast(way * self.turned.value < 0, tf.float32)
+        self.turned.assign(tf.where(way == 0, self.turned.value, way))
+        self.often.assign(MEMORY * self.often.value + (1 - MEMORY) * back)
+        self.mean.assign(MEMORY * self.mean.value + (1 - MEMORY) * now)
+        self.last.assign(now)
+        swings = tf.cast(self.often.value > self.patience.value, tf.float32) * (1.0 - self.frozen.value)
+        self.rest.assign(tf.where(swings > 0, self.rounded(self.mean.value), self.rest.value))
+        self.frozen.assign(self.frozen.value + swings)
+
+
 class OddBias:
     """Hold one layer's biases, all odd in steps of their quantiser, and keep them so."""
 
@@ -68,10 +101,10 @@ class OddBias:
         kept = tf.clip_by_value(odd, -self.largest, self.largest) * 2.0**-self.fraction
         return copy + tf.stop_gradient(kept - copy)
 
-    @staticmethod
-    def of(layers: Sequence[Any]) -> list[OddBias]:
+    @classmethod
+    def of(cls, layers: Sequence[Any]) -> list[OddBias]:
         """Return those of the layers whose biases are all odd, as ``untie`` makes them."""
-        return [OddBias(layer) for layer in layers if _is_odd(layer)]
+        return [cls(layer) for layer in layers if _is_odd(layer)]
 
 
 def _is_odd(layer: Any) -> bool:
@@ -83,43 +116,22 @@ def _is_odd(layer: Any) -> bool:
 
 
 class Budgeted(Rounding):
-    """Round to the nearest integer of at most as many digits as the weight has now; what swings is brought to rest.
-
-    A weight whose best value lies between two integers goes to and fro between them, faster than the others can
-    follow, and what an epoch ends with is chance. It is frozen at the integer nearest to its mean once it turns
-    back more often than ``patience``, a share of the steps. Source: arXiv 2203.11086, section 4.3.
-    """
+    """Round to the nearest integer of at most as many digits as the weight has now; what swings is brought to rest."""
 
     def __init__(self, layer: Any, patience: Any) -> None:
         super().__init__(layer)
         budget = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
         self.beyond = tf.where(self.counts > budget[..., None], np.inf, 0.0)
-        self.patience = patience
-        start = tf.gather(self.values, self._nearest(self.copy.value))
-        self.last, self.mean, self.rest = (keras.Variable(start, trainable=False) for _ in range(3))
-        self.turned, self.often, self.frozen = (keras.Variable(tf.zeros_like(start), trainable=False) for _ in range(3))
+        self.resting = Resting(layer.kernel, self.rounded, patience)
 
     def loss(self, squares: Any) -> Any:
         """Return the squares, without the integers that have more digits."""
         return squares + self.beyond
 
+    def rounded(self, values: Any) -> Any:
+        """Return the nearest weights within the digits."""
+        return tf.gather(self.values, tf.argmin(self.loss((values[..., None] - self.values) ** 2), -1))
+
     def value(self) -> Any:
-        """Return the rounded weights, straight through, and the frozen ones."""
-        frozen = self.frozen.value
-        return (1.0 - frozen) * super().value() + frozen * self.held * self.rest.value
-
-    def watch(self) -> None:
-        """Look at the weights of a step, and freeze what swings."""
-        now = tf.gather(self.values, self._nearest(self.copy.value))
-        way = tf.sign(now - self.last.value)
-        back = tf.cast(way * self.turned.value < 0, tf.float32)
-        self.turned.assign(tf.where(way == 0, self.turned.value, way))
-        self.often.assign(MEMORY * self.often.value + (1 - MEMORY) * back)
-        self.mean.assign(MEMORY * self.mean.value + (1 - MEMORY) * now)
-        self.last.assign(now)
-        swings = tf.cast(self.often.value > self.patience.value, tf.float32) * (1.0 - self.frozen.value)
-        self.rest.assign(tf.where(swings > 0, tf.gather(self.values, self._nearest(self.mean.value)), self.rest.value))
-        self.frozen.assign(self.frozen.value + swings)
-
-    def _nearest(self, values: Any) -> Any:
-        return tf.argmin(self.loss((values[..., None] - self.values) ** 2), -1)
+        """Return the weights as they are used."""
+        return self.held * self.resting.value()
