@@ -119,8 +119,9 @@ def test_a_run_of_the_same_settings_takes_the_place_of_its_row(rival, trained, t
     table = tmp_path / "rival.json"
     for beta, counted in (("1e-6", None), ("2e-6", None), ("1e-6", cells)):
         settings = rival.settings_of(trained, task, rival.words([*WORDS[:-1], beta]))
-        rival.add_row(table, rival.row_of(settings, made, counted))
+        rival.add_row(table, rival.row_of(settings, made, counted, 4))
     first, second = json.loads(table.read_text())["rows"]
     assert (first["beta"], first["lut"], first["lut_stage"], first["ff"]) == (2e-6, 900, "estimated", None)
     assert (second["beta"], second["lut"], second["ff"], second["pipeline"]) == (1e-6, 1000, 50, "hgq2")
-    assert second["lut_stage"].startswith("synthesised") and second["versions"]["yosys"] == "0.70"
+    assert second["accuracy_error"] == 0.0 and second["family"] == "jet_deepsets"
+    assert second["lut_stage"] == "synthesised" and second["versions"]["yosys"] == "0.70"

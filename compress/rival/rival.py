@@ -168,18 +168,22 @@ def synthesised(folder: Path, top: str, chosen: argparse.Namespace) -> synth.Syn
     )
 
 
-def row_of(settings: Settings, made: Mapping[str, Any], cells: synth.Synthesised | None) -> dict[str, Any]:
+def row_of(
+    settings: Settings, made: Mapping[str, Any], cells: synth.Synthesised | None, test_jets: int
+) -> dict[str, Any]:
     """Return the table's row; without synthesis the LUTs are alkaid's estimate, labelled."""
     kept = ("beta", "beta_rises", "rounding", "epochs", "batch", "learning_rate")
     counted: dict[str, Any] = {"lut": made["lut_estimate"], "lut_stage": "estimated", "ff": None}
     versions = dict(made["versions"])
     if cells is not None:
         how = "flat" if cells.flat else "module by module"
-        counted = {"lut": cells.lut, "lut_stage": f"synthesised: {cells.target}, {how}", "ff": cells.ff}
+        counted = {"lut": cells.lut, "lut_stage": "synthesised", "lut_target": f"{cells.target}, {how}", "ff": cells.ff}
         versions[cells.tool] = cells.version
     return {
         "model": settings["model"],
+        "family": "jet_deepsets",
         "n": settings["shape"][0],
+        "features": settings["shape"][1],
         "pipeline": "hgq2",
         "seed": settings["seed"],
         **{name: settings[name] for name in kept},
@@ -188,7 +192,9 @@ def row_of(settings: Settings, made: Mapping[str, Any], cells: synth.Synthesised
             name: made[name]
             for name in ("accuracy", "validation_accuracy", "ebops", "lut_estimate", "delay_estimate_ns")
         },
+        "accuracy_error": (made["accuracy"] * (1 - made["accuracy"]) / test_jets) ** 0.5,
         **counted,
+        "latency_cycles_stage": "counted from the stages of the logic",
         **{name: made[name] for name in ("latency_cycles", "mismatches", "vectors", "train_seconds", "widths")},
         "versions": versions,
     }
@@ -277,7 +283,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.no_convert:
         return dict(made)
     cells = None if chosen.no_synth else synthesised(folder, made["top"], chosen)
-    row = row_of(settings, made, cells)
+    row = row_of(settings, made, cells, len(task.test.labels))
     add_row(chosen.out, row)
     return row
 
