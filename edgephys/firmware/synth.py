@@ -327,6 +327,7 @@ def run_yosys(
             stop=stop,
         )
     except ToolError as error:
-        short = any(word in str(error) for word in ("bad_alloc", "was killed", "ABC"))  # how lack of memory shows
+        shows = ("bad_alloc", "was killed", "ABC", "allocate memory")  # how lack of memory shows
+        short = any(word in str(error) for word in shows)
         limit = f"; its memory limit is {limits.memory_gb:g} GB" if short else ""
         raise ToolError(f"module '{module}': {error}{limit}") from error
