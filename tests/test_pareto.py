@@ -405,13 +405,13 @@ def test_the_terminal_shows_the_front_from_cheap_to_dear(told):
 @pytest.mark.slow
 def test_a_measured_front_of_real_runs_is_synthesised_and_tested(run, few_jets, file, tmp_path):
     model = pareto_runs.small_tagger(few_jets, tmp_path / "small")
-    file.write_text(KNOB.replace("3e-8, 1e-7, 1e-6", "1e-5"))
+    file.write_text(KNOB.replace("3e-8, 1e-7, 1e-6", "1e-8"))
     words = ["pareto", model, file, "--data", few_jets, "--out", tmp_path / "out", "--seeds", "1", "--measure"]
     done = run(*words, "--json")
     assert done.status == 0, done.err
     (row,) = done.json["runs"]
     assert (done.json["lut_stage"], done.json["cycles_stage"]) == ("synthesised", "simulated") and row["lut"] > 0
     assert row["front"] and row["test"]["jets"] == json.loads((model / "card.json").read_text())["metrics"]["jets"]
-    table = json.loads((tmp_path / "out" / "1e-05_seed1" / TABLE).read_text())
+    table = json.loads((tmp_path / "out" / "1e-08_seed1" / TABLE).read_text())
     assert ["measured" in stage for stage in table["rows"]] == [False, False, True]
     assert "epoch" not in run(*words).err
