@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys import metrics
+from edgephys import __version__, metrics
 from edgephys.artefact import HeldOut, Trained
 from edgephys.data import inputs, jets, standardise
 from edgephys.data.division import Division, divide
@@ -356,7 +356,8 @@ def _card(
             },
         },
         "versions": {
-            name: importlib.metadata.version(name) for name in ("edgephys", "tensorflow", "keras", "qkeras-v3")
+            "edgephys": __version__,
+            **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "qkeras-v3")},
         },
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }

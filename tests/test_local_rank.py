@@ -77,3 +77,10 @@ def test_no_examples_and_negative_limits_are_refused():
         local_rank(network(np.eye(2)), examples(0, 2))
     with pytest.raises(UsageError, match="eps must be 0 or more, not -1"):
         local_rank(network(np.eye(2)), examples(2, 2), -1.0)
+
+
+def test_layers_whose_jacobian_would_take_minutes_are_left_out(monkeypatch):
+    monkeypatch.setattr("edgephys.compress.local_rank.LARGEST", 6 * 7)
+    assert set(local_rank(network(of_rank(4, 6, 7), of_rank(3, 7, 8)), examples(2, 6))) == {"layer_0"}
+    monkeypatch.setattr("edgephys.compress.local_rank.LARGEST", 1)
+    assert local_rank(network(of_rank(4, 6, 7)), examples(2, 6)) == {}

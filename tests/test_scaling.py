@@ -250,6 +250,12 @@ def test_a_damaged_project_is_emitted_again(zoo, projects, emissions, name):
     assert emissions == [f"{DEEP_SETS}_rtl"]
 
 
+def test_a_project_of_an_older_emitter_is_emitted_again(zoo, projects, emissions, monkeypatch):
+    monkeypatch.setitem(scaling.REVISIONS, "rtl", scaling.REVISIONS["rtl"] + 1)
+    table_of(zoo, projects)
+    assert emissions == [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]
+
+
 @pytest.mark.parametrize(("name", "text"), [("verify", "{"), ("verify", None), ("report", "[]"), ("report", None)])
 def test_a_damaged_or_missing_result_is_made_again(zoo, projects, steps, finished, name, text):
     path = projects / f"{DEEP_SETS}_rtl" / "results" / f"{name}.json"

@@ -19,12 +19,15 @@ from edgephys.errors import ModelError
 from edgephys.nets.backend import keras, tf
 
 BATCH = 64
+LARGEST = 2**19
+"""Numbers of one example's Jacobian beyond which a layer is left out: it would take minutes."""
 
 
 def local_rank(model: Any, x: NDArray[np.float32], eps: float = 1e-3) -> dict[str, float]:
     """Return the local rank of every layer with a kernel, by its name.
 
     Rows and columns of a Jacobian are all numbers of one example: an interaction network's rank is that of all pairs.
+    Layers with more than ``LARGEST`` of them are left out.
 
     Shape: x as the model's input, (example, ...).
     Raises: ModelError where a layer applies an activation of its own, since its output is no pre-activation.
@@ -37,6 +40,10 @@ def local_rank(model: Any, x: NDArray[np.float32], eps: float = 1e-3) -> dict[st
             raise ModelError(
                 f"layer '{layer.name}': its activation must be a layer of its own; ranks are of what it reads"
             )
+    inputs = prod(model.input_shape[1:])
+    layers = [layer for layer in layers if inputs * prod(layer.output.shape[1:]) <= LARGEST]
+    if not layers:
+        return {}
     jacobians = _jacobians(keras.Model(model.inputs, {layer.name: layer.output for layer in layers}))
     ranks = {layer.name: 0 for layer in layers}
     for start in range(0, len(x), BATCH):

@@ -25,6 +25,8 @@ from edgephys.fixed import Fixed, Integers
 from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph, check
 
+REVISION = 1
+"""Raised when the same Graph and options give other sources: a table is then measured again."""
 BACKENDS = ("Vitis", "Vivado", "Catapult")
 """Backends whose project compiles here for C simulation, in the Graph's exact types."""
 

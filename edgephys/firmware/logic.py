@@ -24,6 +24,7 @@ from edgephys.fixed import Fixed
 from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph, Kind
 from edgephys.lower.partition import Block, blocks
+from edgephys.lower.round_first import round_first
 
 HARDWARE = (1, 1, -1)
 """Bits that an adder and a carry count as one, and no cutoff: as alkaid's own converter."""
@@ -152,7 +153,8 @@ def _trace(block: Block, wanted: Mapping[str, list[Element]], three_at_once: boo
     from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
 
     symbols, variables = _symbols(block, wanted)
-    edges = evaluate.trace(block.graph, symbols)
+    zeros = {name: np.array([element.shift for element in elements]) for name, elements in wanted.items()}
+    edges = evaluate.trace(round_first(block.graph, zeros), symbols)
     outputs = [v for name in block.graph.outputs for v in np.ravel(np.asarray(edges[name]))]
     if not variables or all(v.low == v.high for v in outputs):
         known = iter([Element(0, 0, False, 0, int(v.low)) for v in outputs])

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys import __version__
 from edgephys.artefact import CARD, MODEL, integers, load_vectors, replace_folder, write_file
 from edgephys.artefact import VECTORS as HELD_OUT
 from edgephys.errors import ModelError, ProjectError, UsageError
@@ -35,7 +36,8 @@ from edgephys.lower.ranges import require_proven
 
 MANIFEST = "edgephys.json"
 FORMAT = 1
-KINDS = ("hls", "rtl")
+REVISIONS = {"hls": hls.REVISION, "rtl": rtl.REVISION}
+KINDS = tuple(REVISIONS)
 TESTBENCH = 100
 """Vectors for the vendor's own test bench of an HLS project."""
 
@@ -142,12 +144,14 @@ def emit(
         manifest = {
             "format": FORMAT,
             "kind": kind,
+            "revision": REVISIONS[kind],
             "name": out.name,
             "model": graph.name,
             "graph": graph.digest,
             "options": asdict(options),
             "facts": facts,
-            "versions": {name: importlib.metadata.version(name) for name in ("edgephys", "hls4ml", "alkaid")},
+            "versions": {"edgephys": __version__}
+            | {name: importlib.metadata.version(name) for name in ("hls4ml", "alkaid")},
             "files": {
                 str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()
             },

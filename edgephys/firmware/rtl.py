@@ -21,6 +21,8 @@ from edgephys.firmware.wiring import top
 from edgephys.lower.graph import Graph, Kind, check
 from edgephys.lower.ranges import derive
 
+REVISION = 2
+"""Raised when the same Graph and options give other sources: a table is then measured again."""
 TOP = "edgephys_top"
 PROBE = "edgephys_probe"
 SLOWEST_NS = 1000.0

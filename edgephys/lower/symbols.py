@@ -6,6 +6,8 @@ decides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,11 +32,13 @@ def product(x: Any, weight: Integers) -> Any:
 def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
     """Return symbols at ``2**-fraction`` in another format; raise ModelError for one that has no RTL."""
     drop = fraction - fixed.fraction
-    value = x * 2.0**-drop  # in steps of the new format
+    value = _each(_positive, x) * 2.0**-drop  # in steps of the new format
     if drop > 0:
         value = _rounded(value, drop, fixed.rounding)
     if fixed.overflow not in (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM):
         raise ModelError(f"{fixed}: overflow {fixed.overflow.value} has no RTL; use WRAP, SAT or SAT_SYM")
+    if fixed.overflow is Overflow.SAT and not fixed.signed:
+        value = _each(partial(_saturated, high=fixed.high), value)
     return value.quantize(
         int(fixed.signed), fixed.bits - fixed.signed, 0, overflow_mode=fixed.overflow.value, round_mode="TRN"
     )
@@ -58,6 +62,37 @@ def _rounded(value: Any, drop: int, rounding: Rounding) -> Any:
     if rounding is Rounding.RND_ZERO:
         return _floor(value + (half - small) + minus * small)
     return _floor(value + half - minus * small)  # RND_INF
+
+
+def _each(change: Callable[[Any], Any], x: Any) -> Any:
+    """Return symbols, each changed."""
+    made = x.copy()
+    for index in np.ndindex(made.shape):
+        made[index] = change(x[index])
+    return made
+
+
+def _positive(x: Any) -> Any:
+    """Return a symbol that alkaid holds as the negative of another, without an adder of its own: -n = ~(n - 1).
+
+    The 1 is a step of n, which another addition takes along; steps of x are finer where a constant was added.
+    """
+    if x._factor > 0 or not x.low < 0 < x.high:
+        return x
+    below = -x - x.step
+    lost = below.step - x.step
+    inverted = ~below
+    inverted._affine = x._affine + -lost  # alkaid takes any number of as many bits
+    return inverted + lost
+
+
+def _saturated(x: Any, high: int) -> Any:
+    """Clip a whole number, not below 0, at high, all ones: what any bit above says, not a comparison."""
+    signed, integer, fraction = x.kif
+    above = integer - high.bit_length()
+    if signed or fraction > 0 or above <= 0 or x.low < 0 or x.high <= high:
+        return x
+    return x.bits[:above].unary_bit_op("any").msb_mux(float(high), x.quantize(0, high.bit_length(), 0, "WRAP", "TRN"))
 
 
 def _negative(value: Any) -> Any:

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from edgephys.compress import digits
+from edgephys.compress.local_rank import local_rank
 from edgephys.compress.task import Task
 from edgephys.firmware.rtl import RtlOptions, estimate
 from edgephys.fixed import Integers
 from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Graph, Kind
 from edgephys.lower.passes import lowered
+
+RANKED = 64
+"""Validation examples that local ranks are the mean of."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Gains:
     ``digits`` are the signed digits of all weights that are not zero; ``ebops`` the effective bit operations
     (arXiv 2405.00645): bits between a weight's highest and lowest one, times the bits of the data, each product;
     ``adder_bits`` is the price that stages train under.
-    ``lut_estimate`` and ``cycles_estimate`` are alkaid's, at the options' clock.
+    ``lut_estimate`` and ``cycles_estimate`` are alkaid's, at the options' clock. ``local_rank`` is that of each layer,
+    a diagnostic of how far it could be narrowed.
     """
 
     metrics: Mapping[str, Any]
@@ -36,6 +41,7 @@ class Gains:
     adder_bits: int
     lut_estimate: int
     cycles_estimate: int
+    local_rank: Mapping[str, float]
 
 
 def measure(model: Any, task: Task, name: str, options: RtlOptions | None = None) -> Gains:
@@ -55,6 +61,7 @@ def measure(model: Any, task: Task, name: str, options: RtlOptions | None = None
         sum(adder_bits(graph).values()),
         round(planned.lut),
         planned.stages,
+        local_rank(model, task.validation[0][:RANKED]),
     )
 
 

@@ -87,10 +87,18 @@ def page(table: Mapping[str, Any]) -> str:
         "## The cost model",
         "",
         _cost_model(table["cost_model"]),
+        "",
+        "## Local rank",
+        "",
+        *_ranks(table["rows"]),
     ]
     return "\n".join(lines) + "\n"
 
 
+RANKS = (
+    "By how many directions of its input each layer still tells jets apart (arXiv 2410.07687): the mean, over "
+    "validation jets, of the singular values above 0.001 of its Jacobian, all constituents together."
+)
 STAGES = (
     "model",
     "pipeline",
@@ -186,6 +194,23 @@ def _cost_model(found: Mapping[str, Any]) -> str:
     return f"{told}{error}."
 
 
+def _ranks(rows: Sequence[Row]) -> list[str]:
+    """Tabulate, by layer, how many directions of the input each still tells apart, before and after."""
+    found = [row for row in rows if row.get("local_rank", {}).get("end")]
+    if not found:
+        return ["No pipeline's table has it."]
+    headings = ("network", "N", "made by", "seed", "before", "after")
+    cells = [
+        [row["family"], str(row["n"]), _made_by(row), str(row["seed"]), *map(_told_ranks, row["local_rank"].values())]
+        for row in found
+    ]
+    return [RANKS, "", _line(headings), _line(["---"] * len(headings)), *map(_line, cells)]
+
+
+def _told_ranks(ranks: Mapping[str, float]) -> str:
+    return ", ".join(f"{layer} {rank:.1f}" for layer, rank in ranks.items()) or "–"
+
+
 def all_shown(table: Mapping[str, Any]) -> Group:
     """Return all pipelines' final rows for a terminal."""
     grid = Table(box=box.SIMPLE)
@@ -217,6 +242,7 @@ def shown(table: Mapping[str, Any]) -> Group:
     share, error = 100 * metrics["accuracy"], 100 * metrics["accuracy_error"]
     told = (
         "accuracy on the validation jets; LUT and cycles by alkaid, before synthesis, at 5 ns.\n"
-        f"On {metrics['jets']} test jets, once: {share:.2f} ± {error:.2f} %"
+        f"On {metrics['jets']} test jets, once: {share:.2f} ± {error:.2f} %\n"
+        f"Local rank: {_told_ranks(rows[-1].get('local_rank', {}))}"
     )
     return Group(titled(f"{table['model']}, {table['pipeline']}, seed {table['seed']}", grid), told)

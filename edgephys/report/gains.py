@@ -90,6 +90,7 @@ def _row(table: Mapping[str, Any]) -> Row:
         "auc": metrics["auc"],
         **counts,
         **_measured(last),
+        "local_rank": {"start": table["rows"][0].get("local_rank", {}), "end": last.get("local_rank", {})},
         "seconds": round(sum(row["seconds"] for row in table["rows"])),
     }
 

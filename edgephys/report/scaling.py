@@ -21,7 +21,17 @@ import numpy as np
 from edgephys.artefact import CARD, MODEL, VECTORS, check_free, load, load_vectors, read_card
 from edgephys.errors import EdgephysError, MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.firmware.hls import HlsOptions
-from edgephys.firmware.project import KINDS, MANIFEST, Project, emit, read, read_result, read_vectors, write_result
+from edgephys.firmware.project import (
+    KINDS,
+    MANIFEST,
+    REVISIONS,
+    Project,
+    emit,
+    read,
+    read_result,
+    read_vectors,
+    write_result,
+)
 from edgephys.firmware.rtl import RtlOptions
 from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Graph
@@ -323,7 +333,9 @@ def _emitted(made: Candidate, graph: Graph, kind: str, plan: Plan, say: Say) -> 
 
 
 def _holds(project: Project, made: Candidate, graph: Graph, options: HlsOptions | RtlOptions) -> bool:
-    """Say whether a project is untouched and what would be emitted now: Graph, options, model and vectors."""
+    """Say whether a project is untouched and what would be emitted now: Graph, options, model, vectors, sources."""
+    if project.manifest.get("revision", 1) != REVISIONS[project.kind]:
+        return False
     if project.graph.digest != graph.digest or project.manifest["options"] != json.loads(json.dumps(asdict(options))):
         return False
     if project.changed() or any(
