@@ -64,8 +64,21 @@ def test_seeds_of_one_pipeline_are_averaged_and_others_are_not(tmp_path, zoo):
     (mean,) = table["over_seeds"]
     assert (mean["pipeline"], mean["seeds"], mean["lut"]) == ("frugal", [1, 2, 3], 102)
     assert mean["accuracy"] == pytest.approx(0.58) and mean["accuracy_deviation"] == pytest.approx(0.01)
-    assert "| frugal | 1, 2, 3 | 58.00 ± 1.00 | 102 |" in page(table)
+    assert "| frugal | 1, 2, 3 | 58.00 ± 1.00 | +0.00 | 51 % | 102 | 9.8 times | 8.0 | 0 |" in page(table)
     assert "No pipeline was run with several seeds" in page(tabulate(runs[:1], [zoo], "edgephys gains"))
+
+
+def test_luts_over_seeds_are_those_of_the_synthesised_ones_and_the_page_says_which(tmp_path, zoo):
+    runs = [
+        finished(
+            tmp_path / f"run{seed}", [stage("start", 1000, 1250), stage("1 frugal", lut, 125, seed == 2)], seed=seed
+        )
+        for seed, lut in ((1, 90), (2, 100))
+    ]
+    table = tabulate(runs, [zoo], "edgephys gains")
+    (mean,) = table["over_seeds"]
+    assert (mean["lut"], mean["lut_seeds"]) == (100, [2]) and mean["lut_times"] == pytest.approx(10)
+    assert "| 100 (seed 2) | 10.0 times |" in page(table)
 
 
 def test_an_estimate_is_not_compared_with_a_synthesis(tmp_path, zoo):

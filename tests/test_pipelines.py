@@ -4,13 +4,24 @@ from pathlib import Path
 
 import pytest
 
+from edgephys.compress.stages import STAGES
 from edgephys.pipelines.recipe import read
 
-SHIPPED = sorted((Path(__file__).parent.parent / "compress").glob("*.toml"))
+SHIPPED = sorted((Path(__file__).parent.parent / "compress").rglob("*.toml"))
 
 
 def test_pipelines_are_shipped():
     assert {"frugal", "taught", "bitwise", "pruned"} <= {path.stem for path in SHIPPED}
+
+
+def test_every_kind_of_stage_is_shipped_alone():
+    alone = [read(path) for path in SHIPPED if path.parent.name == "alone"]
+    assert {made.steps[0].kind for made in alone} == set(STAGES) and all(len(made.steps) == 1 for made in alone)
+
+
+def test_no_two_shipped_pipelines_have_one_name():
+    names = [path.stem for path in SHIPPED]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -70,13 +70,15 @@ def page(table: Mapping[str, Any]) -> str:
         "with its binomial error; selection was on the validation jets. LUT and FF by Yosys unless marked as estimated "
         "(alkaid), cycles from the simulation, both at 5 ns.",
         "",
-        _line(ALL),
-        _line(["---"] * len(ALL)),
-        *(_line(_final_cells(row)) for row in table["rows"]),
-        "",
         "## Over seeds",
         "",
         *_over_seeds(table["over_seeds"]),
+        "",
+        "## Every run",
+        "",
+        _line(ALL),
+        _line(["---"] * len(ALL)),
+        *(_line(_final_cells(row)) for row in table["rows"]),
         "",
         "## Stage by stage",
         "",
@@ -160,12 +162,24 @@ def _over_seeds(rows: Sequence[Row]) -> list[str]:
         [
             row["family"], str(row["n"]), _made_by(row), ", ".join(map(str, row["seeds"])),
             f"{100 * row['accuracy']:.2f} ± {100 * row['accuracy_deviation']:.2f}",
-            "–" if row["lut"] is None else _lut(row), _number(row["latency_cycles"]),
+            "–" if row["accuracy_difference"] is None else f"{100 * row['accuracy_difference']:+.2f}",
+            "–" if row["kept"] is None else f"{100 * row['kept']:.0f} %", _lut_over(row),
+            "–" if row["lut_times"] is None else f"{row['lut_times']:.1f} times", _number(row["latency_cycles"]),
+            _number(row["mismatches"]),
         ]
-        for row in rows
+        for row in sorted(rows, key=lambda row: (row["family"], row["n"], -row["lut"]))
     ]  # fmt: skip
-    headings = ("network", "N", "made by", "seeds", "accuracy %, mean ± deviation", "LUT, mean", "cycles, mean")
+    headings = (
+        "network", "N", "made by", "seeds", "accuracy %, mean ± deviation", "to 8 bit", "not zero", "LUT, mean",
+        "8 bit is", "cycles, mean", "mismatches",
+    )  # fmt: skip
     return [_line(headings), _line(["---"] * len(headings)), *map(_line, cells)]
+
+
+def _lut_over(row: Row) -> str:
+    """Return the mean LUTs, with the seeds that they are of where those are not all."""
+    some = "" if row["lut_seeds"] == row["seeds"] else f" (seed {', '.join(map(str, row['lut_seeds']))})"
+    return _lut(row) + some
 
 
 def _stage_cells(row: Row) -> list[str]:

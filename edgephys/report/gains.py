@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -119,7 +119,7 @@ def _against(row: Mapping[str, Any], uniform: Mapping[str, Any] | None) -> Row:
 def over_seeds(rows: Sequence[Row]) -> list[Row]:
     """Return, for each network and pipeline of several seeds, means and the sample deviation of the accuracy.
 
-    LUTs are averaged where all seeds have them from the same stage, else None.
+    LUTs are averaged over the seeds that were synthesised, ``lut_seeds``; where none was, over all estimates.
     """
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -128,7 +128,8 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     for same in found.values():
         if len({row["seed"] for row in same}) < 2:
             continue
-        stages = {row["lut_stage"] for row in same}
+        synthesised = [row for row in same if str(row["lut_stage"]).startswith("synthesised")]
+        sized = synthesised or same
         named = {name: same[0][name] for name in ("family", "n", "features", "pipeline", "bits")}
         shares = [row["accuracy"] for row in same]
         made.append(
@@ -137,12 +138,31 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
                 "seeds": sorted(row["seed"] for row in same),
                 "accuracy": fmean(shares),
                 "accuracy_deviation": stdev(shares),
-                "lut": round(fmean(row["lut"] for row in same)) if len(stages) == 1 else None,
-                "lut_stage": stages.pop() if len(stages) == 1 else None,
+                "accuracy_difference": _mean(row.get("accuracy_difference") for row in same),
+                "kept": _mean(row["nonzero"] / row["weights"] if row.get("weights") else None for row in same),
+                "lut": round(fmean(row["lut"] for row in sized)),
+                "lut_stage": sized[0]["lut_stage"],
+                "lut_seeds": sorted(row["seed"] for row in sized),
+                "lut_times": _mean(row.get("lut_times") for row in sized),
+                "mismatches": _sum(row.get("mismatches") for row in same),
                 "latency_cycles": round(fmean(row["latency_cycles"] for row in same), 1),
             }
         )
     return made
+
+
+def _known(numbers: Iterable[float | None]) -> list[float]:
+    return [number for number in numbers if number is not None]
+
+
+def _mean(numbers: Iterable[float | None]) -> float | None:
+    known = _known(numbers)
+    return fmean(known) if known else None
+
+
+def _sum(numbers: Iterable[float | None]) -> int | None:
+    known = _known(numbers)
+    return int(sum(known)) if known else None
 
 
 def _stage(table: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
