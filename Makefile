@@ -4,6 +4,7 @@
 # make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
 # make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
 # make compression  three seeds of the smallest Deep Sets, measured, beside the uniform models
+# make alone    every compression stage alone, over three seeds (two hours)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
@@ -15,7 +16,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo test test-all check street scaling sweep compression speed zoo zoo-wide clean
+.PHONY: install demo test test-all check street scaling sweep compression alone speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -68,13 +69,21 @@ sweep: install
 	$(CLI) sweep runs/sweep --clock-ns 20 --device 25k --vectors 2000 --out $(OUT)/sweep_swept
 
 # Deep Sets of 8 constituents made a tenth in LUTs, measured, over seeds (about half an hour; data as for the zoo).
+# Every stage alone, too, is made by `make alone` (two hours), and stands in the same table.
 COMPRESSED := $(foreach seed,1 2 3,runs/frugal_n8_s$(seed))
 compression: install
 	set -e; for seed in 1 2 3; do \
 	    $(CLI) compress models/zoo/jet_deepsets_n8_8bit compress/frugal.toml --data data/jets_train.h5 \
 	        --test-data models/samples/jets.h5 --seed $$seed --out runs/frugal_n8_s$$seed --measure-last; \
 	done
-	$(CLI) gains $(COMPRESSED) --beside $(OUT)/results/scaling.json --beside $(OUT)/results/rival.json
+	$(CLI) gains $(COMPRESSED) $(wildcard runs/alone/*) --beside $(OUT)/results/scaling.json --beside $(OUT)/results/rival.json
+
+alone: install
+	set -e; for seed in 1 2 3; do for pipeline in compress/alone/*.toml; do \
+	    $(CLI) compress models/zoo/jet_deepsets_n8_8bit $$pipeline --data data/jets_train.h5 \
+	        --test-data models/samples/jets.h5 --seed $$seed \
+	        --out runs/alone/$$(basename $$pipeline _alone.toml)_s$$seed; \
+	done; done
 
 speed: install
 	$(BIN)/python tests/bench_tool.py
