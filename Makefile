@@ -71,12 +71,14 @@ sweep: install
 # Deep Sets of 8 constituents made a tenth in LUTs, measured, over seeds (about half an hour; data as for the zoo).
 # Every stage alone, too, is made by `make alone` (two hours), and stands in the same table.
 COMPRESSED := $(foreach seed,1 2 3,runs/frugal_n8_s$(seed))
+UNIFORM := $(foreach bits,8 6 4,models/zoo/jet_deepsets_n8_$(bits)bit) models/zoo/jet_deepsets_n32_8bit
 compression: install
 	set -e; for seed in 1 2 3; do \
 	    $(CLI) compress models/zoo/jet_deepsets_n8_8bit compress/frugal.toml --data data/jets_train.h5 \
 	        --test-data models/samples/jets.h5 --seed $$seed --out runs/frugal_n8_s$$seed --measure-last; \
 	done
-	$(CLI) gains $(COMPRESSED) $(wildcard runs/alone/*) --beside $(OUT)/results/scaling.json --beside $(OUT)/results/rival.json
+	$(CLI) scaling $(UNIFORM) --out $(OUT)/results/uniform
+	$(CLI) gains $(COMPRESSED) $(wildcard runs/alone/*) --beside $(OUT)/results/uniform.json --beside $(OUT)/results/rival.json
 
 alone: install
 	set -e; for seed in 1 2 3; do for pipeline in compress/alone/*.toml; do \
