@@ -4,7 +4,8 @@
 # make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
 # make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
 # make compression  three seeds of the smallest Deep Sets, measured, beside the uniform models
-# make alone    every compression stage alone, over three seeds (two hours)
+# make alone    every compression stage alone, over three seeds, the first one synthesised (hours)
+# make front    accuracy against LUTs and latency: the price of an adder walked over three seeds (two hours)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
@@ -16,14 +17,14 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo test test-all check street scaling sweep compression alone speed zoo zoo-wide clean
+.PHONY: install demo test test-all check street scaling sweep compression alone front speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgephys needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,cluster]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster]'
 	@touch $@
 
 DEMO := $(OUT)/demo
@@ -68,24 +69,30 @@ sweep: install
 	    --set phi=4,4 --set rho=4 --set bits=4 --set epochs=12 --set batch=512
 	$(CLI) sweep runs/sweep --clock-ns 20 --device 25k --vectors 2000 --out $(OUT)/sweep_swept
 
-# Deep Sets of 8 constituents made a tenth in LUTs, measured, over seeds (about half an hour; data as for the zoo).
-# Every stage alone, too, is made by `make alone` (two hours), and stands in the same table.
-COMPRESSED := $(foreach seed,1 2 3,runs/frugal_n8_s$(seed))
-UNIFORM := $(foreach bits,8 6 4,models/zoo/jet_deepsets_n8_$(bits)bit) models/zoo/jet_deepsets_n32_8bit
+# Deep Sets of 8 constituents made a tenth in LUTs, measured, over seeds (about half an hour; data as for the zoo);
+# `make compression N="8 16 32"` takes the larger ones, too (hours).  Every stage alone is made by `make alone`, the front
+# by `make front`, and both stand in the same table.
+N       := 8
+UNIFORM := $(foreach bits,8 6 4,models/zoo/jet_deepsets_n8_$(bits)bit) $(foreach n,16 32,models/zoo/jet_deepsets_n$(n)_8bit)
+JETS    := --data data/jets_train.h5 --test-data models/samples/jets.h5
+RUNS    := runs/compression
 compression: install
-	set -e; for seed in 1 2 3; do \
-	    $(CLI) compress models/zoo/jet_deepsets_n8_8bit compress/frugal.toml --data data/jets_train.h5 \
-	        --test-data models/samples/jets.h5 --seed $$seed --out runs/frugal_n8_s$$seed --measure-last; \
-	done
+	set -e; for n in $(N); do for seed in 1 2 3; do \
+	    $(CLI) compress models/zoo/jet_deepsets_n$${n}_8bit compress/frugal.toml $(JETS) \
+	        --seed $$seed --out $(RUNS)/frugal_n$${n}_s$$seed --measure-last; \
+	done; done
 	$(CLI) scaling $(UNIFORM) --out $(OUT)/results/uniform
-	$(CLI) gains $(COMPRESSED) $(wildcard runs/alone/*) --beside $(OUT)/results/uniform.json --beside $(OUT)/results/rival.json
+	$(CLI) gains $(RUNS) --beside $(OUT)/results/uniform.json --beside $(OUT)/results/rival.json
 
 alone: install
 	set -e; for seed in 1 2 3; do for pipeline in compress/alone/*.toml; do \
-	    $(CLI) compress models/zoo/jet_deepsets_n8_8bit $$pipeline --data data/jets_train.h5 \
-	        --test-data models/samples/jets.h5 --seed $$seed \
-	        --out runs/alone/$$(basename $$pipeline _alone.toml)_s$$seed; \
+	    $(CLI) compress models/zoo/jet_deepsets_n8_8bit $$pipeline $(JETS) --seed $$seed \
+	        --out $(RUNS)/$$(basename $$pipeline .toml)_s$$seed $$([ $$seed = 1 ] && echo --measure-last); \
 	done; done
+
+front: install
+	$(CLI) pareto models/zoo/jet_deepsets_n8_8bit compress/frugal.toml $(JETS) --seeds 1,2,3 --measure \
+	    --beside $(OUT)/results/uniform.json --out runs/front_n8
 
 speed: install
 	$(BIN)/python tests/bench_tool.py

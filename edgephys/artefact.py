@@ -33,7 +33,10 @@ VECTORS = "held_out.npz"
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Hold input integers (vector, constituent, feature) and labels (vector,) that no training saw."""
+    """Hold input integers that no training saw, and what a model should answer: classes, or the next frame's integers.
+
+    Shape: inputs (vector, constituent, feature), labels (vector,); of fields (vector, row, column, channel), both.
+    """
 
     inputs: Integers
     labels: NDArray[np.int64]
@@ -133,7 +136,7 @@ def save(trained: Trained, out: Path, force: bool = False) -> Path:
         card = {**trained.card, "standardisation": trained.standardisation.to_record()}
         (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
         held_out = trained.held_out
-        np.savez_compressed(folder / VECTORS, inputs=_narrow(held_out.inputs), labels=held_out.labels.astype(np.int8))
+        np.savez_compressed(folder / VECTORS, inputs=_narrow(held_out.inputs), labels=_narrow(held_out.labels))
 
     return replace_folder(out, write, CARD, force)
 
@@ -169,13 +172,13 @@ def read_card(path: Path) -> dict[str, Any]:
 def load_keras(path: Path) -> Any:
     """Return the Keras model of a .keras file; Lambda layers and pickled code are refused."""
     from edgephys.nets.backend import keras, qkeras
-    from edgephys.nets.layers import LAYERS
+    from edgephys.nets.layers import LAYERS, QUANTISED
 
     if not path.is_file():
         raise ModelError(f"{path}: no such file; `edgephys train` makes one")
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise ModelError(f"{path}: expected a whole .keras file (safe mode), found another or a damaged one")
-    known = (*LAYERS, qkeras.QDense, qkeras.QActivation, qkeras.quantized_bits, qkeras.quantized_relu)
+    known = (*LAYERS, *QUANTISED, qkeras.quantized_bits, qkeras.quantized_relu)
     try:
         return keras.models.load_model(
             path, custom_objects={kind.__name__: kind for kind in known}, compile=False, safe_mode=True

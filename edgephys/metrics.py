@@ -1,4 +1,4 @@
-"""Figures of merit of a classifier, each with its one-sigma uncertainty."""
+"""Figures of merit of a classifier, and of predicted fields, each with its one-sigma uncertainty."""
 
 from __future__ import annotations
 
@@ -51,6 +51,23 @@ def auc(logits: Floats, labels: NDArray[np.integer[Any]], classes: tuple[str, ..
         variance = area * (1 - area) + (positive - 1) * (both - area**2) + (negative - 1) * (twice - area**2)
         found[name] = Measured(area, float(np.sqrt(max(variance, 0.0) / (positive * negative))))
     return found
+
+
+def relative_l2(found: Floats, wanted: Floats) -> Measured:
+    """Return |found - wanted| / |wanted|, of each field in the L2 norm, the mean over fields with its standard error.
+
+    Shape: (field, ...), alike.  Raises: DataError without two fields, for other shapes, or for a field of zeros.
+    """
+    if len(wanted) < 2 or np.shape(found) != np.shape(wanted):
+        raise DataError(f"relative L2 needs as many fields as wanted, 2 or more: {np.shape(found)}, {np.shape(wanted)}")
+    ours, theirs = (np.asarray(of, np.float64).reshape(len(wanted), -1) for of in (found, wanted))
+    sizes = np.linalg.norm(theirs, axis=1)
+    if not sizes.all():
+        raise DataError(
+            f"relative L2: field {int(np.argmin(sizes))} is 0 everywhere: no error is relative to it; drop it"
+        )
+    errors = np.linalg.norm(ours - theirs, axis=1) / sizes
+    return Measured(float(errors.mean()), float(errors.std(ddof=1) / np.sqrt(len(errors))))
 
 
 def rejection(logits: Floats, labels: NDArray[np.integer[Any]], signal: int, efficiency: float) -> Measured:

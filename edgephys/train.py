@@ -14,24 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys import __version__, metrics
+from edgephys import __version__
 from edgephys.artefact import HeldOut, Trained
-from edgephys.data import inputs, jets, standardise
-from edgephys.data.division import Division, divide
-from edgephys.data.layout import CLASSES, PARTICLE_NAMES
+from edgephys.data.layout import PARTICLE_NAMES
+from edgephys.data.standardise import Standardisation
 from edgephys.errors import EdgephysError, ModelError, UsageError
-from edgephys.fixed import Fixed
 from edgephys.nets.net import Net
 
-Progress = Callable[[int, int, Mapping[str, float]], None]
+if TYPE_CHECKING:
+    from edgephys.tasks.task import Task
 
-HELD_OUT = 12_000
-"""Most vectors that travel with a model."""
+Progress = Callable[[int, int, Mapping[str, float]], None]
 
 SCHEDULES = ("plateau", "cosine")
 """Learning rates: the paper's, times a factor when the validation loss rests; or half a cosine down to 0, which
@@ -46,7 +44,11 @@ RANGE_JETS = 8192
 
 @dataclass(frozen=True)
 class Recipe:
-    """State how a network is trained. Source of the defaults: arXiv 2402.01876 (methods, training)."""
+    """State how a network is trained. Source of the defaults: arXiv 2402.01876 (methods, training).
+
+    ``learning_rate`` is stated by the network's size. Of waves, one in ``every`` times is learnt from, and the loss is
+    that of ``unroll`` frames, each made from the ones before it.
+    """
 
     script: str
     net: Net
@@ -61,6 +63,8 @@ class Recipe:
     validation: float = 0.1
     test: float = 0.3
     seed: int = 1
+    every: int = 1
+    unroll: int = 1
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -73,8 +77,9 @@ class Recipe:
             raise UsageError(f"learning_rate must be above 0 and at most 1, not {self.rate()}")
         if not 0 < self.plateau_factor < 1 or self.plateau_patience < 1 or self.stop_patience < 1:
             raise UsageError("plateau_factor must be between 0 and 1, plateau_patience and stop_patience 1 and over")
-        if self.epochs < 1 or self.batch < 1:
-            raise UsageError(f"epochs and batch must be 1 and over, not {self.epochs} and {self.batch}")
+        for name in ("epochs", "batch", "every", "unroll"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 and over, not {getattr(self, name)}")
         if not (0 < self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
             raise UsageError(
                 f"validation must be above 0, test 0 and over, their sum below 1, not {self.validation}, {self.test}"
@@ -85,14 +90,9 @@ class Recipe:
         """Name of the model that it makes: <script>_n<N>_<bits>bit or ..._float."""
         return f"{self.script}_{self.net.label}"
 
-    @property
-    def division(self) -> Division:
-        """What the network sees, and the jets that it sees."""
-        return Division(self.net.constituents, self.net.features, self.validation, self.test, self.seed)
-
     def rate(self) -> float:
-        """Return the learning rate of the nearest stated number of constituents."""
-        return self.learning_rate[min(self.learning_rate, key=lambda n: abs(n - self.net.constituents))]
+        """Return the learning rate of the nearest stated size."""
+        return self.learning_rate[min(self.learning_rate, key=lambda size: abs(size - self.net.size))]
 
 
 def script_recipe(script: Path) -> Recipe:
@@ -162,35 +162,13 @@ def _parse(key: str, text: str, kind: Any) -> Any:
         raise UsageError(f"--set {key}={text}: expected {wanted}, found {text!r}") from None
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Hold one model's split data: standardised values and labels, and the raw held-out integers."""
+def prepare(recipe: Recipe, data: Path, test_data: Path | None = None) -> tuple[Task, Standardisation]:
+    """Divide examples and fit their standardisation.  Raises: DataError as their readers."""
+    from edgephys.tasks import choose
+    from edgephys.tasks.task import Times
 
-    train: tuple[NDArray[np.float32], NDArray[np.int64]]
-    validation: tuple[NDArray[np.float32], NDArray[np.int64]]
-    test: HeldOut
-    standardisation: standardise.Standardisation
-
-
-def prepare(recipe: Recipe, data: Path, test_data: Path | None = None) -> Sample:
-    """Divide jets and fit their standardisation.
-
-    Raises: DataError as ``divide``, and for a feature without spread.
-    """
-    parts = divide(recipe.division, data, test_data)
-    ready = standardise.fit(parts["train"].features, recipe.net.features, recipe.net.input)
-    return standardised(parts, ready)
-
-
-def standardised(parts: Mapping[str, jets.Jets], ready: standardise.Standardisation) -> Sample:
-    """Return divided jets as a model with this standardisation sees them."""
-
-    def values(of: jets.Jets) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        return ready.output.values(ready.apply(of.features)).astype(np.float32), of.labels
-
-    test = parts["test"]
-    held = HeldOut(ready.apply(test.features), test.labels)
-    return Sample(values(parts["train"]), values(parts["validation"]), held, ready)
+    times = Times(recipe.every, recipe.unroll)
+    return choose.prepare(recipe.net, (recipe.validation, recipe.test), recipe.seed, times, data, test_data)
 
 
 def fit(
@@ -200,45 +178,54 @@ def fit(
     progress: Progress | None = None,
     start: Trained | None = None,
 ) -> Trained:
-    """Train a recipe's network on jets; stop early on validation loss and touch the test split once.
+    """Train a recipe's network on its examples; stop early on validation loss and touch the test split once.
 
     ``start`` is a trained model of the same widths: a float one is equalised first, one of the same bits goes on.
     Raises: DataError as ``prepare``; ModelError where ``start`` has other layers.
     """
     from edgephys.nets.backend import keras
 
-    sample = prepare(recipe, data, test_data)
+    task, ready = prepare(recipe, data, test_data)
     keras.utils.set_random_seed(recipe.seed)
-    recipe, model, scale = _begin(recipe, start, sample.train[0][:RANGE_JETS])
-    model.compile(
-        keras.optimizers.Adam(recipe.rate()),
-        _loss(scale),
-        metrics=["accuracy"],
-        jit_compile=True,
-    )
+    recipe, model, scale = _begin(recipe, start, task.train[0][:RANGE_JETS])
+    task = task.scaled(scale)
+    pupil = task.unrolled(model)
+    pupil.compile(keras.optimizers.Adam(recipe.rate()), task.losses, metrics=list(task.watched), jit_compile=task.jit)
     began = time.monotonic()
-    history = model.fit(
-        *sample.train,
-        validation_data=sample.validation,
+    history = pupil.fit(
+        *task.train,
+        validation_data=task.validation,
         batch_size=recipe.batch,
         epochs=recipe.epochs,
         verbose=0,
         callbacks=_callbacks(recipe, progress),
-    )
+    ).history
     seconds = time.monotonic() - began
+    watched = f"val_{task.figure}"
+    best = history[watched][int(np.argmin(history["val_loss"]))] if watched in history else task.judged(model)
     outcome = {
         "parameters": int(model.count_params()),
         "seconds": round(seconds, 1),
-        "epochs_run": len(history.history["loss"]),
-        "validation_accuracy": round(history.history["val_accuracy"][int(np.argmin(history.history["val_loss"]))], 5),
+        "epochs_run": len(history["loss"]),
+        f"validation_{task.figure}": round(best, 5),
         "logit_scale": scale,
-        "metrics": evaluate(model, recipe.net.input, sample.test, scale),
+        "metrics": task.test_score(model),
     }
-    travelling = HeldOut(sample.test.inputs[:HELD_OUT], sample.test.labels[:HELD_OUT])
-    card = _card(recipe, data, test_data, sample, outcome)
+    card = _card(recipe, data, test_data, task, outcome)
     if start is not None:
         card["start"] = {"name": start.name, "seed": start.card["seed"], "epochs_run": start.card["epochs_run"]}
-    return Trained(model, sample.standardisation, travelling, card)
+    return Trained(model, ready, _travelling(task), card)
+
+
+def _travelling(task: Task) -> HeldOut:
+    """Return the test examples that go with a model: the first ones, or, of runs, some of each."""
+    count = len(task.test.inputs)
+    chosen = np.arange(min(count, task.travelling)) if task.classes else _spread(count, task.travelling)
+    return HeldOut(task.test.inputs[chosen], task.test.labels[chosen])
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def _begin(recipe: Recipe, start: Trained | None, x: NDArray[np.float32]) -> tuple[Recipe, Any, float]:
@@ -271,16 +258,6 @@ def _with_ranges(recipe: Recipe, integers: Mapping[str, int]) -> Recipe:
     return dataclasses.replace(recipe, net=dataclasses.replace(recipe.net, weight_integers=stated))
 
 
-def _loss(scale: float) -> Callable[[Any, Any], Any]:
-    """Cross entropy of logits that the model gives divided by a power of two."""
-    from edgephys.nets.backend import keras
-
-    def cross_entropy(labels: Any, logits: Any) -> Any:
-        return keras.losses.sparse_categorical_crossentropy(labels, logits * scale, from_logits=True)
-
-    return cross_entropy
-
-
 def _require_finite(epoch: int, logs: Mapping[str, float] | None) -> None:
     for name, value in (logs or {}).items():
         if not math.isfinite(value):
@@ -310,49 +287,22 @@ def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     return callbacks
 
 
-def evaluate(model: Any, input_format: Fixed, test: HeldOut, scale: float = 1.0) -> dict[str, Any]:
-    """Return accuracy and AUC by class, with their errors, on held-out integers; logits are times ``scale``."""
-    logits = model.predict(input_format.values(test.inputs).astype(np.float32), batch_size=8192, verbose=0)
-    share = metrics.accuracy(logits, test.labels)
-    areas = metrics.auc(logits * scale, test.labels, CLASSES)
-    return {
-        "accuracy": share.value,
-        "accuracy_error": share.error,
-        "auc": {name: area.value for name, area in areas.items()},
-        "auc_error": {name: area.error for name, area in areas.items()},
-        "jets": len(test.labels),
-    }
-
-
-def score(trained: Trained, data: Path) -> dict[str, Any]:
-    """Return accuracy and AUC by class, with their errors, of a trained model on the jets of a file.
-
-    Raises: DataError as the reader of jets does.
-    """
-    ready = trained.standardisation
-    read = inputs.read(data, trained.model.input_shape[1], ready.names)
-    held = HeldOut(ready.apply(read.features), read.labels)
-    return evaluate(trained.model, ready.output, held, float(trained.card.get("logit_scale", 1.0)))
-
-
-def _card(
-    recipe: Recipe, data: Path, test_data: Path | None, sample: Sample, outcome: dict[str, Any]
-) -> dict[str, Any]:
+def _card(recipe: Recipe, data: Path, test_data: Path | None, task: Task, outcome: dict[str, Any]) -> dict[str, Any]:
     stated = dataclasses.asdict(recipe)
     stated["learning_rate"] = recipe.rate()
     return {
         "name": recipe.name,
         **outcome,
-        "classes": list(CLASSES),
+        "classes": list(task.classes),
         "recipe": stated,
         "seed": recipe.seed,
         "data": {
             "train": _described(data),
             "test": _described(test_data) if test_data else f"{recipe.test:g} of the same file",
-            "jets": {
-                "train": len(sample.train[1]),
-                "validation": len(sample.validation[1]),
-                "test": len(sample.test.labels),
+            task.unit: {
+                "train": len(task.train[1]),
+                "validation": len(task.validation[1]),
+                "test": len(task.test.labels),
             },
         },
         "versions": {

@@ -23,7 +23,8 @@ from edgephys.compress.bitwise import Bitwise
 from edgephys.compress.finetune import Finetune
 from edgephys.compress.frugal import Frugal
 from edgephys.compress.stage import Training
-from edgephys.compress.task import Task, of_jets
+from edgephys.tasks.tagging import of_jets
+from edgephys.tasks.task import Task
 
 KERAS = "QKeras, Keras' own loop"
 BATCH, EPOCHS, ROUNDS = 1024, 4, 3

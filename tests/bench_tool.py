@@ -27,11 +27,11 @@ from edgephys.lower import evaluate
 from edgephys.lower.from_keras import lower
 from edgephys.nets.deepsets import DeepSets
 from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.net import Net
+from edgephys.nets.tagger import Tagger
 
 ROOT = Path(__file__).parent.parent
 ZOO = ROOT / "models" / "zoo"
-NETS: dict[str, Net] = {
+NETS: dict[str, Tagger] = {
     "jet_deepsets_n8_8bit": DeepSets(8),
     "jet_deepsets_n32_8bit": DeepSets(32),
     "jet_interaction_n16_8bit": InteractionNetwork(16),

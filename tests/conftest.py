@@ -27,6 +27,12 @@ settings.register_profile(
 settings.load_profile("edgephys")
 
 
+def pytest_configure():
+    """Let ctrl-C be tested where a shell started the suite in its background, and thus deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Keep cached builds out of the user's cache unless EDGEPHYS_CACHE says where they go."""

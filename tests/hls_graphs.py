@@ -20,12 +20,12 @@ class Builder:
         self.random = np.random.default_rng(seed)
         self.nodes = [Node("x", Kind.INPUT, (), shape, fixed, "input")]
 
-    def add(self, kind, layer, *, of=None, constant=None, axis=None, rows=None, fixed=None, shape=None):
+    def add(self, kind, layer, *, of=None, constant=None, axis=None, rows=None, window=None, fixed=None, shape=None):
         by_name = {node.name: node for node in self.nodes}
         inputs = tuple(of or [self.nodes[-1].name])
         operands = tuple(by_name[name] for name in inputs)
         name = f"{layer}/{kind.value}-{len(self.nodes)}"
-        node = Node(name, kind, inputs, shape or (), fixed or operands[0].fixed, layer, constant, axis, rows)
+        node = Node(name, kind, inputs, shape or (), fixed or operands[0].fixed, layer, constant, axis, rows, window)
         node = replace(node, shape=exact_shape(node, operands))
         if fixed is None:
             fraction = exact_fraction(node, operands)

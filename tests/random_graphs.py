@@ -167,6 +167,21 @@ def _reshape(builder, draw, modes, layer, x, edges):
     return builder.reshape(layer, x, (size,))
 
 
+def _window(builder, draw, modes, layer, x, edges):
+    """Neighbours of every pixel, in the layer of others or alone; what is no field becomes one."""
+    shape = builder.shape(x)
+    if len(shape) != 3:
+        pixels = int(np.prod(shape[:-1]))
+        x = builder.reshape(f"{layer}_field", x, (1 + (pixels % 2 == 0), pixels // (1 + (pixels % 2 == 0)), shape[-1]))
+    return builder.window(layer, x, (draw(1, 3), draw(1, 3)))
+
+
+def _convolution(builder, draw, modes, layer, x, edges):
+    """A convolution as networks are lowered: its window is a layer of its own."""
+    x = _window(builder, draw, modes, f"{layer}_window", x, edges)
+    return _dense(builder, draw, modes, layer, x, edges)
+
+
 def _requantise(builder, draw, modes, layer, x, edges):
     fraction = _fraction(builder, x)
     return builder.requantise(layer, x, _format(draw, modes, widest=8, near=fraction - draw(0, 4)))
@@ -195,4 +210,6 @@ OPERATIONS = (
     _activation,
     _dense,
     _dense,
+    _window,
+    _convolution,
 )

@@ -7,13 +7,13 @@ import numpy as np
 from edgephys.artefact import HeldOut, Trained, save
 from edgephys.data import jets, standardise
 from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.net import Net
+from edgephys.nets.tagger import Tagger
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "jets.h5"
 NET = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=4)
 
 
-def trained(seed: int = 1, vectors: int = 200, net: Net = NET) -> Trained:
+def trained(seed: int = 1, vectors: int = 200, net: Tagger = NET) -> Trained:
     from edgephys.nets.backend import keras
 
     keras.utils.set_random_seed(seed)

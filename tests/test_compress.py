@@ -116,6 +116,25 @@ def test_a_second_run_does_nothing_anew_and_other_stages_are_run_anew(
     assert "no LUT" in longer.out
 
 
+def test_runs_side_by_side_share_the_stages_in_which_they_are_equal(finished, trained, pipeline, few_jets, tmp_path):
+    from edgephys.pipelines.recipe import read
+    from edgephys.pipelines.run import Order, run
+
+    out = shutil.copytree(finished[0], tmp_path / "runs" / "whole").parent
+    longer = tmp_path / "longer.toml"
+    longer.write_text(QUICK + '[[stage]]\nkind = "shrink"\n')
+    said = []
+    for name, seed in (("longer", 1), ("other_seed", 2)):
+        order = Order(trained, read(longer), few_jets, None, out / name, seed, tested=False, shared=True)
+        table = run(order, said.append, lambda stage: lambda *_: None, "edgephys pareto")
+        if seed == 1:
+            assert table["rows"][:3] == finished[1]["rows"]
+            card = json.loads((out / name / "2_untie" / "card.json").read_text())
+            assert card["name"] == "small_n4_6bit_longer_2_untie"
+            assert weights_of(out / name / "2_untie") == weights_of(out / "whole" / "2_untie")
+    assert [text for text in said if "taken" in text] == ["1_frugal: taken from whole", "2_untie: taken from whole"]
+
+
 @pytest.mark.slow
 def test_measured_stages_are_simulated_and_synthesised(run, finished, trained, pipeline, few_jets, tmp_path):
     out = shutil.copytree(finished[0], tmp_path / "measured")

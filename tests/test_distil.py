@@ -13,11 +13,12 @@ from edgephys.artefact import save
 from edgephys.compress.anatomy import kernel_layers, rebuilt, requantised
 from edgephys.compress.distil import Distil
 from edgephys.compress.finetune import Finetune
-from edgephys.compress.task import Lesson, of_jets
 from edgephys.data import inputs
 from edgephys.errors import ModelError, UsageError
 from edgephys.nets.deepsets import DeepSets
 from edgephys.nets.interaction import InteractionNetwork
+from edgephys.tasks.tagging import of_jets
+from edgephys.tasks.task import Lesson
 
 STUDENT = DeepSets(constituents=8, phi=(6, 5), rho=(5,), bits=6)
 TEACHER = InteractionNetwork(constituents=32, effects=(3,), objects=(4,), classifier=(5,), bits=6)

@@ -58,10 +58,22 @@ def plain_node(graph: Graph, node: Node, v: np.ndarray, *more: np.ndarray) -> np
             for place, row in np.ndenumerate(node.rows):
                 found[(*index, *place)] = v[(*index, row)]
         return found
+    if node.kind is Kind.WINDOW:
+        return plain_window(v, node.window)
     assert node.kind is Kind.REQUANTISE
     step = Fraction(2) ** -graph.operands(node)[0].fixed.fraction
     integers = np.array([int(value / step) for value in v.ravel()], np.int64).reshape(v.shape)
     return fractions(node.fixed.requantise(integers, graph.operands(node)[0].fixed.fraction), node.fixed)
+
+
+def plain_window(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    (height, width, channels), (rows, columns) = field.shape, size
+    found = np.full((height, width, rows, columns, channels), Fraction(0), object)
+    for y, x, dy, dx in np.ndindex(height, width, rows, columns):
+        row, column = y + dy - (rows - 1) // 2, x + dx - (columns - 1) // 2
+        if 0 <= row < height and 0 <= column < width:
+            found[y, x, dy, dx] = field[row, column]
+    return found.reshape(height, width, -1)
 
 
 def equal_to_plain(graph: Graph, count: int = 6) -> None:
@@ -90,6 +102,24 @@ def test_rows_are_taken_along_their_axis_and_become_the_axes_of_the_indices():
     x = builder.input("x", (2, 3), Fixed(True, 8, 8))
     graph = builder.finish(builder.take("l", x, [[0, 2], [2, 2]], 1))
     assert evaluate.run(graph, np.array([[[1, 2, 3], [4, 5, 6]]])).tolist() == [[[[1, 3], [3, 3]], [[4, 6], [6, 6]]]]
+    equal_to_plain(graph)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 3), (5, 1), (2, 4)])
+def test_a_window_and_a_dense_are_a_convolution_with_zeros_beyond_the_edges(size):
+    generator = np.random.default_rng(0)
+    kernel = generator.integers(-9, 10, (*size, 2, 3))
+    builder = Builder("g")
+    windows = builder.window("l_window", builder.input("x", (4, 5, 2), Fixed(True, 6, 6)), size)
+    graph = builder.finish(builder.dense("l", windows, kernel.reshape(-1, 3), 0))
+    x = vectors(graph, 5)
+    padded = np.zeros((5, 4 + size[0], 5 + size[1], 2), int)
+    top, left = (size[0] - 1) // 2, (size[1] - 1) // 2
+    padded[:, top : top + 4, left : left + 5] = x
+    expected = np.zeros((5, 4, 5, 3), int)
+    for dy, dx in np.ndindex(size):
+        expected += padded[:, dy : dy + 4, dx : dx + 5] @ kernel[dy, dx]
+    assert (evaluate.run(graph, x) * 2**-graph.output.fixed.fraction == expected).all()
     equal_to_plain(graph)
 
 

@@ -81,6 +81,19 @@ def test_luts_over_seeds_are_those_of_the_synthesised_ones_and_the_page_says_whi
     assert "| 100 (seed 2) | 10.0 times |" in page(table)
 
 
+def test_a_folder_of_runs_gives_all_of_them_and_the_page_has_the_stages_of_each_pipelines_first_seed(tmp_path, zoo):
+    (tmp_path / "runs").mkdir()
+    ranked = {"local_rank": {"phi_1": 24.0}}
+    for seed in (3, 2):
+        rows = [stage("start", 1000, 1250) | ranked, stage("1 frugal", 100 + seed, 125) | ranked]
+        finished(tmp_path / "runs" / f"run{seed}", rows, seed=seed)
+    table = tabulate([tmp_path / "runs"], [zoo], "edgephys gains runs")
+    assert [row["seed"] for row in table["rows"]] == [1, 3, 2] and len(table["stages"]) == 4
+    text = page(table)
+    assert "| m | frugal | 2 | 1 frugal |" in text and "| m | frugal | 3 | 1 frugal |" not in text
+    assert text.count("phi_1 24.0 | phi_1 24.0") == 1
+
+
 def test_an_estimate_is_not_compared_with_a_synthesis(tmp_path, zoo):
     run = finished(tmp_path / "run", [stage("start", 1000, 1250, False), stage("1 frugal", 100, 125, False)])
     table = tabulate([run], [zoo], "edgephys gains")

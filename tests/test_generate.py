@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.data import atomic, cluster, collide, detect, generate, jets, layout
+from edgephys.data import atomic, cluster, collide, detect, generate, jets, layout, pool
 from edgephys.errors import DataError, ToolError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -277,7 +277,7 @@ def test_a_class_that_makes_no_jets_and_a_stopped_worker_end_their_chunk(monkeyp
             generate.make_chunk(chunk)
     stop = multiprocessing.get_context("spawn").Event()
     stop.set()
-    monkeypatch.setattr(generate, "_stop", stop)
+    monkeypatch.setattr(pool, "_stop", stop)
     with pytest.raises(ToolError, match=r"jet generation: expected to finish, stopped; run it again"):
         generate.make_chunk(chunk)
 

@@ -21,6 +21,8 @@ DENSE = Node("d", Kind.DENSE, ("x",), (2, 4), Fixed(True, 8, 5), "l", WEIGHT)
 RELU = Node("r", Kind.RELU, ("x",), (2, 3), Fixed(False, 4, 2), "l")
 ADD = Node("a", Kind.ADD, ("x", "x"), (2, 3), Fixed(True, 5, 3), "l")
 TAKE = Node("t", Kind.TAKE, ("x",), (2, 2, 2), Fixed(True, 4, 2), "l", axis=1, rows=[[0, 2], [2, 1]])
+FIELD = Node("f", Kind.RESHAPE, ("x",), (2, 3, 1), Fixed(True, 4, 2), "l")
+WINDOW = Node("w", Kind.WINDOW, ("f",), (2, 3, 6), Fixed(True, 4, 2), "l", window=(3, 2))
 
 
 def graph_of(*nodes, inputs=("x",), outputs=None):
@@ -95,6 +97,27 @@ REFUSED = {
     "rows before the first": (replace(TAKE, rows=[[0, -1]]), r"rows must be 0\.\.2, not -1\.\.0"),
     "no rows": (replace(TAKE, rows=[], shape=(2, 0)), r"every axis must be 1 or longer, not \(2, 0\)"),
     "a take of another shape": (replace(TAKE, shape=(2, 4)), r"shape must be \(2, 2, 2\), not \(2, 4\)"),
+    "a window without its size": (FIELD, replace(WINDOW, window=None), "a window must be there"),
+    "a relu with a window": (replace(RELU, window=(1, 1)), "a window must not be there"),
+    "a window of no rows": (
+        FIELD,
+        replace(WINDOW, window=(0, 3)),
+        r"window must be \(rows, columns\) of 1 and over, not \(0, 3\)",
+    ),
+    "a window of three sizes": (
+        FIELD,
+        replace(WINDOW, window=(3, 3, 3)),
+        r"window must be \(rows, columns\) of 1 and over, not \(3, 3, 3\)",
+    ),
+    "a window over what is no field": (
+        replace(WINDOW, inputs=("x",)),
+        r"input must be \(height, width, channel\), not \(2, 3\)",
+    ),
+    "a window of another shape": (
+        FIELD,
+        replace(WINDOW, shape=(2, 3, 4)),
+        r"shape must be \(2, 3, 6\), not \(2, 3, 4\)",
+    ),
     "a relu with rows": (replace(RELU, rows=[0]), "rows must not be there"),
     "a wrong shape": (replace(RELU, shape=(3, 2)), r"shape must be \(2, 3\), not \(3, 2\)"),
     "a wrong fraction": (replace(DENSE, fixed=Fixed(True, 8, 4)), "an exact result has 3 fraction bits, not 4"),
@@ -188,6 +211,8 @@ def test_the_digest_sees_every_number():
         lambda record: record["nodes"][2].update(rows=[[2**70]]),
         lambda record: record["nodes"][2].update(rows={"0": 1}),
         lambda record: record["nodes"][2].update(axis="0"),
+        lambda record: record["nodes"][2].update(window=3),
+        lambda record: record["nodes"][2].update(window=[3, 1.5]),
         lambda record: record.update(nodes=None),
     ],
 )
@@ -198,9 +223,26 @@ def test_a_damaged_record_is_refused(damage):
         from_record(record)
 
 
-@pytest.mark.parametrize("nodes", [(ADD,), (TAKE,), (replace(TAKE, rows=1, shape=(2,)),)])
-def test_rows_and_sums_come_back_from_their_record(nodes):
+@pytest.mark.parametrize("nodes", [(ADD,), (TAKE,), (replace(TAKE, rows=1, shape=(2,)),), (FIELD, WINDOW)])
+def test_rows_sums_and_windows_come_back_from_their_record(nodes):
     require_same_after_its_record(check(graph_of(X, *nodes)))
+
+
+def test_the_digest_of_a_graph_is_what_it_was_before_there_were_windows():
+    graph = check(graph_of(X, DENSE, TAKE, ADD))
+    assert graph.digest == "ec464f5c22f6a932b4d69c58ab87a710d50dae16e2a34663fcad8d7ab8411080"
+
+
+def test_the_digest_sees_the_size_of_a_window():
+    across = check(graph_of(X, FIELD, WINDOW))
+    assert across.digest != check(graph_of(X, FIELD, replace(WINDOW, window=(2, 3)))).digest
+
+
+def test_a_window_that_is_not_there_is_missed_by_the_spec_not_by_the_reader():
+    record = to_record(graph_of(X, FIELD, WINDOW))
+    del record["nodes"][2]["window"]
+    with pytest.raises(ModelError, match=r"^node 'w' \(window, layer 'l'\): a window must be there$"):
+        from_record(record)
 
 
 def test_the_digest_sees_every_row():
@@ -276,6 +318,13 @@ def test_the_range_of_a_sum_of_two_is_that_of_each_element_and_of_taken_rows_the
     assert ends.min(0).tolist() == [-43, -32] and ends.max(0).tolist() == [47, 28]
 
 
+def test_zeros_beyond_the_edges_are_in_the_range_of_a_window():
+    builder = Builder("g")
+    x = builder.bias("b", builder.input("x", (1, 2, 1), Fixed(False, 2, 2)), 5, 0)
+    found = ranges.derive(builder.finish(builder.window("l", x, (1, 3))))["l_window"]
+    assert (found.low.tolist(), found.high.tolist()) == ([[[0, 5, 5], [5, 5, 0]]], [[[0, 8, 8], [8, 8, 0]]])
+
+
 def test_a_partial_sum_is_bounded_in_any_order():
     builder = Builder("g")
     out = builder.dense("l", builder.input("x", (2,), Fixed(False, 8, 8)), [[100], [-100]], 0)
@@ -347,6 +396,7 @@ def test_the_reason_of_every_width_can_be_told():
     out = builder.scale("pool", builder.sum("pool", out, 0), 3, 4)
     out = builder.requantise("more", out, Fixed(False, 9, 1, overflow=Overflow.SAT))
     out = builder.add("twice", out, builder.take("turned", out, [1, 0], 0))
+    out = builder.window("near", builder.reshape("field", out, (1, 2, 1)), (1, 3))
     graph = builder.finish(out)
     found = ranges.derive(graph)
     assert {name: ranges.reason(graph, node, found) for name, node in graph.by_name.items()} == {
@@ -360,6 +410,8 @@ def test_the_reason_of_every_width_can_be_told():
         "more_requantise": "chosen by the model's quantiser: no bit rounded away; reaches 0..144 steps of 2^-8",
         "turned_take": "exact take: 0..144 steps of 2^-8",
         "twice_add": "exact add: 0..288 steps of 2^-8",
+        "field_reshape": "exact reshape: 0..288 steps of 2^-8",
+        "near_window": "exact window: 0..288 steps of 2^-8",
     }
 
 

@@ -109,9 +109,9 @@ def test_a_changed_row_of_a_table_is_named(tmp_path):
 
 def test_every_kind_is_a_layer_of_hls4mls_or_a_kernel_of_ours_and_is_tried():
     header = (csim.KERNELS / "nnet_edgephys.h").read_text()
-    assert set(KERNELS) == set(Kind) - {Kind.INPUT, Kind.DENSE}
+    assert set(KERNELS) == set(Kind) - {Kind.INPUT, Kind.DENSE, Kind.WINDOW}
     assert {f"edge_{name}" for name in KERNELS.values()} == set(re.findall(r"^void (edge_\w+)\(", header, re.MULTILINE))
-    assert {node.kind for node in everything().nodes} == set(Kind)
+    assert {node.kind for node in everything().nodes} == set(Kind) - {Kind.WINDOW}
 
 
 def test_the_project_says_how_large_an_array_in_registers_may_be(deep_sets_project, tmp_path):
@@ -260,6 +260,17 @@ def test_a_constant_too_wide_for_a_header_is_refused():
     build = Builder((2,), Fixed(False, 2, 2))
     build.add(Kind.SCALE, "wide", constant=Constant(np.array((1 << 54) + 1), 54))
     with pytest.raises(ModelError, match=r"layer 'wide': a constant of 55 bits is not exact.*use 53 bits"):
+        plan(build.graph())
+
+
+def test_a_window_is_refused_with_the_project_that_has_it():
+    build = Builder((2, 2, 1), Fixed(True, 4, 2))
+    build.add(Kind.WINDOW, "conv_window", window=(3, 3))
+    with pytest.raises(
+        ModelError,
+        match=r"^layer 'conv_window': a window over a field has no HLS project; emit it to rtl, fully parallel, "
+        "where the field is small$",
+    ):
         plan(build.graph())
 
 

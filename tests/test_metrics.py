@@ -8,6 +8,31 @@ from hypothesis import strategies as st
 from edgephys import metrics
 from edgephys.errors import DataError
 
+
+def test_the_relative_error_is_the_mean_of_each_fields():
+    generator = np.random.default_rng(0)
+    wanted = generator.normal(size=(7, 4, 5, 1))
+    found = wanted + 0.1 * generator.normal(size=wanted.shape)
+    each = [(((f - w) ** 2).sum() / (w**2).sum()) ** 0.5 for f, w in zip(found, wanted, strict=True)]
+    measured = metrics.relative_l2(found, wanted)
+    assert measured.value == pytest.approx(sum(each) / 7)
+    assert measured.error == pytest.approx((sum((one - measured.value) ** 2 for one in each) / 6 / 7) ** 0.5)
+    assert metrics.relative_l2(2 * wanted, wanted) == metrics.Measured(pytest.approx(1), pytest.approx(0, abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "message"),
+    [
+        (np.ones((1, 2)), np.ones((1, 2)), r"2 or more: \(1, 2\), \(1, 2\)"),
+        (np.ones((3, 2)), np.ones((3, 2, 1)), r"as many fields as wanted, 2 or more: \(3, 2\), \(3, 2, 1\)"),
+        (np.ones((2, 2)), np.array([[1, 0], [0, 0]]), "field 1 is 0 everywhere: no error is relative to it; drop it"),
+    ],
+)
+def test_fields_without_a_relative_error_are_refused(found, wanted, message):
+    with pytest.raises(DataError, match=f"^relative L2.*{message}$"):
+        metrics.relative_l2(found, wanted)
+
+
 CLASSES = ("g", "q", "W")
 
 

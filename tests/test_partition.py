@@ -134,6 +134,26 @@ def test_blocks_of_pairs_in_turn_compute_what_the_graph_computes(count, differs,
     assert all((integers == whole[name]).all() for name, integers in edges.items())
 
 
+def test_a_convolution_is_one_pixels_function_and_its_window_a_layer_of_its_own():
+    generator = np.random.default_rng(0)
+    builder = Builder("field")
+    x = builder.input("x", (3, 4, 2), INPUT)
+    for layer, channels in (("first", 2), ("second", 3)):
+        x = builder.window(f"{layer}_window", x, (3, 3))
+        x = builder.dense(layer, x, generator.integers(-4, 4, (18, channels)), 2)
+        x = builder.relu(layer, builder.bias(layer, x, generator.integers(-4, 4, channels), 2))
+        if layer == "first":
+            x = builder.requantise(layer, x, Fixed(False, 5, 2))
+    graph = builder.finish(x)
+    made = {block.name: block for block in blocks(graph)}
+    assert {name: block.copies for name, block in made.items()} == {
+        **{"first_window": 1, "first": 12, "second_window": 1, "second": 12}
+    }
+    assert [made[name].graph.output.shape for name in ("first_window", "second")] == [(3, 4, 18), (3,)]
+    x = vectors(graph, 30)
+    np.testing.assert_array_equal(run_in_turn(graph, x)[graph.output.name], evaluate.run(graph, x))
+
+
 def test_layers_that_read_each_other_are_one_block_whose_layers_can_both_be_seen():
     builder = Builder("knot")
     x = builder.input("x", (2,), INPUT)

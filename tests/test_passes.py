@@ -143,6 +143,7 @@ def test_nodes_that_change_nothing_are_dropped():
     assert through(lambda b, x: b.requantise("l", x, replace(SAT, rounding=Rounding.TRN))) == []
     assert through(lambda b, x: b.relu("l", x), Fixed(False, 6, 2)) == []
     assert through(lambda b, x: b.relu("l", b.relu("l", x))) == [Kind.RELU]
+    assert through(lambda b, x: b.window("l", x, (1, 1)), shape=(2, 2, 1)) == []
 
 
 def test_nodes_that_change_something_stay():
@@ -150,6 +151,7 @@ def test_nodes_that_change_something_stay():
     assert through(lambda b, x: b.requantise("l", x, replace(SAT, bits=5))) == [Kind.REQUANTISE]
     assert through(lambda b, x: b.requantise("l", x, replace(SAT, integer=3))) == [Kind.REQUANTISE]
     assert through(lambda b, x: b.relu("l", x)) == [Kind.RELU]
+    assert through(lambda b, x: b.window("l", x, (1, 3)), shape=(2, 2, 1)) == [Kind.WINDOW]
     symmetric = replace(SAT, overflow=Overflow.SAT_SYM)
     assert through(lambda b, x: b.requantise("l", x, symmetric)) == [Kind.REQUANTISE]  # it changes the lowest number
     assert through(lambda b, x: b.requantise("l", b.requantise("l", x, symmetric), SAT)) == [Kind.REQUANTISE]
@@ -184,3 +186,19 @@ def test_each_pass_does_only_its_own_work():
         fixed = node.fixed
         narrower = Fixed(fixed.signed, fixed.bits - 1, fixed.integer - 1)
         assert not narrower.holds(found[node.name].lowest, found[node.name].highest)
+
+
+@pytest.mark.parametrize(("added", "rounding"), [(False, Rounding.RND), (True, Rounding.RND_CONV)])
+def test_zeros_beyond_the_edges_are_no_ties_until_something_is_added(added, rounding):
+    """Odd multiples of 2**-5 and zeros are no ties of steps of 2**-2; with halves of these steps added, zeros are."""
+    builder = Builder("g")
+    x = builder.input("x", (2, 2, 1), SAT)
+    out = builder.window("w", builder.bias("l", x, 3, 5), (1, 3))
+    if added:
+        out = builder.add("a", out, builder.bias("c", builder.scale("c", builder.window("v", x, (1, 3)), 0, 0), 1, 3))
+    graph = builder.finish(builder.requantise("r", out, Fixed(True, 6, 4, Rounding.RND_CONV, Overflow.SAT)))
+    assert graph.output.fixed.rounding is rounding
+    x = vectors(graph, 100)
+    even = replace(graph.output, fixed=replace(graph.output.fixed, rounding=Rounding.RND_CONV))
+    plain = graph.with_nodes((*graph.nodes[:-1], even))
+    assert (evaluate.run(graph, x) == evaluate.run(plain, x)).all()

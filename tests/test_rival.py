@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.compress.task import of_jets
 from edgephys.errors import ToolError, UsageError
 from edgephys.firmware import synth, tools
 from edgephys.firmware.cells import Cells
+from edgephys.tasks.tagging import of_jets
 
 SCRIPT = Path(__file__).parent.parent / "compress" / "rival" / "rival.py"
 WORDS = ["--model", "m", "--data", "d", "--beta", "1e-6"]

@@ -213,8 +213,7 @@ def test_input_and_output_cannot_be_removed(name):
 
 
 def test_a_kernel_without_a_column_a_channel_is_refused():
-    model = chain(keras.layers.DepthwiseConv2D(2, name="odd"), shape=(4, 4, 2))
-    with pytest.raises(
-        ModelError, match=r"layer 'odd': DepthwiseConv2D has no column a channel.* use QDense or QConv2D"
-    ):
+    model = chain(keras.layers.DepthwiseConv2D(2, depth_multiplier=2, name="odd"), shape=(4, 4, 2))
+    message = r"layer 'odd': DepthwiseConv2D has no column a channel.* or QDepthwiseConv2D of depth_multiplier 1"
+    with pytest.raises(ModelError, match=message):
         channels(model)

@@ -229,6 +229,7 @@ def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_
     from edgephys import train, verify
     from edgephys.firmware.project import Project
     from edgephys.lower.from_keras import lower
+    from edgephys.tasks import choose
 
     recipe = train.script_recipe(SAMPLE.parent.parent / "jet_highlevel.py")
     assert recipe.name == "jet_highlevel_8bit"
@@ -238,7 +239,7 @@ def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_
             out[key] = source[key][:600] if source[key].ndim > 1 else source[key][:]
     trained = train.fit(train.with_settings(recipe, ["epochs=1"]), few)
     assert trained.held_out.inputs.shape == (180, 1, 16)
-    assert train.score(trained, few)["jets"] == 600
+    assert choose.score(trained, few)["jets"] == 600
 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "card.json").write_text(

@@ -90,10 +90,16 @@ def test_random_graphs_cover_every_kind_and_every_mode():
     assert any(fixed.integer < 0 for fixed in rounded)
 
 
+def windowless(first):
+    """Return the first random graph that has no window, for which there is no HLS."""
+    found = (random_graph(seed) for seed in range(first, first + 100))
+    return next(graph for graph in found if all(node.kind is not Kind.WINDOW for node in graph.nodes))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_c_simulation_equals_the_golden_model_on_a_random_graph_of_any_modes(seed, tmp_path):
-    graph = random_graph(1000 + seed)
+    graph = windowless(100 * seed)
     facts = hls.emit(graph, tmp_path, hls.HlsOptions())
     x = vectors(graph, 300, seed)
     assert (csim.simulate(tmp_path, facts, x) == evaluate.run(graph, x)).all()

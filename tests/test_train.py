@@ -54,14 +54,14 @@ def test_the_card_says_how_the_model_came_to_be(trained, few_jets):
 
 
 def test_the_test_jets_are_never_trained_on(few_jets):
-    sample = train.prepare(RECIPE, few_jets)
+    sample, _ = train.prepare(RECIPE, few_jets)
     seen = {row.tobytes() for row in np.sort(np.concatenate([sample.train[0], sample.validation[0]]), axis=1)}
     held = np.sort(NET.input.values(sample.test.inputs).astype(np.float32), axis=1)
     assert not [row for row in held if row.tobytes() in seen]
 
 
 def test_a_test_file_takes_the_place_of_a_test_share(few_jets, tmp_path):
-    sample = train.prepare(RECIPE, few_jets, test_data=shutil.copy(few_jets, tmp_path / "test.h5"))
+    sample, _ = train.prepare(RECIPE, few_jets, test_data=shutil.copy(few_jets, tmp_path / "test.h5"))
     assert len(sample.test.labels) == 1500
     assert len(sample.train[1]) + len(sample.validation[1]) == 1500
 

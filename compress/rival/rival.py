@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.artefact import Trained, load, write_file
-from edgephys.compress.task import Task, of_jets
+from edgephys.tasks.tagging import of_jets
+from edgephys.tasks.task import Task
 from edgephys.errors import EdgephysError, ModelError, ToolError, UsageError
 from edgephys.firmware import logic, synth, tools
 from edgephys.firmware.rtl import RtlOptions

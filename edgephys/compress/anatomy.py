@@ -11,7 +11,8 @@ import numpy as np
 from edgephys.errors import ModelError
 from edgephys.fixed import Integers
 from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.layers import ChannelActivation
+from edgephys.nets.kernels import kernel_of, quantiser_of, which
+from edgephys.nets.layers import ChannelActivation, FrameSum
 
 
 def kernel_layers(model: Any) -> list[Any]:
@@ -19,9 +20,9 @@ def kernel_layers(model: Any) -> list[Any]:
 
     Raises: ModelError for a kernel without a quantiser of a fixed scale, such as a float network's.
     """
-    found = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    found = [layer for layer in model.layers if kernel_of(layer) is not None]
     for layer in found:
-        quantiser: Any = getattr(layer, "kernel_quantizer_internal", None)
+        quantiser: Any = quantiser_of(layer)
         if type(quantiser).__name__ != "quantized_bits" or quantiser.alpha not in (1, 1.0):
             raise ModelError(
                 f"layer '{layer.name}': its kernel must have quantized_bits(bits, integer, alpha=1) to be compressed; "
@@ -55,22 +56,32 @@ def copies(layer: Any) -> int:
     return prod(layer.output.shape[1:-1])
 
 
+def fan_in(layer: Any) -> int:
+    """Return how many weights make one output."""
+    return int(prod(kernel_of(layer).shape)) // int(layer.output.shape[-1])
+
+
+def mixes(layer: Any) -> bool:
+    """Tell whether the channels of a layer's output are sums over those of its input."""
+    return kernel_of(layer) is not None or isinstance(layer, FrameSum)
+
+
 def kernel_step(layer: Any) -> float:
     """Return the distance of two neighbouring weights."""
-    quantiser = layer.kernel_quantizer_internal
+    quantiser = quantiser_of(layer)
     return float(2.0 ** (quantiser.integer - quantiser.bits + int(quantiser.keep_negative)))
 
 
 def kernel_limits(layer: Any) -> tuple[int, int]:
     """Return the lowest and the highest weight that a layer can have, in steps of ``kernel_step``."""
-    quantiser = layer.kernel_quantizer_internal
+    quantiser = quantiser_of(layer)
     half = 2 ** (int(quantiser.bits) - 1)
     return (1 - half if quantiser.symmetric else -half), half - 1
 
 
 def kernel_integers(layer: Any) -> Integers:
     """Return the quantised kernel in steps of ``kernel_step``."""
-    values = keras.ops.convert_to_numpy(layer.kernel_quantizer_internal(layer.kernel)).astype(np.float64)
+    values = keras.ops.convert_to_numpy(quantiser_of(layer)(kernel_of(layer))).astype(np.float64)
     integers: Integers = np.rint(values / kernel_step(layer)).astype(np.int64)
     return integers
 
@@ -126,8 +137,9 @@ def rebuilt(model: Any, change: Callable[[Any], Any], behind_input: Callable[[An
     return keras.Model(source, made[id(model.outputs[0])], name=model.name)
 
 
-def requantised(layer: Any, bits: int, integer: int, which: str = "kernel") -> Any:
+def requantised(layer: Any, bits: int, integer: int, what: str = "kernel") -> Any:
     """Return a fresh layer like another, with another quantiser of its kernel or bias, and other weights."""
-    config = {**layer.get_config(), f"{which}_quantizer": qkeras.quantized_bits(bits, integer, alpha=1)}
-    config |= {f"{which}_constraint": None, f"{which}_initializer": "zeros"}
+    setting = which(layer) if what == "kernel" else what
+    config = {**layer.get_config(), f"{setting}_quantizer": qkeras.quantized_bits(bits, integer, alpha=1)}
+    config |= {f"{setting}_constraint": None, f"{setting}_initializer": "zeros"}
     return type(layer).from_config(config)

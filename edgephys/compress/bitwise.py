@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.compress import digits, widths
-from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_step, rebuilt, requantised
+from edgephys.compress.anatomy import fan_in, kernel_integers, kernel_layers, kernel_step, rebuilt, requantised
 from edgephys.compress.cost import Circuit
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
-from edgephys.compress.task import Task
 from edgephys.errors import UsageError
 from edgephys.fixed import Integers
 from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import kernel_of, quantiser_of
 from edgephys.nets.layers import WIDTHS
+from edgephys.tasks.task import Task
 
 Floats = NDArray[np.float32]
 
@@ -70,13 +71,14 @@ class Bitwise(Training):
             fresh = widths.learnable(fresh, self.widths)
         random = np.random.default_rng(seed)
         kernels = {layer.name: self._kernel(layer, random) for layer in kernel_layers(fresh)}
+        paths = {layer.name: kernel_of(layer).path for layer in kernel_layers(fresh)}
         counts = {name: kernel.digits for name, kernel in kernels.items()}
         circuit = Circuit(fresh, task.input.bits, widths.learned(fresh))
 
         ramp = keras.Variable(0.0, trainable=False)
 
         parameters = Parameters(
-            makes={f"{name}/kernel": kernel.value for name, kernel in kernels.items()},
+            makes={paths[name]: kernel.value for name, kernel in kernels.items()},
             variables=tuple(score for kernel in kernels.values() for score in kernel.scores),
             cost=(lambda: self.lut_cost * ramp.value * circuit.adder_bits(counts)) if self.lut_cost else None,
             ramp=ramp,
@@ -88,7 +90,7 @@ class Bitwise(Training):
     def depth(self, layer: Any) -> int:
         """Return the bits of a layer's weights, with the sign."""
         stated = self.bits.get(layer.name, 0) if isinstance(self.bits, Mapping) else self.bits
-        bits = stated or int(layer.kernel_quantizer_internal.bits)
+        bits = stated or int(quantiser_of(layer).bits)
         return max(2, min(bits, self.trained)) if self.trained and self.rest == "dropped" else bits
 
     def _deep(self, model: Any) -> Any:
@@ -101,7 +103,7 @@ class Bitwise(Training):
         def change(layer: Any) -> Any:
             if layer.name not in layers:
                 return None
-            integer = layer.kernel_quantizer_internal.integer
+            integer = quantiser_of(layer).integer
             if self.start == "random":
                 magnitudes = self.depth(layer) - 1
                 integer = magnitudes + round(math.log2(published_scale(fan_in(layer), magnitudes)))
@@ -113,7 +115,7 @@ class Bitwise(Training):
         magnitudes = self.depth(layer) - 1
         spread = math.sqrt(2 / ((magnitudes + 1) * fan_in(layer)))
         if self.start == "random":
-            sign, scores = random_scores(tuple(layer.kernel.shape), magnitudes, spread, random)
+            sign, scores = random_scores(tuple(kernel_of(layer).shape), magnitudes, spread, random)
         else:
             sign, scores = scores_of(kernel_integers(layer), magnitudes, self.margin or spread)
         frozen = self.trained if self.trained and self.rest == "frozen" else magnitudes + 1
@@ -147,11 +149,6 @@ class Kernel:
 
 def _bit(score: Any) -> Any:
     return score + tf.stop_gradient(tf.cast(score > 0, tf.float32) - score)
-
-
-def fan_in(layer: Any) -> int:
-    """Return how many weights make one output."""
-    return int(np.prod(layer.kernel.shape[:-1]))
 
 
 def published_scale(inputs: int, magnitudes: int) -> float:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from edgephys.compress.anatomy import kernel_integers, kernel_layers, rebuilt
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.stage import Made, Progress, Training, require
-from edgephys.compress.task import Task
 from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import kernel_of, quantiser_of
+from edgephys.tasks.task import Task
 
 FEWEST, MOST = 2, 256
 MINIBATCHES = 5
@@ -57,7 +58,9 @@ class Codebook(Training):
         counts = {layer.name: self.points for layer in layers}
         if self.redistribute:
             counts = redistributed(self.points, gradient_norms(fresh, task, self.batch, seed))
-        books = {layer.kernel.path: Book(layer, counts[layer.name], self.bucket, not self.trained) for layer in layers}
+        books = {
+            kernel_of(layer).path: Book(layer, counts[layer.name], self.bucket, not self.trained) for layer in layers
+        }
 
         def sort(*_: Any) -> None:
             for book in books.values():
@@ -80,8 +83,8 @@ class Book:
     """
 
     def __init__(self, layer: Any, count: int, bucket: int = 0, uniform: bool = False) -> None:
-        self.rounded = layer.kernel_quantizer_internal
-        weights = keras.ops.convert_to_numpy(layer.kernel)
+        self.rounded = quantiser_of(layer)
+        weights = keras.ops.convert_to_numpy(kernel_of(layer))
         scale = scales(weights, bucket)
         scaled = weights / scale
         self.zero = not weights.all()
@@ -138,7 +141,7 @@ def gradient_norms(model: Any, task: Task, batch: int, seed: int) -> dict[str, f
         rows = random.choice(len(x), min(batch, len(x)), replace=False)
         with tf.GradientTape() as tape:
             loss = alone.loss(labels[rows], model(x[rows]), None)
-        gradients = tape.gradient(loss, [layer.kernel.value for layer in layers])
+        gradients = tape.gradient(loss, [kernel_of(layer).value for layer in layers])
         norms += [float(tf.norm(gradient)) / MINIBATCHES for gradient in gradients]
     return dict(zip((layer.name for layer in layers), norms.tolist(), strict=True))
 

@@ -10,15 +10,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.compress.stage import Progress, Training
-from edgephys.compress.task import Task
 from edgephys.errors import ModelError
 from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import is_depthwise, kernel_of
+from edgephys.tasks.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ def descend(
     loop = _Loop(model, task, plan, parameters, makes, optimizer)
     random = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
-    best, kept, kept_epoch = -1.0, loop.made(), 0
+    best, kept, kept_epoch = -inf if task.rising else inf, loop.made(), 0
     for epoch in range(plan.epochs):
         if parameters.ramp is not None:
             parameters.ramp.assign(min(1.0, 2 * (epoch + 1) / plan.epochs))
@@ -75,14 +77,14 @@ def descend(
         if parameters.after_epoch:
             parameters.after_epoch(epoch, loop.optimizer)
         made = loop.made()
-        accuracy = loop.validated(made)
-        if plan.keep == "last" or (accuracy > best and epoch >= parameters.kept_from):
-            best, kept, kept_epoch = accuracy, made, epoch + 1
+        figure = loop.validated(made)
+        if plan.keep == "last" or (task.better(figure, best) and epoch >= parameters.kept_from):
+            best, kept, kept_epoch = figure, made, epoch + 1
         if progress:
-            progress(epoch + 1, plan.epochs, {"loss": loss, "val_accuracy": accuracy})
+            progress(epoch + 1, plan.epochs, {"loss": loss, f"val_{task.figure}": figure})
     for variable, value in zip(_variables(model), kept, strict=True):
         variable.assign(value)
-    return {"kept_epoch": kept_epoch, "validation_accuracy": round(best, 5)}
+    return {"kept_epoch": kept_epoch, f"validation_{task.figure}": round(best, 5)}
 
 
 def falling_rate(task: Task, plan: Training) -> Any:
@@ -98,7 +100,7 @@ def _masked(model: Any, parameters: Parameters) -> dict[str, Callable[[], Any]]:
     """Kernels that hold exact zeros keep them."""
     found: dict[str, Callable[[], Any]] = {}
     for layer in model.layers:
-        kernel = getattr(layer, "kernel", None)
+        kernel = kernel_of(layer)
         if parameters.grows or kernel is None or kernel.path in parameters.makes:
             continue
         mask = keras.ops.convert_to_numpy(kernel) != 0
@@ -149,15 +151,15 @@ class _Loop:
         ]
 
     def validated(self, made: list[NDArray[np.float32]]) -> float:
-        """Return the accuracy of weights on the validation examples."""
+        """Return the figure of weights on the validation examples."""
         variables = _variables(self.model)
         held = [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variable, value in zip(variables, made, strict=True):
             variable.assign(value)
-        accuracy = self.task.accuracy(self.model)
+        figure = self.task.judged(self.model)
         for variable, value in zip(variables, held, strict=True):
             variable.assign(value)
-        return accuracy
+        return figure
 
 
 def _variables(model: Any) -> list[Any]:
@@ -189,4 +191,5 @@ def _compiled(
             parameters.after_step({of.path: found for of, found in zip(trained, gradients, strict=True)})
         return loss
 
-    return tf.function(step, jit_compile=True)
+    depthwise = any(is_depthwise(layer) for layer in model.layers)  # XLA's take eight times as long on a CPU
+    return tf.function(step, jit_compile=not depthwise)

@@ -14,10 +14,12 @@ from typing import Any
 from edgephys.compress.anatomy import kernel_layers, rebuilt
 from edgephys.compress.descent import descend
 from edgephys.compress.stage import Made, Progress, Training, one_of
-from edgephys.compress.task import Task
 from edgephys.errors import ModelError, UsageError
 from edgephys.nets.backend import keras
-from edgephys.nets.net import Net
+from edgephys.nets.kernels import kernel_of, which
+from edgephys.nets.tagger import Tagger
+from edgephys.tasks.tagging import Tagging
+from edgephys.tasks.task import Task
 from edgephys.train import script_recipe, with_settings
 
 
@@ -58,18 +60,24 @@ class Distil(Training):
             _take(student, model)
         return student
 
-    def net(self, model: Any, task: Task) -> Net:
+    def net(self, model: Any, task: Task) -> Tagger:
         """Return the student's net as the script and the settings state it.
 
         Raises: UsageError where it does not read what the task gives, or has other classes or no bits.
         """
         stated = script_recipe(Path(self.script))
         recipe = with_settings(stated, self.settings)
+        if not isinstance(task, Tagging):
+            raise UsageError(
+                f"student of {self.script}: it reads jets, which this model does not; leave the script out"
+            )
         if strange := [name for name in _differing(stated, recipe) if name != "net"]:
             raise UsageError(
                 f"settings: {strange[0]} is of the training, not of the student's net; set it in the stage itself"
             )
         net, seen = recipe.net, task.division
+        if not isinstance(net, Tagger):
+            raise UsageError(f"student of {self.script}: it must read jets, as the task does; choose a tagger's script")
         for name, asked, given in (
             ("constituents", net.constituents, seen.constituents),
             ("features", ",".join(net.features), ",".join(seen.features)),
@@ -95,7 +103,7 @@ def _anew(model: Any) -> Any:
 
     def copy(layer: Any) -> Any:
         config = layer.get_config()
-        drawn = {"kernel_initializer": "he_normal"} if hasattr(layer, "kernel") else {}
+        drawn = {f"{which(layer)}_initializer": "he_normal"} if kernel_of(layer) is not None else {}
         return type(layer).from_config({**config, **drawn})
 
     return keras.models.clone_model(model, clone_function=copy)

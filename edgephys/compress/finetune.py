@@ -11,8 +11,8 @@ from edgephys.compress.anatomy import kernel_layers, rebuilt
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.rounding import Budgeted, OddBias
 from edgephys.compress.stage import Made, Progress, Training, one_of
-from edgephys.compress.task import Task
 from edgephys.nets.backend import keras
+from edgephys.tasks.task import Task
 
 PATIENCE = (0.04, 0.005)
 """Share of the steps in which a weight may turn back before it is frozen: at the start, and at the end."""

@@ -20,9 +20,10 @@ from edgephys.compress.cost import Circuit
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.rounding import Rounding
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
-from edgephys.compress.task import Task
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import kernel_of
+from edgephys.tasks.task import Task
 
 NOTHING = 1e-6
 MEMORY = 0.995
@@ -106,7 +107,7 @@ class Priced(Rounding):
     def __init__(self, layer: Any, price: Callable[[], Any]) -> None:
         super().__init__(layer)
         self.price = price
-        self.squares = keras.Variable(tf.zeros(layer.kernel.shape), trainable=False)
+        self.squares = keras.Variable(tf.zeros(kernel_of(layer).shape), trainable=False)
         self.seen = keras.Variable(0.0, trainable=False)
         self.moves = keras.Variable(1.0, trainable=False)
 

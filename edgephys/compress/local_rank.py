@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgephys.compress.stage import require
 from edgephys.errors import ModelError
 from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import kernel_of
 
 BATCH = 64
 LARGEST = 2**19
@@ -34,7 +35,7 @@ def local_rank(model: Any, x: NDArray[np.float32], eps: float = 1e-3) -> dict[st
     """
     require("eps", eps, 0)
     require("examples", len(x), 1)
-    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    layers = [layer for layer in model.layers if kernel_of(layer) is not None]
     for layer in layers:
         if getattr(layer, "activation", None) not in (None, keras.activations.linear):
             raise ModelError(

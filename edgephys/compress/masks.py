@@ -18,6 +18,7 @@ from edgephys.compress import digits
 from edgephys.compress.anatomy import kernel_layers, kernel_limits, kernel_step
 from edgephys.compress.shrink import Channels, channels, shrink
 from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import is_depthwise, kernel_of, quantiser_of, spread
 
 Importance = NDArray[np.floating[Any]]
 Chosen = NDArray[np.bool_]
@@ -42,7 +43,7 @@ class Mask(ABC):
     @property
     def makes(self) -> Mapping[str, Callable[[], Any]]:
         """Return what makes each kernel, by its path."""
-        return {layer.kernel.path: partial(self.value, layer) for layer in self.layers}
+        return {kernel_of(layer).path: partial(self.value, layer) for layer in self.layers}
 
     @abstractmethod
     def value(self, layer: Any) -> Any:
@@ -69,11 +70,11 @@ class WeightMask(Mask):
 
     def __init__(self, model: Any, across: str) -> None:
         super().__init__(model, across)
-        self.held = {layer.name: _variable(_numbers(layer.kernel) != 0) for layer in self.layers}
+        self.held = {layer.name: _variable(_numbers(kernel_of(layer)) != 0) for layer in self.layers}
 
     def value(self, layer: Any) -> Any:
         """Return the kernel with its zeros."""
-        return layer.kernel.value * self.held[layer.name].value
+        return kernel_of(layer).value * self.held[layer.name].value
 
     def density(self) -> float:
         """Return the share of all weights that are not zero."""
@@ -94,15 +95,15 @@ class DigitMask(Mask):
     def __init__(self, model: Any, across: str) -> None:
         super().__init__(model, across)
         self.held = {
-            layer.name: _variable(np.where(_numbers(layer.kernel) != 0, layer.kernel_quantizer_internal.bits, 0))
+            layer.name: _variable(np.where(_numbers(kernel_of(layer)) != 0, quantiser_of(layer).bits, 0))
             for layer in self.layers
         }
         self.first = {layer.name: int(digits.count(self._integers(layer)).sum()) for layer in self.layers}
 
     def value(self, layer: Any) -> Any:
         """Return weights of few digits, with the gradient of the trained ones."""
-        step, kernel = kernel_step(layer), layer.kernel.value
-        rounded = tf.round(layer.kernel_quantizer_internal(kernel) / step)
+        step, kernel = kernel_step(layer), kernel_of(layer).value
+        rounded = tf.round(quantiser_of(layer)(kernel) / step)
         few = step * digits.leading(rounded, self.held[layer.name].value, kernel_limits(layer))
         return tf.stop_gradient(few) + (kernel - tf.stop_gradient(kernel))
 
@@ -131,12 +132,12 @@ class UnitMask(Mask):
         self.channels: Channels = channels(model)
         self.groups = self.channels.groups(model)
         self.gone: set[int] = set()
-        self.there = {layer.name: _numbers(layer.kernel) != 0 for layer in self.layers}
+        self.there = {layer.name: _numbers(kernel_of(layer)) != 0 for layer in self.layers}
         self.held = {layer.name: _variable(self.there[layer.name]) for layer in self.layers}
 
     def value(self, layer: Any) -> Any:
         """Return the kernel without the rows and columns of units that have gone."""
-        return layer.kernel.value * self.held[layer.name].value
+        return kernel_of(layer).value * self.held[layer.name].value
 
     def thin(self, density: float) -> None:
         """Keep a share of all units that are neither input nor output."""
@@ -150,7 +151,7 @@ class UnitMask(Mask):
                 self.gone.update(group[~stay].tolist())
         for layer in self.layers:
             rows, columns = (~np.isin(of, list(self.gone)) for of in self._ends(layer))
-            stay = self.there[layer.name] & rows[:, None] & columns
+            stay = self.there[layer.name] & (rows[:, None] if is_depthwise(layer) else rows[:, None] & columns)
             self.held[layer.name].assign(stay.astype(np.float32))
 
     def settled(self, model: Any) -> Any:
@@ -166,6 +167,7 @@ class UnitMask(Mask):
         into, out = np.zeros(count), np.zeros(count)
         for layer in self.layers:
             kernel = _numbers(self.value(layer)).astype(np.float64)
+            kernel = spread(kernel) if is_depthwise(layer) else kernel
             squares = (kernel**2).reshape(-1, *kernel.shape[-2:]).sum(0)
             read, made = self._ends(layer)
             np.add.at(out, read, squares.sum(1))

@@ -19,9 +19,9 @@ from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.shrink import channels, shrink
 from edgephys.compress.stage import Made, Progress, Training, require
 from edgephys.compress.stand_in import StandIn, replaced, restored
-from edgephys.compress.task import Task
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, tf
+from edgephys.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Nested(Training):
     """Train sub-networks with the first of the units of every hidden layer, and emit one of them.
 
     ``fractions`` are the shares of the units, rising; ``emit`` is the one whose sub-network is the result, and whose
-    accuracy says which epoch is the best.
+    figure on the validation examples says which epoch is the best.
     """
 
     fractions: tuple[float, ...] = (0.25, 0.5, 1.0)
@@ -45,7 +45,7 @@ class Nested(Training):
             raise UsageError(f"emit must be one of the fractions {_told(self.fractions)}, not {self.emit:g}")
 
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
-        """Return the sub-network that is emitted; the notes hold the validation accuracy of each."""
+        """Return the sub-network that is emitted; the notes hold the validation figure of each."""
         kernel_layers(model)
         course = Course(seed, len(self.fractions))
         silent = [silent_units(model, fraction) for fraction in self.fractions]
@@ -53,12 +53,12 @@ class Nested(Training):
         emitted = self.fractions.index(self.emit)
         course.size.assign(emitted)
         notes = descend(fresh, task, self, seed, Parameters(after_step=course.go_on), progress)
-        accuracies = {}
+        figures = {}
         for size, fraction in enumerate(self.fractions):
             course.size.assign(size)
-            accuracies[f"{fraction:g}"] = round(task.accuracy(fresh), 5)
+            figures[f"{fraction:g}"] = round(task.judged(fresh), 5)
         small = shrink(restored(fresh), silent[emitted])
-        return Made(small, {**notes, "accuracy_of": accuracies, "parameters": int(small.count_params())})
+        return Made(small, {**notes, f"{task.figure}_of": figures, "parameters": int(small.count_params())})
 
 
 class Course:

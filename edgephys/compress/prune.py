@@ -16,9 +16,10 @@ from edgephys.compress.digits import count
 from edgephys.compress.masks import SCOPES
 from edgephys.compress.shrink import widths
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
-from edgephys.compress.task import Task
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras
+from edgephys.nets.kernels import kernel_of
+from edgephys.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ class Prune(Training):
             mask.thin(self.density)
         parameters = Parameters(
             makes=mask.makes,
-            variables=tuple(layer.kernel for layer in mask.layers),
+            variables=tuple(kernel_of(layer) for layer in mask.layers),
             after_epoch=(lambda epoch, _: mask.thin(self.at(epoch + 1, first))) if gradual else None,
             kept_from=self.ramped - 1 if gradual else 0,
         )
         notes = descend(fresh, task, self, seed, parameters, progress) if self.epochs else {}
         for layer in mask.layers if not self.epochs else ():
-            layer.kernel.assign(mask.value(layer))
+            kernel_of(layer).assign(mask.value(layer))
         made = mask.settled(fresh)
         return Made(made, {**notes, **left(made)})
 
@@ -89,7 +90,7 @@ def left(model: Any) -> dict[str, Any]:
     integers = [kernel_integers(layer) for layer in layers]
     return {
         "weights": sum(of.size for of in integers),
-        "stored": sum(int(keras.ops.count_nonzero(layer.kernel)) for layer in layers),
+        "stored": sum(int(keras.ops.count_nonzero(kernel_of(layer))) for layer in layers),
         "nonzero": sum(int((of != 0).sum()) for of in integers),
         "digits": sum(int(count(of).sum()) for of in integers),
         "units": widths(layers),

@@ -12,6 +12,7 @@ from edgephys.compress import digits
 from edgephys.compress.anatomy import kernel_integers, kernel_step
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import kernel_of, quantiser_of
 
 MEMORY = 0.98
 """Share that the running means of a weight's turns and values keep, each step."""
@@ -23,17 +24,17 @@ class Rounding(ABC):
     """Hold one layer's weights, the integers that they may become, and the digits of each; zeros stay zero."""
 
     def __init__(self, layer: Any) -> None:
-        quantiser = layer.kernel_quantizer_internal
+        quantiser = quantiser_of(layer)
         if quantiser.bits > WIDEST:
             raise UsageError(
                 f"layer '{layer.name}': every integer of a weight is tried, which may have {WIDEST} bits at most, not "
                 f"{quantiser.bits}; put a stage with fewer bits before this one"
             )
         integers = np.arange(-(2 ** (quantiser.bits - 1)), 2 ** (quantiser.bits - 1))
-        self.copy = layer.kernel
+        self.copy = kernel_of(layer)
         self.values = tf.constant(integers * kernel_step(layer), tf.float32)
         self.counts = tf.constant(digits.count(integers), tf.float32)
-        self.held = tf.constant(keras.ops.convert_to_numpy(layer.kernel) != 0, tf.float32)
+        self.held = tf.constant(keras.ops.convert_to_numpy(kernel_of(layer)) != 0, tf.float32)
 
     @abstractmethod
     def loss(self, squares: Any) -> Any:
@@ -122,7 +123,7 @@ class Budgeted(Rounding):
         super().__init__(layer)
         budget = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
         self.beyond = tf.where(self.counts > budget[..., None], np.inf, 0.0)
-        self.resting = Resting(layer.kernel, self.rounded, patience)
+        self.resting = Resting(kernel_of(layer), self.rounded, patience)
 
     def loss(self, squares: Any) -> Any:
         """Return the squares, without the integers that have more digits."""

@@ -1,8 +1,8 @@
 """Shrink: take units that cannot matter out of a model, and their rows out of all that read them.
 
-Every channel has an identity that follows it through ReLUs, sums, means and joins; where two layers' channels are
-added, as a receiver's and a sender's in pairs, they share one and go together. Exact: what ``Shrink`` removes is
-always zero, or is multiplied by zeros only, so that every logit keeps every bit. Ours.
+Every channel has an identity that follows it through ReLUs, depthwise convolutions, sums, means and joins; where two
+layers' channels are added, as a receiver's and a sender's in pairs, they share one and go together. Exact: what
+``Shrink`` removes is always zero, or is multiplied by zeros only, so that every logit keeps every bit. Ours.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from edgephys.compress.anatomy import flow, inputs_of, kernel_integers, kernel_layers, rebuilt
 from edgephys.compress.stage import Made, Progress, Stage
-from edgephys.compress.task import Task
 from edgephys.errors import ModelError
 from edgephys.fixed import Integers
 from edgephys.nets.backend import keras, qkeras
+from edgephys.nets.kernels import is_depthwise, kernel_of, spread
 from edgephys.nets.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
+from edgephys.tasks.task import Task
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class Shrink(Stage):
 
 def widths(layers: Collection[Any]) -> dict[str, int]:
     """Return the number of each layer's units."""
-    return {layer.name: int(layer.kernel.shape[-1]) for layer in layers}
+    return {layer.name: int(layer.output.shape[-1]) for layer in layers}
 
 
 # Identities -------------------------------------------------------------------------------------
@@ -103,13 +104,13 @@ class _Names:
 
     def __call__(self, layer: Any, taken: list[Any]) -> Any:
         width = layer.output.shape[-1]
-        if hasattr(layer, "kernel"):
-            if tuple(layer.kernel.shape[-2:]) != (len(taken[0]), width):
-                raise ModelError(
-                    f"layer '{layer.name}': {type(layer).__name__} has no column a channel, so that its channels "
-                    "cannot be followed; use QDense or QConv2D"
-                )
-            return self.fresh(width)
+        if kernel_of(layer) is not None:
+            if tuple(kernel_of(layer).shape[-2:]) == (len(taken[0]), 1 if is_depthwise(layer) else width):
+                return taken[0] if is_depthwise(layer) else self.fresh(width)
+            raise ModelError(
+                f"layer '{layer.name}': {type(layer).__name__} has no column a channel, so that its channels cannot be "
+                "followed; use QDense, QConv2D, or QDepthwiseConv2D of depth_multiplier 1"
+            )
         if len(taken) > 1 and not _joins_channels(layer):
             for first, *rest in zip(*map(_array, taken), strict=True):
                 for other in rest:
@@ -158,6 +159,7 @@ def dead_channels(model: Any) -> set[int]:
 def _weighs(layer: Any) -> NDArray[np.bool_]:
     """Return which (row, column) of a kernel holds a weight that is not zero once quantised."""
     weights = kernel_integers(layer) != 0
+    weights = spread(weights) if is_depthwise(layer) else weights
     anywhere: NDArray[np.bool_] = weights.reshape(-1, *weights.shape[-2:]).any(0)
     return anywhere
 
@@ -166,7 +168,7 @@ def _constant(layer: Any, taken: list[Any]) -> Any:
     """Return the value of each channel that has only one, else NaN; a number that is not zero is not followed far."""
     width = layer.output.shape[-1]
     values = [_array(of) for of in taken]
-    if hasattr(layer, "kernel"):
+    if kernel_of(layer) is not None:
         moves = (_weighs(layer) & (values[0] != 0)[:, None]).any(0)
         bias = np.zeros(width, np.float32)
         if layer.use_bias:
@@ -209,8 +211,9 @@ def shrink(model: Any, dead: Collection[int]) -> Any:
 
     def change(layer: Any) -> Any:
         config, left = layer.get_config(), int(stay[layer.name].sum())
-        if hasattr(layer, "kernel"):
-            return type(layer).from_config({**config, "units" if "units" in config else "filters": left})
+        if kernel_of(layer) is not None:
+            width = {name: left for name in ("units", "filters") if name in config}  # a depthwise one's is its input's
+            return type(layer).from_config({**config, **width})
         if isinstance(layer, keras.layers.Reshape):
             return type(layer).from_config({**config, "target_shape": (*layer.target_shape[:-1], left)})
         if isinstance(layer, ChannelActivation):
@@ -223,5 +226,7 @@ def shrink(model: Any, dead: Collection[int]) -> Any:
     for layer in kernel_layers(model):
         rows, columns = stay[inputs_of(layer)[0]._keras_history.operation.name], stay[layer.name]
         kernel, *bias = layer.get_weights()
-        fresh.get_layer(layer.name).set_weights([kernel[..., rows, :][..., columns], *(of[columns] for of in bias)])
+        read = kernel[..., rows, :]
+        made = read if is_depthwise(layer) else read[..., columns]
+        fresh.get_layer(layer.name).set_weights([made, *(of[columns] for of in bias)])
     return fresh

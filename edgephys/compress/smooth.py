@@ -19,10 +19,10 @@ from edgephys.compress.anatomy import inputs_of, kernel_layers
 from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
 from edgephys.compress.stand_in import StandIn, replaced, restored
-from edgephys.compress.task import Task
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, tf
 from edgephys.nets.layers import ConstituentMean, ReceivedSum
+from edgephys.tasks.task import Task
 
 ACTIVATIONS = {
     "relu": keras.ops.relu,

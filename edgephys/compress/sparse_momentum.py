@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.compress.anatomy import kernel_layers, kernel_limits, kernel_step, rebuilt
+from edgephys.compress.anatomy import fan_in, kernel_layers, kernel_limits, kernel_step, rebuilt
 from edgephys.compress.descent import Parameters, descend, falling_rate
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
-from edgephys.compress.task import Task
 from edgephys.nets.backend import keras
+from edgephys.nets.kernels import kernel_of
+from edgephys.tasks.task import Task
 
 Floats = NDArray[np.float32]
 Chosen = NDArray[np.bool_]
@@ -75,7 +76,7 @@ class SparseMomentum(Training):
         if self.optimizer == "sgd":
             optimizer = keras.optimizers.SGD(falling_rate(task, self), momentum=0.9, nesterov=True)
         notes = descend(fresh, task, self, seed, parameters, progress, optimizer)
-        left = {layer.name: int(keras.ops.count_nonzero(layer.kernel)) for layer in sparse.layers}
+        left = {layer.name: int(keras.ops.count_nonzero(kernel_of(layer))) for layer in sparse.layers}
         return Made(fresh, {**notes, "target": sparse.target, "nonzero": left})
 
     def rate(self, epochs: int) -> float:
@@ -102,16 +103,20 @@ class Sparse:
 
     def __init__(self, layers: Sequence[Any], density: float, random: np.random.Generator) -> None:
         self.layers = layers
-        self.target = round(density * sum(math.prod(layer.kernel.shape) for layer in layers))
+        self.target = round(density * sum(math.prod(kernel_of(layer).shape) for layer in layers))
         self.masks = {}
         self.adjustment = 0.0
         self.missed: list[int] = []
         for layer in layers:
             low, high = (kernel_step(layer) * limit for limit in kernel_limits(layer))
-            drawn = keras.initializers.HeNormal(seed=int(random.integers(2**31)))(layer.kernel.shape)
-            mask = random.random(tuple(layer.kernel.shape)) < density
+            shape = kernel_of(layer).shape
+            drawn = keras.initializers.HeNormal(seed=int(random.integers(2**31)))(shape)
+            drawn *= math.sqrt(
+                math.prod(shape[:-1]) / fan_in(layer)
+            )  # Keras counts all channels, of a depthwise one too
+            mask = random.random(tuple(kernel_of(layer).shape)) < density
             self.masks[layer.name] = keras.Variable(mask.astype(np.float32), dtype="float32", name="mask")
-            layer.kernel.assign(keras.ops.clip(drawn, low, high))
+            kernel_of(layer).assign(keras.ops.clip(drawn, low, high))
             if layer.use_bias:
                 layer.bias.assign(keras.ops.zeros_like(layer.bias))
         self.hold()
@@ -119,13 +124,13 @@ class Sparse:
     def hold(self) -> None:
         """Set the weights outside the masks to zero."""
         for layer in self.layers:
-            layer.kernel.assign(layer.kernel.value * self.masks[layer.name].value)
+            kernel_of(layer).assign(kernel_of(layer).value * self.masks[layer.name].value)
 
     def move(self, rate: float, momentum: Callable[[Any], Floats]) -> None:
         """Prune and grow: steps 1 to 7, then exactly as many weights as there should be."""
-        momenta = [momentum(layer.kernel) for layer in self.layers]
+        momenta = [momentum(kernel_of(layer)) for layer in self.layers]
         masks = [keras.ops.convert_to_numpy(self.masks[layer.name]) != 0 for layer in self.layers]
-        kernels = [keras.ops.convert_to_numpy(layer.kernel) for layer in self.layers]
+        kernels = [keras.ops.convert_to_numpy(kernel_of(layer)) for layer in self.layers]
         grown = regrown(kernels, momenta, masks, rate, self.adjustment)
         missing = self.target - sum(int(mask.sum()) for mask in grown)
         self.missed.append(missing)

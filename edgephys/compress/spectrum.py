@@ -3,7 +3,8 @@
 Inspired by arXiv 2307.08982, of which we know the idea - pruning is matrix sparsification and should preserve the
 spectrum - and not the sparsifier. Ours: |w| >= t stays; the rest with probability p = min(1, (|w| / t)**q),
 rescaled by 1 / p if asked for, as in the sparsifiers of arXiv 1006.0407 (q = 2) and of Arora, Hazan and Kale (q = 1).
-A convolution's kernel is the matrix (height * width * input channel, output channel).
+A convolution's kernel is the matrix (height * width * input channel, output channel), a depthwise one's zero off the
+channel.
 t is not bisected but found: with one uniform draw u a weight, w stays where t < |w| u**(-1/q), so that the t which
 leaves exactly n weights is the (n+1)-th largest of these (priority sampling, Duffield, Lund and Thorup 2007).
 """
@@ -20,8 +21,9 @@ from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_lim
 from edgephys.compress.descent import descend
 from edgephys.compress.masks import largest
 from edgephys.compress.stage import Made, Progress, Training, require
-from edgephys.compress.task import Task
 from edgephys.nets.backend import keras
+from edgephys.nets.kernels import kernel_of, matrix
+from edgephys.tasks.task import Task
 
 Floats = NDArray[np.float64]
 
@@ -53,11 +55,11 @@ class Spectrum(Training):
         random = np.random.default_rng(seed)
         for layer in layers:
             low, high = (kernel_step(layer) * limit for limit in kernel_limits(layer))
-            kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float64)
-            fresh.get_layer(layer.name).kernel.assign(np.clip(self.drawn(kernel, random), low, high))
+            kernel = keras.ops.convert_to_numpy(kernel_of(layer)).astype(np.float64)
+            kernel_of(fresh.get_layer(layer.name)).assign(np.clip(self.drawn(kernel, random), low, high))
         notes: dict[str, Any] = {"layers": {layer.name: _moved(layer, fresh.get_layer(layer.name)) for layer in layers}}
         if self.epochs:
-            notes["untrained_accuracy"] = round(task.accuracy(fresh), 5)
+            notes[f"untrained_{task.figure}"] = round(task.judged(fresh), 5)
             notes |= descend(fresh, task, self, seed, progress=progress)
         return Made(fresh, notes)
 
@@ -76,10 +78,10 @@ class Spectrum(Training):
 
 def _moved(before: Any, after: Any) -> dict[str, Any]:
     """Return the spectral error and the singular values of a layer, beside those of its largest weights."""
-    whole, kept = (_matrix(kernel_integers(of) * kernel_step(of)) for of in (before, after))
-    sizes = np.abs(keras.ops.convert_to_numpy(before.kernel))
-    (large,) = largest([sizes], int(keras.ops.count_nonzero(after.kernel)))
-    magnitude = whole * _matrix(large)
+    whole, kept = (matrix(of, kernel_integers(of) * kernel_step(of)) for of in (before, after))
+    sizes = np.abs(keras.ops.convert_to_numpy(kernel_of(before)))
+    (large,) = largest([sizes], int(keras.ops.count_nonzero(kernel_of(after))))
+    magnitude = whole * matrix(before, large)
     return {
         "error": _error(whole, kept),
         "magnitude_error": _error(whole, magnitude),
@@ -87,11 +89,6 @@ def _moved(before: Any, after: Any) -> dict[str, Any]:
         "kept_singular_values": _singular(kept),
         "magnitude_singular_values": _singular(magnitude),
     }
-
-
-def _matrix(kernel: Any) -> Floats:
-    matrix: Floats = np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1])
-    return matrix
 
 
 def _error(whole: Floats, part: Floats) -> float:

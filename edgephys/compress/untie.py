@@ -21,13 +21,15 @@ from edgephys.compress.anatomy import (
     inputs_of,
     kernel_layers,
     kernel_step,
+    mixes,
     rebuilt,
     requantised,
 )
 from edgephys.compress.stage import Made, Progress, Stage
-from edgephys.compress.task import Task
 from edgephys.nets.backend import keras
+from edgephys.nets.kernels import kernel_of
 from edgephys.nets.layers import Pairs
+from edgephys.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Untie(Stage):
                 moved[made.name] = made, whole
         fresh = rebuilt(model, lambda layer: moved[layer.name][0] if layer.name in moved else None)
         for name, (_, bias) in moved.items():
-            fresh.get_layer(name).set_weights([keras.ops.convert_to_numpy(model.get_layer(name).kernel), bias])
+            fresh.get_layer(name).set_weights([keras.ops.convert_to_numpy(kernel_of(model.get_layer(name))), bias])
         return Made(fresh, {"free_roundings": len(moved), "roundings": len(activation_layers(model))})
 
 
@@ -58,20 +60,22 @@ def _owner(tensor: Any) -> Any:
 def _summed(tensor: Any) -> list[Any]:
     """Return the layers whose results a tensor adds, each once."""
     layer = _owner(tensor)
-    if hasattr(layer, "kernel"):
+    if kernel_of(layer) is not None:
         return [layer]
-    through = isinstance(layer, Pairs | keras.layers.Flatten | keras.layers.Reshape)
+    through = isinstance(layer, Pairs | keras.layers.Add | keras.layers.Flatten | keras.layers.Reshape)
     return [of for source in inputs_of(layer) for of in _summed(source)] if through else []
 
 
 def _fraction(layer: Any, taken: list[Any]) -> Any:
     """Return the fraction bits of every channel behind a layer."""
     channels = layer.output.shape[-1]
-    if hasattr(layer, "kernel"):
+    if kernel_of(layer) is not None:
         return np.full(channels, np.max(taken[0]) - round(math.log2(kernel_step(layer))))
     if (formats := activation_formats(layer)) is not None:
         return np.array(formats[2])
-    return np.maximum(*taken) if isinstance(layer, Pairs) else None
+    if mixes(layer):
+        return np.full(channels, np.max(taken[0]))
+    return np.maximum(*taken) if isinstance(layer, Pairs | keras.layers.Add) else None
 
 
 def _odd(layer: Any, fraction: int) -> tuple[Any, Any]:

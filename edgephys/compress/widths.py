@@ -106,6 +106,8 @@ def learnable(model: Any, each: str, source: Fixed | None = None) -> Any:
     def change(layer: Any) -> Any:
         if isinstance(layer, qkeras.QActivation) and type(layer.activation).__name__ not in QUANTISERS:
             return None
+        if layer.output is model.outputs[0]:  # what others read has the format that they expect
+            return None
         found = activation_formats(layer)
         return None if found is None else LearnedWidth(*found, apart, name=layer.name)
 

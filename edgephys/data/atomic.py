@@ -1,4 +1,4 @@
-"""Write an HDF5 file so that its name only ever holds a whole one."""
+"""Write an HDF5 file so that its name only ever holds a whole one, and read none but whole ones."""
 
 import fcntl
 import os
@@ -38,6 +38,27 @@ def new_file(out: Path) -> Iterator[h5py.File]:
             part.unlink(missing_ok=True)
     finally:
         os.close(lock)
+
+
+@contextmanager
+def whole_file(path: Path, what: str, cache_bytes: int = 2**20) -> Iterator[h5py.File]:
+    """Open a file to read; whatever HDF5 says, now or while it is read, becomes a DataError.
+
+    Raises: DataError when `path` is missing, empty, or not a whole HDF5 file; `what` says what it should be.
+    """
+    if not path.is_file():
+        raise DataError(f"file '{path}': expected a {what}, found no such file; check the path")
+    if path.stat().st_size == 0:
+        raise DataError(f"file '{path}': expected a {what}, found 0 bytes; download or make it again")
+    try:
+        with h5py.File(path, "r", rdcc_nbytes=cache_bytes) as file:
+            yield file
+    except OSError as failure:
+        reason = " ".join(str(failure).split())
+        raise DataError(
+            f"file '{path}': expected a whole HDF5 file, found one that cannot be read "
+            f"({reason}); download or make it again"
+        ) from failure
 
 
 def _take(lock: int, out: Path) -> None:

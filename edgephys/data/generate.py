@@ -1,26 +1,20 @@
 """Write a file of simulated jets: chunks made in parallel, slices written in order, one rename."""
 
-import os
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from edgephys.data import collide, layout
+from edgephys.data import collide, layout, pool
 from edgephys.data.atomic import new_file
 from edgephys.data.cluster import Rows, cluster, import_fastjet
 from edgephys.data.detect import detect
 from edgephys.errors import ToolError, UsageError
+
+WHAT = "jet generation"
 
 CHUNK_JETS = 2000
 """Jets of one class made with one seed; a file's bytes depend on this number."""
@@ -72,15 +66,10 @@ def generate(
 def _check(jets_per_class: int, seed: int, workers: int | None) -> int:
     """Check the numbers and the modules before a worker starts; return the number of workers."""
     if jets_per_class < 1:
-        raise UsageError(
-            f"jet generation: jets per class must be 1 or more, not {jets_per_class}; set --jets-per-class"
-        )
+        raise UsageError(f"{WHAT}: jets per class must be 1 or more, not {jets_per_class}; set --jets-per-class")
     if not 0 <= seed <= SEED_MAX:
-        raise UsageError(f"jet generation: seed must be 0..{SEED_MAX}, not {seed}; set --seed")
-    if workers is None:
-        workers = os.cpu_count() or 1
-    if workers < 1:
-        raise UsageError(f"jet generation: workers must be 1 or more, not {workers}; set --workers")
+        raise UsageError(f"{WHAT}: seed must be 0..{SEED_MAX}, not {seed}; set --seed")
+    workers = pool.workers_of(workers, WHAT)
     collide.import_pythia()
     import_fastjet()
     return workers
@@ -148,49 +137,8 @@ def _plan(jets_per_class: int, seed: int) -> Iterator[Chunk]:
 
 
 def _made(chunks: Iterator[Chunk], workers: int) -> Generator[Rows, None, None]:
-    """Make chunks in parallel and hand them over in order, a few ahead of the writer.
-
-    Leaving early (an error, ctrl-C) stops the workers at the end of their batch.
-    """
-    context = get_context("spawn")  # a fork would copy a running TensorFlow
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(stop,))
-    ahead: deque[Future[Rows]] = deque()
-    try:
-        for chunk in chunks:
-            ahead.append(pool.submit(make_chunk, chunk))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    except BrokenProcessPool as killed:
-        raise ToolError(
-            "jet generation: expected every worker to finish, one was killed; "
-            "check the memory (1 GB a worker) or lower --workers"
-        ) from killed
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_stop: Event | None = None
-
-
-def _prepare_worker(stop: Event) -> None:
-    """Make a worker silent, deaf to ctrl-C (the writer tells it) and mortal with its parent."""
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)  # FastJet prints its banner to stdout, which belongs to the CLI
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    """Make chunks in parallel and hand them over in order."""
+    return pool.in_order(make_chunk, chunks, workers, WHAT, "1 GB")
 
 
 def make_chunk(chunk: Chunk) -> Rows:
@@ -204,8 +152,7 @@ def make_chunk(chunk: Chunk) -> Rows:
     made: list[Rows] = []
     count = barren = 0
     while count < chunk.jets:
-        if _stop is not None and _stop.is_set():
-            raise ToolError("jet generation: expected to finish, stopped; run it again")
+        pool.check_going_on(WHAT)
         if barren == 10:
             raise ToolError(f"Pythia, class '{chunk.jet_class}': expected jets, 10 batches hold none; use another seed")
         events = min(EVENTS_PER_BATCH, 1 + (chunk.jets - count) // 2)

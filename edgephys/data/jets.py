@@ -1,7 +1,7 @@
 """Read LHC jet files: the public 150-particle files, ours, and folders of them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgephys.data import layout
+from edgephys.data.atomic import whole_file
 from edgephys.data.layout import CLASSES
 from edgephys.errors import DataError, UsageError
 
@@ -158,22 +159,8 @@ def _files(path: Path | Sequence[Path]) -> list[Path]:
     return files
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    """Open a jet file; whatever HDF5 says, now or while it is read, becomes a DataError."""
-    if not path.is_file():
-        raise DataError(f"file '{path}': expected a jet file, found no such file; check the path")
-    if path.stat().st_size == 0:
-        raise DataError(f"file '{path}': expected a jet file, found 0 bytes; download or make it again")
-    try:
-        with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
-            yield file
-    except OSError as failure:
-        reason = " ".join(str(failure).split())
-        raise DataError(
-            f"file '{path}': expected a whole HDF5 file, found one that cannot be read "
-            f"({reason}); download or make it again"
-        ) from failure
+def _open(path: Path) -> AbstractContextManager[h5py.File]:
+    return whole_file(path, "jet file", CACHE_BYTES)
 
 
 def _dataset(path: Path, file: h5py.File, name: str, dimensions: int) -> h5py.Dataset:

@@ -61,6 +61,7 @@ def plan(graph: Graph) -> tuple[Step, ...]:
 
     Raises: ModelError naming the layer that cannot be computed exactly.
     """
+    _refuse_windows(graph)
     check_exact(graph)
     steps: list[Step] = []
     names: dict[str, str] = {}
@@ -83,6 +84,15 @@ def plan(graph: Graph) -> tuple[Step, ...]:
     if graph.readers[last.name] or last.kind is Kind.INPUT:  # a port must not be read again
         steps.append(_copy(last, f"n{len(graph.nodes)}_port", (names[last.name],), plain(last.fixed)))
     return tuple(steps)
+
+
+def _refuse_windows(graph: Graph) -> None:
+    for node in graph.nodes:
+        if node.kind is Kind.WINDOW:
+            raise ModelError(
+                f"layer '{node.layer}': a window over a field has no HLS project; emit it to rtl, fully parallel, "
+                f"where the field is small"
+            )
 
 
 def check_exact(graph: Graph) -> None:

@@ -31,7 +31,7 @@ HARDWARE = (1, 1, -1)
 SOLVER = {"hard_dc": 2, "binary_lut": False}
 """At most two adders more than the shallowest tree: 15 stages at 5 ns where alkaid's converter (five) has
 17, for 0.2 % more LUTs (8-bit Deep Sets). No lookup tables."""
-WIRES = frozenset({Kind.INPUT, Kind.TAKE, Kind.CONCAT, Kind.RESHAPE})
+WIRES = frozenset({Kind.INPUT, Kind.TAKE, Kind.CONCAT, Kind.RESHAPE, Kind.WINDOW})
 """Kinds that move integers and shift their binary points: wires, which take neither logic nor time."""
 CONSTANT = 5
 INPUT = -1
@@ -49,6 +49,11 @@ class Wire:
     def __mul__(self, factor: int) -> Wire:
         """Return the wire with its binary point moved; ``factor`` is a power of two."""
         return replace(self, shift=self.shift + int(factor).bit_length() - 1)
+
+
+ZERO = Wire("", 0)
+NOTHING = Element(0, 0, False, 0)
+"""The number 0 beyond the edges of a field: the wire, of no edge of the graph, and what it carries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +146,9 @@ def _wired(block: Block, wanted: Mapping[str, list[Element]]) -> Logic:
         wires[:] = [Wire(name, i) for i in range(len(wires))]
         named[name] = wires.reshape(block.graph.by_name[name].shape)
     edges = evaluate.trace(block.graph, named)
-    found = {name: list(edges[name].flat) for name in block.graph.outputs}
-    given = {name: [wanted[w.edge][w.index].shifted(w.shift) for w in wires] for name, wires in found.items()}
+    found = {name: [wire or ZERO for wire in edges[name].flat] for name in block.graph.outputs}
+    sources = {**wanted, ZERO.edge: [NOTHING]}
+    given = {name: [sources[w.edge][w.index].shifted(w.shift) for w in wires] for name, wires in found.items()}
     return Logic(block, None, {}, given, found)
 
 

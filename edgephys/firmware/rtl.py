@@ -175,7 +175,10 @@ def _port(graph: Graph, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _block(made: Logic, schedule: Schedule) -> dict[str, Any]:
-    """Say what a block is made of; a block of wires has no ports: [edge, element, shift] of each output's source."""
+    """Say what a block is made of; a block of wires has no ports: [edge, element, shift] of each output's source.
+
+    A source of no edge is the number 0.
+    """
     slot = schedule.slots[made.block.name]
     return {
         "name": made.block.name,

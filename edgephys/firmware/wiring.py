@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from edgephys.firmware.logic import Logic, uniform
+from edgephys.firmware.logic import NOTHING, ZERO, Logic, uniform
 from edgephys.firmware.netlist import Element, Module, Piece
 from edgephys.firmware.schedule import Schedule
 from edgephys.lower.graph import Graph
@@ -53,10 +53,11 @@ def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, ex
 def _wired(logic: Logic, edges: Mapping[str, list[Source]]) -> dict[str, list[Source]]:
     """Return what a block of wires gives: its sources themselves, each when it is ready."""
     copies = logic.block.copies
-    per_row = {name: len(edges[name]) // copies for name in logic.block.graph.inputs}
+    per_row = {name: len(edges[name]) // copies for name in logic.block.graph.inputs} | {ZERO.edge: 0}
+    sources = {**edges, ZERO.edge: [Source("", NOTHING, 0)]}
     return {
         name: [
-            edges[wire.edge][copy * per_row[wire.edge] + wire.index].shifted(wire.shift)
+            sources[wire.edge][copy * per_row[wire.edge] + wire.index].shifted(wire.shift)
             for copy in range(copies)
             for wire in wires
         ]

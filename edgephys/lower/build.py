@@ -61,6 +61,10 @@ class Builder:
         """Give the same elements another shape."""
         return self._exact(layer, Kind.RESHAPE, (x,), shape=shape)
 
+    def window(self, layer: str, x: str, size: tuple[int, int]) -> str:
+        """Gather the (rows, columns) of neighbours of every pixel, zeros beyond the edges, into its channels."""
+        return self._exact(layer, Kind.WINDOW, (x,), window=size)
+
     def requantise(self, layer: str, x: str, fixed: Fixed) -> str:
         """Round and overflow into a format."""
         node = Node(self._fresh(layer, Kind.REQUANTISE), Kind.REQUANTISE, (x,), self.shape(x), fixed, layer)
@@ -88,10 +92,11 @@ class Builder:
         axis: int | None = None,
         shape: tuple[int, ...] = (),
         rows: Integers | None = None,
+        window: tuple[int, int] | None = None,
     ) -> str:
         operands = tuple(self._nodes[name] for name in inputs)
         first = operands[0]
-        node = Node(self._fresh(layer, kind), kind, inputs, shape, first.fixed, layer, constant, axis, rows)
+        node = Node(self._fresh(layer, kind), kind, inputs, shape, first.fixed, layer, constant, axis, rows, window)
         node = replace(node, shape=exact_shape(node, operands))
         fraction = exact_fraction(node, operands)
         return self._add(replace(node, fixed=Fixed(True, WIDEST, WIDEST - fraction)))  # tightened by the passes

@@ -1,9 +1,9 @@
 """The golden model: exact integer arithmetic in one numpy program, on numbers and on symbols.
 
 ``run`` takes integers in steps. The same text runs on symbolic arrays (any object array that knows
-``@``, ``+``, ``*``, ``sum``, ``np.maximum``, ``np.concatenate``, ``np.take``, ``reshape`` and ``quantize``), which is
-how the RTL is made: what is verified and what is built are one program. What differs between the two, how a matrix
-product and a rounding are asked for, is in ``numbers`` and ``symbols``.
+``@``, ``+``, ``*``, ``sum``, ``np.maximum``, ``np.concatenate``, ``np.take``, ``np.pad``, ``reshape`` and
+``quantize``), which is how the RTL is made: what is verified and what is built are one program. What differs between
+the two, how a matrix product and a rounding are asked for, is in ``numbers`` and ``symbols``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from edgephys.errors import ModelError
 from edgephys.lower import numbers, symbols
 from edgephys.lower.graph import Graph, Kind, Node
+from edgephys.lower.windows import windows
 
 CHUNK = 1 << 18
 """Elements of the widest edge that a thread computes at a time: what one operation leaves, the next finds in cache."""
@@ -116,6 +117,8 @@ def _apply(graph: Graph, node: Node, xs: list[Any]) -> Any:
         return np.sum(x, axis=node.axis + batch)
     if node.kind is Kind.TAKE and node.axis is not None and node.rows is not None:
         return np.take(x, node.rows, axis=node.axis + batch)
+    if node.window is not None:
+        return windows(x, node.window)
     if node.kind in (Kind.CONCAT, Kind.ADD):
         aligned = [_up(part, node, operand.fixed.fraction) for part, operand in zip(xs, operands, strict=True)]
         return aligned[0] + aligned[1] if node.axis is None else np.concatenate(aligned, node.axis + batch)

@@ -19,8 +19,9 @@ from edgephys.fixed import Fixed, Integers, Overflow, Rounding
 from edgephys.lower.build import Builder
 from edgephys.lower.graph import Graph
 from edgephys.lower.ranges import derive
+from edgephys.nets import kernels
 from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum, reciprocal
+from edgephys.nets.layers import ChannelActivation, ConstituentMean, FrameSum, Pairs, ReceivedSum, reciprocal
 
 FLOAT32_BITS = 24
 CHANNEL_MODES = (Rounding.RND_CONV, Overflow.SAT)
@@ -91,25 +92,44 @@ def _require_exact_in_keras(graph: Graph, unclipped: set[str]) -> None:
 
 
 def _dense(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
-    kernel_quantiser = getattr(layer, "kernel_quantizer_internal", None)
-    if kernel_quantiser is None:
+    quantiser = kernels.quantiser_of(layer)
+    if quantiser is None:
+        quantised = f"Q{type(layer).__name__.removeprefix('Q')}"
         raise ModelError(
-            f"layer '{layer.name}': its kernel has no quantiser; use QDense with quantized_bits(bits, 0, alpha=1)"
+            f"layer '{layer.name}': its kernel has no quantiser; use {quantised} with quantized_bits(bits, 0, alpha=1)"
         )
-    weights, fraction = _integers(layer, "kernel", kernel_quantiser)
-    out = builder.dense(layer.name, xs[0], weights, fraction)
+    weights, fraction = _integers(layer, "kernel", kernels.kernel_of(layer), quantiser)
+    out = builder.dense(layer.name, xs[0], kernels.matrix(layer, weights), fraction)
     if layer.use_bias:
         if layer.bias_quantizer_internal is None:
             raise ModelError(
                 f"layer '{layer.name}': its bias has no quantiser; use bias_quantizer=quantized_bits(bits, 0, alpha=1)"
             )
-        out = builder.bias(layer.name, out, *_integers(layer, "bias", layer.bias_quantizer_internal))
+        out = builder.bias(layer.name, out, *_integers(layer, "bias", layer.bias, layer.bias_quantizer_internal))
     return _activated(builder, layer.name, layer.name, layer.activation, out)
 
 
-def _integers(layer: Any, which: str, quantiser: Any) -> tuple[Integers, int]:
+def _convolution(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
+    """The pixels that meet are wires, a layer of their own, so that the product is the same for every pixel."""
+    for setting, wanted, found in (
+        ("padding", "same", layer.padding.lower()),
+        ("strides", (1, 1), tuple(layer.strides)),
+        ("dilation_rate", (1, 1), tuple(layer.dilation_rate)),
+        ("data_format", "channels_last", layer.data_format),
+        ("groups", 1, getattr(layer, "groups", 1)),
+        ("depth_multiplier", 1, getattr(layer, "depth_multiplier", 1)),
+        ("mask", None, layer.get_config().get("mask")),
+    ):
+        if found != wanted:
+            raise ModelError(
+                f"layer '{layer.name}': {setting} must be {wanted!r}, not {found!r}; set {setting}={wanted!r}"
+            )
+    return _dense(builder, layer, (builder.window(f"{layer.name}_window", xs[0], tuple(layer.kernel_size)),))
+
+
+def _integers(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Integers, int]:
     fixed = _format(f"layer '{layer.name}' {which}", quantiser)
-    values = keras.ops.convert_to_numpy(quantiser(getattr(layer, which))).astype(np.float64) * 2.0**fixed.fraction
+    values = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) * 2.0**fixed.fraction
     whole = np.rint(values).astype(np.int64)
     if np.any(whole != values) or not fixed.holds(int(whole.min()), int(whole.max())):
         raise ModelError(f"layer '{layer.name}': quantised {which} must be values of {fixed}, but some are not")
@@ -220,6 +240,10 @@ def _received(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
     return builder.sum(layer.name, xs[0], 1)
 
 
+def _frame_sum(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
+    return builder.dense(layer.name, xs[0], np.array(layer.factors)[:, None], 0)
+
+
 def _flatten(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
     size = int(np.prod(builder.shape(xs[0])))
     return builder.reshape(layer.name, xs[0], (size,))
@@ -237,14 +261,26 @@ def _concat(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
     return builder.concat(layer.name, xs, axis)
 
 
+def _add(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
+    if len(xs) != 2:
+        raise ModelError(f"layer '{layer.name}': expected 2 inputs, not {len(xs)}; add two at a time")
+    return builder.add(layer.name, *xs)
+
+
 RULES: dict[str, Callable[[Builder, Any, tuple[str, ...]], str]] = {
     "Dense": _dense,
     qkeras.QDense.__name__: _dense,
+    "Conv2D": _convolution,
+    qkeras.QConv2D.__name__: _convolution,
+    "DepthwiseConv2D": _convolution,
+    qkeras.QDepthwiseConv2D.__name__: _convolution,
+    "Add": _add,
     qkeras.QActivation.__name__: _activation,
     ChannelActivation.__name__: _channels,
     ConstituentMean.__name__: _mean,
     Pairs.__name__: _pairs,
     ReceivedSum.__name__: _received,
+    FrameSum.__name__: _frame_sum,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Concatenate": _concat,

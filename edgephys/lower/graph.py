@@ -15,6 +15,8 @@ SUM                   sum over one axis, which disappears                     ax
 CONCAT                inputs joined along one axis, points aligned            axis
 TAKE                  rows of x along one axis, as often as named             axis, rows
 RESHAPE               the same integers in another shape
+WINDOW                the channels of every pixel's neighbours, zeros         window
+                      beyond the edges: (H, W, C) -> (H, W, kh * kw * C)
 REQUANTISE            x in the node's format, by its rounding and overflow    fixed
 ====================  ======================================================  =====================
 
@@ -31,6 +33,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -52,6 +55,7 @@ class Kind(Enum):
     CONCAT = "concat"
     TAKE = "take"
     RESHAPE = "reshape"
+    WINDOW = "window"
     REQUANTISE = "requantise"
 
 
@@ -85,7 +89,8 @@ class Node:
     """State one operation, its output's shape (without the batch) and format.
 
     ``layer`` names the layer of the model that the node came from: reports, RTL modules and
-    mismatches speak of layers. ``rows`` are the indices that a TAKE takes along its axis, in whatever shape.
+    mismatches speak of layers. ``rows`` are the indices that a TAKE takes along its axis, in whatever shape;
+    ``window`` is a WINDOW's (rows, columns) of neighbours, the pixel itself among them.
     """
 
     name: str
@@ -97,6 +102,7 @@ class Node:
     constant: Constant | None = None
     axis: int | None = None
     rows: Integers | None = None
+    window: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.rows is not None:
@@ -200,6 +206,10 @@ def exact_shape(node: Node, operands: tuple[Node, ...]) -> tuple[int, ...]:
         if prod(node.shape) != prod(first):
             raise _wrong(node, f"shape must hold {prod(first)} elements, not {node.shape}")
         return node.shape
+    if node.window is not None:
+        if len(first) != 3:
+            raise _wrong(node, f"input must be (height, width, channel), not {first}")
+        return (*first[:2], prod(node.window) * first[2])
     return first
 
 
@@ -244,12 +254,16 @@ def _check_operands(node: Node) -> None:
             raise _wrong(node, "expected 1 input or more, not 0")
     elif count != (wanted := OPERANDS.get(node.kind, 1)):
         raise _wrong(node, f"expected {wanted} input{'' if wanted < 2 else 's'}, not {count}")
-    if (node.constant is not None) != (node.kind in WITH_CONSTANT):
-        raise _wrong(node, f"a constant must {'be there' if node.kind in WITH_CONSTANT else 'not be there'}")
-    if (node.axis is not None) != (node.kind in WITH_AXIS):
-        raise _wrong(node, f"an axis must {'be there' if node.kind in WITH_AXIS else 'not be there'}")
-    if (node.rows is not None) != (node.kind is Kind.TAKE):
-        raise _wrong(node, f"rows must {'be there' if node.kind is Kind.TAKE else 'not be there'}")
+    for what, found, wanted in (
+        ("a constant", node.constant, node.kind in WITH_CONSTANT),
+        ("an axis", node.axis, node.kind in WITH_AXIS),
+        ("rows", node.rows, node.kind is Kind.TAKE),
+        ("a window", node.window, node.kind is Kind.WINDOW),
+    ):
+        if (found is not None) != wanted:
+            raise _wrong(node, f"{what} must {'be there' if wanted else 'not be there'}")
+    if node.window is not None and (len(node.window) != 2 or min(node.window) < 1):
+        raise _wrong(node, f"window must be (rows, columns) of 1 and over, not {node.window}")
     if any(length < 1 for length in node.shape):
         raise _wrong(node, f"every axis must be 1 or longer, not {node.shape}")
 
@@ -305,6 +319,8 @@ def _node_record(node: Node) -> dict[str, Any]:
         record["axis"] = node.axis
     if node.rows is not None:
         record["rows"] = node.rows.tolist()
+    if node.window is not None:
+        record["window"] = list(node.window)
     return record
 
 
@@ -320,7 +336,13 @@ def _node_of(entry: dict[str, Any]) -> Node:
         constant=constant and Constant(_integers(constant["integers"]), constant["fraction"]),
         axis=entry.get("axis"),
         rows=None if entry.get("rows") is None else _integers(entry["rows"]),
+        window=None if entry.get("window") is None else _size(entry["window"]),
     )
+
+
+def _size(window: Any) -> tuple[int, int]:
+    rows, columns = map(index, window)
+    return rows, columns
 
 
 def _integers(numbers: Any) -> Integers:

@@ -118,7 +118,7 @@ def _block(
 
 
 def _as_input(node: Node) -> Node:
-    return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None, rows=None)
+    return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None, rows=None, window=None)
 
 
 def _row_axes(graph: Graph, members: tuple[Node, ...]) -> int:
@@ -131,6 +131,8 @@ def _row_axes(graph: Graph, members: tuple[Node, ...]) -> int:
 
 
 def _same_for_rows(node: Node, axes: int) -> bool:
+    if node.window is not None:  # rows see each other
+        return False
     if node.axis is not None:  # SUM, CONCAT, TAKE
         return node.axis >= axes
     if node.constant is not None and node.kind is not Kind.DENSE:

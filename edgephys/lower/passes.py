@@ -46,7 +46,7 @@ def _trimmed(constant: Constant) -> Constant:
 
 
 def drop_identity(graph: Graph) -> Graph:
-    """Remove nodes that provably change nothing: requantise, relu and reshape without effect."""
+    """Remove nodes that provably change nothing: requantise, relu, reshape and window without effect."""
     ranges = derive(graph)
     renamed: dict[str, str] = {}
     nodes: list[Node] = []
@@ -65,6 +65,8 @@ def _is_identity(graph: Graph, node: Node, range_: Range) -> bool:
         return range_.lowest >= 0
     if node.kind is Kind.RESHAPE:
         return node.shape == source.shape
+    if node.kind is Kind.WINDOW:
+        return node.window == (1, 1)
     if node.kind is not Kind.REQUANTISE or source.kind not in (Kind.INPUT, Kind.REQUANTISE):
         return False
     old, new = source.fixed, node.fixed
@@ -91,7 +93,7 @@ def round_half_up(graph: Graph) -> Graph:
 
 def _odd_fraction(graph: Graph, node: Node, odd: Mapping[str, int]) -> int | None:
     """Return f where every value of a node is proven to be an odd multiple of 2**-f, or zero."""
-    if node.kind in (Kind.RELU, Kind.RESHAPE, Kind.TAKE):
+    if node.kind in (Kind.RELU, Kind.RESHAPE, Kind.TAKE, Kind.WINDOW):
         return odd.get(node.inputs[0])
     sources = [graph.by_name[name] for name in node.inputs]
     if node.kind is Kind.BIAS and node.constant is not None:
@@ -105,10 +107,10 @@ def _odd_fraction(graph: Graph, node: Node, odd: Mapping[str, int]) -> int | Non
 
 
 def _never_zero(graph: Graph, node: Node) -> bool:
-    """Say whether a node's odd multiples are not mixed with the zeros of a ReLU."""
+    """Say whether a node's odd multiples are not mixed with the zeros of a ReLU, or of a window's edges."""
     while node.kind in (Kind.RESHAPE, Kind.TAKE):
         node = graph.by_name[node.inputs[0]]
-    return node.kind is not Kind.RELU
+    return node.kind not in (Kind.RELU, Kind.WINDOW)
 
 
 def tighten(graph: Graph) -> Graph:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgephys.errors import ModelError
 from edgephys.fixed import WIDEST, Fixed, Integers, narrowest
 from edgephys.lower.graph import Graph, Kind, Node
+from edgephys.lower.windows import windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +77,8 @@ def _range(node: Node, ranges: list[Range], operands: tuple[Node, ...]) -> Range
         return _plain(np.maximum(first_low, 0), np.maximum(first_high, 0))
     if node.kind is Kind.RESHAPE:
         return _plain(first_low.reshape(node.shape), first_high.reshape(node.shape))
+    if node.window is not None:
+        return _plain(windows(first_low, node.window), windows(first_high, node.window))
     if node.kind is Kind.SUM:
         largest = _magnitude(first_low, first_high).sum(node.axis)
         if largest.max() >= 2.0**WIDEST:

@@ -18,6 +18,7 @@ from edgephys.fixed import Integers, Overflow, Rounding, narrowest
 from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction
 from edgephys.lower.passes import tighten
 from edgephys.lower.ranges import Range, derive
+from edgephys.lower.windows import windows
 
 ALL = 62
 """Zero bits of a number that is always 0."""
@@ -154,6 +155,8 @@ def _zeros(node: Node, sources: list[Integers], given: Mapping[str, Integers]) -
         found = sources[0].min(node.axis)
     elif node.kind is Kind.TAKE and node.axis is not None and node.rows is not None:
         found = np.take(sources[0], node.rows, node.axis)
+    elif node.window is not None:
+        found = windows(sources[0], node.window, outside=ALL)
     elif node.kind in (Kind.RELU, Kind.RESHAPE):
         found = sources[0].reshape(node.shape)
     return np.minimum(found, ALL)

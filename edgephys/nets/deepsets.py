@@ -8,11 +8,11 @@ from typing import Any
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras
 from edgephys.nets.layers import POOL_EXTRA_BITS, ConstituentMean
-from edgephys.nets.net import Net
+from edgephys.nets.tagger import Tagger
 
 
 @dataclass(frozen=True)
-class DeepSets(Net):
+class DeepSets(Tagger):
     """State a Deep Sets jet tagger.
 
     Source: arXiv 2402.01876 (phi 32-32-32, mean, rho 32, five classes; 3,461 parameters). Ours: the mean

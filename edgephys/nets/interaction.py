@@ -9,7 +9,7 @@ from typing import Any
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras
 from edgephys.nets.layers import POOL_EXTRA_BITS, RECEIVED_EXTRA_BITS, ConstituentMean, Pairs, ReceivedSum
-from edgephys.nets.net import Net
+from edgephys.nets.tagger import Tagger
 
 EFFECTS = {16: (12, 6), 32: (3,)}
 CLASSIFIER = {16: (170,), 32: (512,)}
@@ -17,7 +17,7 @@ CLASSIFIER = {16: (170,), 32: (512,)}
 
 
 @dataclass(frozen=True)
-class InteractionNetwork(Net):
+class InteractionNetwork(Tagger):
     """State an interaction network: edges are all ordered pairs of two constituents, without self-edges.
 
     The first layer of the edge function, W [x_i, x_j] + b, is computed as (W_r x_i + b) + W_s x_j: the same

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from edgephys.errors import UsageError
 from edgephys.nets.backend import keras, qkeras
+from edgephys.nets.formats import Part
 
 RECIPROCAL_BITS = 10
 """Width of 1/n in the mean over n constituents; exact where n is a power of two."""
 
 WIDTHS = range(2, 17)
+
+TRUNCATED = 0.87962566
+"""Deviation of a normal number that is drawn again beyond two deviations."""
 
 POOL_EXTRA_BITS = 2
 RECEIVED_EXTRA_BITS = 4
@@ -130,8 +135,36 @@ class ChannelActivation(keras.layers.Layer):  # type: ignore[misc]
         return input_shape
 
 
-LAYERS = (ChannelActivation, ConstituentMean, Pairs, ReceivedSum)
+@keras.saving.register_keras_serializable(package="edgephys")
+class FrameSum(keras.layers.Layer):  # type: ignore[misc]
+    """Add the channels of every pixel, each times a whole number of its own, which is not trained.
+
+    Shape: (field, row, column, channel) -> (field, row, column, 1).
+    """
+
+    def __init__(self, factors: list[int], **rest: Any) -> None:
+        super().__init__(**rest)
+        self.factors = tuple(factors)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the sum."""
+        return keras.ops.sum(inputs * keras.ops.cast(list(self.factors), "float32"), axis=-1, keepdims=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        return {**super().get_config(), "factors": list(self.factors)}
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Leave one channel."""
+        return (*input_shape[:-1], 1)
+
+
+LAYERS = (ChannelActivation, ConstituentMean, FrameSum, Pairs, ReceivedSum)
 """Every layer of ours, for those who load a model."""
+
+
+QUANTISED = (qkeras.QDense, qkeras.QConv2D, qkeras.QDepthwiseConv2D, qkeras.QActivation)
+"""Every layer of QKeras that has an exact firmware."""
 
 
 def dense(units: int, bits: int | None, name: str, bias: bool = True, integer: int = 0) -> Any:
@@ -147,8 +180,37 @@ def dense(units: int, bits: int | None, name: str, bias: bool = True, integer: i
     )
 
 
+def convolution(part: Part, bits: int | None, name: str, bias: bool = True, integer: int = 0, gain: float = 2.0) -> Any:
+    """Return a convolution with weights and biases in [-2**integer, 2**integer) of ``bits`` bits, or a float one.
+
+    ``gain`` is by how much the variance of its outputs, at the start, is that of its inputs: 2 makes up for a ReLU.
+    Of Keras' own scaling a depthwise kernel's output reads all channels, and QKeras changes the scale of a narrow
+    kernel's initialiser to a tensor, with which the model cannot be loaded again; a deviation has neither trouble.
+    """
+    which, deviation = "depthwise" if part.depthwise else "kernel", math.sqrt(gain / part.reads) / TRUNCATED
+    settings: dict[str, Any] = {
+        "kernel_size": part.size,
+        "padding": "same",
+        "use_bias": bias,
+        f"{which}_initializer": keras.initializers.TruncatedNormal(0.0, deviation),
+        "name": name,
+    }
+    if not part.depthwise:
+        settings["filters"] = part.outputs
+    if bits is None:
+        return (keras.layers.DepthwiseConv2D if part.depthwise else keras.layers.Conv2D)(**settings)
+    settings[f"{which}_quantizer"] = qkeras.quantized_bits(bits, integer, alpha=1)
+    settings["bias_quantizer"] = qkeras.quantized_bits(bits, integer, alpha=1) if bias else None
+    return (qkeras.QDepthwiseConv2D if part.depthwise else qkeras.QConv2D)(**settings)
+
+
 def relu(bits: int | None, name: str, integer: int = 0) -> Any:
     """Return a ReLU quantised to ``ufixed<bits, integer>``, or a float one."""
     if bits is None:
         return keras.layers.ReLU(name=name)
     return qkeras.QActivation(qkeras.quantized_relu(bits, integer), name=name)
+
+
+def rounding(bits: int, integer: int, name: str) -> Any:
+    """Return what rounds to the ``bits`` bits of a signed format, whose values lie in [-2**integer, 2**integer)."""
+    return qkeras.QActivation(qkeras.quantized_bits(bits, integer, alpha=1), name=name)

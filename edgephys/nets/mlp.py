@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgephys.nets.backend import keras
-from edgephys.nets.net import Net
+from edgephys.nets.tagger import Tagger
 
 PUBLISHED = {
     8: (120, 60, 32, 64, 64, 64, 32, 44),
@@ -17,7 +17,7 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Mlp(Net):
+class Mlp(Tagger):
     """State a perceptron on the flattened input.
 
     ``layers`` None is the published network of the nearest number of constituents.

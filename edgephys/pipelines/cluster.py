@@ -10,6 +10,7 @@ start finds it.
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import threading
 import uuid
@@ -60,9 +61,15 @@ class Cluster:
             client.close()
 
     def _client(self, distributed: Any) -> Any:
+        """Return a client of a scheduler that answers.
+
+        It is asked on a bare connection first: a client that an address confounds is left half-open, and closes as it
+        is collected, which can stop the start of the next one for ever.
+        """
         try:
+            asyncio.run(_answer(distributed, self.address, self.answer_s))
             return distributed.Client(self.address, timeout=self.answer_s, set_as_default=False, name="edgephys")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise ToolError(
                 f"--scheduler {self.address}: expected a Dask scheduler, none answered within {self.answer_s:g} s; "
                 "`dask scheduler` starts one and tells its address, `dask worker ADDRESS --nthreads 1` a worker"
@@ -118,6 +125,11 @@ def _ended(
         left = [future for future in asked if not future.done()]
         if left:
             client.cancel(left)
+
+
+async def _answer(distributed: Any, address: str, within_s: float) -> None:
+    connection = await distributed.comm.connect(address, timeout=within_s)
+    await connection.close()
 
 
 def _package() -> Any:

@@ -1,4 +1,4 @@
-"""What a model costs: weights, digits and operations counted on the Graph, LUTs and cycles estimated on its logic."""
+"""What a model costs: its weights and their digits, operations counted on the Graph, LUTs estimated on its logic."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from edgephys.compress import digits
+from edgephys.compress.anatomy import kernel_integers, kernel_layers
 from edgephys.compress.local_rank import local_rank
-from edgephys.compress.task import Task
 from edgephys.firmware.rtl import RtlOptions, estimate
 from edgephys.fixed import Integers
 from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Graph, Kind
 from edgephys.lower.passes import lowered
+from edgephys.tasks.task import Task
 
 RANKED = 64
 """Validation examples that local ranks are the mean of."""
@@ -28,7 +29,7 @@ class Gains:
 
     ``digits`` are the signed digits of all weights that are not zero; ``ebops`` the effective bit operations
     (arXiv 2405.00645): bits between a weight's highest and lowest one, times the bits of the data, each product;
-    ``adder_bits`` is the price that stages train under.
+    ``adder_bits`` are those of the weights' digits, most of the price that stages train under.
     ``lut_estimate`` and ``cycles_estimate`` are alkaid's, at the options' clock. ``local_rank`` is that of each layer,
     a diagnostic of how far it could be narrowed.
     """
@@ -50,7 +51,7 @@ def measure(model: Any, task: Task, name: str, options: RtlOptions | None = None
     Raises: ModelError where it cannot be computed exactly.
     """
     graph = lowered(lower(model, task.input, name))
-    kernels = [node.constant.integers for node in graph.nodes if node.kind is Kind.DENSE and node.constant]
+    kernels = [kernel_integers(layer) for layer in kernel_layers(model)]
     planned = estimate(graph, options or RtlOptions())
     return Gains(
         task.score(model),
@@ -78,7 +79,7 @@ def ebops(graph: Graph) -> int:
 def adder_bits(graph: Graph) -> dict[str, int]:
     """Return, by layer, the full adders of all signed digits: digits times the width of the data and a carry.
 
-    The same count that ``compress.cost`` differentiates, on what became of the model.
+    What ``compress.cost`` differentiates, without biases and clipping, on what became of the model.
     """
     found: dict[str, int] = {}
     for node in graph.nodes:

@@ -1,21 +1,21 @@
 """Sweep a pipeline's knob over seeds and keep the models that no other one beats; a second start goes on.
 
 Every value and seed is one run of the pipeline in a folder of its own, OUT/<value>_seed<seed>. There is no book of
-progress beside them: a run is finished when its table says so, for the same model, data, stages and seed. The front is
+progress beside them: a run is finished when its table says so, for the same model, data, stages and seed. Stages before
+the knob's are the same for all its values: one run of a seed trains them, the others take them over. The front is
 chosen on the validation jets; its members alone see the test jets, once the front stands.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ from edgephys.compress.stage import Progress
 from edgephys.errors import EdgephysError, ModelError, ToolError, UsageError
 from edgephys.pipelines.front import SYNTHESISED, Front, Run, front
 from edgephys.pipelines.local import Carry, Work
+from edgephys.pipelines.locks import held
 from edgephys.pipelines.recipe import Pipeline
-from edgephys.pipelines.run import TABLE, Order, Say, finished, run
+from edgephys.pipelines.run import LOCKS, TABLE, Order, Say, finished, run
 from edgephys.report import pareto_page, scaling
 
 Table = dict[str, Any]
 
 RESULT = "pareto.json"
-LOCKS = ".locks"
 SEEN_S = 60.0
 """For how long the table of a run that ended elsewhere is waited for."""
 
@@ -79,7 +79,7 @@ class Sweep:
             for seed in self.seeds:
                 name = f"{label(value)}_seed{seed}"
                 order = Order(model, turned, data, test_data, out / name, seed, self.measured)
-                found[name] = value, dataclasses.replace(order, tested=False, measured_last=True)
+                found[name] = value, dataclasses.replace(order, tested=False, measured_last=True, shared=True)
         return found
 
 
@@ -114,7 +114,6 @@ def sweep(of: Sweep, carry: Carry, work: Work, command: str, say: Say, write: Ca
             known.tables[name] = table
     say(f"{len(known.tables)} of {len(known.orders)} runs are finished")
     known.tell()
-    (of.out / LOCKS).mkdir(parents=True, exist_ok=True)
     left = {name: order for name, (_, order) in known.orders.items() if name not in known.tables}
     _carry(known, left, carry, work, say)
     if not known.failures:
@@ -142,7 +141,8 @@ def complete(order: Order, command: str, say: Say, progress: Callable[[str], Pro
     def told(text: str) -> None:
         say(f"{name}: {text}")
 
-    with _held(order.out.parent / LOCKS / name):
+    # Dask starts a task anew when a worker has not been heard of for long, and that worker may be alive
+    with held(order.out.parent / LOCKS / name):
         try:
             if finished(order) is None:
                 run(order, told, lambda stage: progress(f"{name}: {stage}"), command)
@@ -155,19 +155,6 @@ def _not_measured(order: Order) -> str | None:
     rows = json.loads((order.out / TABLE).read_text())["rows"]
     whys = rows[-1].get("measured", {}).get("failures", []) if order.measured is not None else []
     return "; ".join(whys) or None
-
-
-@contextmanager
-def _held(lock: Path) -> Iterator[None]:
-    """Let one process at a time carry an order out; a killed one holds nothing.
-
-    Dask starts a task anew when a worker has not been heard of for long, and that worker may be alive. On a file system
-    without locks both run, and write equal files, each whole.
-    """
-    with lock.open("w") as stream:
-        with suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 # What is known of a sweep ------------------------------------------------------------------------

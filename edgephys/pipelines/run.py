@@ -3,7 +3,8 @@
 OUT/<number>_<kind> is an ordinary model after each stage, OUT/model the last one, with its test figures: the test
 jets are looked at once, at the end, and not at all by an order that leaves them out. A stage is done when its folder
 states the same digest, which covers the model it began with, the data, the seed and all stages up to it. Each stage
-reads the folder that the former one wrote, so that a run that was killed ends in the same weights.
+reads the folder that the former one wrote, so that a run that was killed ends in the same weights. Runs that stand
+side by side in one folder, as those of a sweep do, can share the stages in which they are equal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +25,20 @@ from typing import Any
 from edgephys import artefact
 from edgephys.artefact import CARD, MODEL, Trained
 from edgephys.compress.stage import Progress
-from edgephys.compress.task import Task, of_jets
 from edgephys.errors import UsageError
 from edgephys.pipelines.gains import Gains, measure
+from edgephys.pipelines.locks import held
 from edgephys.pipelines.recipe import Pipeline, Step
 from edgephys.report import scaling
+from edgephys.tasks.choose import task_of
+from edgephys.tasks.task import Task
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
 
 TABLE = "compression.json"
+LOCKS = ".locks"
+LOCK_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Order:
     """State what is compressed, by what, on which jets, and where it goes.
 
     ``tested`` says whether the last model sees the test jets; ``measured_last`` whether it alone is measured, not
-    each stage.
+    each stage; ``shared`` whether a stage that a run beside OUT has made, or is making, is taken from there.
     """
 
     model: Path
@@ -53,6 +59,7 @@ class Order:
     force: bool = False
     tested: bool = True
     measured_last: bool = False
+    shared: bool = False
 
 
 def run(order: Order, say: Say, progress: Callable[[str], Progress], command: str) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def run(order: Order, say: Say, progress: Callable[[str], Progress], command: st
     digest = _digest(order)
     order.out.mkdir(parents=True, exist_ok=True)
     say(f"read {order.data}")
-    task = of_jets(start, order.data, order.test_data)
+    task = task_of(start, order.data, order.test_data)
     table: dict[str, Any] = {
         "command": command,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -145,27 +152,47 @@ def _step(
     say: Say,
     progress: Callable[[str], Progress],
 ) -> tuple[Path, Trained, Row]:
-    """Return folder, model and row of one stage, made now or by an earlier run."""
+    """Return folder, model and row of one stage, made now, by an earlier run or by one beside this."""
     folder = order.out / f"{number}_{step.kind}"
     done = _done(folder, digest)
     if done is not None:
         say(f"{folder.name}: done before")
         return folder, artefact.load(folder), done
-    say(f"{folder.name}: {_stated(step)}")
+    with held(order.out.parent / LOCKS / digest[:LOCK_DIGITS]) if order.shared else nullcontext():
+        beside = _beside(folder, digest) if order.shared else None
+        if beside is not None:
+            say(f"{folder.name}: taken from {beside.parent.name}")
+            trained, row = artefact.load(beside), dict(artefact.read_card(beside / CARD)["compression"][-1])
+        else:
+            say(f"{folder.name}: {_stated(step)}")
+            trained, row = _made(order, number, step, given, task, digest, progress(folder.name))
+        card = {
+            **given.card,
+            "name": f"{name}_{folder.name}",
+            "parameters": int(trained.model.count_params()),
+            "metrics": row["metrics"],
+            "compression": [*given.card.get("compression", []), row],
+        }
+        artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
+    return folder, artefact.load(folder), row
+
+
+def _made(
+    order: Order, number: int, step: Step, given: Trained, task: Task, digest: str, progress: Progress
+) -> tuple[Trained, Row]:
+    """Apply a stage; return the model that it made and its row."""
     began = time.monotonic()
-    made = step.stage.apply(given.model, task, order.seed + number - 1, progress(folder.name))
+    made = step.stage.apply(given.model, task, order.seed + number - 1, progress)
     seconds = round(time.monotonic() - began, 1)
     trained = dataclasses.replace(given, model=made.model)
-    row = _row(f"{number} {step.kind}", {**step.to_record(), "notes": made.notes}, trained, task, seconds, digest)
-    card = {
-        **given.card,
-        "name": f"{name}_{folder.name}",
-        "parameters": int(made.model.count_params()),
-        "metrics": row["metrics"],
-        "compression": [*given.card.get("compression", []), row],
-    }
-    artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
-    return folder, artefact.load(folder), row
+    stated = {**step.to_record(), "notes": made.notes}
+    return trained, _row(f"{number} {step.kind}", stated, trained, task, seconds, digest)
+
+
+def _beside(folder: Path, digest: str) -> Path | None:
+    """Return the folder of the same stage in a run beside this one, or None."""
+    others = sorted(folder.parent.parent.glob(f"*/{folder.name}"))
+    return next((other for other in others if other != folder and _done(other, digest) is not None), None)
 
 
 def _stated(step: Step) -> str:

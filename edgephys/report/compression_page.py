@@ -82,9 +82,11 @@ def page(table: Mapping[str, Any]) -> str:
         "",
         "## Stage by stage",
         "",
+        "The first seed of each pipeline; the JSON beside this page has them all.",
+        "",
         _line(STAGES),
         _line(["---"] * len(STAGES)),
-        *(_line(_stage_cells(row)) for row in table["stages"]),
+        *(_line(_stage_cells(row)) for row in _first_seeds(table["stages"])),
         "",
         "## The cost model",
         "",
@@ -193,11 +195,21 @@ def _stage_cells(row: Row) -> list[str]:
     ]
 
 
+def _first_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of each model's and pipeline's first seed."""
+    seeds: dict[tuple[str, str], int] = {}
+    for row in rows:
+        of = row["model"], row["pipeline"]
+        seeds[of] = min(row["seed"], seeds.get(of, row["seed"]))
+    return [row for row in rows if row["seed"] == seeds[row["model"], row["pipeline"]]]
+
+
 def _cost_model(found: Mapping[str, Any]) -> str:
     if found["ratio_median"] is None:
         return "No stage was synthesised, so the cost that stages train under is not compared with LUTs."
     told = (
-        f"A stage trains under adder bits: signed digits times the width of the data and a carry. Synthesised LUTs are "
+        f"Adder bits are the weights' signed digits times the width of the data and a carry, most of the price that "
+        f"stages train under. Synthesised LUTs are "
         f"{found['ratio_median']:.2f} of them in the median of {found['rows']} netlists "
         f"({found['ratio_min']:.2f} to {found['ratio_max']:.2f})"
     )
@@ -210,7 +222,7 @@ def _cost_model(found: Mapping[str, Any]) -> str:
 
 def _ranks(rows: Sequence[Row]) -> list[str]:
     """Tabulate, by layer, how many directions of the input each still tells apart, before and after."""
-    found = [row for row in rows if row.get("local_rank", {}).get("end")]
+    found = _first_seeds([row for row in rows if row.get("local_rank", {}).get("end")])
     if not found:
         return ["No pipeline's table has it."]
     headings = ("network", "N", "made by", "seed", "before", "after")

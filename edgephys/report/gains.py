@@ -22,10 +22,11 @@ UNIFORM = "uniform"
 def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict[str, Any]:
     """Return the table of finished pipelines: one row each, their stages, and the cost model's error.
 
-    ``beside`` are tables in JSON with rows of other models; those of networks that no pipeline had are left out.
+    Each of ``runs`` is the folder of one, or of many. ``beside`` are tables in JSON with rows of other models; those
+    of networks that no pipeline had are left out.
     Raises: ProjectError for a run that is not finished or a table that cannot be read.
     """
-    tables = [_finished(run) for run in runs]
+    tables = [_finished(run) for folder in runs for run in _within(folder)]
     networks = {_network(table) for table in tables}
     others = [_other(row) for path in beside for row in _read(path)["rows"] if _network(row) in networks]
     rows = [_row(table) for table in tables] + others
@@ -50,6 +51,11 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProjectError(f"{path}: expected a table in JSON with rows, found {error!r}; make it again") from error
     return dict(table)
+
+
+def _within(folder: Path) -> list[Path]:
+    """Return the runs that a folder holds, by name; the folder itself where it is one."""
+    return sorted(path.parent for path in folder.glob(f"*/{TABLE}")) or [folder]
 
 
 def _finished(run: Path) -> dict[str, Any]:
@@ -123,7 +129,9 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     """
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault((*_network(row), row["pipeline"], row["bits"], row.get("beta")), []).append(row)
+        found.setdefault((*_network(row), row["pipeline"], row["bits"], row.get("beta"), row.get("epochs")), []).append(
+            row
+        )
     made = []
     for same in found.values():
         if len({row["seed"] for row in same}) < 2:

@@ -1,0 +1,109 @@
+"""Commands that make a model's circuit smaller, and say by how much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgephys.cli.words import Force, Json, ModelFolder, line
+from edgephys.console import give, say, stage_progress
+from edgephys.errors import UsageError
+
+
+def compress(
+    model: ModelFolder,
+    pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="Stages in TOML, such as compress/jets.toml.")],
+    data: Annotated[Path, typer.Option(help="The jets that the model was trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the stages and of the last model.")],
+    test_data: Annotated[Path | None, typer.Option(help="The model's test jets, if it has a file of them.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all stages.")] = 1,
+    measure: Annotated[bool, typer.Option("--measure", help="Simulate and synthesise after every stage.")] = False,
+    measure_last: Annotated[bool, typer.Option("--measure-last", help="Do so with the last model alone.")] = False,
+    synth_seconds: Annotated[float, typer.Option(help="Seconds for each run of Yosys, which is one module.")] = 1800.0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Run a pipeline of compression stages; show what each cost and bought. A second start goes on.
+
+    \b
+    Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/sparse.toml --data jets.h5 --out runs/sparse
+    """
+    from edgephys.pipelines.recipe import read
+    from edgephys.pipelines.run import Order, run
+    from edgephys.report import scaling
+    from edgephys.report.compression_page import shown
+
+    plan = scaling.Plan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
+    last = measure_last and not measure
+    order = Order(model, read(pipeline), data, test_data, out, seed, plan, force, measured_last=last)
+    table = run(order, say, stage_progress, line())
+    give(as_json, table, lambda: shown(table))
+
+
+def gains(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of `edgephys compress`, or one of many.")
+    ],
+    beside: Annotated[list[Path] | None, typer.Option(help="Tables in JSON whose models stand beside them.")] = None,
+    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md.")] = Path("hls_projects/results/compression"),
+    as_json: Json = False,
+) -> None:
+    """Put finished pipelines into one table, beside the uniform models of the same networks.
+
+    \b
+    Example: edgephys gains runs/compression --beside hls_projects/results/uniform.json
+    """
+    from edgephys.report import compression_page as pages
+    from edgephys.report.gains import tabulate
+
+    table = tabulate(runs, beside or [], line())
+    pages.write(table, out)
+    give(as_json, table, lambda: pages.all_shown(table))
+
+
+def pareto(
+    model: ModelFolder,
+    pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="Stages in TOML, with a [knob].")],
+    data: Annotated[Path, typer.Option(help="The jets that the model was trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs, and of pareto.json, .md and .png.")],
+    seeds: Annotated[str, typer.Option(help="Seeds of every value of the knob, such as 1,2,3.")],
+    test_data: Annotated[Path | None, typer.Option(help="The model's test jets, if it has a file of them.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers run.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of this machine; else one run after another.")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Simulate and synthesise every run's last model.")] = False,
+    synth_seconds: Annotated[float, typer.Option(help="Seconds for each run of Yosys, which is one module.")] = 1800.0,
+    beside: Annotated[Path | None, typer.Option(help="Scaling table in JSON that has the uniform models.")] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune-dominated", help="Remove the stages of dominated runs; their tables stay.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Sweep a pipeline's knob over seeds; keep the models that no other beats. A second start goes on.
+
+    \b
+    Example: edgephys pareto runs/tagger compress/frugal.toml --data jets.h5 --seeds 1,2,3 --out runs/front
+    """
+    if scheduler is not None and workers is not None:
+        raise UsageError("--workers counts processes of this machine and --scheduler has workers of its own; give one")
+    from functools import partial
+
+    from edgephys.pipelines import cluster, local
+    from edgephys.pipelines import pareto as house
+    from edgephys.pipelines.recipe import read
+    from edgephys.report import pareto_page as pages
+    from edgephys.report import scaling
+
+    carry: local.Carry = local.one_by_one if workers is None else local.Processes(workers)
+    if scheduler is not None:
+        carry = cluster.Cluster(scheduler, say)
+    plan = scaling.Plan(to=("rtl",), synth_seconds=synth_seconds) if measure else None
+    turned = read(pipeline.absolute())  # a worker may stand elsewhere
+    of = house.Sweep(model, turned, data, test_data, out, house.numbers(seeds), plan, prune, beside, force)
+    command = line()
+    work = partial(house.complete, command=command, say=say, progress=stage_progress)
+    table = house.sweep(of, carry, work, command, say, lambda table: pages.write(table, out / "pareto"))
+    give(as_json, table, lambda: pages.shown(table))
+    house.require(table)

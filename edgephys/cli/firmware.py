@@ -1,0 +1,192 @@
+"""Commands that make firmware of a model, prove it and measure it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgephys.cli.words import Force, Json, ModelFolder, ProjectFolder, line
+from edgephys.console import give, say
+from edgephys.errors import UsageError
+
+
+def explain(model: ModelFolder, as_json: Json = False) -> None:
+    """Print every edge of a model's Graph: its format, its width and the reason for it.
+
+    \b
+    Example: edgephys explain models/zoo/jet_deepsets_n8_8bit
+    """
+    from edgephys.lower.ranges import derive, reason
+    from edgephys.report.show import edges_table
+
+    _, graph = _lowered(model)
+    ranges = derive(graph)
+    edges = [
+        {
+            "layer": node.layer,
+            "edge": node.name,
+            "shape": list(node.shape),
+            "format": str(node.fixed),
+            "bits": node.fixed.bits,
+            "reason": reason(graph, node, ranges),
+        }
+        for node in graph.nodes
+    ]
+    give(as_json, {"model": str(model), "edges": edges}, lambda: edges_table(graph.name, edges))
+
+
+def emit(
+    model: ModelFolder,
+    to: Annotated[str, typer.Option(help="Target: hls or rtl.")],
+    out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<target> by default.")] = None,
+    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 5.0,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
+    backend: Annotated[str | None, typer.Option(help="hls: hls4ml backend, Vitis by default.")] = None,
+    language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
+    cutoff_ns: Annotated[float | None, typer.Option(help="rtl: estimated ns of a stage; the clock by default.")] = None,
+    vectors: Annotated[int | None, typer.Option(help="Held-out vectors that travel along; all by default.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Emit a synthesizable FPGA project from a trained model.
+
+    \b
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to rtl --clock-ns 5
+    """
+    from edgephys.firmware import project
+
+    options = _options_of(to, clock_ns, part, backend, language, cutoff_ns)
+    trained, graph = _lowered(model)
+    folder = out or Path("hls_projects") / f"{trained.name}_{to}"
+    say(f"emit {graph.name} to {to}: {folder}")
+    made = project.emit(graph, model, options, folder, force, vectors)
+    files = sum(1 for path in made.firmware.rglob("*") if path.is_file())
+    record = {"project": str(folder), "kind": made.kind, "files": files, "graph": graph.digest}
+    give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
+
+
+def _options_of(
+    to: str, clock_ns: float, part: str, backend: str | None, language: str | None, cutoff_ns: float | None
+) -> Any:
+    from edgephys.firmware.hls import HlsOptions
+    from edgephys.firmware.rtl import RtlOptions
+
+    if to == "hls":
+        if language is not None:
+            raise UsageError("--language goes with --to rtl, not with --to hls; leave it out")
+        if cutoff_ns is not None:
+            raise UsageError("--cutoff-ns goes with --to rtl, not with --to hls; leave it out")
+        return HlsOptions(backend=backend or "Vitis", part=part, clock_ns=clock_ns)
+    if to == "rtl":
+        if backend is not None:
+            raise UsageError("--backend goes with --to hls, not with --to rtl; leave it out")
+        return RtlOptions(language=language or "verilog", part=part, clock_ns=clock_ns, cutoff_ns=cutoff_ns)
+    raise UsageError(f"--to must be hls or rtl, not {to}")
+
+
+def _lowered(model: Path) -> tuple[Any, Any]:
+    say("load Keras")
+    from edgephys import artefact
+    from edgephys.lower.from_keras import lower
+
+    trained = artefact.load(model)
+    return trained, lower(trained.model, trained.standardisation.output, trained.name)
+
+
+def sweep(
+    model: ModelFolder,
+    clock_ns: Annotated[float, typer.Option(help="Clock period to meet after routing, in ns.")],
+    out: Annotated[Path | None, typer.Option(help="Project kept; hls_projects/<model>_swept by default.")] = None,
+    device: Annotated[str, typer.Option(help="Lattice ECP5: 12k, 25k, 45k or 85k.")] = "85k",
+    cutoffs: Annotated[str | None, typer.Option(help="Estimated ns of a stage, such as 4,8,16; else found.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed of the placement, 1 by default; give several.")] = None,
+    vectors: Annotated[int | None, typer.Option(min=1, help="Held-out vectors; all by default.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
+    results: Annotated[Path, typer.Option(help="Write RESULTS.json, .md and .png.")] = Path(
+        "hls_projects/results/pipelining"
+    ),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Choose the pipelining: emit, simulate, place and route at several depths, keep the fastest that meets the clock.
+
+    \b
+    Example: edgephys sweep runs/demo --clock-ns 20 --out hls_projects/demo_swept
+    """
+    from edgephys import artefact
+    from edgephys.firmware import project
+    from edgephys.firmware.rtl import RtlOptions
+    from edgephys.firmware.sweep import sweep as measure
+    from edgephys.report import pipelining as house
+
+    trained, graph = _lowered(model)
+    folder = out or Path("hls_projects") / f"{trained.name}_swept"
+    artefact.check_free(folder, project.MANIFEST, force, "a project")
+    x = trained.held_out.inputs
+    if vectors is not None and vectors > len(x):
+        raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
+    found = measure(graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
+    table = house.tabulate(found, graph.name, line())
+    house.write(table, results)
+    give(as_json, table, lambda: house.shown(table))
+    chosen = found.require()
+    options = RtlOptions(part=found.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
+    project.emit(graph, model, options, folder, force, vectors)
+    say(f"kept {chosen.stages} stages: {folder}")
+
+
+def _numbers(words: str | None) -> list[float] | None:
+    try:
+        return None if words is None else [float(word) for word in words.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--cutoffs must be numbers of ns such as 4,8,16, not '{words}'") from error
+
+
+def verify(
+    project: ProjectFolder,
+    data: Annotated[Path | None, typer.Option(help="Raw jets instead of the vectors that travel along.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data: the most jets to take.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare Keras, the golden model and the simulated sources, bit for bit; any difference exits with 1.
+
+    \b
+    Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
+    """
+    from edgephys import verify as house
+    from edgephys.firmware.project import read
+    from edgephys.report.show import targets_table
+
+    if limit is not None and data is None:
+        raise UsageError("--limit goes with --data; leave it out")
+    opened = read(project)
+    vectors = house.raw_vectors(opened, data, limit) if data is not None else None
+    verified = house.verify(opened, vectors, say)
+    record = verified.to_record()
+    give(as_json, record, lambda: targets_table(record))
+    verified.require()
+
+
+def report(
+    project: ProjectFolder,
+    synth: Annotated[bool, typer.Option(help="Synthesise the RTL with Yosys where no cached result fits.")] = True,
+    place: Annotated[bool, typer.Option("--place", help="Place and route on ECP5-85k for a routed clock.")] = False,
+    flat: Annotated[bool, typer.Option("--flat", help="Also synthesise flat and show how the two agree.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
+    as_json: Json = False,
+) -> None:
+    """Gather every figure of a project with its provenance; what was not measured says why.
+
+    \b
+    Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
+    """
+    from edgephys.firmware.project import read
+    from edgephys.report.gather import Wishes, gather, keep
+    from edgephys.report.show import figures_table
+
+    opened = read(project)
+    figures = gather(opened, Wishes(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
+    record = keep(opened, figures)
+    give(as_json, record, lambda: figures_table(opened.name, figures))

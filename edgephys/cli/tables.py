@@ -1,0 +1,76 @@
+"""Commands that put many projects into one table, and the one that looks at the tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgephys.cli.words import Force, Json, line
+from edgephys.console import give, say
+
+
+def street(
+    projects: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="Reported projects, one row a model.")],
+    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png.")] = Path(
+        "hls_projects/results/street"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Put the reports of several projects into one table, one row a model.
+
+    \b
+    Example: edgephys street hls_projects/tagger_hls hls_projects/tagger_rtl --out hls_projects/results/mine
+    """
+    from edgephys.report import street as house
+
+    table = house.tabulate([*projects], line())
+    house.write(table, out)
+    give(as_json, table, lambda: house.shown(table))
+
+
+def scaling(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained models, float too.")],
+    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 5.0,
+    part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
+    to: Annotated[str, typer.Option(help="Targets of each model: hls, rtl or both.")] = "hls,rtl",
+    synth_seconds: Annotated[float, typer.Option(help="Seconds for each run of Yosys, which is one module.")] = 1800.0,
+    memory_gb: Annotated[float, typer.Option(help="Gigabytes for all runs of Yosys at a time, together.")] = 8.0,
+    projects: Annotated[Path, typer.Option(help="Folder of the projects.")] = Path("hls_projects"),
+    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png after every row.")] = Path(
+        "hls_projects/results/scaling"
+    ),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Emit, verify and report every model, one row each; a second start goes on where the first one ended.
+
+    \b
+    Example: edgephys scaling models/zoo/* --synth-seconds 1800 --memory-gb 8
+    """
+    from edgephys.report import scaling as house
+    from edgephys.report import scaling_page as pages
+
+    targets = tuple(word for word in to.split(",") if word)
+    plan = house.Plan(clock_ns, part, targets, synth_seconds, memory_gb, projects, force)
+    command = line()
+    table = house.tabulate(models, plan, command, say, lambda table: pages.write(table, out))
+    give(as_json, table, lambda: pages.shown(table))
+    house.require(table)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say which outside tools are here, which are missing, and what to install.
+
+    \b
+    Example: edgephys doctor
+    """
+    from edgephys.firmware.tools import examine
+    from edgephys.report.show import doctor_table
+
+    found = examine()
+    give(as_json, {"tools": found}, lambda: doctor_table(found))
+    missing = [tool["name"] for tool in found if tool["needed"] and not tool["version"]]
+    if missing:
+        raise typer.Exit(1)

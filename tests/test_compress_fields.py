@@ -1,0 +1,191 @@
+"""Compression of networks on fields: convolutions of every format are layers like others."""
+
+import numpy as np
+import pytest
+from compress_tasks import FIELDS, model_of, task_of
+
+from edgephys.compress import digits
+from edgephys.compress.anatomy import fan_in, kernel_integers, kernel_layers, requantised
+from edgephys.compress.codebook import gradient_norms
+from edgephys.compress.cost import Circuit
+from edgephys.compress.distil import Distil
+from edgephys.compress.local_rank import local_rank
+from edgephys.compress.prune import Prune
+from edgephys.compress.shrink import Shrink, channels, dead_channels, shrink
+from edgephys.compress.sparse_momentum import SparseMomentum
+from edgephys.compress.spectrum import Spectrum
+from edgephys.compress.stage import Training
+from edgephys.compress.stages import STAGES
+from edgephys.compress.untie import Untie
+from edgephys.compress.widths import learnable, learned
+from edgephys.errors import UsageError
+from edgephys.fixed import Rounding
+from edgephys.lower import evaluate
+from edgephys.lower.from_keras import lower
+from edgephys.lower.graph import Kind
+from edgephys.nets.backend import keras, tf
+from edgephys.nets.kernels import kernel_of, matrix
+from edgephys.nets.wave_cnn import WaveCnn
+from edgephys.pipelines.gains import adder_bits
+
+NET = FIELDS["wave cp"]
+WIDER = WaveCnn(grid=4, width=5, depth=2, format="one_way", bits=6)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_of(NET)
+
+
+def test_an_output_is_made_of_its_formats_weights(model):
+    found = {layer.name: fan_in(layer) for layer in kernel_layers(model)}
+    assert found == {
+        **{"stage_1_mix": 3, "stage_1_down": 3, "stage_1_across": 3, "stage_1_join": 2},
+        **{"last_mix": 3, "last_down": 3, "last_across": 3, "last_join": 2},
+    }
+
+
+def test_a_depthwise_kernel_gets_another_quantiser(model):
+    made = requantised(model.get_layer("stage_1_down"), 4, 1)
+    made.build((None, 5, 5, 2))
+    kernel_of(made).assign(np.full(kernel_of(made).shape, 0.8))
+    assert kernel_integers(made).ravel().tolist() == [3] * 6  # of steps of 1/4
+
+
+def test_the_price_of_digits_is_what_the_graph_counts(model):
+    """Of data that are known to need fewer bits than their format has, the graph counts these."""
+    layers = {layer.name: layer for layer in kernel_layers(model)}
+    counted = adder_bits(lower(model, NET.input, "m"))
+    circuit = Circuit(model, NET.input.bits, {})
+    for name, layer in layers.items():
+        held = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
+        price = float(circuit.products(layer, held))
+        assert price == counted[name] or (0.8 * price <= counted[name] < price and name.startswith("last")), name
+
+
+def test_singular_values_of_a_depthwise_kernel_are_those_of_its_matrix(model):
+    told = Spectrum(epochs=0).apply(model, task_of(NET), 1).notes["layers"]["stage_1_down"]
+    layer = model.get_layer("stage_1_down")
+    whole = matrix(layer, kernel_integers(layer)) * 2.0**-5
+    assert told["singular_values"] == pytest.approx(np.linalg.svd(whole)[1], abs=1e-5)
+
+
+def test_sparse_kernels_start_with_the_variance_of_what_an_output_reads():
+    net = WaveCnn(grid=4, width=64, depth=1, format="one_way", kernel_size=31)
+    made = SparseMomentum(density=1.0, epochs=1, batch=1000, learning_rate=1e-9).apply(
+        model_of(net), task_of(net, 4), 1
+    )
+    for layer in ("stage_1_down", "stage_1_across"):
+        assert np.var(kernel_of(made.model.get_layer(layer)).numpy()) == pytest.approx(2 / 31, rel=0.15)
+
+
+def test_the_widths_that_are_learned_are_not_those_of_the_output(model):
+    assert set(learned(learnable(model, "tensor", NET.input))) == {
+        "input_quantised",
+        "stage_1_relu",
+        *(f"{stage}_{part}_quantised" for stage in ("stage_1", "last") for part in ("mix", "down", "across")),
+    }
+
+
+def test_roundings_behind_a_bias_and_a_skip_are_free(model):
+    made = Untie().apply(model, task_of(NET), 1)
+    graph = lower(made.model, NET.input, "m")
+    free = {of.layer for of in graph.nodes if of.kind is Kind.REQUANTISE and of.fixed.rounding is Rounding.RND}
+    assert free == {"stage_1_join", "next"} and made.notes == {"free_roundings": 2, "roundings": 8}
+
+
+# Channels -----------------------------------------------------------------------------------------
+
+
+def outputs(model):
+    x = task_of(WIDER).test.inputs
+    return evaluate.run(lower(model, WIDER.input, "m"), x)
+
+
+def test_a_depthwise_channel_is_the_one_that_it_reads():
+    found = channels(model_of(WIDER))
+    for stage in ("stage_1", "stage_2", "last"):
+        parts = [found.of[f"{stage}_{part}"].tolist() for part in ("mix", "down", "across")]
+        assert parts[0] == parts[1] == parts[2]
+    assert set(found.of["last_mix"].tolist()) <= found.fixed
+
+
+def test_what_is_always_zero_or_never_read_leaves_and_every_output_stays():
+    model = model_of(WIDER)
+    for name, index in (("stage_1_down", (..., 2, 0)), ("stage_2_mix", (..., 4, slice(None)))):
+        kernel = kernel_of(model.get_layer(name)).numpy()
+        kernel[index] = 0  # the third channel becomes 0 but for its bias, the fifth is read by nobody
+        kernel_of(model.get_layer(name)).assign(kernel)
+    layer = model.get_layer("stage_1_across")
+    layer.bias.assign(np.array([0.1, -0.2, 0.0, 0.4, 0.5]))
+    made = Shrink().apply(model, task_of(WIDER), 1)
+    assert made.notes["units_left"] == {
+        **{f"stage_1_{part}": 3 for part in ("mix", "down", "across")},
+        **{f"stage_2_{part}": 5 for part in ("mix", "down", "across")},
+        **{f"last_{part}": 1 for part in ("mix", "down", "across")},
+    }
+    assert (outputs(made.model) == outputs(model)).all() and len(np.unique(outputs(model))) > 50
+
+
+def test_removing_channels_is_zeroing_what_reads_them():
+    model = model_of(WIDER)
+    gone = channels(model).of["stage_1_mix"][[1, 3]]
+    assert not dead_channels(model)
+    small = shrink(model, set(gone.tolist()))
+    kernel = kernel_of(model.get_layer("stage_2_mix"))
+    zeroed = kernel.numpy()
+    zeroed[:, :, [1, 3]] = 0
+    kernel.assign(zeroed)
+    assert (outputs(small) == outputs(model)).all()
+    assert kernel_of(small.get_layer("stage_1_down")).shape == (3, 1, 3, 1)
+
+
+def test_units_are_pruned_with_their_depthwise_filters():
+    made = Prune(scope="neuron", density=0.4, epochs=0).apply(model_of(WIDER), task_of(WIDER), 1)
+    assert made.notes["units"]["stage_1_mix"] == made.notes["units"]["stage_1_down"] == 2
+
+
+# The task -----------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_frames_is_the_share_of_their_power(model):
+    task = task_of(NET)
+    x, wanted = task.train
+    given = model.predict(x, verbose=0)
+    assert float(task.loss(wanted, given, None)) == pytest.approx(((given - wanted) ** 2).sum() / (wanted**2).sum())
+    assert task.judged(model) == task.score(model)["relative_l2"]
+    assert task.better(0.1, 0.2) and not task.better(0.2, 0.2)
+    tested = task.test_score(model)
+    golden = NET.input.values(evaluate.run(lower(model, NET.input, "m"), task.test.inputs))
+    errors = golden - NET.input.values(task.test.labels)
+    sizes = (NET.input.values(task.test.labels) ** 2).sum((1, 2, 3))
+    assert tested["relative_l2"] == pytest.approx(np.mean(((errors**2).sum((1, 2, 3)) / sizes) ** 0.5))
+    assert tested["fields"] == 64
+
+
+@pytest.mark.parametrize("kind", [kind for kind in sorted(STAGES) if issubclass(STAGES[kind], Training)])
+def test_teachers_of_frames_are_refused(kind, model):
+    given = {"nested": {"fractions": (1.0,)}, "smooth": {"epochs": 2}}.get(kind, {})
+    with pytest.raises(UsageError, match=r"^teacher one: teachers' softened answers are of classes, not of frames; "):
+        STAGES[kind](teacher=("one",), **given).apply(model, task_of(NET, 8), 1)
+
+
+def test_a_student_of_jets_is_refused(model):
+    with pytest.raises(UsageError, match=r"student of .*: it reads jets, which this model does not; leave the script"):
+        Distil(script="models/jet_deepsets.py").apply(model, task_of(NET, 8), 1)
+
+
+def test_the_epoch_of_the_least_error_is_kept():
+    task = task_of(NET, 128)
+    finetune = STAGES["finetune"](epochs=3, batch=16, learning_rate=3e-3)
+    seen = []
+    made = finetune.apply(model_of(NET), task, 1, lambda epoch, of, told: seen.append(told["val_relative_l2"]))
+    assert made.notes["validation_relative_l2"] == pytest.approx(min(seen), abs=1e-5)
+    assert task.judged(made.model) == pytest.approx(min(seen), abs=1e-6)
+
+
+def test_gradients_and_local_ranks_of_convolutions_are_told_by_layer(model):
+    assert set(gradient_norms(model, task_of(NET), 8, 1)) == {layer.name for layer in kernel_layers(model)}
+    ranks = local_rank(model, task_of(NET).validation[0][:4])
+    assert ranks["stage_1_mix"] <= 50 and ranks["last_join"] <= 25
+    assert isinstance(model.get_layer("stage_1_down"), keras.layers.DepthwiseConv2D)

@@ -1,0 +1,734 @@
+"""Waves converge, keep their energy and leave where they may; wave files are the same on any number of cores."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from edgephys.data import atomic, pool, wave_equation, wave_runs, wave_scene, waves
+from edgephys.data.wave_equation import assemble, energy, march, sampling
+from edgephys.data.wave_scene import ABSORBING, DIRICHLET, Box, Disc, Floats, Medium, Pulse, Scene, Source
+from edgephys.errors import DataError, ToolError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "models" / "samples" / "waves.h5"
+OMEGA = np.sqrt(2.0) * np.pi
+MIXED = Medium(1.0, (Disc(0.35, 0.4, 0.15, 0.5), Box(0.7, 0.65, 0.3, 0.2, 1.5)))
+
+
+# The wave equation ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The standing wave sin(pi x) sin(pi y), as what a run starts from or is driven by."""
+
+    def field(self, x: Floats, y: Floats) -> Floats:
+        return np.sin(np.pi * x) * np.sin(np.pi * y)
+
+    def velocity(self, x: Floats, y: Floats) -> Floats:
+        return 0.5 * self.field(x, y)
+
+    shape = field
+
+    def signal(self, time: float) -> float:
+        return 1.0
+
+
+def standing_wave_error(cells: int, steps: int, scene: Scene, exact: Callable[[float], float]) -> float:
+    """Return the largest error at time 1."""
+    system = assemble(scene.medium, cells)
+    u = next(islice(march(system, scene, 1.0 / steps, steps), 1, None))
+    return float(np.abs(u - exact(1.0) * Mode().field(system.x, system.y)).max())
+
+
+def orders(errors: list[float]) -> Floats:
+    return -np.diff(np.log2(errors))
+
+
+def test_the_error_falls_with_the_square_of_mesh_and_step_together() -> None:
+    speed = 1.3
+    scene = Scene(Medium(speed), (Mode(),))  # type: ignore[arg-type]
+
+    def exact(time: float) -> float:
+        omega = speed * OMEGA
+        return np.cos(omega * time) + 0.5 * np.sin(omega * time) / omega
+
+    errors = [standing_wave_error(cells, 3 * cells, scene, exact) for cells in (8, 16, 32, 64)]
+    np.testing.assert_allclose(orders(errors), 2.0, atol=0.1)
+    assert errors[-1] < 1e-3
+
+
+def test_a_driven_wave_converges_with_second_order_too() -> None:
+    scene = Scene(Medium(), (), (Mode(),))  # type: ignore[arg-type]
+    errors = [
+        standing_wave_error(cells, 2 * cells, scene, lambda time: (1.0 - np.cos(OMEGA * time)) / OMEGA**2)
+        for cells in (8, 16, 32, 64)
+    ]
+    np.testing.assert_allclose(orders(errors), 2.0, atol=0.15)
+
+
+def test_on_a_fixed_mesh_the_error_falls_with_the_square_of_the_step() -> None:
+    cells = 16
+    omega = 2.0 * np.sqrt(2.0) * cells * np.sin(np.pi / (2 * cells))  # of the mode on this mesh, exact in time
+    scene = Scene(Medium(), (Mode(),))  # type: ignore[arg-type]
+    errors = [
+        standing_wave_error(cells, steps, scene, lambda t: np.cos(omega * t) + 0.5 * np.sin(omega * t) / omega)
+        for steps in (32, 64, 128, 256)
+    ]
+    np.testing.assert_allclose(orders(errors), 2.0, atol=0.02)
+
+
+@pytest.mark.parametrize("medium", [Medium(), MIXED])
+def test_energy_drifts_by_rounding_alone_over_a_thousand_steps(medium: Medium) -> None:
+    system = assemble(medium, 40)
+    scene = Scene(medium, (Pulse(0.4, 0.55, 0.06, 1.0, 0.6, -0.8), Pulse(0.6, 0.3, 0.08, -0.7)))
+    dt = 0.98 * system.dt_limit
+    fields = list(islice(march(system, scene, dt), 1002))
+    energies = np.array([energy(system, *pair, dt) for pair in pairwise(fields)])
+    assert np.abs(energies / energies[0] - 1.0).max() < 1e-12
+
+
+def test_an_absorbing_edge_only_takes_energy_and_sends_two_thousandths_of_a_pulse_back() -> None:
+    medium = Medium(edges=ABSORBING)
+    system = assemble(medium, 80)
+    dt = 0.98 * system.dt_limit
+    scene = Scene(medium, (Pulse(0.45, 0.55, 0.05),))
+    fields = list(islice(march(system, scene, dt), int(1.5 / dt)))
+    energies = np.array([energy(system, *pair, dt) for pair in pairwise(fields)])
+    assert (np.diff(energies) <= 1e-14 * energies[0]).all()
+    assert energies[int(0.3 / dt)] > 0.999 * energies[0]  # it has not reached the edge
+    assert energies[int(1.0 / dt)] < 0.002 * energies[0]  # it has crossed it everywhere
+
+
+@pytest.mark.parametrize("edges", [DIRICHLET, ABSORBING])
+def test_a_symmetric_pulse_stays_symmetric_and_no_faster_than_its_speed(edges: str) -> None:
+    medium = Medium(edges=edges)
+    system, cells, width = assemble(medium, 60), 60, 0.04
+    dt = 0.9 * system.dt_limit
+    x, y = np.meshgrid(wave_runs.ticks(cells - 1), wave_runs.ticks(cells - 1))
+    sampled = sampling(cells, edges, x.ravel(), y.ravel())
+    every = int(0.1 / dt)
+    scene = Scene(medium, (Pulse(0.5, 0.5, width),))
+    for number, u in enumerate(islice(march(system, scene, dt, every), 8)):
+        field = (sampled @ u).reshape(x.shape)
+        symmetric = (field[::-1], field[:, ::-1], field.T)
+        time = number * every * dt
+        for other in symmetric if edges == DIRICHLET or time < 0.4 else (field.T,):
+            np.testing.assert_allclose(other, field, atol=1e-12)
+        for other in symmetric:  # one triangle or two at a corner: the absorbing edge feels that, a little
+            np.testing.assert_allclose(other, field, atol=2e-3)
+        ahead = np.hypot(x - 0.5, y - 0.5) > time + 6.0 * width
+        assert not ahead.any() or np.abs(field[ahead]).max() < 1e-3
+
+
+def test_a_slower_disc_holds_a_front_up_and_a_faster_one_lets_it_pass() -> None:
+    arrivals = []
+    for speed in (0.5, 1.0, 1.5):
+        medium = Medium(1.0, (Disc(0.5, 0.5, 0.15, speed),))
+        system = assemble(medium, 60)
+        probe = sampling(60, DIRICHLET, np.array([0.75]), np.array([0.5]))
+        dt = 0.98 * system.dt_limit
+        scene = Scene(medium, (Pulse(0.25, 0.5, 0.05, 1.0, 1.0, 0.0),))
+        seen = [abs(float((probe @ u)[0])) for u in islice(march(system, scene, dt), int(1.0 / dt))]
+        arrivals.append(next(step for step, height in enumerate(seen) if height > 0.15) * dt)
+    assert arrivals[0] > arrivals[1] + 0.05 > arrivals[2] + 0.1
+
+
+def test_a_wave_twice_as_fast_is_the_same_wave_in_half_the_time() -> None:
+    pulse = Pulse(0.4, 0.6, 0.08)
+    slow, fast = assemble(Medium(1.0), 30), assemble(Medium(2.0), 30)
+    dt = 0.9 * slow.dt_limit
+    one = next(islice(march(slow, Scene(slow.medium, (pulse,)), dt), 50, None))
+    two = next(islice(march(fast, Scene(fast.medium, (pulse,)), dt / 2.0), 50, None))
+    np.testing.assert_allclose(one, two, atol=1e-12)
+
+
+@pytest.mark.parametrize("medium", [Medium(), Medium(edges=ABSORBING), MIXED, replace(MIXED, edges=ABSORBING)])
+def test_the_bound_of_the_time_step_is_safe_and_within_a_hundredth_of_the_limit(medium: Medium) -> None:
+    from scipy.sparse.linalg import eigsh
+
+    system = assemble(medium, 24)
+    scaled = system.stiffness.multiply(system.mass[:, None] ** -0.5).multiply(system.mass[None, :] ** -0.5).tocsr()
+    start = np.random.default_rng(0).normal(size=system.mass.size)
+    largest = float(eigsh(scaled, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
+    assert largest <= system.rate_bound * (1.0 + 1e-12)
+    assert system.dt_limit > 0.99 * 2.0 / np.sqrt(largest)
+    assert system.cfl(system.dt_limit) == pytest.approx(1.0)
+
+
+def test_an_unstable_time_step_is_refused_and_the_longest_stable_one_is_stable() -> None:
+    system = assemble(MIXED, 16)
+    scene = Scene(MIXED, (Pulse(0.5, 0.5, 0.05),))
+    last = next(islice(march(system, scene, system.dt_limit), 3000, None))
+    assert np.abs(last).max() < 2.0
+    for dt in (1.001 * system.dt_limit, 0.0, -1.0, np.nan):
+        message = rf"step must be above 0 and at most 0\.\d+ \(CFL number 1\), not {dt:.6g}; lower dt or make the mesh"
+        with pytest.raises(UsageError, match=message):
+            next(march(system, scene, dt))
+
+
+def test_a_system_of_another_medium_is_refused() -> None:
+    message = (
+        r"the scene must be of the system's medium, Medium\(.*'dirichlet'\), not Medium\(.*'absorbing'\); assemble"
+    )
+    with pytest.raises(UsageError, match=message):
+        next(march(assemble(Medium(), 4), Scene(Medium(edges=ABSORBING)), 0.01))
+
+
+def test_a_field_that_is_not_finite_ends_the_run() -> None:
+    system = assemble(Medium(), 8)
+    scene = Scene(Medium(), (Pulse(0.5, 0.5, 0.1, 1e308, 1e300),))
+    with np.errstate(all="ignore"), pytest.raises(DataError, match=r"u must be finite, found NaN or infinity at step"):
+        list(islice(march(system, scene, 0.9 * system.dt_limit), 50))
+
+
+def test_a_mesh_without_a_node_inside_is_refused() -> None:
+    for cells in (1, 0, -4):
+        message = rf"wave mesh: cells must be 2 or more, not {cells}: it has no node inside; make it finer"
+        with pytest.raises(UsageError, match=message):
+            assemble(Medium(), cells)
+    assert assemble(Medium(), 2).mass.size == 1
+
+
+@pytest.mark.parametrize("edges", [DIRICHLET, ABSORBING])
+def test_sampling_is_exact_on_linear_fields_wherever_the_point_is(edges: str) -> None:
+    system = assemble(Medium(edges=edges), 7)
+    random = np.random.default_rng(5)
+    within = (1.0, 6.0) if edges == DIRICHLET else (0.0, 7.0)  # the nodes of u = 0 are left out
+    x, y = random.uniform(within[0] / 7.0, within[1] / 7.0, (2, 300))
+    x[:40], y[20:60] = 3.0 / 7.0, 2.0 / 7.0  # on the sides and nodes of triangles
+    x[60:64], y[60:64] = np.repeat(within, 2) / 7.0, np.tile(within, 2) / 7.0
+    sampled = sampling(7, edges, x, y) @ (0.3 + 2.0 * system.x - 1.5 * system.y)
+    np.testing.assert_allclose(sampled, 0.3 + 2.0 * x - 1.5 * y, atol=1e-13)
+
+
+def test_a_drift_is_the_velocity_of_a_pulse_that_moves() -> None:
+    x, y = np.random.default_rng(1).uniform(0.2, 0.8, (2, 100))
+    pulse, small = Pulse(0.5, 0.45, 0.1, 0.8, 0.6, -0.3), 1e-6
+    moved = replace(pulse, x=pulse.x + 0.6 * small, y=pulse.y - 0.3 * small)
+    rate = (moved.field(x, y) - pulse.field(x, y)) / small
+    np.testing.assert_allclose(pulse.velocity(x, y), rate, atol=1e-4)
+
+
+def test_a_ricker_signal_has_its_peak_at_the_delay_and_no_mean() -> None:
+    source = Source(0.5, 0.5, 0.05, 2.0, 3.0, 1.0)
+    times = np.linspace(0.0, 2.0, 4001)
+    signal = np.array([source.signal(float(time)) for time in times])
+    assert signal.max() == signal[2000] == 1.0
+    assert abs(signal.mean()) < 1e-10
+    spectrum = np.abs(np.fft.rfft(signal, 2**16))
+    assert np.argmax(spectrum) / (2**16 * 0.0005) == pytest.approx(3.0, abs=0.05)
+
+
+# What records refuse ----------------------------------------------------------------------------
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "disc outside": (
+        lambda: Disc(0.9, 0.5, 0.2, 1.0),
+        r"disc: must lie within the unit square, not at \(0\.9, 0\.5\) w",
+    ),
+    "box outside": (
+        lambda: Box(0.5, 0.1, 0.1, 0.3, 1.0),
+        r"box: must lie within the unit square, not at \(0\.5, 0\.1\)",
+    ),
+    "nowhere": (lambda: Disc(np.nan, 0.5, 0.1, 1.0), r"disc: must lie within the unit square, not at \(nan, 0\.5\) wi"),
+    "no size": (lambda: Box(0.5, 0.5, 0.0, 0.3, 1.0), r"box: width must be above 0 and finite, not 0; choose another"),
+    "negative disc": (lambda: Disc(0.5, 0.5, -0.1, 1.0), r"disc: radius must be above 0 and finite, not -0\.1"),
+    "still disc": (lambda: Disc(0.5, 0.5, 0.1, 0.0), r"disc: speed must be above 0 and finite, not 0; choose another"),
+    "still medium": (lambda: Medium(-1.0), r"medium: speed must be above 0 and finite, not -1; choose another"),
+    "too fast": (lambda: Medium(np.inf), r"medium: speed must be above 0 and finite, not inf"),
+    "no edge": (lambda: Medium(edges="soft"), r"medium: edges must be dirichlet or absorbing, not 'soft'; choose one"),
+    "pulse outside": (
+        lambda: Pulse(1.2, 0.5, 0.1),
+        r"pulse: must lie within the unit square, not at \(1\.2, 0\.5\); m",
+    ),
+    "flat pulse": (lambda: Pulse(0.5, 0.5, 0.0), r"pulse: width must be above 0 and finite, not 0"),
+    "endless pulse": (lambda: Pulse(0.5, 0.5, 0.1, np.inf), r"pulse: height must be finite, not inf; choose another"),
+    "source outside": (
+        lambda: Source(0.5, -0.1, 0.1, 1, 1, 0),
+        r"source: must lie within the unit square, not at \(0\.",
+    ),
+    "no frequency": (lambda: Source(0.5, 0.5, 0.1, 1, 0, 0), r"source: frequency must be above 0 and finite, not 0"),
+    "no delay": (lambda: Source(0.5, 0.5, 0.1, 1, 1, np.nan), r"source: delay must be finite, not nan; choose another"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_record_that_no_wave_may_run_through_is_refused(case: str) -> None:
+    make, message = REFUSED[case]
+    with pytest.raises(UsageError, match=message) as refused:
+        make()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_scene_comes_back_from_its_record() -> None:
+    scene = Scene(MIXED, (Pulse(0.4, 0.5, 0.1),), (Source(0.5, 0.5, 0.05, 2.0, 3.0, 1.0),))
+    assert wave_scene.scene_of_record(json.loads(json.dumps(scene.to_record()))) == scene
+    record = scene.to_record()
+    record["medium"]["inclusions"][0]["shape"] = "star"
+    with pytest.raises(
+        DataError, match=r"wave run: a field of its record is missing or malformed \(KeyError\('star'\)"
+    ):
+        wave_scene.scene_of_record(record)
+
+
+# Drawing runs -----------------------------------------------------------------------------------
+
+TINY = {"grid": 24, "frames": 4, "refinement": 1}
+
+
+def test_runs_depend_on_seed_and_number_and_not_on_how_many_there_are() -> None:
+    plans = [wave_runs.plan(seed, **TINY, edges="both", sources=2) for seed in (1, 2)]
+    scenes = [wave_runs.draw(of, index) for of in plans for index in range(40)]
+    assert len({repr(scene) for scene in scenes}) == 80
+    assert scenes[3] == wave_runs.draw(plans[0], 3)
+    assert {scene.medium.edges for scene in scenes} == {DIRICHLET, ABSORBING}
+    assert {len(scene.medium.inclusions) for scene in scenes} == {0, 1, 2, 3}
+    assert {len(scene.sources) for scene in scenes} == {0, 1, 2}
+    assert {len(scene.pulses) for scene in scenes} == {1, 2, 3}
+    assert all(0.6 <= inclusion.speed <= 1.5 for scene in scenes for inclusion in scene.medium.inclusions)
+
+
+def test_a_wave_moves_one_cell_a_frame_and_the_step_divides_a_frame() -> None:
+    of = wave_runs.plan(**TINY)
+    assert of.frame_dt == pytest.approx(wave_runs.ticks(24)[1] - wave_runs.ticks(24)[0])
+    assert of.dt * of.steps == pytest.approx(of.frame_dt)
+    assert wave_runs.plan(**TINY, dt=of.dt) == of
+    assert wave_runs.plan(**TINY, dt=0.7 * of.dt).steps == int(np.ceil(of.steps / 0.7))
+    rows = wave_runs.simulate(of, 2)
+    assert 0.5 < rows.record["cfl"] <= 1.0
+    assert rows.frames.dtype == rows.speed.dtype == np.float32
+    assert wave_scene.scene_of_record(rows.record) == wave_runs.draw(of, 2)
+
+
+def test_the_first_frame_is_the_pulses_and_the_map_is_the_speed() -> None:
+    of = wave_runs.plan(**{**TINY, "refinement": 2})
+    scene, rows = wave_runs.draw(of, 1), wave_runs.simulate(of, 1)
+    x, y = np.meshgrid(wave_runs.ticks(24), wave_runs.ticks(24))
+    np.testing.assert_allclose(rows.frames[0], sum(pulse.field(x, y) for pulse in scene.pulses), atol=1e-6)
+    speed = scene.medium.speed_at(x, y)
+    whole = np.isclose(rows.speed, speed)
+    assert len(scene.medium.inclusions) > 0 and 0.7 < whole.mean() < 1.0
+    assert speed.min() <= rows.speed.min() + 1e-6 and rows.speed.max() <= speed.max() + 1e-6
+
+
+def test_of_inclusions_that_overlap_the_last_one_counts() -> None:
+    medium = Medium(1.0, (Disc(0.5, 0.5, 0.3, 2.0), Box(0.5, 0.5, 0.2, 0.2, 0.5)))
+    assert medium.speed_at(np.array([0.5, 0.7, 0.9]), np.array([0.5, 0.5, 0.9])).tolist() == [0.5, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"grid": 23}, r"wave generation: grid must be 24\.\.2047, not 23; set --grid"),
+        ({"frames": 2}, r"frames must be 3\.\.100000, not 2; set --frames"),
+        ({"seed": -1}, r"seed must be 0\.\.4294967295, not -1; set --seed"),
+        ({"inclusions": -1}, r"inclusions must be 0\.\.100, not -1; set --inclusions"),
+        ({"sources": 101}, r"sources must be 0\.\.100, not 101; set --sources"),
+        ({"refinement": 0}, r"refine must be 1\.\.31, not 0; set --refine"),
+        ({"edges": "soft"}, r"edges must be one of dirichlet, absorbing, both, not 'soft'; set --edges"),
+        (
+            {**TINY, "dt": 0.1},
+            r"step must be above 0 and at most 0\.018\d+ \(CFL number 1\), not 0\.1; lower --dt, or --refine \(now 1\)",
+        ),
+        ({**TINY, "dt": -0.1}, r"time step must be above 0 and at most 0\.018\d+ \(CFL number 1\), not -0\.1; lower"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_by_name(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
+        wave_runs.plan(**wrong)  # type: ignore[arg-type]
+    assert "\n" not in str(refused.value)
+
+
+# Files ------------------------------------------------------------------------------------------
+
+RUNS = 5
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few runs, made by two workers."""
+    path = tmp_path_factory.mktemp("waves") / "tiny.h5"
+    told: list[tuple[int, int]] = []
+    of = wave_runs.plan(7, **TINY, edges="both")
+    assert waves.generate(path, RUNS, of, workers=2, progress=lambda *now: told.append(now)) == path
+    assert told == [(run + 1, RUNS) for run in range(RUNS)]
+    assert os.listdir(path.parent) == ["tiny.h5"]
+    return path
+
+
+def test_one_worker_writes_the_same_bytes_and_the_reader_gives_the_runs_back(tiny: Path, tmp_path: Path) -> None:
+    of = wave_runs.plan(7, **TINY, edges="both")
+    again = waves.generate(tmp_path / "again.h5", RUNS, of, workers=1)
+    assert again.read_bytes() == tiny.read_bytes()
+    read = waves.read(tiny)
+    rows = [wave_runs.simulate(of, index) for index in range(RUNS)]
+    np.testing.assert_array_equal(read.frames, [one.frames for one in rows])
+    np.testing.assert_array_equal(read.speed, [one.speed for one in rows])
+    assert read.records == tuple(json.loads(json.dumps(one.record)) for one in rows)
+    assert read.scenes == tuple(wave_runs.draw(of, index) for index in range(RUNS))
+    assert read.frame_dt == of.frame_dt and read.source == str(tiny)
+    np.testing.assert_array_equal(read.x, wave_runs.ticks(24))
+
+
+def test_the_file_says_how_it_was_made(tiny: Path) -> None:
+    with h5py.File(tiny, "r") as file:
+        attributes = dict(file.attrs)
+        np.testing.assert_allclose(np.diff(file["time"][:]), attributes["frame_dt"])
+        record = json.loads(file["runs"][3])
+    assert attributes["command"].startswith("edgephys data waves --runs 5 --seed 7 --grid 24 --frames 4 --edges both")
+    assert set(json.loads(attributes["versions"])) == {"edgephys", "numpy", "scikit-fem"}
+    assert attributes["speed0"] == 1.0 and attributes["seed"] == 7
+    assert record["run"] == 3 and record["seed"] == [7, 3] and 0.0 < record["cfl"] <= 1.0
+    assert {"dt", "steps_per_frame", "mesh_cells", "grid", "frame_dt", "medium", "pulses", "sources"} <= set(record)
+
+
+def test_the_command_in_a_file_makes_the_same_file(run: Callable[..., object], tiny: Path, tmp_path: Path) -> None:
+    with h5py.File(tiny, "r") as file:
+        words = str(file.attrs["command"]).split()[1:]
+    made = run(*words, "--out", tmp_path / "same.h5", "--workers", 1)
+    assert made.status == 0, made.err  # type: ignore[attr-defined]
+    assert (tmp_path / "same.h5").read_bytes() == tiny.read_bytes()
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, 50])
+def test_a_limit_reads_the_first_runs(tiny: Path, limit: int) -> None:
+    whole, some = waves.read(tiny), waves.read(tiny, limit)
+    np.testing.assert_array_equal(some.frames, whole.frames[:limit])
+    np.testing.assert_array_equal(some.speed, whole.speed[:limit])
+    assert some.records == whole.records[:limit] and some.scenes == whole.scenes[:limit]
+
+
+def test_a_limit_below_one_is_refused(tiny: Path) -> None:
+    with pytest.raises(UsageError, match=r"waves: limit must be 1 or more, not 0; ask for 1 or more"):
+        waves.read(tiny, 0)
+
+
+# Generation that goes wrong ---------------------------------------------------------------------
+
+
+def test_an_interrupted_generation_keeps_whole_runs_alone_and_the_next_one_goes_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, of = tmp_path / "waves.h5", wave_runs.plan(7, **TINY, edges="both")
+    out.write_text("the old file")
+    (tmp_path / "waves.h5.runs").mkdir()
+    (tmp_path / "waves.h5.runs" / "notes.txt").write_text("not ours")
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        waves.generate(out, RUNS, of, workers=1, progress=interrupt)
+    assert out.read_text() == "the old file"
+    assert sorted(os.listdir(tmp_path)) == ["waves.h5", "waves.h5.runs"]
+    assert not multiprocessing.active_children()
+    left = sorted(os.listdir(tmp_path / "waves.h5.runs"))[:-1]
+    assert 2 <= len(left) < RUNS and not any(name.endswith(".part") for name in left)
+    (tmp_path / "waves.h5.runs" / left[0]).write_text("half a run")
+    (tmp_path / "waves.h5.runs" / "000009.h5.part").write_text("half a run")
+    asked: list[int] = []
+    in_order = pool.in_order
+
+    def listen(make: object, tasks: list[int], *rest: object) -> object:
+        asked.extend(tasks)
+        return in_order(make, tasks, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pool, "in_order", listen)
+    waves.generate(out, RUNS, of, workers=1)
+    assert asked == [0, *range(len(left), RUNS)]
+    assert out.read_bytes() == tiny.read_bytes()
+    assert os.listdir(tmp_path / "waves.h5.runs") == ["notes.txt"]
+
+
+def test_what_another_plan_left_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def inline(make: Callable[[int], int], tasks: list[int], *_: object) -> object:
+        yield from map(make, tasks)
+
+    monkeypatch.setattr(pool, "in_order", inline)
+    out, folder = tmp_path / "waves.h5", tmp_path / "waves.h5.runs"
+    of = wave_runs.plan(1, **TINY)
+    for index in range(3):
+        waves._make(replace(of, seed=2), waves._plan_text(replace(of, seed=2)), folder, index)
+    waves.generate(out, 2, of, workers=1)
+    np.testing.assert_array_equal(waves.read(out).frames[1], wave_runs.simulate(of, 1).frames)
+    assert os.listdir(tmp_path) == ["waves.h5"]
+
+
+def test_a_killed_worker_is_named_and_the_old_file_stands(tmp_path: Path) -> None:
+    def kill(done: int, total: int) -> None:
+        for worker in multiprocessing.active_children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid or 0, signal.SIGKILL)
+
+    out = tmp_path / "waves.h5"
+    out.write_text("the old file")
+    message = r"wave generation: expected every worker to finish, one was killed; check the memory \(0\.5 GB a worker\)"
+    with pytest.raises(ToolError, match=message):
+        waves.generate(out, 40, wave_runs.plan(1, **TINY), workers=1, progress=kill)
+    assert out.read_text() == "the old file"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", ["SIGKILL", "SIGINT"])
+def test_a_killed_generation_is_finished_by_the_next_one(tmp_path: Path, deadly: str) -> None:
+    words = ["data", "waves", "--runs", "8", "--grid", "24", "--frames", "200", "--refine", "4", "--workers", "2"]
+    command = [sys.executable, "-m", "edgephys.cli", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(
+        [*command, "--out", "waves.h5"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    folder, until = tmp_path / "waves.h5.runs", time.monotonic() + 60.0
+    while not list(folder.glob("*.h5")) and time.monotonic() < until:
+        time.sleep(0.02)
+    run.send_signal(signal.Signals[deadly])
+    _, err = run.communicate(timeout=60.0)
+    assert run.returncode != 0 and not (tmp_path / "waves.h5").exists()
+    assert deadly == "SIGKILL" or "edgephys: interrupted" in err
+    for out in ("waves.h5", "whole.h5"):
+        done = subprocess.run(
+            [*command, "--out", out], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "waves.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["waves.h5", "whole.h5"]
+
+
+def test_a_second_generation_of_the_same_file_is_refused(tmp_path: Path) -> None:
+    message = r"expected to be the only writer, found another run writing 'waves\.h5\.part'; wait for it"
+    with atomic.new_file(tmp_path / "waves.h5"), pytest.raises(DataError, match=message):
+        waves.generate(tmp_path / "waves.h5", 1, wave_runs.plan(1, **TINY), workers=1)
+
+
+def test_numbers_out_of_range_are_refused_before_any_work(tmp_path: Path) -> None:
+    of = wave_runs.plan(1, **TINY)
+    with pytest.raises(UsageError, match=r"wave generation: runs must be 1 or more, not 0; set --runs"):
+        waves.generate(tmp_path / "waves.h5", 0, of)
+    with pytest.raises(UsageError, match=r"wave generation: workers must be 1 or more, not 0; set --workers"):
+        waves.generate(tmp_path / "waves.h5", 1, of, workers=0)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_stopped_worker_ends_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = multiprocessing.get_context("spawn").Event()
+    stop.set()
+    monkeypatch.setattr(pool, "_stop", stop)
+    with pytest.raises(ToolError, match=r"wave generation: expected to finish, stopped; run it again"):
+        wave_runs.simulate(wave_runs.plan(1, **TINY), 0)
+
+
+def test_without_scikit_fem_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skfem", None)
+    message = r"wave generation: expected the module 'skfem', not installed; pip install 'edgephys\[waves\]'"
+    with pytest.raises(ToolError, match=message):
+        wave_runs.plan(**TINY)
+    with pytest.raises(ToolError, match=message):
+        wave_equation.import_skfem()
+    waves.read(SAMPLE, 1)  # reading needs none
+
+
+# Files that are refused -------------------------------------------------------------------------
+
+
+def put(name: str, values: object) -> Callable[[h5py.File], None]:
+    def spoil(file: h5py.File) -> None:
+        del file[name]
+        file[name] = values
+
+    return spoil
+
+
+def put_at(name: str, place: tuple[int, ...], value: object) -> Callable[[h5py.File], None]:
+    def spoil(file: h5py.File) -> None:
+        file[name][place] = value
+
+    return spoil
+
+
+def put_attribute(name: str, value: object) -> Callable[[h5py.File], None]:
+    def spoil(file: h5py.File) -> None:
+        file.attrs[name] = value
+
+    return spoil
+
+
+def in_scene(file: h5py.File) -> None:
+    record = json.loads(file["runs"][2])
+    record["medium"]["speed"] = -1.0
+    file["runs"][2] = json.dumps(record)
+
+
+SPOILED: dict[str, tuple[Callable[[h5py.File], None], str]] = {
+    "another format": (
+        put_attribute("format", "jets"),
+        r"a\.h5': expected a wave file \('edgephys waves 1'\), found format 'jets'; make it again with edgephys data w",
+    ),
+    "no format": (
+        lambda file: file.attrs.__delitem__("format"),
+        r"expected a wave file \(.*\), found format None; make",
+    ),
+    "no time": (lambda file: file.attrs.__delitem__("frame_dt"), r"expected an attribute frame_dt above 0, found None"),
+    "backwards": (put_attribute("frame_dt", -1.0), r"expected an attribute frame_dt above 0, found .*-1\.0.*; make it"),
+    "no frames": (lambda file: file.__delitem__("frames"), r"expected a dataset 'frames', found \['runs', 'speed', 't"),
+    "no speed": (lambda file: file.__delitem__("speed"), r"a\.h5': expected a dataset 'speed', found \['frames'"),
+    "flat frames": (put("frames", np.zeros((5, 24))), r"frames: expected 4 dimensions, found shape \(5, 24\); make it"),
+    "no runs": (
+        put("frames", np.zeros((0, 4, 24, 24))),
+        r"frames: expected runs, found shape \(0, 4, 24, 24\); make it",
+    ),
+    "other speeds": (
+        put("speed", np.ones((5, 24, 23))),
+        r"speed: expected shape \(5, 24, 24\) beside frames of \(5, 4, 24, 24\), found \(5, 24, 23\); make it again",
+    ),
+    "lost record": (put("runs", ["{}"] * 4), r"runs: expected shape \(5,\) beside frames of .*, found \(4,\); make it"),
+    "other grid": (
+        put("x", np.zeros(9)),
+        r"x: expected shape \(24,\) beside frames of .*, found \(9,\); make it again",
+    ),
+    "text frames": (
+        put("frames", np.full((5, 4, 24, 24), b"0")),
+        r"frames: expected floating-point numbers, found \|S1; make it again",
+    ),
+    "whole frames": (
+        put("frames", np.zeros((5, 4, 24, 24), np.int32)),
+        r"frames: expected floating-point numbers, found int32; make it again",
+    ),
+    "number records": (put("runs", np.zeros(5)), r"runs: expected text, found float64; make it again"),
+    "not a number": (
+        put_at("frames", (3, 2, 1, 20), np.nan),
+        r"a\.h5', run 3, frame 2, point \(1, 20\): expected finite u, found nan; make it again with edgephys data",
+    ),
+    "infinite": (
+        put_at("frames", (0, 0, 0, 0), np.inf),
+        r"run 0, frame 0, point \(0, 0\): expected finite u, found inf",
+    ),
+    "still": (
+        put_at("speed", (4, 3, 2), 0.0),
+        r"run 4, point \(3, 2\): expected a wave speed above 0, found 0\.0; make",
+    ),
+    "no speed at": (
+        put_at("speed", (1, 3, 2), np.nan),
+        r"run 1, point \(3, 2\): expected a wave speed above 0, found nan",
+    ),
+    "broken record": (put_at("runs", (1,), "{"), r"run 1: expected its record in JSON, found .*; make it again"),
+    "record of numbers": (
+        put_at("runs", (1,), "3"),
+        r"run 1: expected its record in JSON, found .*int.*; make it again",
+    ),
+    "empty record": (
+        put_at("runs", (0,), "{}"),
+        r"run 0: wave run: a field of its record is missing.*'medium'.*; make",
+    ),
+    "negative scene": (in_scene, r"run 2: wave run: a field of its record .*medium: speed must be above 0.*; make it"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_a_file_that_no_network_may_see_is_refused(tiny: Path, tmp_path: Path, case: str) -> None:
+    spoil, message = SPOILED[case]
+    path = tmp_path / "a.h5"
+    path.write_bytes(tiny.read_bytes())
+    with h5py.File(path, "a") as file:
+        spoil(file)
+    with pytest.raises(DataError, match=message) as refused:
+        waves.read(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_missing_empty_or_cut_is_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.h5': expected a wave file, found no such file; check the path"):
+        waves.read(tmp_path / "none.h5")
+    (tmp_path / "empty.h5").touch()
+    with pytest.raises(DataError, match=r"empty\.h5': expected a wave file, found 0 bytes; download or make it again"):
+        waves.read(tmp_path / "empty.h5")
+    whole = tiny.read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        DataError, match=r"cut\.h5': expected a whole HDF5 file, found one that cannot be read \(.+\); d"
+    ):
+        waves.read(tmp_path / "cut.h5")
+    with pytest.raises(
+        DataError, match=r"expected a wave file \('edgephys waves 1'\), found format None; make it again"
+    ):
+        waves.read(ROOT / "models" / "samples" / "jets.h5")
+
+
+# The command line -------------------------------------------------------------------------------
+
+
+def test_the_command_keeps_the_contract(run: Callable[..., object], tmp_path: Path) -> None:
+    out = tmp_path / "w.h5"
+    words = ("data", "waves", "--runs", 1, "--grid", 24, "--frames", 3, "--refine", 1, "--out", out, "--workers", 1)
+    made = run(*words, "--json")
+    assert made.status == 0, made.err  # type: ignore[attr-defined]
+    record = made.json  # type: ignore[attr-defined]
+    assert record["file"] == str(out) and record["runs"] == 1 and record["frame_dt"] == pytest.approx(0.04)
+    assert "waves: 1/1" in made.err  # type: ignore[attr-defined]
+    assert f"{out}: 1 runs of 3 frames" not in made.out  # type: ignore[attr-defined]
+    assert waves.read(out).frames.shape == (1, 3, 24, 24)
+    assert "Example: edgephys data waves" in run("data", "waves", "--help").out  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--runs", "0"], 2, "Invalid value for '--runs': Input should be greater than or equal to 1"),
+        (["--grid", "8"], 2, "grid must be 24..2047, not 8; set --grid"),
+        (["--grid", "24", "--dt", "0.02"], 2, "time step must be above 0 and at most 0.00314"),
+        (["--edges", "soft"], 2, "edges must be one of dirichlet, absorbing, both, not 'soft'"),
+        (["--grid", "24", "--out", "/dev/null/w.h5"], 1, "expected to write it, found"),
+    ],
+)
+def test_a_bad_option_is_refused_on_one_line_before_anything_is_written(
+    run: Callable[..., object], tmp_path: Path, words: list[str], status: int, message: str
+) -> None:
+    ended = run("data", "waves", "--out", tmp_path / "w.h5", *words, "--json")
+    assert ended.status == status and message in ended.json["error"]  # type: ignore[attr-defined]
+    assert os.listdir(tmp_path) == []
+
+
+# The shipped sample -----------------------------------------------------------------------------
+
+
+def test_the_sample_holds_a_dozen_runs_in_three_megabytes() -> None:
+    assert SAMPLE.stat().st_size < 3e6
+    read = waves.read(SAMPLE)
+    assert read.frames.shape == (12, 64, 32, 32)
+    assert {len(scene.medium.inclusions) for scene in read.scenes} == {0, 1, 2, 3}
+    assert all(record["cfl"] <= 1.0 for record in read.records)
+    assert 0.3 < np.abs(read.frames[:, 0]).max() < 3.0
+    moved = np.abs(np.diff(read.frames, axis=1)).max(axis=(2, 3))
+    assert (moved > 0.01).all()  # something happens in every frame of every run
+
+
+def test_the_first_run_of_the_sample_is_made_again_to_the_last_bits() -> None:
+    read = waves.read(SAMPLE, 1)
+    with h5py.File(SAMPLE, "r") as file:
+        plan = json.loads(file.attrs["plan"])
+    plan.pop("versions")
+    rows = wave_runs.simulate(wave_runs.Plan(**plan), 0)
+    np.testing.assert_allclose(rows.frames, read.frames[0], atol=1e-6)
+    np.testing.assert_allclose(rows.speed, read.speed[0], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_truth_is_within_half_a_percent_of_what_a_mesh_twice_as_fine_gives() -> None:
+    coarse, fine = (wave_runs.plan(1, 32, 64, refinement=refinement) for refinement in (6, 12))
+    for index in range(3):
+        rough, true = (wave_runs.simulate(of, index).frames for of in (coarse, fine))
+        errors = np.sqrt(((rough - true) ** 2).sum(axis=(1, 2)) / (true**2).sum(axis=(1, 2)))  # (time,)
+        assert errors[1] < 0.001 and errors.mean() < 0.005 and errors.max() < 0.015
