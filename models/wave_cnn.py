@@ -11,10 +11,10 @@ from edgephys.train import Recipe
 
 RECIPE = Recipe(
     script="wave_cnn",
-    net=WaveCnn(grid=64, width=16, depth=3, kernel_size=5, format="full", bits=8, input_bits=15, input_integer=3),
-    learning_rate={64: 2e-3},
-    epochs=20,
-    batch=16,
+    net=WaveCnn(grid=32, width=16, depth=4, kernel_size=5, format="full", bits=8, input_bits=15, input_integer=3),
+    learning_rate={32: 2e-3},
+    epochs=24,
+    batch=4,
     schedule="cosine",
     validation=0.1,
     test=0.2,

@@ -1,9 +1,14 @@
 """Compression of networks on fields: convolutions of every format are layers like others."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from compress_tasks import FIELDS, model_of, task_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from edgephys import artefact
 from edgephys.compress import digits
 from edgephys.compress.anatomy import fan_in, kernel_integers, kernel_layers, requantised
 from edgephys.compress.codebook import gradient_norms
@@ -14,10 +19,10 @@ from edgephys.compress.prune import Prune
 from edgephys.compress.shrink import Shrink, channels, dead_channels, shrink
 from edgephys.compress.sparse_momentum import SparseMomentum
 from edgephys.compress.spectrum import Spectrum
-from edgephys.compress.stage import Training
 from edgephys.compress.stages import STAGES
 from edgephys.compress.untie import Untie
 from edgephys.compress.widths import learnable, learned
+from edgephys.data.standardise import Standardisation
 from edgephys.errors import UsageError
 from edgephys.fixed import Rounding
 from edgephys.lower import evaluate
@@ -27,6 +32,7 @@ from edgephys.nets.backend import keras, tf
 from edgephys.nets.kernels import kernel_of, matrix
 from edgephys.nets.wave_cnn import WaveCnn
 from edgephys.pipelines.gains import adder_bits
+from edgephys.tasks.task import Lesson
 
 NET = FIELDS["wave cp"]
 WIDER = WaveCnn(grid=4, width=5, depth=2, format="one_way", bits=6)
@@ -163,16 +169,71 @@ def test_the_loss_of_frames_is_the_share_of_their_power(model):
     assert tested["fields"] == 64
 
 
-@pytest.mark.parametrize("kind", [kind for kind in sorted(STAGES) if issubclass(STAGES[kind], Training)])
-def test_teachers_of_frames_are_refused(kind, model):
-    given = {"nested": {"fractions": (1.0,)}, "smooth": {"epochs": 2}}.get(kind, {})
-    with pytest.raises(UsageError, match=r"^teacher one: teachers' softened answers are of classes, not of frames; "):
-        STAGES[kind](teacher=("one",), **given).apply(model, task_of(NET, 8), 1)
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory):
+    """Networks of other formats that read the same fields, and one that reads a larger field."""
+    top = tmp_path_factory.mktemp("teachers")
+
+    def saved(name, net):
+        names = ("u-1", "u0", "speed")
+        ready = Standardisation(names, (net.input,) * 3, (0,) * 3, (1,) * 3, (0,) * 3, net.input)
+        held = task_of(net, 8).test
+        card = {"name": name, "recipe": {"script": "wave_cnn"}, "seed": 1, "classes": [], "metrics": {}}
+        card |= {"parameters": 1, "versions": {}}
+        return str(artefact.save(artefact.Trained(model_of(net, len(name)), ready, held, card), top / name))
+
+    return [
+        saved("full", FIELDS["wave full"]),
+        saved("cp", NET),
+        saved("large", dataclasses.replace(NET, grid=6)),
+        saved("coarse", dataclasses.replace(NET, input_bits=8)),
+    ]
 
 
-def test_a_student_of_jets_is_refused(model):
-    with pytest.raises(UsageError, match=r"student of .*: it reads jets, which this model does not; leave the script"):
-        Distil(script="models/jet_deepsets.py").apply(model, task_of(NET, 8), 1)
+def test_several_teachers_of_frames_answer_with_their_mean(teachers):
+    task = task_of(NET, 16)
+    taught = task.taught(teachers[:2], 2.0, 0.5)
+    answers = [artefact.load(folder).model.predict(task.train[0], verbose=0) for folder in teachers[:2]]
+    assert np.array_equal(taught.lesson.answers, np.mean(answers, axis=0))
+    assert task.taught((), 2.0, 0.5) is task
+
+
+@given(st.floats(0, 1), st.integers(0, 2**16))
+@settings(max_examples=20, deadline=None)
+def test_the_loss_of_a_lesson_is_the_shares_of_two_squared_errors(share, seed):
+    task = dataclasses.replace(task_of(NET, 8), lesson=Lesson(np.zeros(1), 1.0, share))
+    wanted, found, taught = np.random.default_rng(seed).normal(size=(3, 2, 5, 5, 1)).astype(np.float32)
+    power = np.square(task.train[1].astype(float)).mean()
+    expected = (share * np.square(found - taught) + (1 - share) * np.square(found - wanted)).mean() / power
+    assert float(task.loss(wanted, found, taught)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("place", "words"), [(2, r"not \(6, 6, 3\) in"), (3, r"not \(5, 5, 3\) in fixed<8, ")])
+def test_a_teacher_of_other_fields_is_refused_in_one_line(teachers, place, words):
+    with pytest.raises(UsageError, match=r"^teacher .*: it must read fields of \(5, 5, 3\) in .*" + words):
+        task_of(NET, 8).taught([teachers[place]], 2.0, 0.5)
+
+
+def test_a_student_of_another_format_learns_from_its_teacher(model, teachers):
+    asked = ("grid=5", "width=3", "depth=1", "format=one_way", "bits=6", "kernel_size=3")
+    asked += (f"input_bits={NET.input_bits}", f"input_integer={NET.input_integer}")
+    stage = Distil(epochs=2, batch=8, teacher=(teachers[0],), script="models/wave_cnn.py", settings=asked)
+    made = stage.apply(model, task_of(NET, 32), 1)
+    assert [layer.name for layer in kernel_layers(made.model)][:3] == ["stage_1_mix", "stage_1_down", "stage_1_across"]
+    assert made.notes["parameters"] == made.model.count_params() < model.count_params()
+
+
+@pytest.mark.parametrize(
+    ("script", "asked", "words"),
+    [
+        ("models/jet_deepsets.py", (), "it must read fields, as the task does; choose a script whose net is a WaveCnn"),
+        ("models/wave_cnn.py", ("grid=6",), "its grid must be the task's, 5, not 6; change it in settings"),
+        ("models/wave_cnn.py", ("grid=5", "frames=3"), "its frames must be the task's, 2, not 3; change it"),
+    ],
+)
+def test_a_student_of_other_inputs_is_refused(model, script, asked, words):
+    with pytest.raises(UsageError, match=rf"student of .*: {words}"):
+        Distil(script=script, settings=asked).apply(model, task_of(NET, 8), 1)
 
 
 def test_the_epoch_of_the_least_error_is_kept():

@@ -72,21 +72,21 @@ def test_a_large_interaction_network_answers_to_the_jets_of_a_small_deep_sets_in
     answers = teacher.model.predict(TEACHER.input.values(seen).astype(np.float32), batch_size=512, verbose=0)
     answer_of = dict(zip(names, answers, strict=True))
     assert len(answer_of) == 2000
-    found = task.taught(teachers[:1], 2.0, 0.7).lesson.logits
+    found = task.taught(teachers[:1], 2.0, 0.7).lesson.answers
     wanted = [answer_of[name] for name in keyed(task.train[0])]
     assert len(found) == len(task.train[1]) and np.array_equal(found, wanted)
     assert len(np.unique(found, axis=0)) > 100
 
 
 def test_several_teachers_answer_with_their_mean(task, teachers):
-    one, other = (task.taught([teacher], 2.0, 0.7).lesson.logits for teacher in teachers[1:3])
-    both = task.taught(teachers[1:3], 2.0, 0.7).lesson.logits
+    one, other = (task.taught([teacher], 2.0, 0.7).lesson.answers for teacher in teachers[1:3])
+    both = task.taught(teachers[1:3], 2.0, 0.7).lesson.answers
     np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
     assert not np.allclose(one, other)
 
 
 def test_a_teacher_s_logits_count_times_its_scale(task, teachers):
-    plain, scaled = (task.taught([teacher], 2.0, 0.7).lesson.logits for teacher in teachers[1:])
+    plain, scaled = (task.taught([teacher], 2.0, 0.7).lesson.answers for teacher in teachers[1:])
     assert np.array_equal(scaled, 4 * plain)
 
 
@@ -131,7 +131,7 @@ def test_the_loss_is_the_paper_s(seed, temperature, share, scale):
 
 def apart(model, task):
     answer = softmax(model(task.train[0]).numpy().astype(float))
-    wanted = softmax(task.lesson.logits.astype(float))
+    wanted = softmax(task.lesson.answers.astype(float))
     return np.sum(wanted * np.log(wanted / answer), -1).mean()
 
 

@@ -372,7 +372,10 @@ def test_a_card_without_a_network_and_a_folder_that_is_not_ours_are_refused(zoo,
     copy = Path(shutil.copytree(zoo / DEEP_SETS, tmp_path / "model"))
     edit_card(copy, lambda card: card["recipe"].pop("script"))
     ran = run("scaling", copy, "--projects", tmp_path / "p", "--out", tmp_path / "t")
-    assert ran.status == 1 and "its card must state script, constituents, features and bits" in ran.err
+    assert (
+        ran.status == 1
+        and "its card must state script, bits, and constituents and features, or grid and frames" in ran.err
+    )
     theirs = tmp_path / "p" / f"{DEEP_SETS}_hls"
     theirs.mkdir(parents=True)
     (theirs / "thesis.tex").write_text("dear reader")

@@ -55,6 +55,7 @@ def scaling(
     targets = tuple(word for word in to.split(",") if word)
     plan = house.Plan(clock_ns, part, targets, synth_seconds, memory_gb, projects, force)
     command = line()
+    house.require_taggers(models)
     table = house.tabulate(models, plan, command, say, lambda table: pages.write(table, out))
     give(as_json, table, lambda: pages.shown(table))
     house.require(table)

@@ -135,7 +135,7 @@ class _Loop:
     def epoch(self, random: np.random.Generator) -> float:
         """Go once through the training examples; return the mean loss."""
         x, labels = self.task.train
-        lesson = self.task.lesson.logits if self.task.lesson else np.zeros((len(x), 1), np.float32)
+        lesson = self.task.lesson.answers if self.task.lesson else np.zeros((len(x), 1), np.float32)
         order = random.permutation(len(x))
         losses = []
         for start in range(0, self.steps * self.batch, self.batch):

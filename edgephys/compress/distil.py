@@ -17,8 +17,7 @@ from edgephys.compress.stage import Made, Progress, Training, one_of
 from edgephys.errors import ModelError, UsageError
 from edgephys.nets.backend import keras
 from edgephys.nets.kernels import kernel_of, which
-from edgephys.nets.tagger import Tagger
-from edgephys.tasks.tagging import Tagging
+from edgephys.nets.net import Net
 from edgephys.tasks.task import Task
 from edgephys.train import script_recipe, with_settings
 
@@ -60,38 +59,37 @@ class Distil(Training):
             _take(student, model)
         return student
 
-    def net(self, model: Any, task: Task) -> Tagger:
+    def net(self, model: Any, task: Task) -> Net:
         """Return the student's net as the script and the settings state it.
 
-        Raises: UsageError where it does not read what the task gives, or has other classes or no bits.
+        Raises: UsageError where it does not read what the task gives, answers otherwise, or has no bits.
         """
         stated = script_recipe(Path(self.script))
         recipe = with_settings(stated, self.settings)
-        if not isinstance(task, Tagging):
-            raise UsageError(
-                f"student of {self.script}: it reads jets, which this model does not; leave the script out"
-            )
         if strange := [name for name in _differing(stated, recipe) if name != "net"]:
             raise UsageError(
                 f"settings: {strange[0]} is of the training, not of the student's net; set it in the stage itself"
             )
-        net, seen = recipe.net, task.division
-        if not isinstance(net, Tagger):
-            raise UsageError(f"student of {self.script}: it must read jets, as the task does; choose a tagger's script")
-        for name, asked, given in (
-            ("constituents", net.constituents, seen.constituents),
-            ("features", ",".join(net.features), ",".join(seen.features)),
-            ("classes", net.classes, model.output_shape[-1]),
-            ("input format", net.input, task.input),
-        ):
-            if asked != given:
+        net = recipe.net
+        if not isinstance(net, task.reads):
+            raise UsageError(
+                f"student of {self.script}: it must read {task.unit}, as the task does; choose a script whose net is "
+                f"a {task.reads.__name__}"
+            )
+        asked = {name: (getattr(net, name), given) for name, given in task.asks(model).items()}
+        for name, (own, given) in {**asked, "input format": (net.input, task.input)}.items():
+            if own != given:
                 raise UsageError(
-                    f"student of {self.script}: its {name} must be the task's, {given}, not {asked}; "
+                    f"student of {self.script}: its {name} must be the task's, {_told(given)}, not {_told(own)}; "
                     "change it in settings"
                 )
         if net.bits is None:
             raise UsageError(f"student of {self.script}: it must have bits, not be float; put bits=8, say, in settings")
         return net
+
+
+def _told(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _differing(one: Any, other: Any) -> list[str]:

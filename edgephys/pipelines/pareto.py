@@ -24,6 +24,7 @@ from edgephys import artefact
 from edgephys.artefact import CARD
 from edgephys.compress.stage import Progress
 from edgephys.errors import EdgephysError, ModelError, ToolError, UsageError
+from edgephys.metrics import scored
 from edgephys.pipelines.front import SYNTHESISED, Front, Run, front
 from edgephys.pipelines.local import Carry, Work
 from edgephys.pipelines.locks import held
@@ -107,7 +108,12 @@ def sweep(of: Sweep, carry: Carry, work: Work, command: str, say: Say, write: Ca
     Raises: UsageError where OUT is not ours; ModelError where there is no model; what ``carry`` raises.
     """
     artefact.check_free(of.out, RESULT, of.force, "a front")
-    known = _Known(of, command, _card(of.model), write)
+    card = _card(of.model)
+    if scored(card["metrics"]).key != "accuracy":
+        raise UsageError(
+            f"{of.model}: a front is of taggers, {card['name']} is none; `edgephys compress` runs a pipeline on it"
+        )
+    known = _Known(of, command, card, write)
     for name, (_, order) in known.orders.items():
         table = finished(order)
         if table is not None:

@@ -26,6 +26,7 @@ from edgephys import artefact
 from edgephys.artefact import CARD, MODEL, Trained
 from edgephys.compress.stage import Progress
 from edgephys.errors import UsageError
+from edgephys.metrics import scored
 from edgephys.pipelines.gains import Gains, measure
 from edgephys.pipelines.locks import held
 from edgephys.pipelines.recipe import Pipeline, Step
@@ -215,7 +216,8 @@ def _finish(order: Order, table: dict[str, Any], row: Row, folder: Path, say: Sa
     if order.measured is None or (order.measured_last and not last):
         return
     plan = dataclasses.replace(order.measured, projects=order.out / "projects")
-    ours = ("accuracy", "accuracy_error", "auc", "parameters")
+    score = scored(row["metrics"])
+    ours = (score.key, score.error, "auc", "parameters")
     (whole,) = scaling.tabulate([folder], plan, table["command"], say, lambda table: None)["rows"]
     row["measured"] = {key: value for key, value in whole.items() if key not in ours}
     _write(order, table)

@@ -12,27 +12,30 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.artefact import write_file
+from edgephys.metrics import scored
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
 
 HEADINGS = (
-    "stage", "accuracy %", "weights", "not zero", "digits", "EBOPs", "LUT est.", "bought", "cycles est.", "s",
+    "weights", "not zero", "digits", "EBOPs", "LUT est.", "bought", "cycles est.", "s",
 )  # fmt: skip
 MEASURED = ("LUT", "FF", "cycles", "mismatches")
 
 
 def headings(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the headings of a table, with those of synthesis where a row has it."""
-    return HEADINGS + (MEASURED if any("measured" in row for row in rows) else ())
+    score = scored(rows[0]["metrics"])
+    return ("stage", f"{score.name} %", *HEADINGS) + (MEASURED if any("measured" in row for row in rows) else ())
 
 
 def cells(row: Row, measured: bool) -> list[str]:
     """Return a row as text, in the order of the headings."""
     metrics = row["metrics"]
+    score = scored(metrics)
     found = [
         row["stage"],
-        f"{100 * metrics['accuracy']:.2f} ± {100 * metrics['accuracy_error']:.2f}",
+        f"{100 * metrics[score.key]:.2f} ± {100 * metrics[score.error]:.2f}",
         *(f"{row[name]:,}" for name in ("weights", "nonzero", "digits", "ebops", "lut_estimate")),
         _bought(row),
         str(row["cycles_estimate"]),
@@ -56,7 +59,7 @@ def _bought(row: Row) -> str:
 
 
 ALL = (
-    "network", "N", "made by", "seed", "accuracy %", "validation %", "LUT", "8 bit is", "FF", "cycles", "of 8 bit's",
+    "network", "N", "made by", "seed", "test %", "validation %", "LUT", "8 bit is", "FF", "cycles", "of 8 bit's",
     "mismatches",
 )  # fmt: skip
 
@@ -66,9 +69,9 @@ def page(table: Mapping[str, Any]) -> str:
     lines = [
         "# Compression: what each stage buys in LUTs",
         "",
-        f"Made by `{table['command']}` on {table['machine']}. Accuracy on the test jets, which each run looks at once, "
-        "with its binomial error; selection was on the validation jets. LUT and FF by Yosys unless marked as estimated "
-        "(alkaid), cycles from the simulation, both at 5 ns.",
+        f"Made by `{table['command']}` on {table['machine']}. {_what(table['rows'])} on the test {_of(table['rows'])}, "
+        f"which each run looks at once, with its error; selection was on the validation {_of(table['rows'])}. LUT and "
+        "FF by Yosys unless marked as estimated (alkaid), cycles from the simulation, both at 5 ns.",
         "",
         "## Over seeds",
         "",
@@ -123,6 +126,20 @@ def _line(texts: Sequence[str]) -> str:
     return "| " + " | ".join(texts) + " |"
 
 
+def _what(rows: Sequence[Row]) -> str:
+    """Name the figures of rows, as a sentence begins."""
+    told = _names(rows)
+    return told[:1].upper() + told[1:]
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return " or ".join(dict.fromkeys(scored(row).name for row in rows))
+
+
+def _of(rows: Sequence[Row]) -> str:
+    return " or ".join(dict.fromkeys(scored(row).unit for row in rows))
+
+
 def _number(value: Any, form: str = ",") -> str:
     return "–" if value is None else f"{value:{form}}"
 
@@ -132,13 +149,14 @@ def _lut(row: Row) -> str:
 
 
 def _final_cells(row: Row) -> list[str]:
-    share, validation = row["accuracy"], row["validation_accuracy"]
+    score = scored(row)
+    share, validation = row[score.key], row.get(f"validation_{score.key}")
     return [
         row["family"],
         str(row["n"]),
         _made_by(row),
         str(row["seed"]),
-        f"{100 * share:.2f} ± {100 * row['accuracy_error']:.2f}",
+        f"{100 * share:.2f} ± {100 * row[score.error]:.2f}",
         "–" if validation is None else f"{100 * validation:.2f}",
         _lut(row),
         "–" if row["lut_times"] is None else f"{row['lut_times']:.1f} times",
@@ -163,8 +181,8 @@ def _over_seeds(rows: Sequence[Row]) -> list[str]:
     cells = [
         [
             row["family"], str(row["n"]), _made_by(row), ", ".join(map(str, row["seeds"])),
-            f"{100 * row['accuracy']:.2f} ± {100 * row['accuracy_deviation']:.2f}",
-            "–" if row["accuracy_difference"] is None else f"{100 * row['accuracy_difference']:+.2f}",
+            f"{100 * row[scored(row).key]:.2f} ± {100 * row[scored(row).deviation]:.2f}",
+            "–" if row[scored(row).difference] is None else f"{100 * row[scored(row).difference]:+.2f}",
             "–" if row["kept"] is None else f"{100 * row['kept']:.0f} %", _lut_over(row),
             "–" if row["lut_times"] is None else f"{row['lut_times']:.1f} times", _number(row["latency_cycles"]),
             _number(row["mismatches"]),
@@ -172,8 +190,8 @@ def _over_seeds(rows: Sequence[Row]) -> list[str]:
         for row in sorted(rows, key=lambda row: (row["family"], row["n"], -row["lut"]))
     ]  # fmt: skip
     headings = (
-        "network", "N", "made by", "seeds", "accuracy %, mean ± deviation", "to 8 bit", "not zero", "LUT, mean",
-        "8 bit is", "cycles, mean", "mismatches",
+        "network", "N", "made by", "seeds", f"{_names(rows)} %, mean ± deviation", "to 8 bit", "not zero",
+        "LUT, mean", "8 bit is", "cycles, mean", "mismatches",
     )  # fmt: skip
     return [_line(headings), _line(["---"] * len(headings)), *map(_line, cells)]
 
@@ -185,9 +203,10 @@ def _lut_over(row: Row) -> str:
 
 
 def _stage_cells(row: Row) -> list[str]:
+    score = scored(row, "validation_")
     return [
         *(str(row[name]) for name in ("model", "pipeline", "seed", "stage")),
-        f"{100 * row['validation_accuracy']:.2f} ± {100 * row['validation_error']:.2f}",
+        f"{100 * row[f'validation_{score.key}']:.2f} ± {100 * row['validation_error']:.2f}",
         *(_number(row[name]) for name in ("nonzero", "digits", "ebops", "adder_bits")),
         _lut(row),
         _number(row["latency_cycles"]),
@@ -245,7 +264,10 @@ def all_shown(table: Mapping[str, Any]) -> Group:
     for row in table["rows"]:
         grid.add_row(*_final_cells(row))
     return Group(
-        titled("compression: accuracy on the test jets, LUT by Yosys unless estimated", grid),
+        titled(
+            f"compression: {_names(table['rows'])} on the test {_of(table['rows'])}, LUT by Yosys unless estimated",
+            grid,
+        ),
         _cost_model(table["cost_model"]),
     )
 
@@ -265,10 +287,11 @@ def shown(table: Mapping[str, Any]) -> Group:
     for row in rows:
         grid.add_row(*cells(row, any("measured" in of for of in rows)))
     metrics = table["metrics"]
-    share, error = 100 * metrics["accuracy"], 100 * metrics["accuracy_error"]
+    score = scored(metrics)
+    share, error = 100 * metrics[score.key], 100 * metrics[score.error]
     told = (
-        "accuracy on the validation jets; LUT and cycles by alkaid, before synthesis, at 5 ns.\n"
-        f"On {metrics['jets']} test jets, once: {share:.2f} ± {error:.2f} %\n"
+        f"{score.name} on the validation {score.unit}; LUT and cycles by alkaid, before synthesis, at 5 ns.\n"
+        f"On {metrics[score.unit]} test {score.unit}, once: {share:.2f} ± {error:.2f} %\n"
         f"Local rank: {_told_ranks(rows[-1].get('local_rank', {}))}"
     )
     return Group(titled(f"{table['model']}, {table['pipeline']}, seed {table['seed']}", grid), told)

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from edgephys.errors import ProjectError
+from edgephys.metrics import scored
 from edgephys.report.estimator import compared
 
 Row = dict[str, Any]
@@ -87,13 +88,14 @@ def _row(table: Mapping[str, Any]) -> Row:
     last, metrics = table["rows"][-1], table["metrics"]
     counts = {name: last[name] for name in ("weights", "nonzero", "digits", "ebops", "adder_bits")}
     named = {name: table[name] for name in ("model", "family", "n", "features", "pipeline", "seed")}
+    score = scored(metrics)
     return {
         **named,
         "bits": None,
-        "accuracy": metrics["accuracy"],
-        "accuracy_error": metrics["accuracy_error"],
-        "validation_accuracy": last["metrics"]["accuracy"],
-        "auc": metrics["auc"],
+        score.key: metrics[score.key],
+        score.error: metrics[score.error],
+        f"validation_{score.key}": last["metrics"][score.key],
+        "auc": metrics.get("auc"),
         **counts,
         **_measured(last),
         "local_rank": {"start": table["rows"][0].get("local_rank", {}), "end": last.get("local_rank", {})},
@@ -103,8 +105,9 @@ def _row(table: Mapping[str, Any]) -> Row:
 
 def _other(row: Mapping[str, Any]) -> Row:
     """Return a row of another table in the same keys; a model of the zoo is uniform."""
-    keys = ("model", "family", "n", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "ff", "latency_cycles")
-    more = ("mismatches", "vectors", "validation_accuracy", "ebops", "auc", "beta", "epochs")
+    score = scored(row)
+    keys = ("model", "family", "n", "bits", score.key, score.error, "lut", "lut_stage", "ff", "latency_cycles")
+    more = ("mismatches", "vectors", f"validation_{score.key}", "ebops", "auc", "beta", "epochs")
     found = {key: row.get(key) for key in (*keys, *more)}
     found |= {"features": row.get("features", 3), "pipeline": row.get("pipeline", UNIFORM), "seed": row.get("seed", 1)}
     return found | {"latency_stage": row.get("latency_cycles_stage", row.get("latency_stage"))}
@@ -112,18 +115,19 @@ def _other(row: Mapping[str, Any]) -> Row:
 
 def _against(row: Mapping[str, Any], uniform: Mapping[str, Any] | None) -> Row:
     """Compare with the uniform 8-bit model of the same network, where both figures come from the same stage."""
+    score = scored(row)
     if uniform is None:
-        return {"lut_times": None, "latency_share": None, "accuracy_difference": None}
+        return {"lut_times": None, "latency_share": None, score.difference: None}
     alike = row["lut_stage"] == uniform["lut_stage"]
     return {
         "lut_times": uniform["lut"] / row["lut"] if alike and row["lut"] else None,
         "latency_share": row["latency_cycles"] / uniform["latency_cycles"] if row["latency_cycles"] else None,
-        "accuracy_difference": row["accuracy"] - uniform["accuracy"],
+        score.difference: row[score.key] - uniform[score.key],
     }
 
 
 def over_seeds(rows: Sequence[Row]) -> list[Row]:
-    """Return, for each network and pipeline of several seeds, means and the sample deviation of the accuracy.
+    """Return, for each network and pipeline of several seeds, means and the sample deviation of accuracy or error.
 
     LUTs are averaged over the seeds that were synthesised, ``lut_seeds``; where none was, over all estimates.
     """
@@ -139,14 +143,15 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
         synthesised = [row for row in same if str(row["lut_stage"]).startswith("synthesised")]
         sized = synthesised or same
         named = {name: same[0][name] for name in ("family", "n", "features", "pipeline", "bits")}
-        shares = [row["accuracy"] for row in same]
+        score = scored(same[0])
+        shares = [row[score.key] for row in same]
         made.append(
             {
                 **named,
                 "seeds": sorted(row["seed"] for row in same),
-                "accuracy": fmean(shares),
-                "accuracy_deviation": stdev(shares),
-                "accuracy_difference": _mean(row.get("accuracy_difference") for row in same),
+                score.key: fmean(shares),
+                score.deviation: stdev(shares),
+                score.difference: _mean(row.get(score.difference) for row in same),
                 "kept": _mean(row["nonzero"] / row["weights"] if row.get("weights") else None for row in same),
                 "lut": round(fmean(row["lut"] for row in sized)),
                 "lut_stage": sized[0]["lut_stage"],
@@ -176,11 +181,12 @@ def _sum(numbers: Iterable[float | None]) -> int | None:
 def _stage(table: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
     named = {name: table[name] for name in ("model", "pipeline", "seed")}
     counts = ("stage", "nonzero", "digits", "ebops", "adder_bits", "seconds")
+    score = scored(row["metrics"])
     return {
         **named,
         **{name: row[name] for name in counts},
-        "validation_accuracy": row["metrics"]["accuracy"],
-        "validation_error": row["metrics"]["accuracy_error"],
+        f"validation_{score.key}": row["metrics"][score.key],
+        "validation_error": row["metrics"][score.error],
         **_measured(row),
     }
 

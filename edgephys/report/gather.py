@@ -13,6 +13,7 @@ from edgephys.firmware import place, synth, vendor
 from edgephys.firmware.cells import TARGETS
 from edgephys.firmware.project import Project, read_card, read_result, write_result
 from edgephys.fixed import Fixed
+from edgephys.metrics import scored
 
 Say = Callable[[str], None]
 TIMING = (("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles"))
@@ -66,16 +67,16 @@ def _not_run(name: str, unit: str, project: Project) -> Figure:
 
 
 def _model(project: Project) -> list[Figure]:
-    """Accuracy and AUC are the trained model's, as its card has them; verify shows that they hold here."""
+    """Accuracy and AUC, or the error, are the trained model's, as its card has them; verify shows that they hold."""
     card = read_card(project)
     measured = card["metrics"]
     version = card["versions"]["keras"]
-    target = f"{measured['jets']:,} held-out test jets"
+    score = scored(measured)
+    target = f"{measured[score.unit]:,} held-out test {score.unit}"
     figures = [
-        Figure("accuracy", measured["accuracy"], "", Stage.MEASURED, "Keras", version, target),
-        Figure("accuracy_error", measured["accuracy_error"], "", Stage.MEASURED, "Keras", version, target),
+        Figure(name, measured[name], "", Stage.MEASURED, "Keras", version, target) for name in (score.key, score.error)
     ]
-    for name, area in measured["auc"].items():
+    for name, area in measured.get("auc", {}).items():
         figures.append(Figure(f"auc_{name}", area, "", Stage.MEASURED, "Keras", version, target))
     figures.append(Figure("parameters", card["parameters"], "", Stage.MEASURED, "Keras", version, project.graph.name))
     return figures

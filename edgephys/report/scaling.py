@@ -35,6 +35,7 @@ from edgephys.firmware.project import (
 from edgephys.firmware.rtl import RtlOptions
 from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Graph
+from edgephys.metrics import scored
 from edgephys.report.estimator import calibrate
 from edgephys.report.gather import Wishes, failed, gather, keep
 from edgephys.report.published import FAMILIES, SOURCE, published
@@ -115,12 +116,22 @@ class Candidate:
         )
 
     @property
+    def size(self) -> int:
+        """Constituents of a jet, or points of a field's side."""
+        return int(self.net.get("constituents", self.net.get("grid", 0)))
+
+    @property
+    def features(self) -> int:
+        """What a network sees of a constituent, or of a point: frames and the speed."""
+        return len(self.net["features"]) if "features" in self.net else int(self.net["frames"]) + 1
+
+    @property
     def order(self) -> tuple[int, str, int, int, int, str]:
-        """Sort by family, constituents and features, the widest first."""
+        """Sort by family, size and features, the widest first."""
         family = str(self.card["recipe"]["script"])
         place = list(FAMILIES).index(family) if family in FAMILIES else len(FAMILIES)
         net = self.net
-        return place, family, net["constituents"], len(net["features"]), -(net["bits"] or 0), self.name
+        return place, family, self.size, self.features, -(net["bits"] or 0), self.name
 
 
 def candidates(folders: Sequence[Path]) -> list[Candidate]:
@@ -135,12 +146,26 @@ def candidates(folders: Sequence[Path]) -> list[Candidate]:
         made = Candidate(folder, read_card(folder / CARD))
         recipe = made.card["recipe"]
         net = recipe.get("net", {}) if isinstance(recipe, dict) else {}
-        if not {"constituents", "features", "bits"} <= set(net) or "script" not in recipe:
-            raise ModelError(f"{folder}: its card must state script, constituents, features and bits; train it again")
+        known = any({"bits", *keys} <= set(net) for keys in (("constituents", "features"), ("grid", "frames")))
+        if not known or "script" not in recipe:
+            raise ModelError(
+                f"{folder}: its card must state script, bits, and constituents and features, or grid and frames; train "
+                "it again"
+            )
         if made.name in found:
             raise ModelError(f"{folder}: {made.name} is there twice, also as {found[made.name].folder}; name each once")
         found[made.name] = made
     return sorted(found.values(), key=lambda made: made.order)
+
+
+def require_taggers(folders: Sequence[Path]) -> None:
+    """Raise UsageError for a model that does not tag jets, whose figures the table's columns are."""
+    for made in candidates(folders):
+        if scored(made.card["metrics"]).key != "accuracy":
+            raise UsageError(
+                f"{made.folder}: the table is of taggers, {made.name} is none; `edgephys emit`, `verify`, `report` and "
+                "`street` take it"
+            )
 
 
 def tabulate(folders: Sequence[Path], plan: Plan, command: str, say: Say, write: Callable[[Table], None]) -> Table:
@@ -221,20 +246,21 @@ def _attempt(row: dict[str, Any], step: str, run: Callable[[], T]) -> T | None:
 def _stated(made: Candidate, plan: Plan, float_metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a row with what the card knows, and nothing measured yet."""
     net, metrics = made.net, made.card["metrics"]
+    score = scored(metrics)
     twin = float_metrics or {}
     row: dict[str, Any] = {
         "model": made.name,
         "family": str(made.card["recipe"]["script"]),
-        "n": net["constituents"],
-        "features": len(net["features"]),
+        "n": made.size,
+        "features": made.features,
         "bits": net["bits"],
         "parameters": made.card["parameters"],
-        "accuracy": metrics["accuracy"],
-        "accuracy_error": metrics["accuracy_error"],
-        "accuracy_float": twin.get("accuracy"),
-        "accuracy_float_error": twin.get("accuracy_error"),
-        "auc": dict(metrics["auc"]),
-        "test_jets": metrics.get("jets"),
+        score.key: metrics[score.key],
+        score.error: metrics[score.error],
+        f"{score.key}_float": twin.get(score.key),
+        f"{score.key}_float_error": twin.get(score.error),
+        "auc": dict(metrics.get("auc", {})),
+        f"test_{score.unit}": metrics.get(score.unit),
         "clock_ns": plan.clock_ns,
         "part": plan.part,
     }

@@ -15,6 +15,7 @@ from rich.table import Table
 from edgephys.artefact import write_file
 from edgephys.errors import ProjectError
 from edgephys.firmware.project import Project, read, read_card, read_result
+from edgephys.metrics import scored
 from edgephys.report.published import CAVEAT, published
 from edgephys.report.show import titled
 
@@ -67,7 +68,8 @@ def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[s
     target = "csim" if project.kind == "hls" else "rtl"
     row["constituents"] = project.graph.input.shape[0]
     row["published"] = published(read_card(project).get("recipe", {}))
-    for name in ("accuracy", "accuracy_error"):
+    score = scored({name: figure["value"] for name, figure in figures.items()})
+    for name in (score.key, score.error):
         row[name] = figures[name]["value"]
     row["auc"] = {name[4:]: figure["value"] for name, figure in figures.items() if name.startswith("auc_")}
     row["vectors"] = figures["vectors"]["value"]
@@ -96,7 +98,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     mismatches = " / ".join(_count(row.get(f"mismatches_{target}")) for target in ("csim", "rtl"))
     return [
         str(row["model"]),
-        f"{100 * row['accuracy']:.2f} ± {100 * row['accuracy_error']:.2f}",
+        f"{100 * row[scored(row).key]:.2f} ± {100 * row[scored(row).error]:.2f}",
         " ".join(f"{100 * area:.1f}" for area in auc.values()),
         _count(row.get("vectors")),
         mismatches,
@@ -105,10 +107,15 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def headings() -> list[str]:
+def told(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Name what says how well the models of rows do."""
+    return " or ".join(dict.fromkeys(scored(row).name for row in rows))
+
+
+def headings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the headings of the table."""
     units = [heading for _, heading in MEASURES]
-    return ["model", "accuracy %", "AUC g q W Z t %", "vectors", "mismatches C sim / RTL", *units, "LUT stage"]
+    return ["model", f"{told(rows)} %", "AUC g q W Z t %", "vectors", "mismatches C sim / RTL", *units, "LUT stage"]
 
 
 def _count(value: Any) -> str:
@@ -129,7 +136,7 @@ def shown(table: Mapping[str, Any]) -> Group:
     for row in table["rows"]:
         view.add_column(str(row["model"]), justify="right")
     columns = [cells(row) for row in table["rows"]]
-    for index, heading in enumerate(headings()):
+    for index, heading in enumerate(headings(table["rows"])):
         if index:
             view.add_row(heading, *(column[index] for column in columns))
     return titled("the street: one model, every target, the same integers", view)
@@ -143,7 +150,7 @@ def write(table: Mapping[str, Any], out: Path) -> None:
 
 
 def _markdown(table: Mapping[str, Any]) -> str:
-    head = headings()
+    head = headings(table["rows"])
     lines = [f"Made by `{table['command']}` on {table['machine']}.", "", "| " + " | ".join(head) + " |"]
     lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(head) - 1)]) + "|")
     for row in table["rows"]:
@@ -162,15 +169,15 @@ def _published(facts: Mapping[str, Any]) -> list[str]:
 
 def _notes() -> str:
     return (
-        "Accuracy: held-out test jets, binomial error. Mismatches: output integers that differ from the golden "
-        "model, which Keras equals too. Latency and II: measured from clock edges in the RTL simulation, ns at the "
-        "stated clock, which no routing has confirmed. LUT, FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, "
-        "unless the stage says otherwise. " + CAVEAT
+        "Accuracy: held-out test jets, binomial error. Relative L2 error: the next frame of held-out fields. "
+        "Mismatches: output integers that differ from the golden model, which Keras equals too. Latency and II: "
+        "measured from clock edges in the RTL simulation, ns at the stated clock, which no routing has confirmed. LUT, "
+        "FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, unless the stage says otherwise. " + CAVEAT
     )
 
 
 def _picture(table: Mapping[str, Any]) -> bytes:
-    """Draw accuracy and LUTs of every model side by side."""
+    """Draw accuracy, or error, and LUTs of every model side by side."""
     import io
 
     import matplotlib
@@ -182,10 +189,10 @@ def _picture(table: Mapping[str, Any]) -> bytes:
     names = [str(row["model"]) for row in rows]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 0.5 * len(rows) + 1.6), sharey=True)
     left.errorbar(
-        [100 * row["accuracy"] for row in rows], names, xerr=[100 * row["accuracy_error"] for row in rows],
+        [100 * row[scored(row).key] for row in rows], names, xerr=[100 * row[scored(row).error] for row in rows],
         fmt="o", color="#204a87", capsize=3,
     )  # fmt: skip
-    left.set_xlabel("accuracy on test jets (%)")
+    left.set_xlabel(f"{told(rows)} on held-out examples (%)")
     known = [row for row in rows if row.get("lut")]
     right.barh([str(row["model"]) for row in known], [row["lut"] / 1000 for row in known], color="#8ae234", height=0.5)
     for row in known:

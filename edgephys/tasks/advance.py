@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgephys.artefact import HeldOut, Trained
+from edgephys.artefact import HeldOut, Trained, load
 from edgephys.data import waves
 from edgephys.data.standardise import Standardisation
 from edgephys.errors import DataError, UsageError
@@ -18,7 +19,7 @@ from edgephys.fixed import Fixed, Integers
 from edgephys.metrics import relative_l2
 from edgephys.nets.backend import keras
 from edgephys.nets.wave_cnn import WaveCnn
-from edgephys.tasks.task import Examples, Floats, Task, Times
+from edgephys.tasks.task import Examples, Floats, Lesson, Task, Times
 
 BATCH = 64
 ALL_TIMES = Times()
@@ -31,6 +32,7 @@ class Advance(Task):
     The next frames of ``test`` are integers in steps of the input, as its fields are.
     """
 
+    reads: ClassVar[type] = WaveCnn
     figure: ClassVar[str] = "relative_l2"
     rising: ClassVar[bool] = False
     unit: ClassVar[str] = "fields"
@@ -60,8 +62,12 @@ class Advance(Task):
         return keras.Model(given, keras.ops.concatenate(frames, -1))
 
     def loss(self, wanted: Any, given: Any, taught: Any) -> Any:
-        """Return the mean squared error as a share of the frames' mean square."""
-        return keras.ops.mean(keras.ops.square(given - wanted)) / self.power
+        """Return the mean squared error as a share of the frames' mean square, or what the lesson makes of it."""
+        hard = keras.ops.mean(keras.ops.square(given - wanted)) / self.power
+        if self.lesson is None:
+            return hard
+        soft = keras.ops.mean(keras.ops.square(given - taught)) / self.power
+        return self.lesson.share * soft + (1 - self.lesson.share) * hard
 
     def judged(self, model: Any) -> float:
         """Return the relative L2 error on the validation fields."""
@@ -77,13 +83,30 @@ class Advance(Task):
         values = (self.input.values(of).astype(np.float32) for of in (self.test.inputs, self.test.labels))
         return _score(model, *values)
 
+    def asks(self, model: Any) -> dict[str, Any]:
+        """Return the points of a side and the frames that are seen, by field of a WaveCnn."""
+        _, grid, _, seen = self.train[0].shape
+        return {"grid": grid, "frames": seen - 1}
+
     def taught(self, teachers: Sequence[str], temperature: float, share: float) -> Advance:
-        """Return the task as it is; raise UsageError where there are teachers, who soften classes, not frames."""
-        if teachers:
-            raise UsageError(
-                f"teacher {teachers[0]}: teachers' softened answers are of classes, not of frames; leave teacher out"
-            )
-        return self
+        """Return the task with a lesson: the mean of what trained networks answer to the same fields.
+
+        A frame has no temperature: whatever it is, the answers are taken as they are.
+        Raises: ModelError where a folder is no model; UsageError where a teacher reads other fields.
+        """
+        if not teachers:
+            return self
+        x = self.train[0]
+        answers = []
+        for folder in teachers:
+            teacher = load(Path(folder))
+            if teacher.model.input_shape[1:] != x.shape[1:] or teacher.standardisation.output != self.input:
+                raise UsageError(
+                    f"teacher {folder}: it must read fields of {x.shape[1:]} in {self.input}, as the model that it "
+                    f"teaches, not {teacher.model.input_shape[1:]} in {teacher.standardisation.output}; choose another"
+                )
+            answers.append(teacher.model.predict(x, batch_size=BATCH, verbose=0))
+        return dataclasses.replace(self, lesson=Lesson(np.mean(answers, axis=0), temperature, share))
 
 
 def _score(model: Any, x: Floats, wanted: Any) -> dict[str, Any]:

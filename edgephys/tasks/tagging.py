@@ -26,6 +26,7 @@ from edgephys.tasks.task import BATCH, Examples, Lesson, Task
 class Tagging(Task):
     """Hold the jets of a tagger as it sees them; its logits times ``scale`` are those of the loss."""
 
+    reads: ClassVar[type] = Tagger
     figure: ClassVar[str] = "accuracy"
     rising: ClassVar[bool] = True
     unit: ClassVar[str] = "jets"
@@ -65,6 +66,11 @@ class Tagging(Task):
     def test_score(self, model: Any) -> dict[str, Any]:
         """Return accuracy and AUC, with errors, on the test jets: once a pipeline, at its end."""
         return evaluate(model, self.input, self.test, self.scale)
+
+    def asks(self, model: Any) -> dict[str, Any]:
+        """Return the jets' constituents and features, and the classes, by field of a tagger."""
+        seen = self.division
+        return {"constituents": seen.constituents, "features": seen.features, "classes": model.output_shape[-1]}
 
     def scaled(self, scale: float) -> Tagging:
         """Return the task of a model whose logits are to be taken times ``scale``."""

@@ -25,7 +25,7 @@ BATCH = 8192
 class Lesson:
     """Hold what teachers answer to the training examples, and how much it counts."""
 
-    logits: Floats
+    answers: Floats
     temperature: float
     share: float
 
@@ -42,10 +42,12 @@ class Times:
 class Task(ABC):
     """Hold examples as a model sees them; ``figure`` names what says how well it does, ``rising`` if more is better.
 
-    ``unit`` is what an example is called, ``watched`` what Keras shows of it after an epoch, ``travelling`` how many
-    test examples go with a model at most, ``jit`` whether XLA makes its training faster.
+    ``reads`` are the nets that the task is for, ``unit`` is what an example is called, ``watched`` what Keras shows of
+    it after an epoch, ``travelling`` how many test examples go with a model at most, ``jit`` whether XLA makes its
+    training faster.
     """
 
+    reads: ClassVar[type]
     figure: ClassVar[str]
     rising: ClassVar[bool]
     unit: ClassVar[str]
@@ -81,6 +83,10 @@ class Task(ABC):
     @abstractmethod
     def taught(self, teachers: Sequence[str], temperature: float, share: float) -> Task:
         """Return the task with a lesson: the mean of what trained models answer; itself where there are none."""
+
+    @abstractmethod
+    def asks(self, model: Any) -> dict[str, Any]:
+        """Return what the net of a student must state, by field, to stand in a model's place."""
 
     def unrolled(self, model: Any) -> Any:
         """Return what is trained in a model's place: its weights, applied as often as an example's answer asks."""

@@ -1,0 +1,91 @@
+"""Pipelines on a wave network: the command, its table, and the tables that are of taggers alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgephys import artefact, train
+from edgephys.nets.wave_cnn import WaveCnn
+
+SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
+NET = WaveCnn(grid=32, width=3, depth=1, format="cp", bits=6, input_bits=15, input_integer=3)
+STAGES = """
+[[stage]]
+kind = "prune"
+density = 0.6
+epochs = 1
+batch = 16
+
+[[stage]]
+kind = "bitwise"
+epochs = 1
+batch = 16
+
+[[stage]]
+kind = "distil"
+epochs = 1
+batch = 16
+teacher = ["{teacher}"]
+start = "weights"
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    recipe = train.Recipe("wave_small", NET, {32: 2e-3}, epochs=1, batch=16, every=16, validation=0.1, test=0.1)
+    return artefact.save(train.fit(recipe, SAMPLE), tmp_path_factory.mktemp("waves") / "model")
+
+
+@pytest.fixture(scope="module")
+def finished(model, tmp_path_factory):
+    """A whole pipeline, through the house that the command calls."""
+    from edgephys.pipelines.recipe import read
+    from edgephys.pipelines.run import Order, run
+
+    top = tmp_path_factory.mktemp("runs")
+    pipeline = top / "waves.toml"
+    pipeline.write_text(STAGES.format(teacher=model))
+    order = Order(model, read(pipeline), SAMPLE, None, top / "small")
+    return order, run(order, lambda text: None, lambda name: None, "edgephys compress")
+
+
+def test_pruning_bitwise_training_and_distillation_run_on_a_wave_network(finished):
+    order, table = finished
+    assert [row["stage"] for row in table["rows"]] == ["start", "1 prune", "2 bitwise", "3 distil"]
+    start, pruned, *_, last = table["rows"]
+    assert pruned["nonzero"] <= 0.61 * start["nonzero"] and last["nonzero"] <= pruned["nonzero"]
+    assert all(0 < row["metrics"]["relative_l2"] < 1 for row in table["rows"])
+    assert table["metrics"]["fields"] == 62
+    made = artefact.load(order.out / "model")
+    assert made.card["metrics"] == table["metrics"] and made.model.output_shape == (None, 32, 32, 1)
+
+
+def test_a_stage_s_row_is_shown_with_the_error_of_the_next_frame(finished, run):
+    order, _ = finished
+    done = run("compress", order.model, order.out.parent / "waves.toml", "--data", SAMPLE, "--out", order.out)
+    assert done.status == 0
+    assert "relative L2 error on the validation fields" in done.out and "On 62 test fields, once" in done.out
+
+
+def test_gains_hold_the_relative_error_of_wave_pipelines(finished, run, tmp_path):
+    order, table = finished
+    done = run("gains", order.out, "--out", tmp_path / "waves")
+    assert done.status == 0
+    found = json.loads((tmp_path / "waves.json").read_text())
+    (row,) = found["rows"]
+    assert row["relative_l2"] == table["metrics"]["relative_l2"] and "accuracy" not in row
+    page = (tmp_path / "waves.md").read_text()
+    assert "Relative L2 error on the test fields" in page
+    assert page.count("| 3 distil |") == 1
+
+
+def test_tables_of_taggers_refuse_a_wave_network(model, run, tmp_path):
+    front = tmp_path / "front.toml"
+    front.write_text(STAGES.format(teacher=model) + '[knob]\nstage = 1\nkey = "density"\nvalues = [0.5, 0.7]\n')
+    ended = run("pareto", model, front, "--data", SAMPLE, "--seeds", "1", "--out", tmp_path / "front")
+    assert (
+        ended.status == 2 and "a front is of taggers, wave_small_n32_cp_6bit is none; `edgephys compress`" in ended.err
+    )
+    ended = run("scaling", model, "--out", tmp_path / "scaling")
+    assert ended.status == 2 and "the table is of taggers, wave_small_n32_cp_6bit is none; `edgephys emit`" in ended.err
