@@ -71,6 +71,7 @@ STREET = (
     firmware.report,
     tables.street,
     tables.scaling,
+    tables.waves,
     tables.doctor,
 )
 """The commands after ``data``, in the order of the work."""

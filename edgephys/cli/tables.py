@@ -9,6 +9,7 @@ import typer
 
 from edgephys.cli.words import Force, Json, line
 from edgephys.console import give, say
+from edgephys.errors import UsageError
 
 
 def street(
@@ -59,6 +60,38 @@ def scaling(
     table = house.tabulate(models, plan, command, say, lambda table: pages.write(table, out))
     give(as_json, table, lambda: pages.shown(table))
     house.require(table)
+
+
+def waves(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained wave networks.")],
+    data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
+    out: Annotated[Path, typer.Option(help="Write OUT.json, .md and .png, OUT_fields.png and OUT.gif.")] = Path(
+        "hls_projects/results/waves"
+    ),
+    steps: Annotated[int, typer.Option(help="Frames that are rolled out.")] = 50,
+    starts: Annotated[str, typer.Option(help="First frames that are predicted, such as 2,13.")] = "2,13",
+    run: Annotated[int, typer.Option(help="The run that the pictures show.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Put wave networks into one table: their size and how their errors grow when they are rolled out.
+
+    \b
+    Example: edgephys waves runs/waves/* --data data/waves_other.h5
+    """
+    from edgephys.report import waves as house
+    from edgephys.report import waves_page as pages
+    from edgephys.tasks.roll_out import Horizon
+
+    try:
+        horizon = Horizon(steps, tuple(int(word) for word in starts.split(",")))
+    except ValueError:
+        raise UsageError(
+            f"--starts must be whole numbers with commas between them, such as 2,13, not {starts}"
+        ) from None
+    table = house.tabulate(models, data, horizon, line(), say)
+    pages.write(table, out)
+    pages.write_pictures(house.shown_run(models, data, horizon, run), out)
+    give(as_json, table, lambda: pages.shown(table))
 
 
 def doctor(as_json: Json = False) -> None:

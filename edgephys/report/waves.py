@@ -1,0 +1,234 @@
+"""What a-priori compression costs: wave networks of every format in one table, beside the plain one."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any
+
+import numpy as np
+
+from edgephys.artefact import Trained, load
+from edgephys.data.waves import Waves
+from edgephys.errors import ModelError, UsageError
+from edgephys.nets.wave_cnn import WaveCnn
+from edgephys.tasks import advance, roll_out
+from edgephys.tasks.roll_out import Horizon
+
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+STEPS = (1, 10, 25, 50)
+PLAIN = "full"
+STRAIGHT_ON = "straight on"
+ROUNDS, STEPS_A_ROUND, WARM = 7, 8, 3
+"""Of the measured training steps: networks take turns, so that what else the machine does meets all alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """Hold a trained wave network and the net that its card states."""
+
+    folder: Path
+    trained: Trained
+    net: WaveCnn
+
+    @property
+    def kind(self) -> tuple[str, int | None, int | None]:
+        """Return format, rank and bits: what seeds have in common."""
+        return self.net.format, self.net.rank, self.net.bits
+
+
+def members(folders: Sequence[Path]) -> list[Member]:
+    """Return the networks of some folders.
+
+    Raises: ModelError for a folder without one; UsageError for a model that advances no wave, for one that is there
+    twice, and for networks of different grids, which no file fits.
+    """
+    found = [_member(folder) for folder in folders]
+    seen: dict[tuple[Any, ...], Path] = {}
+    for member in found:
+        named = (*member.kind, member.net.width, member.net.depth, member.trained.card["seed"])
+        if named in seen:
+            raise UsageError(f"{member.folder}: the same network and seed as {seen[named]}; name each once")
+        seen[named] = member.folder
+        if member.net.grid != found[0].net.grid:
+            raise UsageError(
+                f"{member.folder}: its grid must be {found[0].net.grid}, as that of {found[0].folder}, not "
+                f"{member.net.grid}; make a table for each grid"
+            )
+    return sorted(
+        found, key=lambda member: (member.net.format != PLAIN, member.trained.name, member.trained.card["seed"])
+    )
+
+
+def _member(folder: Path) -> Member:
+    trained = load(folder)
+    net = trained.card["recipe"].get("net", {})
+    if "grid" not in net:
+        raise UsageError(
+            f"{folder}: expected a network that advances a wave, found {trained.name}; see models/wave_cnn.py"
+        )
+    try:
+        return Member(folder, trained, WaveCnn(**{**net, "weight_integers": dict(net.get("weight_integers", {}))}))
+    except TypeError as error:
+        raise ModelError(f"{folder}: its card states no wave network of ours ({error}); train it again") from error
+
+
+def tabulate(folders: Sequence[Path], data: Path, horizon: Horizon, command: str, say: Say) -> dict[str, Any]:
+    """Return the table: a row a network, their means over seeds, and the error of going on straight.
+
+    Raises: as ``members``; DataError where the file has another grid or its runs are too short.
+    """
+    found = members(folders)
+    of = advance.fitting(data, found[0].net.grid, found[0].trained.standardisation.output)
+    for member in found:
+        roll_out.check(of, horizon, member.net.frames)
+    say(f"training steps of {len(_distinct(found))} networks, in turns")
+    steps = step_seconds(_distinct(found))
+    rows = []
+    for number, member in enumerate(found, 1):
+        say(f"{member.folder}: rolled out, {number} of {len(found)}")
+        rows.append(_row(member, of, horizon, steps[member.kind]))
+    return {
+        "command": command,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "data": {"file": data.name, "runs": len(of.frames), "frames": of.frames.shape[1]},
+        "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
+        "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+        "rows": rows,
+        "over_seeds": over_seeds(rows),
+        STRAIGHT_ON: _errors(roll_out.growth_straight_on(found[0].trained, of, horizon), horizon),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Hold what a picture shows: a network's name, its frames of one run and the true ones.  Shape: (step, y, x)."""
+
+    name: str
+    truth: Any
+    found: Any
+
+
+def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -> Shown:
+    """Return what the network of the least error on its own test fields makes of a run.
+
+    Raises: UsageError for a run that the file does not have.
+    """
+    found = members(folders)
+    best = min(found, key=lambda member: float(member.trained.card["metrics"]["relative_l2"]))
+    of = advance.fitting(data, best.net.grid, best.trained.standardisation.output)
+    if not 0 <= run < len(of.frames):
+        raise UsageError(f"run must be 0..{len(of.frames) - 1}, the runs of '{data}', not {run}")
+    start = horizon.starts[0]
+    seen = roll_out.first_frames(best.trained, of, start)[run : run + 1]
+    made = roll_out.roll_out(best.trained.model, seen, horizon.steps)[0]
+    return Shown(best.trained.name, of.frames[run, start : start + horizon.steps], made)
+
+
+def _distinct(found: Sequence[Member]) -> dict[tuple[Any, ...], Member]:
+    return {member.kind: member for member in reversed(found)}
+
+
+def _row(member: Member, of: Waves, horizon: Horizon, seconds: float) -> Row:
+    net, card = member.net, member.trained.card
+    stages = net.stages().values()
+    fields = card["data"]["fields"]["train"]
+    errors = roll_out.growth(member.trained, of, horizon)
+    return {
+        "model": member.trained.name,
+        "format": net.format,
+        "rank": net.rank,
+        "bits": net.bits,
+        "seed": card["seed"],
+        **{name: getattr(net, name) for name in ("grid", "width", "depth", "kernel_size")},
+        "parameters": card["parameters"],
+        "weight_bytes": math.ceil(card["parameters"] * (net.bits or 32) / 8),
+        "macs": sum(part.reads * part.outputs for parts in stages for part in parts) * net.grid**2,
+        "epochs": _epochs(card),
+        "seconds_per_epoch": round(seconds * math.ceil(fields / card["recipe"]["batch"]), 3),
+        "test_error": card["metrics"]["relative_l2"],
+        "test_error_error": card["metrics"]["relative_l2_error"],
+        **_errors(errors, horizon),
+    }
+
+
+def _epochs(card: Mapping[str, Any]) -> int:
+    """Return the epochs of a training and of those that it began with, as far as the card knows."""
+    return int(card["epochs_run"]) + int(card.get("start", {}).get("epochs_run", 0))
+
+
+def _errors(errors: Any, horizon: Horizon) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for step in roll_out.steps_of(horizon, STEPS):
+        measured = roll_out.at(errors, step)
+        found |= {f"error_{step}": measured.value, f"error_{step}_error": measured.error}
+    return found | {"runs": len(errors), "growth": [round(float(value), 6) for value in errors.mean(0)]}
+
+
+def step_seconds(of: Mapping[tuple[Any, ...], Member]) -> dict[tuple[Any, ...], float]:
+    """Return the median seconds of one training step of each network, at its own batch, one frame ahead.
+
+    Networks take turns in one process, on zeros, for the arithmetic takes as long on any field.
+    """
+    from edgephys.nets.backend import keras
+
+    ready = {}
+    for kind, member in of.items():
+        model = member.net.build()
+        model.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=False)
+        batch = int(member.trained.card["recipe"]["batch"])
+        x = np.zeros((batch, *model.input_shape[1:]), np.float32)
+        for _ in range(WARM):
+            model.train_on_batch(x, x[..., :1])
+        ready[kind] = model, x
+    taken: dict[tuple[Any, ...], list[float]] = {kind: [] for kind in of}
+    for _ in range(ROUNDS):
+        for kind, (model, x) in ready.items():
+            began = time.perf_counter()
+            for _ in range(STEPS_A_ROUND):
+                model.train_on_batch(x, x[..., :1])
+            taken[kind].append((time.perf_counter() - began) / STEPS_A_ROUND)
+    return {kind: median(times) for kind, times in taken.items()}
+
+
+def over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Return, for each format and width, means and deviations over seeds, and ratios to the plain network's.
+
+    A ratio is to the plain network of the same bits, width, depth and kernel.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["format"], row["rank"], *_size(row)), []).append(row)
+    made = [_group(same) for same in groups.values()]
+    plain = {_size(row): row for row in made if row["format"] == PLAIN}
+    for row in made:
+        beside = plain.get(_size(row))
+        row["fewer_parameters"] = beside["parameters"] / row["parameters"] if beside else None
+        for step in STEPS:
+            key = f"error_{step}"
+            row[f"{key}_ratio"] = row[key] / beside[key] if beside and key in row else None
+    return made
+
+
+def _size(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("bits", "grid", "width", "depth", "kernel_size"))
+
+
+def _group(same: Sequence[Row]) -> Row:
+    first = same[0]
+    kept = ("format", "rank", "bits", "grid", "width", "depth", "kernel_size", "parameters", "weight_bytes", "macs")
+    row: Row = {name: first[name] for name in kept} | {"seeds": sorted(of["seed"] for of in same)}
+    row["seconds_per_epoch"] = fmean(of["seconds_per_epoch"] for of in same)
+    for key in ("test_error", *(f"error_{step}" for step in STEPS if f"error_{step}" in first)):
+        numbers = [of[key] for of in same]
+        row |= {key: fmean(numbers), f"{key}_deviation": stdev(numbers) if len(numbers) > 1 else None}
+    row["growth"] = [round(fmean(at), 6) for at in zip(*(of["growth"] for of in same), strict=True)]
+    return row

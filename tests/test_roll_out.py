@@ -1,0 +1,127 @@
+"""Roll-out: a network fed with its own frames, and the table of what that costs in each format."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgephys import artefact, train
+from edgephys.data import waves
+from edgephys.errors import DataError, UsageError
+from edgephys.lower import evaluate
+from edgephys.lower.from_keras import lower
+from edgephys.nets.wave_cnn import WaveCnn
+from edgephys.tasks import roll_out
+from edgephys.tasks.roll_out import Horizon
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "models" / "samples" / "waves.h5"
+SMALL = {"grid": 32, "width": 2, "depth": 1, "bits": 6, "input_bits": 15, "input_integer": 3}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A plain network and a compressed one, hardly trained."""
+    top = tmp_path_factory.mktemp("waves")
+    made = []
+    for name in ("full", "one_way"):
+        net = WaveCnn(**SMALL, format=name)
+        recipe = train.Recipe("wave_small", net, {32: 1e-3}, epochs=1, batch=16, every=16, validation=0.1, test=0.1)
+        made.append(artefact.save(train.fit(recipe, SAMPLE), top / name))
+    return made
+
+
+@pytest.fixture(scope="module")
+def of():
+    return waves.read(SAMPLE, 2)
+
+
+def test_a_roll_out_is_one_frame_after_another_in_the_golden_model_s_integers(folders, of):
+    trained = artefact.load(folders[1])
+    form = trained.standardisation.output
+    seen = roll_out.first_frames(trained, of, 5)
+    found = form.quantise(roll_out.roll_out(trained.model, seen, 3))
+    graph, x = lower(trained.model, form, "wave"), form.quantise(seen)
+    for step in range(3):
+        frame = evaluate.run(graph, x)
+        assert np.array_equal(found[:, step], frame[..., 0])
+        x = np.concatenate([x[..., 1:-1], frame, x[..., -1:]], -1)
+
+
+def test_going_on_straight_is_exact_where_a_field_grows_evenly():
+    times = np.arange(6.0)[:, None, None] * np.ones((6, 2, 2)) + 3
+    seen = np.concatenate([np.moveaxis(times[:2], 0, -1), np.ones((2, 2, 1))], -1)[None]
+    assert np.allclose(roll_out.straight_on(seen, 4)[0], times[2:])
+
+
+@given(st.floats(0.01, 10), st.integers(0, 2**16))
+@settings(max_examples=20, deadline=None)
+def test_a_frame_that_is_wrong_by_a_share_has_that_error(share, seed):
+    true = np.random.default_rng(seed).normal(size=(3, 4, 5, 5)) + 3
+    assert np.allclose(roll_out.relative_errors((1 + share) * true, true), share)
+
+
+def test_a_wave_that_has_gone_out_is_weighed_as_a_tenth_of_its_run():
+    true = np.zeros((1, 100, 2, 2))
+    true[0, 0] = 1.0
+    found = true.copy()
+    found[0, 50] = 0.01
+    size = np.sqrt(4 / 100)
+    assert roll_out.relative_errors(found, true)[0, 50] == pytest.approx(0.02 / (0.1 * size))
+
+
+def test_runs_that_are_too_short_and_horizons_that_are_none_are_refused(of):
+    with pytest.raises(
+        DataError, match=r"expected runs of 73 frames and over to roll 60 out, 2 seen before frame 2, found 64"
+    ):
+        roll_out.check(of, Horizon(60), 2)
+    with pytest.raises(DataError, match="3 seen before frame 2"):
+        roll_out.check(of, Horizon(10), 3)
+    with pytest.raises(UsageError, match=r"steps and starts must be 1 and over, not 0 and \(2, 13\)"):
+        Horizon(0)
+
+
+def test_the_command_writes_a_table_with_a_row_a_network_and_its_pictures(folders, run, tmp_path):
+    ended = run("waves", *folders, "--data", SAMPLE, "--steps", "10", "--starts", "2", "--out", tmp_path / "waves")
+    assert ended.status == 0, ended.err
+    table = json.loads((tmp_path / "waves.json").read_text())
+    plain, small = table["rows"]
+    assert (plain["format"], small["format"]) == ("full", "one_way")
+    assert plain["macs"] == 32 * 32 * (9 * 3 * 2 + 9 * 2) and small["parameters"] < plain["parameters"]
+    assert plain["weight_bytes"] == -(-plain["parameters"] * 6 // 8)
+    assert (
+        set(plain) >= {"seed", "error_1", "error_10", "error_10_error", "seconds_per_epoch"} and "error_25" not in plain
+    )
+    assert table["over_seeds"][1]["error_1_ratio"] == pytest.approx(small["error_1"] / plain["error_1"])
+    page = (tmp_path / "waves.md").read_text()
+    assert "*going on straight*" in page and "times fewer parameters" in page
+    for name, magic in (("waves.png", b"\x89PNG"), ("waves_fields.png", b"\x89PNG"), ("waves.gif", b"GIF8")):
+        assert (tmp_path / name).read_bytes().startswith(magic)
+    assert (tmp_path / "waves.gif").stat().st_size < 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--starts", "two"], 2, "--starts must be whole numbers with commas between them, such as 2,13, not two"),
+        (["--steps", "70"], 1, "expected runs of 83 frames and over to roll 70 out"),
+        (["--steps", "4", "--starts", "2", "--run", "12"], 2, r"run must be 0\.\.11, the runs of"),
+    ],
+)
+def test_what_cannot_be_rolled_out_is_refused_in_one_line(folders, run, tmp_path, words, status, message):
+    ended = run("waves", folders[0], "--data", SAMPLE, "--out", tmp_path / "waves", *words)
+    assert ended.status == status
+    import re
+
+    assert re.search(message, ended.err)
+
+
+def test_models_that_are_no_wave_networks_or_there_twice_are_refused(folders, run, tmp_path):
+    tagger = ROOT / "models" / "zoo" / "jet_mlp_n8_8bit"
+    ended = run("waves", tagger, "--data", SAMPLE, "--out", tmp_path / "waves")
+    assert ended.status == 2 and "expected a network that advances a wave, found jet_mlp_n8_8bit" in ended.err
+    ended = run("waves", folders[0], folders[0], "--data", SAMPLE, "--out", tmp_path / "waves")
+    assert ended.status == 2 and "the same network and seed as" in ended.err
