@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,11 @@ Probe = Callable[[Integers], Mapping[str, Integers]]
 """Returns every layer's integers for inputs."""
 
 LOOKED_AT = 256
-"""Vectors, the first that differ among them, on which the first layer that differs is looked for."""
+"""Vectors, the first that differ among them, on which the first layer that differs is looked for: at most so many."""
+LOOKED_AT_ELEMENTS = 1 << 22
+"""Elements of the widest edge in all of these vectors: fewer where each is a large field."""
+PREDICTED = 1 << 21
+"""Input elements in a batch of Keras."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ def _keras(project: Project, given: Vectors) -> Target:
 
     def outputs(of: Any, inputs: Integers) -> Any:
         x = project.graph.input.fixed.values(inputs).astype(np.float32)
-        return of.predict(x, batch_size=8192, verbose=0)
+        return of.predict(x, batch_size=max(1, min(8192, PREDICTED // x[0].size)), verbose=0)
 
     def probe(inputs: Integers) -> dict[str, Integers]:
         names: Mapping[str, str] = project.graph.metadata["keras_layers"]
@@ -196,8 +201,10 @@ def _csim(project: Project, given: Vectors) -> Target:
 def _rtl(project: Project, given: Vectors) -> Target:
     simulated = simulate.simulate(project.firmware, project.facts, given.inputs)
     simulator = tools.find({"verilog": "verilator", "vhdl": "ghdl"}[project.facts["language"]])
+    first = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
     facts = {
         "latency_cycles": simulated.latency_cycles,
+        **first,
         "ii": simulated.ii,
         "tool": simulator.name,
         "version": simulator.version,
@@ -234,7 +241,8 @@ def _count(name: str, received: Integers, expected: Integers) -> int:
 def _locate(graph: Graph, given: Vectors, received: Integers, probe: Probe) -> Mismatch:
     """Return the first layer, in the graph's order, whose integers differ from the golden model's."""
     differs = np.flatnonzero(np.any((received != given.expected).reshape(len(received), -1), axis=1))
-    chosen = np.unique(np.concatenate([differs[:LOOKED_AT], np.arange(min(len(received), LOOKED_AT // 4))]))
+    count = max(1, min(LOOKED_AT, LOOKED_AT_ELEMENTS // max(prod(node.shape) for node in graph.nodes)))
+    chosen = np.unique(np.concatenate([differs[:count], np.arange(min(len(received), count // 4))]))
     edges = evaluate.trace(graph, {graph.input.name: given.inputs[chosen]})
     found = probe(given.inputs[chosen])
     for layer, node in graph.layers():

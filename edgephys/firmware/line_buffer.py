@@ -6,6 +6,7 @@ network at this beat is the first of a frame. Memories are circular: one word is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgephys.firmware.netlist import remark
@@ -73,12 +74,11 @@ class WindowBuffer:
         declared = lines + [f"reg {_range(rows * self.width)}{name};" for name in ahead]
         moved += [f"{later} <= {sooner};" for sooner, later in zip(["column", *ahead], ahead, strict=False)]
         position, counted = self._position()
-        found, taps = [], [self._tap(row, column) for row in range(rows) for column in range(columns)]
-        for name, source in taps:
-            found.append(f"reg {_range(self.width)}{name};")
-            moved.append(f"{name} <= {source};")
-        listed = ", ".join(name for name, _ in reversed(taps))
-        statements = [*declared, *position, *found, f"assign w = {{{listed}}};"]
+        taps = [self._tap(row, column) for row in range(rows) for column in range(columns)]
+        found = [f"reg {_range(self.width)}{tap.name};" for tap in taps]
+        moved += [f"{tap.name} <= {tap.source};" for tap in taps if not tap.outside]
+        listed = ", ".join(tap.name for tap in reversed(taps))
+        statements = [*declared, *position, *found, f"assign w = {{{listed}}};", *_cleared(taps)]
         title = f"{self.comment}: {rows}x{columns} neighbours"
         return _module(self.name, title, ports, statements, moved + counted)
 
@@ -91,17 +91,17 @@ class WindowBuffer:
         declared, moved = _waiting("lines", (rows - 1) * width, self.field[1], taken)
         return [*declared, f"wire {_range(rows * width)}column = {{lines, d}};"], moved
 
-    def _tap(self, row: int, column: int) -> tuple[str, str]:
-        """Return the register of a neighbour and what it takes: from the stream, or from the register to its right."""
+    def _tap(self, row: int, column: int) -> _Tap:
+        """Return the register of a neighbour, which reads the stream or the register to its right."""
         rows, columns = self.size
         below, right = row - (rows - 1) // 2, column - (columns - 1) // 2
+        name = f"w_{row}_{column}"
         if right < 0:
-            return f"w_{row}_{column}", f"first ? {self.width}'d0 : w_{row}_{column + 1}"
-        waited = columns // 2 - right
-        low = (rows - 1 - row) * self.width
+            return _Tap(name, f"w_{row}_{column + 1}", "first")
+        waited, low = columns // 2 - right, (rows - 1 - row) * self.width
         source = f"{f'ahead_{waited}' if waited else 'column'}[{low + self.width - 1}:{low}]"
-        inside = [f"row_{row}"] * bool(below) + [f"column_{column}"] * bool(right)
-        return f"w_{row}_{column}", f"{' && '.join(inside)} ? {source} : {self.width}'d0" if inside else source
+        beyond = [f"no_row_{row}"] * bool(below) + [f"no_column_{column}"] * bool(right)
+        return _Tap(name, source, " || ".join(beyond))
 
     def _position(self) -> tuple[list[str], list[str]]:
         """Return the counters of the pixel whose neighbours are taken next, and which of them the field has."""
@@ -119,9 +119,9 @@ class WindowBuffer:
             for place in range(count):
                 step = place - (count - 1) // 2
                 if step > 0:
-                    declared.append(f"wire {name}_{place} = {_before(axis, length - step)};")
+                    declared.append(f"wire no_{name}_{place} = {axis} >= {max(0, length - step)};")
                 elif step < 0 and name == "row":
-                    declared.append(f"wire {name}_{place} = !({_before(axis, -step)});")
+                    declared.append(f"wire no_{name}_{place} = {axis} < {-step};")
         return declared, moved
 
 
@@ -153,6 +153,26 @@ class Marker:
 def lag(size: tuple[int, int], field: tuple[int, int]) -> int:
     """Return the beats from a pixel to its neighbourhood, as ``WindowBuffer.lag``."""
     return size[0] // 2 * field[1] + size[1] // 2 + 1
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """State the register of a neighbour: what it takes, and when that lies outside of the field."""
+
+    name: str
+    source: str
+    outside: str
+
+
+def _cleared(taps: Sequence[_Tap]) -> list[str]:
+    """Return the registers that are 0 outside of the field, in such words that this is a reset and costs no logic."""
+    found = []
+    for number, outside in enumerate(dict.fromkeys(tap.outside for tap in taps if tap.outside)):
+        same = [tap for tap in taps if tap.outside == outside]
+        found += [f"wire clear_{number} = advance && ({outside});", "always @(posedge clk)"]
+        found += [f"  if (clear_{number}) begin", *(f"    {tap.name} <= 0;" for tap in same)]
+        found += ["  end else if (advance) begin", *(f"    {tap.name} <= {tap.source};" for tap in same), "  end"]
+    return found
 
 
 # Pieces of text ---------------------------------------------------------------------------------
@@ -189,10 +209,6 @@ def _counted(name: str, length: int, first: int, condition: str = "") -> tuple[l
     step = f"{name} <= {name} == {last} ? {_number(0, length)} : {name} + 1;"
     moved = f"else if ({condition}) {step}" if condition else f"else {step}"
     return [f"reg {_range(_bits(length))}{name};"], [f"if (start) {name} <= {_number(first, length)}; {moved}"]
-
-
-def _before(axis: str, place: int) -> str:
-    return f"{axis} < {place}" if place > 0 else "1'b0"
 
 
 def _bits(count: int) -> int:

@@ -11,12 +11,15 @@ from edgephys.errors import ToolError
 from edgephys.figures import Figure, Stage, missing, to_record
 from edgephys.firmware import place, synth, vendor
 from edgephys.firmware.cells import TARGETS
+from edgephys.firmware.design import STREAM
 from edgephys.firmware.project import Project, read_card, read_result, write_result
 from edgephys.fixed import Fixed
 
 Say = Callable[[str], None]
 TIMING = (("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles"))
 RESOURCES = ("lut", "ff", "dsp", "bram")
+JUDGED_ON = {"jets": ("accuracy", "accuracy_error"), "fields": ("relative_l2", "relative_l2_error")}
+"""What a model's card counts its test examples in, and the figures on them."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,14 @@ def _not_run(name: str, unit: str, project: Project) -> Figure:
 
 
 def _model(project: Project) -> list[Figure]:
-    """Accuracy and AUC are the trained model's, as its card has them; verify shows that they hold here."""
+    """How good a model is, is the trained one's, as its card has it; verify shows that it holds here."""
     card = read_card(project)
-    measured = card["metrics"]
-    version = card["versions"]["keras"]
-    target = f"{measured['jets']:,} held-out test jets"
-    figures = [
-        Figure("accuracy", measured["accuracy"], "", Stage.MEASURED, "Keras", version, target),
-        Figure("accuracy_error", measured["accuracy_error"], "", Stage.MEASURED, "Keras", version, target),
-    ]
-    for name, area in measured["auc"].items():
-        figures.append(Figure(f"auc_{name}", area, "", Stage.MEASURED, "Keras", version, target))
+    measured, version = card["metrics"], card["versions"]["keras"]
+    unit = next(unit for unit in JUDGED_ON if unit in measured)
+    target = f"{measured[unit]:,} held-out test {unit}"
+    values = {name: measured[name] for name in JUDGED_ON[unit]}
+    values |= {f"auc_{name}": area for name, area in measured.get("auc", {}).items()}
+    figures = [Figure(name, value, "", Stage.MEASURED, "Keras", version, target) for name, value in values.items()]
     figures.append(Figure("parameters", card["parameters"], "", Stage.MEASURED, "Keras", version, project.graph.name))
     return figures
 
@@ -99,7 +99,7 @@ def _widths(project: Project) -> list[Figure]:
 
 def _simulation(project: Project) -> list[Figure]:
     target = f"{project.part}, {project.clock_ns:g} ns clock stated"
-    timing = [("latency_cycles", "cycles"), ("ii", "cycles")] if project.kind == "rtl" else []
+    timing = _timing(project)
     found = read_result(project, "verify")
     if found is None:
         why = "not verified as it stands; run `edgephys verify` on it"
@@ -115,13 +115,30 @@ def _simulation(project: Project) -> list[Figure]:
     failure = failed(found)
     if failure is not None:
         return figures + [missing(name, unit, *source, target, failure) for name, unit in timing]
-    figures += [Figure(name, simulated[name], unit, *source, target) for name, unit in timing]
+    whole = f"{target}{_frame(project)}"
+    figures += [Figure(name, simulated[name], unit, *source, whole) for name, unit in timing]
     if timing:
         nanoseconds = simulated["latency_cycles"] * project.clock_ns
         stated = f"simulated cycles at the stated {project.clock_ns:g} ns, which no routing has confirmed"
         version = str(project.manifest["versions"]["edgephys"])
         figures.append(Figure("latency_ns", nanoseconds, "ns", Stage.ESTIMATED, "edgephys", version, stated))
     return figures
+
+
+def _timing(project: Project) -> list[tuple[str, str]]:
+    """Return the simulated figures of time with their units: of a stream a frame's, and those of its first pixel."""
+    if project.kind != "rtl":
+        return []
+    first = [("latency_first_cycles", "cycles")] if project.facts.get("io") == STREAM else []
+    return [("latency_cycles", "cycles"), *first, ("ii", "cycles")]
+
+
+def _frame(project: Project) -> str:
+    """Say what the times of a stream are counted for."""
+    if project.facts.get("io") != STREAM:
+        return ""
+    height, width = project.facts["field"]
+    return f"; for a frame of {height}x{width} pixels, one a clock"
 
 
 def failed(verified: Mapping[str, Any]) -> str | None:
@@ -136,7 +153,13 @@ def failed(verified: Mapping[str, Any]) -> str | None:
 def _estimate(project: Project) -> list[Figure]:
     version = str(project.manifest["versions"]["alkaid"])
     lut = round(project.facts["lut_estimate"])
-    return [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", version, project.part)]
+    figures = [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", version, project.part)]
+    if project.facts.get("io") == STREAM:
+        ours = str(project.manifest["versions"]["edgephys"])
+        what = "line buffers and what waits for them, as emitted"
+        bits = project.facts["memory_bits"]
+        figures.append(Figure("memory_bits", bits, "bits", Stage.ESTIMATED, "edgephys", ours, what))
+    return figures
 
 
 def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
