@@ -118,7 +118,7 @@ def sweep(
         facts = rtl.emit(graph, Path(scratch), options)
     if facts["io"] == STREAM:
         raise UsageError(
-            f"model '{graph.name}': its fields are streamed, so that each of its levels has stages of its own, which no "
+            f"model '{graph.name}': its fields are streamed, and each of its levels has stages of its own, which no "
             f"sweep chooses; give `edgephys emit` a --cutoff-ns"
         )
     delay = float(facts["delay_estimate_ns"])
