@@ -70,7 +70,6 @@ def test_networks_of_all_formats_give_the_golden_integers_a_pixel_a_clock(tmp_pa
 
     graph = joined([random_model(replace(NET, grid=8, format=name))[1] for name in FORMATS])
     facts, x = simulated_as_the_golden_model(graph, tmp_path, 12)
-    probes_as_the_golden_model(graph, tmp_path, facts, x[:3])
     assert facts["lag"] == 2 * (8 + 1)  # of two stages a row and a pixel each
     assert len(np.unique(evaluate.run(graph, x))) > 100
     assert {block["copies"] for block in facts["blocks"]} == {1}
@@ -156,6 +155,27 @@ def test_a_line_buffer_keeps_all_rows_but_one_and_waits_for_those_below():
     buffer = WindowBuffer("w", 10, (4, 3), (32, 20), 100)
     assert (buffer.lag, buffer.memory_bits) == (2 * 20 + 1 + 1, 3 * 19 * 10)
     assert "memory" not in replace(buffer, size=(1, 5)).text()
+
+
+def test_every_layer_of_an_unchanged_project_probes_as_the_golden_model(project):
+    graph, folder, facts = project
+    assert [port["layer"] for port in facts["probed"]] == [layer for layer, _ in graph.layers()]
+    probes_as_the_golden_model(graph, folder, facts, vectors(graph, 5))
+
+
+@pytest.mark.parametrize("before", [1, 17, 42])
+def test_a_start_in_the_middle_of_a_frame_begins_another_one(project, before):
+    graph, folder, facts = project
+    x, frames = vectors(graph, 3)[2:], stream_simulate._frames(folder, facts)
+    pixels = stream_simulate._pixels(facts, x)[0]
+    noise = np.random.default_rng(0).integers(0, 2, (before, 8), np.uint8)
+    rows = np.concatenate([noise, pixels, noise[:1].repeat(facts["latency"], 0)])
+    start = np.isin(np.arange(len(rows)), (0, before)).astype(np.uint8)
+    words = frames.bench.clocked(bits.of_bits(np.column_stack([rows, np.ones_like(start), start])))
+    found = bits.unpacked(words[before:], frames.bench.given)
+    assert np.flatnonzero(found["valid_out"])[0] == facts["latency"]
+    given = found[facts["output"][0]["node"]][facts["latency"] :]
+    np.testing.assert_array_equal(given.reshape(1, *graph.output.shape), evaluate.run(graph, x))
 
 
 # Faults are found and named ---------------------------------------------------------------------

@@ -1,4 +1,15 @@
-"""Connect a stream: the top module of a network on fields, its windows, and what waits for them."""
+"""Connect a stream: the top module of a network on fields, its windows, and what waits for them.
+
+The ports, beside ``clk`` and the pixels ``in_bits`` and ``out_bits``:
+
+- ``valid_in``: this clock edge takes a pixel, and everything moves on by one; without it nothing moves, whatever the
+  other inputs are.
+- ``start``, with ``valid_in``: the pixel is the first of a frame, and the frames before it are forgotten. It is needed
+  with the first frame of all; those that follow without other pixels between them are counted.
+- ``valid_out``, registered: the last edge gave a pixel of a frame, in raster order. Only an edge that takes a pixel
+  does, so the last pixels of a frame come out with the first ones of the next, or with as many pixels of any value as
+  the latency has clocks. After such a flush a frame begins with ``start``.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +73,7 @@ class Wired:
 def top(name: str, graph: Graph, stream: Stream, marker: Marker) -> Wired:
     """Return the module that takes a pixel as ``in_bits`` and gives one as ``out_bits``, both registered.
 
-    A pixel is taken at every clock edge with ``valid_in``; ``start`` with it says that it is the first of a frame.
+    Its other ports are those above; ``marker`` is the module that drives ``valid_out``.
     """
     module, waits, edges = _network(name, graph, stream)
     output = pixel(graph.output)
