@@ -14,7 +14,7 @@ from typing import Any
 
 from edgephys.errors import ModelError, UsageError
 from edgephys.firmware import logic, netlist, stream_rtl
-from edgephys.firmware.design import AUTO, IO, PARALLEL, PROBE, STREAM, TOP, Design, block, luts, port
+from edgephys.firmware.design import AUTO, IO, PARALLEL, PROBE, TOP, Design, block, luts, port
 from edgephys.firmware.logic import Logic
 from edgephys.firmware.parts import check_part
 from edgephys.firmware.schedule import Schedule, plan
@@ -77,12 +77,10 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     anything is written.
     """
     made_of = _planned(graph, options)
-    streamed = isinstance(made_of, Stream)
     design = stream_rtl.design(graph, made_of) if isinstance(made_of, Stream) else _parallel(graph, made_of, options)
     return {
         "backend": "rtl",
         "language": options.language,
-        "io": STREAM if streamed else PARALLEL,
         "clock_ns": options.clock_ns,
         "cutoff_ns": options.stage_ns,
         "part": options.part,
@@ -151,6 +149,7 @@ def _parallel(graph: Graph, made_of: Parallel, options: RtlOptions) -> Design:
     sources = {made.module: logic.text(made, schedule, language) for made in logics if made.program}
     sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), language)
     facts = {
+        "io": PARALLEL,
         "stages": schedule.stages,
         "delay_estimate_ns": schedule.delay_ns,
         "lut_estimate": luts(logics),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgephys.firmware import logic, netlist
-from edgephys.firmware.design import PROBE, TOP, Design, block, luts, port
+from edgephys.firmware.design import PROBE, STREAM, TOP, Design, block, luts, port
 from edgephys.firmware.line_buffer import Delay, Marker
 from edgephys.firmware.stream import Stream, Window
 from edgephys.firmware.stream_wiring import ADVANCE, MARKER, Wired, bench, exposed, probe, top
@@ -46,6 +46,7 @@ def _logic(stream: Stream) -> dict[str, str]:
 def _facts(graph: Graph, stream: Stream, whole: Wired, probed: Wired) -> dict[str, Any]:
     windows, waits = [_window(window) for window in stream.windows], [_wait(delay) for delay in whole.delays]
     return {
+        "io": STREAM,
         "bench": BENCH,
         "bench_source": f"sim/{BENCH}.v",
         "field": list(stream.field),
