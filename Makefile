@@ -1,4 +1,5 @@
 # make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
+# make demo-waves  train a small wave network on the shipped waves, stream it through RTL, roll it out
 # make test     the test suite
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
@@ -6,6 +7,7 @@
 # make compression  three seeds of the smallest Deep Sets, measured, beside the uniform models
 # make alone    every compression stage alone, over three seeds, the first one synthesised (hours)
 # make front    accuracy against LUTs and latency: the price of an adder walked over three seeds (two hours)
+# make waves    wave networks of every format over three seeds, rolled out, in one table (hours)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
@@ -17,7 +19,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo test test-all check street scaling sweep compression alone front speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all check street scaling sweep compression alone front speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +41,32 @@ demo: install
 	$(CLI) report $(DEMO)_hls
 	$(CLI) report $(DEMO)_rtl
 	$(CLI) street $(DEMO)_hls $(DEMO)_rtl --out $(OUT)/results/demo
+
+WAVES := $(OUT)/demo_waves
+demo-waves: install
+	$(CLI) train models/wave_cnn.py --data models/samples/waves.h5 --out runs/demo_waves --set format=one_way \
+	    --set width=6 --set depth=2 --set kernel_size=3 --set bits=6 --set every=2 --set epochs=12
+	$(CLI) emit runs/demo_waves --to rtl --out $(WAVES)_rtl
+	$(CLI) verify $(WAVES)_rtl
+	$(CLI) report $(WAVES)_rtl
+	$(CLI) waves runs/demo_waves --data models/samples/waves.h5 --out $(OUT)/results/demo_waves
+
+SEEDS_OF_WAVES := 1 2 3
+FORMATS := full spatial cp cp12 depthwise one_way
+TRAIN_WAVES = $(CLI) train models/wave_cnn.py --data data/waves_train.h5 --set seed=$$s \
+    --set format=$${f%12} $$(test $$f = cp12 && echo --set rank=12)
+waves: install
+	mkdir -p data
+	test -e data/waves_train.h5 || $(CLI) data waves --runs 256 --grid 32 --seed 1 --out data/waves_train.h5
+	test -e data/waves_other.h5 || $(CLI) data waves --runs 48 --grid 32 --seed 77 --out data/waves_other.h5
+	set -e; for s in $(SEEDS_OF_WAVES); do for f in $(FORMATS); do \
+	    first=runs/waves_first/$${f}_seed$$s; eight=runs/waves/$${f}_8bit_seed$$s; six=runs/waves/$${f}_6bit_seed$$s; \
+	    on="--set epochs=5 --set unroll=4 --set learning_rate=5e-4"; \
+	    test -e $$first || $(TRAIN_WAVES) --out $$first; \
+	    test -e $$eight || $(TRAIN_WAVES) $$on --start $$first --out $$eight; \
+	    test -e $$six || $(TRAIN_WAVES) $$on --set bits=6 --start $$eight --out $$six; \
+	done; done
+	$(CLI) waves runs/waves/* --data data/waves_other.h5
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'

@@ -18,6 +18,9 @@ WITH_RTL = tuple(Rounding), (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM)
 """Modes that the RTL back end computes; ``EVERY`` adds the one that it must refuse."""
 EVERY = tuple(Rounding), tuple(Overflow)
 
+WIDEST_PIXEL = 12
+"""Channels beyond which a random field gives up some of them before it goes on."""
+
 LARGEST = 24
 """Elements of an edge beyond which a random graph is summed or shortened before it goes on."""
 
@@ -46,6 +49,26 @@ def random_graph(seed: int, modes=EVERY, steps: int = 6) -> Graph:
     """Return the graph of a seed."""
     generator = np.random.default_rng(seed)
     return build(lambda low, high: int(generator.integers(low, high, endpoint=True)), modes, steps)
+
+
+def build_field(draw: Draw, modes=EVERY, steps: int = 5, sides: int = 4) -> Graph:
+    """Return a lowered graph of random operations that look at a pixel and its neighbours, on a field of any sides."""
+    builder = Builder("field")
+    edges = [builder.input("x", (draw(1, sides), draw(1, sides), draw(1, 2)), _format(draw, modes, 5))]
+    for number in range(draw(1, steps)):
+        x = edges[-1 - draw(0, min(2, len(edges) - 1))]
+        layer = f"l{number - (draw(0, 2) == 2)}"  # now and then two operations in one layer
+        small = builder.shape(x)[-1] <= WIDEST_PIXEL
+        operation = ON_PIXELS[draw(0, len(ON_PIXELS) - 1)] if small else _some_channels
+        edges.append(_narrowed(builder, operation(builder, draw, modes, layer, x, edges), layer, draw, modes))
+    last = builder.window("last", edges[-1], (draw(1, 3), draw(2, 3)))  # no graph is without one
+    return builder.finish(_dense(builder, draw, modes, "out", last, edges))
+
+
+@strategies.composite
+def field_graphs(draw, modes=EVERY, steps: int = 5, sides: int = 4) -> Graph:
+    """Draw a random graph that has a stream of pixels."""
+    return build_field(lambda low, high: draw(strategies.integers(low, high)), modes, steps, sides)
 
 
 @strategies.composite
@@ -211,5 +234,42 @@ OPERATIONS = (
     _dense,
     _dense,
     _window,
+    _convolution,
+)
+
+
+def _of_channels(operation: str, low: int, high: int):
+    def apply(builder, draw, modes, layer, x, edges):
+        shape = builder.shape(x)[2:] if draw(0, 2) else (1,)
+        return getattr(builder, operation)(layer, x, _constants(draw, shape), draw(low, high))
+
+    return apply
+
+
+def _some_channels(builder, draw, modes, layer, x, edges):
+    rows = [draw(0, builder.shape(x)[-1] - 1) for _ in range(draw(1, 3))]
+    return builder.take(layer, x, np.array(rows), 2)
+
+
+def _beside(builder, draw, modes, layer, x, edges):
+    return builder.concat(layer, (x, edges[draw(0, len(edges) - 1)]), 2)
+
+
+def _neighbours(builder, draw, modes, layer, x, edges):
+    return builder.window(layer, x, (draw(1, 4), draw(1, 4)))
+
+
+ON_PIXELS = (
+    _relu,
+    _of_channels("bias", -2, 6),
+    _of_channels("scale", -2, 4),
+    _add,
+    _beside,
+    _some_channels,
+    _requantise,
+    _activation,
+    _dense,
+    _neighbours,
+    _neighbours,
     _convolution,
 )

@@ -190,7 +190,7 @@ def convolutions(size: int = 4) -> Graph:
 def test_a_convolution_is_wires_and_one_pixels_logic_and_zeros_lie_beyond_the_edges(tmp_path):
     graph = convolutions()
     x = vectors(graph, 200)
-    facts = rtl.emit(graph, tmp_path, RtlOptions(clock_ns=2.0))
+    facts = rtl.emit(graph, tmp_path, RtlOptions(clock_ns=2.0, io="parallel"))
     blocks = {block["name"]: block for block in facts["blocks"]}
     assert {name: block["copies"] for name, block in blocks.items() if block["module"]} == {"first": 16, "along": 16}
     wires = {name for name, block in blocks.items() if block["wires"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,9 @@ def emit(
     backend: Annotated[str | None, typer.Option(help="hls: hls4ml backend, Vitis by default.")] = None,
     language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
     cutoff_ns: Annotated[float | None, typer.Option(help="rtl: estimated ns of a stage; the clock by default.")] = None,
+    io: Annotated[
+        str | None, typer.Option(help="rtl: parallel, or stream (default for fields): a pixel a clock.")
+    ] = None,
     vectors: Annotated[int | None, typer.Option(help="Held-out vectors that travel along; all by default.")] = None,
     force: Force = False,
     as_json: Json = False,
@@ -57,7 +61,7 @@ def emit(
     """
     from edgephys.firmware import project
 
-    options = _options_of(to, clock_ns, part, backend, language, cutoff_ns)
+    options = _options_of(to, clock_ns, part, backend, {"language": language, "cutoff_ns": cutoff_ns, "io": io})
     trained, graph = _lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_{to}"
     say(f"emit {graph.name} to {to}: {folder}")
@@ -67,22 +71,19 @@ def emit(
     give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
 
 
-def _options_of(
-    to: str, clock_ns: float, part: str, backend: str | None, language: str | None, cutoff_ns: float | None
-) -> Any:
+def _options_of(to: str, clock_ns: float, part: str, backend: str | None, rtl: Mapping[str, Any]) -> Any:
     from edgephys.firmware.hls import HlsOptions
     from edgephys.firmware.rtl import RtlOptions
 
+    given = {name: value for name, value in rtl.items() if value is not None}
     if to == "hls":
-        if language is not None:
-            raise UsageError("--language goes with --to rtl, not with --to hls; leave it out")
-        if cutoff_ns is not None:
-            raise UsageError("--cutoff-ns goes with --to rtl, not with --to hls; leave it out")
+        for name in given:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --to rtl, not with --to hls; leave it out")
         return HlsOptions(backend=backend or "Vitis", part=part, clock_ns=clock_ns)
     if to == "rtl":
         if backend is not None:
             raise UsageError("--backend goes with --to hls, not with --to rtl; leave it out")
-        return RtlOptions(language=language or "verilog", part=part, clock_ns=clock_ns, cutoff_ns=cutoff_ns)
+        return RtlOptions(part=part, clock_ns=clock_ns, **given)
     raise UsageError(f"--to must be hls or rtl, not {to}")
 
 

@@ -18,9 +18,42 @@ COUNTED_AS_LUT = {
 TARGETS = {"xcup": "AMD UltraScale+ (Yosys family xcup), out of context", "ecp5": "Lattice ECP5, out of context"}
 
 UNITS = {
-    "xcup": {"lut": "LUT", "ff": "FF", "dsp": "DSP48E2", "bram": "RAMB18", "carry": "CARRY4", "srl": "SRL"},
-    "ecp5": {"lut": "LUT4", "ff": "FF", "dsp": "MULT18X18D", "bram": "DP16KD", "carry": "CCU2C", "srl": "SRL"},
+    "xcup": {
+        "lut": "LUT",
+        "ff": "FF",
+        "dsp": "DSP48E2",
+        "bram": "RAMB18",
+        "carry": "CARRY4",
+        "srl": "SRL",
+        "lutram": "LUT as RAM",
+    },
+    "ecp5": {
+        "lut": "LUT4",
+        "ff": "FF",
+        "dsp": "MULT18X18D",
+        "bram": "DP16KD",
+        "carry": "CCU2C",
+        "srl": "SRL",
+        "lutram": "LUT4 as RAM",
+    },
 }
+
+LUTS_OF_RAM = {
+    "RAM64X1S": 1,
+    "RAM64X1D": 2,
+    "RAM128X1S": 2,
+    "RAM128X1D": 4,
+    "RAM256X1S": 4,
+    "RAM256X1D": 8,
+    "RAM512X1S": 8,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "RAM32M16": 8,
+    "RAM64M8": 8,
+    "RAM32X16DR8": 8,
+    "RAM64X8SW": 8,
+}
+"""LUTs that a RAM made of them takes (UltraScale+ and before)."""
 
 # What each primitive adds to the counts. MUXF7 and MUXF8 sit beside the LUTs.
 PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
@@ -31,10 +64,7 @@ PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
         **{name: {} for name in ("MUXF7", "MUXF8", "MUXF9", "BUFG", "VCC", "GND")},
         "CARRY4": {"carry": 1},
         "CARRY8": {"carry": 2},
-        "RAM32M": {"lut": 4},
-        "RAM64M": {"lut": 4},
-        "RAM32M16": {"lut": 8},
-        "RAM64M8": {"lut": 8},
+        **{name: {"lut": luts, "lutram": luts} for name, luts in LUTS_OF_RAM.items()},
         "DSP48E2": {"dsp": 1},
         "RAMB18E2": {"bram": 1},
         "RAMB36E2": {"bram": 2},
@@ -42,7 +72,7 @@ PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
     "ecp5": {
         "LUT4": {"lut": 1},
         "CCU2C": {"lut": 2, "carry": 1},
-        "TRELLIS_DPR16X4": {"lut": 4},
+        "TRELLIS_DPR16X4": {"lut": 4, "lutram": 4},
         "TRELLIS_FF": {"ff": 1},
         "PFUMX": {},
         "L6MUX21": {},
@@ -60,7 +90,8 @@ PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
 class Cells:
     """Count what a netlist is made of.
 
-    Units: carry in four-bit CARRY4 (xcup) or two-bit CCU2C (ecp5) cells; bram in 18-kbit blocks.
+    Units: carry in four-bit CARRY4 (xcup) or two-bit CCU2C (ecp5) cells; bram in 18-kbit blocks; srl and lutram are
+    those of the LUTs that hold data.
     """
 
     lut: int = 0
@@ -69,6 +100,7 @@ class Cells:
     bram: int = 0
     carry: int = 0
     srl: int = 0
+    lutram: int = 0
 
     def __add__(self, other: Cells) -> Cells:
         """Return both together."""

@@ -97,9 +97,16 @@ def trace(graph: Graph, three_at_once: bool) -> list[Logic]:
     ``three_at_once`` says that the part adds three numbers in one row of LUTs.
     Raises: ModelError, naming the layer, for an operation that has no RTL.
     """
-    edges = {graph.input.name: uniform(graph.input.fixed, prod(graph.input.shape))}
-    found = []
-    for block in blocks(graph):
+    return traced(blocks(graph), {graph.input.name: uniform(graph.input.fixed, prod(graph.input.shape))}, three_at_once)
+
+
+def traced(parts: Iterable[Block], given: Mapping[str, list[Element]], three_at_once: bool) -> list[Logic]:
+    """Return the logic of blocks in the order in which they read each other; ``given`` is what they read of others.
+
+    Raises: as ``trace``.
+    """
+    edges, found = dict(given), []
+    for block in parts:
         wanted = {name: _over_rows(edges[name], block.copies) for name in block.graph.inputs}
         try:
             logic = _trace(block, wanted, three_at_once)
@@ -126,14 +133,15 @@ def _union(rows: list[Element]) -> Element:
     first = replace(rows[0], offset=0)
     if all(replace(element, offset=0) == first for element in rows):
         return first
-    rows = [_of_constant(e.constant) if e.width == 0 else e for e in rows]
+    rows = [of_constant(e.constant) if e.width == 0 else e for e in rows]
     signed = any(e.signed for e in rows)
     shift = min(e.shift for e in rows)
     top = max(e.shift + e.width + (signed and not e.signed) for e in rows)
     return Element(0, top - shift, signed, shift)
 
 
-def _of_constant(value: int) -> Element:
+def of_constant(value: int) -> Element:
+    """Return the narrowest element that holds a number, and 0."""
     signed = value < 0
     return Element(0, max(1, (-value - 1 if signed else value).bit_length() + signed), signed, 0)
 
@@ -276,8 +284,11 @@ def _stage(program: Any, taken: list[int] | None, inside: list[int], handed_on: 
 # Text -------------------------------------------------------------------------------------------
 
 
-def text(logic: Logic, schedule: Schedule, language: str) -> str:
-    """Return the source of a block: combinational within one stage, else its stages and the registers between."""
+def text(logic: Logic, schedule: Schedule, language: str, enable: str = "") -> str:
+    """Return the source of a block: combinational within one stage, else its stages and the registers between.
+
+    ``enable`` names the input without which the registers hold what they have, if there is to be one.
+    """
     from alkaid.codegen.rtl import verilog_comb_logic_gen, vhdl_comb_logic_gen
 
     slot = schedule.slots[logic.block.name]
@@ -289,13 +300,14 @@ def text(logic: Logic, schedule: Schedule, language: str) -> str:
     if len(programs) == 1:
         return head + str(write(programs[0], logic.module))
     texts = [write(program, f"{logic.module}_stage_{slot.first + i}") for i, program in enumerate(programs)]
-    return head + "\n".join([*texts, netlist.text(_pipeline(logic, programs, slot.first, title), language)])
+    return head + "\n".join([*texts, netlist.text(_pipeline(logic, programs, slot.first, title, enable), language)])
 
 
-def _pipeline(logic: Logic, programs: list[Any], first: int, title: str) -> Module:
+def _pipeline(logic: Logic, programs: list[Any], first: int, title: str, enable: str) -> Module:
     widths = [int(program.inp_kifs.sum()) for program in programs]
     wide = int(programs[-1].out_kifs.sum())
-    module = Module(logic.module, True, {"model_inp": widths[0]}, {"model_out": wide}, f"{title}: its stages")
+    inputs = {**({enable: 0} if enable else {}), "model_inp": widths[0]}
+    module = Module(logic.module, True, inputs, {"model_out": wide}, f"{title}: its stages", enable=enable)
     taken = "model_inp"
     for i, stage in enumerate(range(first, first + len(programs))):
         last = i == len(programs) - 1

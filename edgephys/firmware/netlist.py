@@ -48,7 +48,8 @@ class Piece:
 class Module:
     """Collect a module's ports and statements, in the order in which they are written.
 
-    Built up by the functions that write one, then printed once.
+    Built up by the functions that write one, then printed once. An input of width 0 is a single bit; ``enable``
+    names the one without which the registers hold what they have (Verilog only).
     """
 
     name: str
@@ -60,6 +61,7 @@ class Module:
     assigns: list[tuple[str, int, Piece]] = field(default_factory=list)
     registers: list[tuple[str, str]] = field(default_factory=list)
     instances: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    enable: str = ""
 
     def connect(self, target: str, wanted: Element, signal: str, source: Element) -> None:
         """Drive the bits of ``wanted`` in ``target`` with the same value from ``source`` in ``signal``."""
@@ -130,7 +132,8 @@ def _verilog(module: Module) -> str:
         joined = ", ".join(f".{port}({signal})" for port, signal in ports_of.items())
         lines.append(f"  {kind} {name} ({joined});")
     if module.registers:
-        lines.append("  always @(posedge clk) begin")
+        condition = f" if ({module.enable})" if module.enable else ""
+        lines.append(f"  always @(posedge clk){condition} begin")
         lines += [f"    {target} <= {source};" for target, source in module.registers]
         lines.append("  end")
     return "\n".join([*lines, "endmodule", ""])

@@ -1,30 +1,30 @@
 """Emit a fully pipelined RTL project: one module a layer, a layer that works on rows made once.
 
 Inputs and outputs are registered, a vector is taken every clock, and there is no reset: after
-``stages`` clocks nothing of what was there before is left.
+``stages`` clocks nothing of what was there before is left. A network that looks at the neighbours of pixels takes a
+pixel every clock instead (``stream``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from edgephys.errors import ModelError, UsageError
-from edgephys.firmware import logic, netlist
+from edgephys.firmware import logic, netlist, stream_rtl
+from edgephys.firmware.design import AUTO, IO, PARALLEL, PROBE, TOP, Design, block, luts, port
 from edgephys.firmware.logic import Logic
 from edgephys.firmware.parts import check_part
 from edgephys.firmware.schedule import Schedule, plan
+from edgephys.firmware.stream import Stream, is_field, planned
 from edgephys.firmware.wiring import top
 from edgephys.lower.graph import Graph, Kind, check
 from edgephys.lower.ranges import derive
 
 REVISION = 2
 """Raised when the same Graph and options give other sources: a table is then measured again."""
-TOP = "edgephys_top"
-PROBE = "edgephys_probe"
 SLOWEST_NS = 1000.0
 DOUBLE = 53
 """Bits of a float64 that hold every integer: the symbols' intervals are such."""
@@ -37,13 +37,15 @@ class RtlOptions:
     """State the language, the clock, the part and the pipelining of an RTL project; refuse what cannot be.
 
     Units: clock_ns in nanoseconds; cutoff_ns, in alkaid's estimate of ns, is the longest path of one stage
-    (None: the clock). A cutoff as long as the whole delay leaves one stage between the two registers.
+    (None: the clock). A cutoff as long as the whole delay leaves one stage between the two registers. ``io`` 'auto'
+    streams a network that looks at the neighbours of pixels, and takes any other whole.
     """
 
     language: str = "verilog"
     clock_ns: float = 5.0
     part: str = "xcvu13p-flga2577-2-e"
     cutoff_ns: float | None = None
+    io: str = AUTO
 
     def __post_init__(self) -> None:
         if self.language not in netlist.SUFFIX:
@@ -52,6 +54,8 @@ class RtlOptions:
             raise UsageError(f"clock_ns must be over 0 and up to {SLOWEST_NS:.0f}, not {self.clock_ns}; 5 is 200 MHz")
         if self.cutoff_ns is not None and not 0 < self.cutoff_ns < inf:
             raise UsageError(f"cutoff_ns must be over 0 and finite, not {self.cutoff_ns}; without one it is the clock")
+        if self.io not in IO:
+            raise UsageError(f"io must be one of {', '.join(IO)}, not '{self.io}'")
         check_part(self.part)
 
     @property
@@ -69,15 +73,11 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     """Write the sources of a graph below ``folder`` and return the facts for the manifest.
 
     The same graph and options give the same bytes.
-    Raises: ModelError where the graph has no exact RTL, before anything is written.
+    Raises: ModelError where the graph has no exact RTL, UsageError where its stream has none in the language, before
+    anything is written.
     """
-    logics, schedule = _planned(graph, options)
-    makers = {name for made in logics for name in made.outputs}
-    exposed = [node.name for _, node in graph.layers() if node.kind is Kind.INPUT or node.name in makers]
-    sources = {made.module: logic.text(made, schedule, options.language) for made in logics if made.program}
-    sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), options.language)
-    probe = netlist.text(top(PROBE, graph, logics, schedule, exposed), options.language)
-    paths = _write(folder, options.language, sources, probe)
+    made_of = _planned(graph, options)
+    design = stream_rtl.design(graph, made_of) if isinstance(made_of, Stream) else _parallel(graph, made_of, options)
     return {
         "backend": "rtl",
         "language": options.language,
@@ -86,22 +86,19 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
         "part": options.part,
         "top": TOP,
         "probe": PROBE,
-        "sources": paths,
+        "sources": _write(folder, options.language, design),
         "probe_source": f"sim/{PROBE}{netlist.SUFFIX[options.language]}",
-        "stages": schedule.stages,
-        "delay_estimate_ns": schedule.delay_ns,
-        "lut_estimate": _luts(logics),
-        "input": _port(graph, [graph.input.name]),
-        "output": _port(graph, [graph.output.name]),
-        "probed": _port(graph, exposed),
-        "blocks": [_block(made, schedule) for made in logics],
+        **design.facts,
         "alkaid": logic.version(),
     }
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What alkaid says of a design before it is written: LUTs without registers, and pipeline stages."""
+    """What alkaid says of a design before it is written: LUTs without registers, and pipeline stages.
+
+    A stream's stages are those of its logic; what it waits for pixels to come is not among them.
+    """
 
     lut: float
     stages: int
@@ -109,20 +106,59 @@ class Estimate:
 
 def estimate(graph: Graph, options: RtlOptions) -> Estimate:
     """Return what a project of a graph would state, without writing it.  Raises: as ``emit``."""
-    logics, schedule = _planned(graph, options)
-    return Estimate(_luts(logics), schedule.stages)
+    made_of = _planned(graph, options)
+    return Estimate(luts(made_of.logics), made_of.stages)
 
 
-def _planned(graph: Graph, options: RtlOptions) -> tuple[list[Logic], Schedule]:
+@dataclass(frozen=True, eq=False)
+class Parallel:
+    """Hold the logic of every block, all copies of which stand side by side, and when each works."""
+
+    logics: list[Logic]
+    schedule: Schedule
+
+    @property
+    def stages(self) -> int:
+        """Stages of the whole network."""
+        return self.schedule.stages
+
+
+def _planned(graph: Graph, options: RtlOptions) -> Parallel | Stream:
     _refuse(graph)
+    if options.io == PARALLEL or (options.io == AUTO and not is_field(graph)):
+        return _side_by_side(graph, options)
+    if options.language != stream_rtl.LANGUAGE:
+        raise UsageError(
+            f"language must be {stream_rtl.LANGUAGE} for a field that is streamed, not {options.language}; io "
+            f"'{PARALLEL}' has both"
+        )
+    return planned(graph, options.adds_three, options.stage_ns)
+
+
+def _side_by_side(graph: Graph, options: RtlOptions) -> Parallel:
     logics = logic.trace(graph, options.adds_three)
     makers = {name: made.block.name for made in logics for name in made.outputs}
     reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
-    return logics, plan({made.block.name: made.delay_ns for made in logics}, reads, options.stage_ns)
+    return Parallel(logics, plan({made.block.name: made.delay_ns for made in logics}, reads, options.stage_ns))
 
 
-def _luts(logics: Sequence[Logic]) -> float:
-    return sum(made.lut * made.block.copies for made in logics)
+def _parallel(graph: Graph, made_of: Parallel, options: RtlOptions) -> Design:
+    logics, schedule, language = made_of.logics, made_of.schedule, options.language
+    makers = {name for made in logics for name in made.outputs}
+    exposed = [node.name for _, node in graph.layers() if node.kind is Kind.INPUT or node.name in makers]
+    sources = {made.module: logic.text(made, schedule, language) for made in logics if made.program}
+    sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), language)
+    facts = {
+        "io": PARALLEL,
+        "stages": schedule.stages,
+        "delay_estimate_ns": schedule.delay_ns,
+        "lut_estimate": luts(logics),
+        "input": port(graph, [graph.input.name]),
+        "output": port(graph, [graph.output.name]),
+        "probed": port(graph, exposed),
+        "blocks": [block(made, schedule.slots[made.block.name]) for made in logics],
+    }
+    return Design(sources, {PROBE: netlist.text(top(PROBE, graph, logics, schedule, exposed), language)}, facts)
 
 
 def _refuse(graph: Graph) -> None:
@@ -146,50 +182,13 @@ def _refuse(graph: Graph) -> None:
             )
 
 
-def _write(folder: Path, language: str, sources: Mapping[str, str], probe: str) -> list[str]:
-    """Write the sources, alkaid's operators that they use, and the probe; return the sources' paths."""
+def _write(folder: Path, language: str, design: Design) -> list[str]:
+    """Write the sources, alkaid's operators that they use, and what simulates them; return the sources' paths."""
     suffix = netlist.SUFFIX[language]
-    found = logic.operators(language, sources.values())
+    found = logic.operators(language, design.sources.values())
     texts = {f"src/static/{name}": text for name, text in found.items()}
-    texts |= {f"src/{name}{suffix}": text for name, text in sources.items()}
-    for path, text in {**texts, f"sim/{PROBE}{suffix}": probe}.items():
+    texts |= {f"src/{name}{suffix}": text for name, text in design.sources.items()}
+    for path, text in {**texts, **{f"sim/{name}{suffix}": text for name, text in design.simulated.items()}}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return list(texts)
-
-
-def _port(graph: Graph, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Say how a port is laid out: edge after edge, element after element, each in its edge's whole format."""
-    nodes = [graph.by_name[name] for name in names]
-    return [
-        {
-            "node": node.name,
-            "layer": node.layer,
-            "shape": list(node.shape),
-            "signed": node.fixed.signed,
-            "bits": node.fixed.bits,
-            "fraction": node.fixed.fraction,
-        }
-        for node in nodes
-    ]
-
-
-def _block(made: Logic, schedule: Schedule) -> dict[str, Any]:
-    """Say what a block is made of; a block of wires has no ports: [edge, element, shift] of each output's source.
-
-    A source of no edge is the number 0.
-    """
-    slot = schedule.slots[made.block.name]
-    return {
-        "name": made.block.name,
-        "layers": list(made.block.layers),
-        "module": made.module if made.program is not None else None,
-        "copies": made.block.copies,
-        "first_stage": slot.first,
-        "last_stage": slot.last,
-        "delay_estimate_ns": made.delay_ns,
-        "lut_estimate": made.lut,
-        "inputs": netlist.layout(made.inputs),
-        "outputs": {} if made.wires is not None else netlist.layout(made.outputs),
-        "wires": {name: [list(astuple(wire)) for wire in wires] for name, wires in (made.wires or {}).items()},
-    }

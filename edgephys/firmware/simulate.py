@@ -7,12 +7,13 @@ Latency and initiation interval are read off simulated clock edges, never comput
   outputs are f(B). They must go from f(A) to f(B) in that one edge, for every pair, in the same time.
 - *Initiation interval*: stream the same vectors, a new one every ``ii`` clocks, for ii = 1, 2, ...; the
   first ii at which every output, ``latency`` later, equals the one at rest.
+
+A stream of pixels is clocked in another way (``stream_simulate``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -20,53 +21,19 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.errors import MismatchError, ProjectError, UsageError
-from edgephys.firmware import ghdl, verilator
-from edgephys.firmware.bits import Words, packed, unpacked, width
-from edgephys.fixed import Fixed, Integers
+from edgephys.errors import MismatchError
+from edgephys.firmware import stream_simulate
+from edgephys.firmware.bench import Bench, Simulated, accepted, build
+from edgephys.firmware.bits import Words, packed, unpacked
+from edgephys.firmware.design import STREAM
+from edgephys.fixed import Integers
 
-ENGINES = {"verilog": verilator, "vhdl": ghdl}
-BUILD_S = 7200.0
-RUN_S = 3600.0
 STEPS = 24
 """Vectors held until the outputs rest: 23 step responses."""
 HOLDS = (32, 256, 2048)
 """Clocks for which an input is held, one after the other until the outputs rest in the latter half."""
 CHUNK = 1 << 16
 """Vectors simulated in one go: bounds the memory."""
-
-Ports = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Simulated:
-    """Hold the outputs in steps, (vector, *output shape), and the measured timing in clocks."""
-
-    outputs: Integers
-    latency_cycles: int
-    ii: int
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """Hold a compiled top and clock vectors through it."""
-
-    language: str
-    home: Path
-    taken: Ports
-    given: Ports
-
-    def clocked(self, words: Words) -> Words:
-        """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
-        widths = width(self.taken), width(self.given)
-        found: Words = ENGINES[self.language].clocked(self.home, words, widths, RUN_S)
-        return found
-
-    def streamed(self, words: Words, latency: int, ii: int) -> Words:
-        """Return the output words of vectors given one every ``ii`` clocks, read ``latency`` clocks later."""
-        idle = np.repeat(words[-1:], latency, axis=0)
-        every = self.clocked(np.concatenate([np.repeat(words, ii, axis=0), idle]))
-        return every[latency::ii][: len(words)]
 
 
 def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
@@ -76,7 +43,9 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
     Raises: UsageError for a wrong x, ToolError without a simulator, MismatchError where the outputs do
     not follow the inputs with one latency.
     """
-    words = _accepted(facts, x)
+    if facts.get("io") == STREAM:
+        return stream_simulate.simulate(folder, facts, x)
+    words = accepted(facts, x)
     bench = build(folder, facts)
     latency, ii = _timing(bench, words)
     outputs = _stream(bench, words, latency, ii)
@@ -89,42 +58,12 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     The same modules under a top with every layer's edge as a port, compiled for this alone.
     Raises: as ``simulate``.
     """
-    words = _accepted(facts, x)
+    if facts.get("io") == STREAM:
+        return stream_simulate.probe(folder, facts, x)
+    words = accepted(facts, x)
     bench = build(folder, facts, probe=True)
     nodes = _stream(bench, words, *_timing(bench, words))
     return {port["layer"]: nodes[port["node"]] for port in bench.given}
-
-
-def build(folder: Path, facts: Mapping[str, Any], probe: bool = False) -> Bench:
-    """Return a project's top, or its probe, compiled where no build of the same content is cached."""
-    paths = list(facts["sources"])
-    if probe:
-        paths = [path for path in paths if Path(path).stem != facts["top"]] + [facts["probe_source"]]
-    missing = [path for path in paths if not (folder / path).is_file()]
-    if missing:
-        raise ProjectError(f"project {folder}: {missing[0]} is missing; emit the project again")
-    given = facts["probed"] if probe else facts["output"]
-    widths = width(facts["input"]), width(given)
-    top = facts["probe"] if probe else facts["top"]
-    repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
-    language = facts["language"]
-    home = ENGINES[language].built([folder / path for path in paths], top, widths, repeated, BUILD_S)
-    return Bench(language, home, facts["input"], given)
-
-
-def _accepted(facts: Mapping[str, Any], x: Integers) -> Words:
-    (port,) = facts["input"]
-    shape = tuple(port["shape"])
-    x = np.asarray(x)
-    if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not np.issubdtype(x.dtype, np.integer):
-        expected = f"(vector, {', '.join(map(str, shape))})"
-        raise UsageError(f"simulation input must be integers {expected}, not {x.dtype} {x.shape}")
-    if not len(x):
-        raise UsageError("simulation input must hold 1 vector or more, not 0")
-    fixed = Fixed(port["signed"], port["bits"], port["bits"] - port["fraction"])
-    if not fixed.holds(int(x.min()), int(x.max())):
-        raise UsageError(f"simulation input must be {fixed.low}..{fixed.high} in steps, not {x.min()}..{x.max()}")
-    return packed(x.reshape(len(x), -1), fixed.bits)
 
 
 def _timing(bench: Bench, words: Words) -> tuple[int, int]:

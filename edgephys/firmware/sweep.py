@@ -21,6 +21,7 @@ import numpy as np
 from edgephys.errors import EdgephysError, MismatchError, ToolError, UsageError
 from edgephys.figures import Stage
 from edgephys.firmware import place, rtl, simulate, tools
+from edgephys.firmware.design import STREAM
 from edgephys.firmware.rtl import RtlOptions
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
@@ -114,7 +115,13 @@ def sweep(
         raise UsageError("cutoffs must be 1 or more, not 0; without them they are searched for")
     wanted = [RtlOptions(part=options.part, clock_ns=clock_ns, cutoff_ns=cutoff) for cutoff in cutoffs_ns or ()]
     with tempfile.TemporaryDirectory(prefix="edgephys-sweep-") as scratch:
-        delay = float(rtl.emit(graph, Path(scratch), options)["delay_estimate_ns"])
+        facts = rtl.emit(graph, Path(scratch), options)
+    if facts["io"] == STREAM:
+        raise UsageError(
+            f"model '{graph.name}': its fields are streamed, and each of its levels has stages of its own, which no "
+            f"sweep chooses; give `edgephys emit` a --cutoff-ns"
+        )
+    delay = float(facts["delay_estimate_ns"])
     bench = _Bench(graph, x, evaluate.run(graph, x), device, tuple(seeds), timeout_s, say or (lambda _: None))
     if cutoffs_ns is None:
         cut = {stages: RtlOptions(part=options.part, clock_ns=clock_ns, cutoff_ns=c) for stages, c in _even(delay)}

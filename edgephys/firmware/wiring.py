@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from edgephys.firmware.logic import NOTHING, ZERO, Logic, uniform
 from edgephys.firmware.netlist import Element, Module, Piece
-from edgephys.firmware.schedule import Schedule
-from edgephys.lower.graph import Graph
+from edgephys.firmware.schedule import Schedule, Slot
+from edgephys.lower.graph import Graph, Node
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Source:
         return replace(self, element=self.element.shifted(by))
 
 
+Delayed = Callable[[Module, Source, int], str]
+"""Return the signal that holds a source in a later stage."""
+CLOCK = {"clk": "clk"}
+
+
 def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, exposed: Sequence[str]) -> Module:
     """Return the module that takes ``in_bits`` and gives the ``exposed`` edges as ``out_bits``, all at once.
 
@@ -37,17 +42,49 @@ def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, ex
     module.register("input_q", "in_bits")
     edges = {graph.input.name: [Source("input_q", e, 1) for e in uniform(graph.input.fixed, size)]}
     for logic in logics:
-        edges |= _wired(logic, edges) if logic.wires is not None else _instantiated(module, logic, schedule, edges)
+        edges |= connected(module, logic, schedule.slots[logic.block.name], edges)
     module.wires["output_d"] = wide
     offset = 0
     for node in nodes:
-        for wanted, source in zip(uniform(node.fixed, prod(node.shape)), edges[node.name], strict=True):
-            placed = replace(wanted, offset=offset + wanted.offset)
-            module.connect("output_d", placed, _delayed(module, source, schedule.stages), source.element)
-        offset += node.fixed.bits * prod(node.shape)
+        offset = beside(module, "output_d", offset, node, edges[node.name], schedule.stages)
     module.register("output_q", "output_d")
     module.assigns.append(("out_bits", 0, Piece(wide, "output_q")))
     return module
+
+
+def beside(
+    module: Module,
+    target: str,
+    offset: int,
+    node: Node,
+    sources: Sequence[Source],
+    stage: int,
+    delayed: Delayed | None = None,
+) -> int:
+    """Put an edge's elements, each in the whole of its format, into a vector at ``offset``; return where they end."""
+    wait = delayed or registered
+    for wanted, source in zip(uniform(node.fixed, prod(node.shape)), sources, strict=True):
+        placed = replace(wanted, offset=offset + wanted.offset)
+        module.connect(target, placed, wait(module, source, stage), source.element)
+    return offset + node.fixed.bits * prod(node.shape)
+
+
+def connected(
+    module: Module,
+    logic: Logic,
+    slot: Slot,
+    edges: Mapping[str, list[Source]],
+    delayed: Delayed | None = None,
+    clock: Mapping[str, str] = CLOCK,
+) -> dict[str, list[Source]]:
+    """Put a block into the module, its ``slot`` in stages of the module, and return what it gives.
+
+    ``clock`` connects the ports by which a block of several stages is clocked; ``delayed`` makes what is handed on
+    wait, by registers where it is not given.
+    """
+    if logic.wires is not None:
+        return _wired(logic, edges)
+    return _instantiated(module, logic, slot, edges, delayed or registered, clock)
 
 
 def _wired(logic: Logic, edges: Mapping[str, list[Source]]) -> dict[str, list[Source]]:
@@ -66,9 +103,14 @@ def _wired(logic: Logic, edges: Mapping[str, list[Source]]) -> dict[str, list[So
 
 
 def _instantiated(
-    module: Module, logic: Logic, schedule: Schedule, edges: Mapping[str, list[Source]]
+    module: Module,
+    logic: Logic,
+    slot: Slot,
+    edges: Mapping[str, list[Source]],
+    delayed: Delayed,
+    clock: Mapping[str, str],
 ) -> dict[str, list[Source]]:
-    block, slot = logic.block, schedule.slots[logic.block.name]
+    block = logic.block
     made: dict[str, list[Source]] = {name: [] for name in logic.outputs}
     for copy in range(block.copies):
         suffix = f"_{copy}" if block.copies > 1 else ""
@@ -83,14 +125,13 @@ def _instantiated(
             row = edges[name][copy * len(elements) : (copy + 1) * len(elements)]
             for wanted, source in zip(elements, row, strict=True):
                 if wanted.width:
-                    module.connect(taken, wanted, _delayed(module, source, slot.first), source.element)
-        clock = {"clk": "clk"} if slot.last > slot.first else {}
-        ports = {**clock, "model_inp": taken, "model_out": given}
+                    module.connect(taken, wanted, delayed(module, source, slot.first), source.element)
+        ports = {**(clock if slot.last > slot.first else {}), "model_inp": taken, "model_out": given}
         module.instances.append((f"u_{block.name}{suffix}", logic.module, ports))
     return made
 
 
-def _delayed(module: Module, source: Source, stage: int) -> str:
+def registered(module: Module, source: Source, stage: int) -> str:
     """Return the signal that holds a source in a later stage; its registers are made once."""
     signal = source.signal
     if source.element.width == 0:

@@ -32,12 +32,13 @@ class Block:
     copies: int
 
 
-def blocks(graph: Graph) -> tuple[Block, ...]:
+def blocks(graph: Graph, taken: set[str] | None = None) -> tuple[Block, ...]:
     """Return the blocks in an order in which each reads only what comes before it.
 
-    Layers that read each other are merged. Evaluating the blocks in turn equals ``evaluate.run``.
+    Layers that read each other are merged. Evaluating the blocks in turn equals ``evaluate.run``. No block has a
+    name that is in ``taken``, which their names join.
     """
-    taken: set[str] = set()
+    taken = set() if taken is None else taken
     made = []
     for members in _groups(graph):
         outputs = _outputs(graph, members)
@@ -108,16 +109,17 @@ def _block(
 ) -> Block:
     inside = {node.name for node in members}
     read = dict.fromkeys(source for node in members for source in node.inputs if source not in inside)
-    inputs = tuple(_as_input(graph.by_name[source]) for source in read)
+    inputs = tuple(as_input(graph.by_name[source]) for source in read)
     axes = _row_axes(graph, members)
     copies = prod(members[0].shape[:axes])
     nodes = inputs + members
     if copies > 1:
-        nodes = tuple(_one_row(node, axes) for node in nodes)
+        nodes = tuple(one_row(node, axes) for node in nodes)
     return Block(name, layers, Graph(name, nodes, tuple(read), outputs), copies)
 
 
-def _as_input(node: Node) -> Node:
+def as_input(node: Node) -> Node:
+    """Return the node as one whose integers are given."""
     return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None, rows=None, window=None)
 
 
@@ -125,12 +127,13 @@ def _row_axes(graph: Graph, members: tuple[Node, ...]) -> int:
     """Return the number of leading axes along which every node does the same to each row."""
     shapes = [shape for node in members for shape in (node.shape, *(o.shape for o in graph.operands(node)))]
     for axes in range(min(len(shape) for shape in shapes) - 1, 0, -1):
-        if len({shape[:axes] for shape in shapes}) == 1 and all(_same_for_rows(node, axes) for node in members):
+        if len({shape[:axes] for shape in shapes}) == 1 and all(same_for_rows(node, axes) for node in members):
             return axes
     return 0
 
 
-def _same_for_rows(node: Node, axes: int) -> bool:
+def same_for_rows(node: Node, axes: int) -> bool:
+    """Return whether a node does the same to every row of its leading axes, apart from the others."""
     if node.window is not None:  # rows see each other
         return False
     if node.axis is not None:  # SUM, CONCAT, TAKE
@@ -141,7 +144,8 @@ def _same_for_rows(node: Node, axes: int) -> bool:
     return True
 
 
-def _one_row(node: Node, axes: int) -> Node:
+def one_row(node: Node, axes: int) -> Node:
+    """Return what a node does to one row of its leading axes, where it does the same to all."""
     constant = node.constant
     if constant is not None and node.kind is not Kind.DENSE:
         extra = constant.integers.ndim - (len(node.shape) - axes)  # of the axes that go

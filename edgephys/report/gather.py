@@ -11,6 +11,7 @@ from edgephys.errors import ToolError
 from edgephys.figures import Figure, Stage, missing, to_record
 from edgephys.firmware import place, synth, vendor
 from edgephys.firmware.cells import TARGETS
+from edgephys.firmware.design import STREAM
 from edgephys.firmware.project import Project, read_card, read_result, write_result
 from edgephys.fixed import Fixed
 from edgephys.metrics import scored
@@ -100,7 +101,7 @@ def _widths(project: Project) -> list[Figure]:
 
 def _simulation(project: Project) -> list[Figure]:
     target = f"{project.part}, {project.clock_ns:g} ns clock stated"
-    timing = [("latency_cycles", "cycles"), ("ii", "cycles")] if project.kind == "rtl" else []
+    timing = _timing(project)
     found = read_result(project, "verify")
     if found is None:
         why = "not verified as it stands; run `edgephys verify` on it"
@@ -116,13 +117,30 @@ def _simulation(project: Project) -> list[Figure]:
     failure = failed(found)
     if failure is not None:
         return figures + [missing(name, unit, *source, target, failure) for name, unit in timing]
-    figures += [Figure(name, simulated[name], unit, *source, target) for name, unit in timing]
+    whole = f"{target}{_frame(project)}"
+    figures += [Figure(name, simulated[name], unit, *source, whole) for name, unit in timing]
     if timing:
         nanoseconds = simulated["latency_cycles"] * project.clock_ns
         stated = f"simulated cycles at the stated {project.clock_ns:g} ns, which no routing has confirmed"
         version = str(project.manifest["versions"]["edgephys"])
         figures.append(Figure("latency_ns", nanoseconds, "ns", Stage.ESTIMATED, "edgephys", version, stated))
     return figures
+
+
+def _timing(project: Project) -> list[tuple[str, str]]:
+    """Return the simulated figures of time with their units: of a stream a frame's, and those of its first pixel."""
+    if project.kind != "rtl":
+        return []
+    first = [("latency_first_cycles", "cycles")] if project.facts.get("io") == STREAM else []
+    return [("latency_cycles", "cycles"), *first, ("ii", "cycles")]
+
+
+def _frame(project: Project) -> str:
+    """Say what the times of a stream are counted for."""
+    if project.facts.get("io") != STREAM:
+        return ""
+    height, width = project.facts["field"]
+    return f"; for a frame of {height}x{width} pixels, one a clock"
 
 
 def failed(verified: Mapping[str, Any]) -> str | None:
@@ -137,7 +155,13 @@ def failed(verified: Mapping[str, Any]) -> str | None:
 def _estimate(project: Project) -> list[Figure]:
     version = str(project.manifest["versions"]["alkaid"])
     lut = round(project.facts["lut_estimate"])
-    return [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", version, project.part)]
+    figures = [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", version, project.part)]
+    if project.facts.get("io") == STREAM:
+        ours = str(project.manifest["versions"]["edgephys"])
+        what = "line buffers and what waits for them, as emitted"
+        bits = project.facts["memory_bits"]
+        figures.append(Figure("memory_bits", bits, "bits", Stage.ESTIMATED, "edgephys", ours, what))
+    return figures
 
 
 def _synthesis(project: Project, wishes: Wishes, say: Say) -> list[Figure]:

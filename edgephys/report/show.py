@@ -37,7 +37,9 @@ def targets_table(record: Mapping[str, Any]) -> Group:
     for heading in ("outputs", "mismatches", "latency", "II"):
         table.add_column(heading, justify="right")
     for name, target in record["targets"].items():
-        latency = f"{target['latency_cycles']} cycles" if "latency_cycles" in target else ""
+        latency = f"{target['latency_cycles']:,} cycles" if "latency_cycles" in target else ""
+        if "latency_first_cycles" in target:
+            latency += f" ({target['latency_first_cycles']:,} to the first pixel)"
         mismatches = f"{target['mismatches']:,}"
         style = "bold red" if target["mismatches"] else None
         table.add_row(name, f"{record['outputs']:,}", mismatches, latency, str(target.get("ii", "")), style=style)

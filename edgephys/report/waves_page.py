@@ -90,8 +90,8 @@ def page(table: Mapping[str, Any], name: str) -> str:
             f"![growth of the error, and error against parameters]({name}.png)",
             "",
             f"Relative L2 error of a frame, mean over {of['runs']} runs of `{of['file']}` that no network has seen, "
-            f"each rolled out {far['steps']} frames from frames {begins}; ± the deviation over seeds; in brackets the ratio "
-            "to the plain network of the same bits, width, depth and kernel. Networks are fed with their own frames, "
+            f"each rolled out {far['steps']} frames from frames {begins}; ± the deviation over seeds; in brackets the "
+            "ratio to the plain network of the same bits, width, depth and kernel. Networks are fed with their own frames, "
             "in the integers that every target computes.",
             "",
             _line(HEADINGS),

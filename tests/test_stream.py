@@ -1,0 +1,445 @@
+"""A network on fields takes a pixel a clock: the golden integers, in the time that the clock edges show."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies
+from random_graphs import WITH_RTL, build_field, field_graphs, vectors
+from rtl_graphs import INPUT, dense, tagger
+
+from edgephys.errors import MismatchError, ModelError, UsageError
+from edgephys.firmware import bits, rtl, simulate, stream, stream_simulate, sweep, synth
+from edgephys.firmware.bench import Bench
+from edgephys.firmware.line_buffer import WindowBuffer
+from edgephys.firmware.rtl import RtlOptions
+from edgephys.lower import evaluate
+from edgephys.lower.build import Builder
+from edgephys.lower.graph import Graph, Kind, Node
+from edgephys.lower.passes import lowered
+from edgephys.nets.formats import FORMATS
+
+
+def simulated_as_the_golden_model(graph: Graph, folder: Path, count: int, options: RtlOptions | None = None):
+    """Emit and simulate; hold every pixel of every frame and the stated times against what the clock edges show."""
+    facts = rtl.emit(graph, folder, options or RtlOptions())
+    x = vectors(graph, count)
+    found = simulate.simulate(folder, facts, x)
+    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
+    pixels = graph.input.shape[0] * graph.input.shape[1]
+    assert facts["io"] == "stream"
+    assert (found.first_cycles, found.ii) == (facts["latency"], pixels)
+    assert found.latency_cycles == found.first_cycles + pixels - 1
+    return facts, x
+
+
+def probes_as_the_golden_model(graph: Graph, folder: Path, facts, x) -> None:
+    found, golden = simulate.probe(folder, facts, x), evaluate.trace(graph, {graph.input.name: x})
+    assert found.keys() <= dict(graph.layers()).keys()
+    for layer, node in graph.layers():
+        if layer in found:
+            np.testing.assert_array_equal(found[layer], golden[node.name])
+
+
+# The integers and the time ----------------------------------------------------------------------
+
+
+def joined(graphs: list[Graph]) -> Graph:
+    """Return one graph of several on one input, their outputs side by side: one build for all of them."""
+    (source, *_), nodes, ends = graphs[0].nodes, [], []
+    for number, graph in enumerate(graphs):
+        new = {node.name: f"{node.name}_{number}" for node in graph.nodes} | {graph.input.name: source.name}
+        for node in graph.nodes[1:]:
+            inputs = tuple(new[name] for name in node.inputs)
+            nodes.append(replace(node, name=new[node.name], inputs=inputs, layer=f"{node.layer}_{number}"))
+        ends.append(nodes[-1])
+    shape = (*ends[0].shape[:2], sum(node.shape[2] for node in ends))
+    both = Node("both", Kind.CONCAT, tuple(node.name for node in ends), shape, ends[0].fixed, "both", axis=2)
+    return lowered(Graph("joined", (source, *nodes, both), (source.name,), ("both",)))
+
+
+def test_networks_of_all_formats_give_the_golden_integers_a_pixel_a_clock(tmp_path):
+    from wave_model import NET, random_model  # loads Keras
+
+    graph = joined([random_model(replace(NET, grid=8, format=name))[1] for name in FORMATS])
+    facts, x = simulated_as_the_golden_model(graph, tmp_path, 12)
+    assert facts["lag"] == 2 * (8 + 1)  # of two stages a row and a pixel each
+    assert len(np.unique(evaluate.run(graph, x))) > 100
+    assert {block["copies"] for block in facts["blocks"]} == {1}
+
+
+@given(field_graphs(WITH_RTL), strategies.sampled_from([0.5, 1.5, 5.0]))
+@settings(max_examples=4)
+def test_random_graphs_on_fields_stream_as_the_golden_model(tmp_path_factory, graph, clock_ns):
+    simulated_as_the_golden_model(graph, tmp_path_factory.mktemp("random"), 5, RtlOptions(clock_ns=clock_ns))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_every_layer_of_random_graphs_on_fields_probes_as_the_golden_model(seed, tmp_path):
+    generator = np.random.default_rng(1000 + seed)
+    graph = build_field(lambda low, high: int(generator.integers(low, high, endpoint=True)), WITH_RTL, 9, 7)
+    facts, x = simulated_as_the_golden_model(graph, tmp_path, 5, RtlOptions(clock_ns=(0.5, 2.0)[seed % 2]))
+    probes_as_the_golden_model(graph, tmp_path, facts, x)
+
+
+@given(field_graphs(WITH_RTL, 8, 9), strategies.sampled_from([0.4, 1.5, 100.0]))
+def test_nothing_is_read_before_it_is_there_and_windows_wait_for_their_last_neighbour(graph, clock_ns):
+    plan = stream.planned(graph, True, clock_ns)
+    ready = {graph.input.name: 1}
+    for segment in plan.segments:
+        for window in segment.windows:
+            assert window.stage >= ready[window.node.inputs[0]]
+            rows, columns = window.node.window
+            assert window.buffer.lag == rows // 2 * plan.field[1] + columns // 2 + 1
+            ready[window.node.name] = window.stage + window.buffer.lag
+            assert ready[window.node.name] == segment.first
+        for made in segment.logics:
+            slot = segment.slot(made)
+            assert all(ready[name] <= slot.first for name in made.block.graph.inputs)
+            ready |= dict.fromkeys(made.outputs, slot.last)
+    assert plan.last == ready[graph.output.name]
+    assert plan.lag >= max((window.buffer.lag - 1 for window in plan.windows[-1:]), default=0)
+
+
+def test_a_graph_without_windows_streams_where_that_is_asked_for(tmp_path):
+    builder = Builder("points")
+    x = builder.input("x", (3, 5, 2), INPUT)
+    graph = builder.finish(dense(builder, "one", x, 2, np.random.default_rng(1)))
+    assert rtl.emit(graph, tmp_path / "whole", RtlOptions())["io"] == "parallel"
+    facts, _ = simulated_as_the_golden_model(graph, tmp_path / "stream", 4, RtlOptions(io="stream"))
+    assert (facts["lag"], facts["memory_bits"], facts["windows"]) == (0, 0, [])
+
+
+def blurred(size: tuple[int, int] = (3, 3), field: tuple[int, int] = (6, 7)) -> Graph:
+    """Return one convolution and what goes past it."""
+    generator = np.random.default_rng(3)
+    builder = Builder("blurred")
+    x = builder.input("x", (*field, 1), INPUT)
+    y = builder.dense(
+        "blur", builder.window("blur_window", x, size), generator.integers(1, 9, (size[0] * size[1], 1)), 2
+    )
+    return builder.finish(builder.add("next", y, builder.requantise("past", x, INPUT)))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder, graph = tmp_path_factory.mktemp("stream"), blurred()
+    return graph, folder, rtl.emit(graph, folder, RtlOptions())
+
+
+def test_what_goes_past_a_window_lies_in_memory_not_in_registers(project):
+    _, folder, facts = project
+    (window,), (delay,) = facts["windows"], facts["delays"]
+    assert delay["beats"] >= facts["lag"] == 7 + 1
+    assert facts["memory_bits"] == window["memory_bits"] + delay["memory_bits"] > 0
+    assert window["memory_bits"] == 6 * 2 * 8
+    text = (folder / "src" / f"{delay['module']}.v").read_text()
+    assert f"reg [7:0] memory [0:{delay['beats'] - 2}];" in text
+
+
+def test_a_field_costs_the_same_logic_whatever_its_size():
+    small, large = (rtl.estimate(blurred(field=of), RtlOptions()) for of in ((6, 7), (60, 70)))
+    assert small == large
+    assert rtl.estimate(blurred(), RtlOptions(io="parallel")).lut > 40 * small.lut
+
+
+def test_a_line_buffer_keeps_all_rows_but_one_and_waits_for_those_below():
+    buffer = WindowBuffer("w", 10, (4, 3), (32, 20), 100)
+    assert (buffer.lag, buffer.memory_bits) == (2 * 20 + 1 + 1, 3 * 19 * 10)
+    assert "memory" not in replace(buffer, size=(1, 5)).text()
+
+
+def test_every_layer_of_an_unchanged_project_probes_as_the_golden_model(project):
+    graph, folder, facts = project
+    assert [port["layer"] for port in facts["probed"]] == [layer for layer, _ in graph.layers()]
+    probes_as_the_golden_model(graph, folder, facts, vectors(graph, 5))
+
+
+@pytest.mark.parametrize("before", [1, 17, 42])
+def test_a_start_in_the_middle_of_a_frame_begins_another_one(project, before):
+    graph, folder, facts = project
+    x, frames = vectors(graph, 3)[2:], stream_simulate._frames(folder, facts)
+    pixels = stream_simulate._pixels(facts, x)[0]
+    noise = np.random.default_rng(0).integers(0, 2, (before, 8), np.uint8)
+    rows = np.concatenate([noise, pixels, noise[:1].repeat(facts["latency"], 0)])
+    start = np.isin(np.arange(len(rows)), (0, before)).astype(np.uint8)
+    words = frames.bench.clocked(bits.of_bits(np.column_stack([rows, np.ones_like(start), start])))
+    found = bits.unpacked(words[before:], frames.bench.given)
+    assert np.flatnonzero(found["valid_out"])[0] == facts["latency"]
+    given = found[facts["output"][0]["node"]][facts["latency"] :]
+    np.testing.assert_array_equal(given.reshape(1, *graph.output.shape), evaluate.run(graph, x))
+
+
+# Faults are found and named ---------------------------------------------------------------------
+
+
+def changed(project, tmp_path, module: str, old: str, new: str):
+    graph, folder, facts = project
+    shutil.copytree(folder, tmp_path / "changed")
+    source = tmp_path / "changed" / "src" / f"{module}.v"
+    text = source.read_text()
+    assert old in text
+    source.write_text(text.replace(old, new))
+    return graph, tmp_path / "changed", facts
+
+
+def test_a_window_that_does_not_see_the_edge_is_named_by_its_layer(project, tmp_path):
+    graph, folder, facts = changed(project, tmp_path, "layer_blur_window", "no_column_2 = x >= 6", "no_column_2 = 1")
+    x = vectors(graph, 4)
+    assert (simulate.simulate(folder, facts, x).outputs != evaluate.run(graph, x)).any()
+    found, golden = simulate.probe(folder, facts, x), evaluate.trace(graph, {"x": x})
+    differ = [layer for layer, node in graph.layers() if not np.array_equal(found[layer], golden[node.name])]
+    assert differ[0] == "blur_window"
+
+
+def test_a_window_that_sees_the_next_frame_is_a_mismatch(project, tmp_path):
+    _, folder, facts = changed(project, tmp_path, "layer_blur_window", "wire no_row_2 = y >= 5;", "wire no_row_2 = 0;")
+    with pytest.raises(MismatchError, match=r"a frame comes out changed by other frames before and after it, at pixel"):
+        simulate.simulate(folder, facts, vectors(project[0], 4))
+
+
+def pretended(design, patience=4, pixels=6):
+    """Return frames through a Python function: of rows (pixel, valid, start) to rows (pixel, valid)."""
+
+    class Pretended(Bench):
+        def clocked(self, words):
+            rows = bits.to_bits(words)[:, :10].astype(int)
+            values = (rows[:, :8] << np.arange(8)).sum(1)
+            given = design(list(zip(values, rows[:, 8], rows[:, 9], strict=True)))
+            return np.array([value | mark << 8 for value, mark in given], np.uint32)[:, None]
+
+    pixel = {"node": "x", "shape": [1], "bits": 8, "signed": False, "fraction": 0}
+    valid_in, start, valid_out = ({**pixel, "node": name, "bits": 1} for name in ("valid_in", "start", "valid_out"))
+    bench = Pretended("verilog", Path(), [pixel, valid_in, start], [pixel, valid_out])
+    return stream_simulate.Frames(bench, pixels, patience)
+
+
+def later(beats, late=lambda frame: 0):
+    """Return a design of so many beats that does nothing; ``late`` are more of them from a frame of 6 pixels on."""
+
+    def design(rows):
+        taken, found = [], []
+        for value, valid, start in rows:
+            taken = [] if valid and start else taken
+            taken += [value] * valid
+            place = len(taken) - 1 - beats
+            place -= late(max(0, place) // 6)
+            found.append((taken[place] if place >= 0 else 0, int(bool(valid) and place >= 0)))
+        return found
+
+    return design
+
+
+GIVEN = np.random.default_rng(5).integers(0, 2, (3, 6, 8), np.uint8)
+
+
+@pytest.mark.parametrize("beats", [1, 3, 4])
+def test_latency_and_interval_are_counted_in_clock_edges(beats):
+    assert stream_simulate._timing(pretended(later(beats)), GIVEN) == (beats + 5, beats, 6)
+
+
+def test_a_design_later_than_it_states_loses_pixels():
+    with pytest.raises(MismatchError, match=r"24 pixels went in and 23 came out; .* the last 4 after it went in"):
+        stream_simulate._timing(pretended(later(5)), GIVEN)
+
+
+def test_a_latency_of_more_than_one_number_is_a_mismatch():
+    def design(rows):
+        return later(1 if len(rows) > 20 else 2)(rows)
+
+    with pytest.raises(MismatchError, match=r"latency must be one number of clocks, not 1 and 2"):
+        stream_simulate._timing(pretended(design), GIVEN)
+
+
+def test_an_interval_of_more_than_one_number_is_a_mismatch():
+    def design(rows):
+        found = later(1)(rows)
+        late = later(2)(rows)
+        return [*found[:13], (0, 0), *late[14:]] if len(rows) > 20 else found
+
+    with pytest.raises(MismatchError, match=r"the interval of frames must be one number of clocks, not \[6, 7\]"):
+        stream_simulate._timing(pretended(design), GIVEN)
+
+
+def test_a_design_that_moves_in_a_gap_is_a_mismatch():
+    def design(rows):
+        found, last = [], 0
+        for (value, mark), (given_value, _, _) in zip(later(1)(rows), rows, strict=True):
+            found.append((last if mark else value, mark))
+            last = given_value  # what was there at the last clock, with a pixel or without
+        return found
+
+    with pytest.raises(
+        MismatchError, match=r"a frame comes out changed by gaps between its pixels, at pixel \d+ first"
+    ):
+        stream_simulate._timing(pretended(design), GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((0, 6, 7, 1), np.int64), r"must hold 1 vector or more, not 0"),
+        (np.zeros((2, 6, 7), np.int64), r"must be integers \(vector, 6, 7, 1\), not int64 \(2, 6, 7\)"),
+        (np.full((2, 6, 7, 1), 128), r"must be -128\.\.127 in steps, not 128\.\.128"),
+    ],
+)
+def test_fields_that_the_port_does_not_take_are_refused(project, x, message):
+    for look in (simulate.simulate, simulate.probe):
+        with pytest.raises(UsageError, match=message):
+            look(project[1], project[2], x)
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+def refused(last) -> Graph:
+    builder = Builder("refused")
+    x = builder.input("x", (4, 3, 2), INPUT)
+    return builder.finish(last(builder, builder.window("w", x, (3, 3))))
+
+
+ONE = np.ones((4, 1, 1), np.int64)
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (lambda b, x: b.sum("total", x, 0), r"layer 'total': sum 'total_sum' does not keep the pixels apart"),
+        (lambda b, x: b.reshape("flat", x, (216,)), r"layer 'flat': reshape 'flat_reshape' does not keep the pixels"),
+        (lambda b, x: b.take("first", x, [0, 1], 0), r"layer 'first': take 'first_take' does not keep the pixels"),
+        (lambda b, x: b.concat("twice", (x, x), 1), r"layer 'twice': concat 'twice_concat' does not keep the pixels"),
+        (
+            lambda b, x: b.bias("ramp", x, np.arange(4).reshape(4, 1, 1) * ONE, 0),
+            r"layer 'ramp': bias 'ramp_bias' differs from pixel to pixel",
+        ),
+    ],
+    ids=["sum", "reshape", "take", "concat", "bias"],
+)
+def test_a_layer_without_a_stream_is_named_and_nothing_is_written(last, message, tmp_path):
+    graph = refused(last)
+    hint = r", so it has no stream of one pixel a clock; use io 'parallel', which lays out all 12 pixels, or leave "
+    with pytest.raises(ModelError, match=f"^{message}.*{hint}"):
+        rtl.emit(graph, tmp_path, RtlOptions())
+    assert not list(tmp_path.iterdir())
+    assert rtl.emit(graph, tmp_path, RtlOptions(io="parallel"))["io"] == "parallel"
+
+
+def test_rows_are_no_field(tmp_path):
+    with pytest.raises(ModelError, match=r"^graph 'tagger': a stream needs a field .*, not \(5, 3\); leave io out$"):
+        rtl.emit(tagger(), tmp_path, RtlOptions(io="stream"))
+
+
+def test_a_stream_has_no_vhdl(tmp_path):
+    with pytest.raises(UsageError, match=r"language must be verilog for a field that is streamed, not vhdl; io 'paral"):
+        rtl.emit(blurred(), tmp_path, RtlOptions("vhdl"))
+    assert rtl.emit(blurred(), tmp_path, RtlOptions("vhdl", io="parallel"))["language"] == "vhdl"
+
+
+def test_another_io_is_refused():
+    with pytest.raises(UsageError, match=r"^io must be one of auto, parallel, stream, not 'serial'$"):
+        RtlOptions(io="serial")
+
+
+def test_a_stream_is_not_swept():
+    with pytest.raises(UsageError, match=r"model 'blurred': its fields are streamed, .*; give `edgephys emit` a --cut"):
+        sweep.sweep(blurred(), vectors(blurred(), 2), 10.0)
+
+
+def test_two_emissions_are_the_same_bytes_in_any_process(tmp_path):
+    program = (
+        "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests'); import numpy as np\n"
+        "from random_graphs import build_field, WITH_RTL\n"
+        "from edgephys.firmware.rtl import RtlOptions, emit\n"
+        "generator, folder = np.random.default_rng(8), Path(sys.argv[1])\n"
+        "graph = build_field(lambda low, high: int(generator.integers(low, high, endpoint=True)), WITH_RTL, 9, 7)\n"
+        "(folder / 'facts.json').write_text(json.dumps(emit(graph, folder, RtlOptions(clock_ns=1.0))))\n"
+    )
+    found = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        folder.mkdir()
+        command = [sys.executable, "-c", program, str(folder)]
+        subprocess.run(command, env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=Path(__file__).parent.parent, check=True)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        found.append({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
+    assert found[0] == found[1]
+    assert len(found[0]) > 8
+
+
+# The command line ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory):
+    from wave_model import save_waves  # loads Keras
+
+    return save_waves(tmp_path_factory.mktemp("waves") / "small")
+
+
+def test_emit_streams_a_field_by_itself_and_verify_and_report_tell_a_frames_time(run, waves, tmp_path):
+    folder = tmp_path / "small_rtl"
+    assert run("emit", waves, "--to", "rtl", "--out", folder).status == 0
+    facts = json.loads((folder / "edgephys.json").read_text())["facts"]
+    assert (facts["io"], facts["field"], facts["lag"]) == ("stream", [6, 6], 2 * (6 + 1))
+    verified = run("verify", folder, "--json")
+    assert verified.status == 0, verified.err
+    record = verified.json
+    assert (record["vectors"], record["outputs"], record["mismatches"]) == (8, 8 * 36, 0)
+    timed = record["targets"]["rtl"]
+    assert timed["latency_first_cycles"] == facts["latency"] and timed["ii"] == 36
+    assert timed["latency_cycles"] == facts["latency"] + 35
+    assert f"({facts['latency']} to the first pixel)" in " ".join(run("verify", folder).out.split())
+    figures = {figure["name"]: figure for figure in run("report", folder, "--no-synth", "--json").json["figures"]}
+    assert (figures["relative_l2"]["value"], figures["relative_l2"]["target"]) == (0.9, "8 held-out test fields")
+    assert "accuracy" not in figures
+    for name in ("latency_cycles", "latency_first_cycles", "ii"):
+        assert figures[name]["value"] == timed[name] and figures[name]["stage"] == "simulated"
+        assert figures[name]["target"].endswith("; for a frame of 6x6 pixels, one a clock")
+    assert figures["latency_ns"]["value"] == 5 * timed["latency_cycles"]
+    assert figures["memory_bits"]["value"] == facts["memory_bits"] and figures["memory_bits"]["stage"] == "estimated"
+
+
+@pytest.mark.parametrize(("always", "told"), [(1, "rtl: "), (0, "changed by other frames before and after it, .*")])
+def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_path, always, told):
+    """Rows above that are never seen give other pixels; those that always are, other pixels among other frames."""
+    folder = tmp_path / "small_rtl"
+    assert run("emit", waves, "--to", "rtl", "--out", folder, "--vectors", 3).status == 0
+    source = folder / "firmware" / "src" / "layer_stage_1_down_window.v"
+    text, number = re.subn(r"wire no_row_0 = .*;", f"wire no_row_0 = {always};", source.read_text())
+    assert number == 1
+    source.write_text(text)
+    ended = run("verify", folder)
+    assert ended.status == 1
+    assert re.search(rf"{told}layer 'stage_1_down_window' differs first: vector", " ".join(ended.err.split()))
+
+
+def test_io_goes_with_rtl(run, waves, tmp_path):
+    ended = run("emit", waves, "--to", "hls", "--io", "stream", "--out", tmp_path / "p")
+    assert ended.status == 2 and "--io goes with --to rtl, not with --to hls; leave it out" in ended.err
+
+
+# At size ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_hundred_fields_of_32_by_32_are_exact_and_yosys_finds_the_lines_in_memory(tmp_path):
+    from wave_model import NET, random_model  # loads Keras
+
+    _, graph = random_model(replace(NET, grid=32, width=4, depth=2, kernel_size=5, bits=8))
+    facts, _ = simulated_as_the_golden_model(graph, tmp_path, 120)
+    assert facts["lag"] == 3 * (2 * 32 + 2)
+    found = synth.synthesise([tmp_path / path for path in facts["sources"]], facts["top"], jobs=1)
+    down = found.per_module["layer_stage_2_down_window"].cells
+    kept = next(window for window in facts["windows"] if window["module"] == "layer_stage_2_down_window")
+    assert down.lutram * 64 + down.bram * 18 * 1024 >= kept["memory_bits"]
+    assert down.ff < kept["memory_bits"] / 4
+    assert found.cells.lutram + found.cells.bram > 0 and found.cells.lut > found.cells.lutram
+    assert found.cells.bram * 18 * 1024 + found.cells.lutram * 64 >= facts["memory_bits"]
