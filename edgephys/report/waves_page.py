@@ -13,8 +13,9 @@ from rich.table import Table
 
 from edgephys.artefact import write_file
 from edgephys.report.show import titled
-from edgephys.report.waves import PLAIN, STEPS, STRAIGHT_ON, Shown
+from edgephys.report.waves import STEPS, STRAIGHT_ON, Shown
 from edgephys.report.waves_figure import fields, film, picture
+from edgephys.tasks.wave_networks import PLAIN
 
 Row = Mapping[str, Any]
 
@@ -91,8 +92,8 @@ def page(table: Mapping[str, Any], name: str) -> str:
             "",
             f"Relative L2 error of a frame, mean over {of['runs']} runs of `{of['file']}` that no network has seen, "
             f"each rolled out {far['steps']} frames from frames {begins}; ± the deviation over seeds; in brackets the "
-            "ratio to the plain network of the same bits, width, depth and kernel. Networks are fed with their own frames, "
-            "in the integers that every target computes.",
+            "ratio to the plain network of the same bits, width, depth and kernel. Networks are fed with their own "
+            "frames, in the integers that every target computes.",
             "",
             _line(HEADINGS),
             _line(["---", *["---:"] * (len(HEADINGS) - 1)]),
