@@ -33,6 +33,14 @@ def model_of(shape, *layers):
     return keras.Model(inputs, x)
 
 
+def random_net(net, seed=0):
+    """Return a net's model with random weights within the quantisers' range."""
+    model = net.build()
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.uniform(-1, 1, weight.shape) for weight in model.get_weights()])
+    return model
+
+
 def scattered(model, seed):
     """Return the model with random weights, some beyond the quantisers' range."""
     generator = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras_models import random_net
 from small_model import trained
 
 from edgephys import artefact
@@ -63,13 +64,6 @@ def test_the_mean_is_the_sum_times_the_reciprocal(count):
     found = np.asarray(ConstituentMean()(x.astype(np.float32)))
     assert (found == x.sum(1) * integer * 2.0**-fraction).all()
     assert ConstituentMean().compute_output_shape((None, count, 3)) == (None, 3)
-
-
-def random_net(net, seed=0):
-    model = net.build()
-    generator = np.random.default_rng(seed)
-    model.set_weights([generator.uniform(-1, 1, weight.shape) for weight in model.get_weights()])
-    return model
 
 
 def inputs_of(net, count, seed=1):

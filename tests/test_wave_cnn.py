@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras_models import random_net
 
 from edgephys.artefact import load_keras
 from edgephys.errors import UsageError
@@ -138,13 +139,6 @@ def test_a_depthwise_kernel_is_a_matrix_that_is_zero_off_the_channel():
 
 
 # The contract of every format ----------------------------------------------------------------------
-
-
-def random_net(net, seed=0):
-    model = net.build()
-    generator = np.random.default_rng(seed)
-    model.set_weights([generator.uniform(-1, 1, weight.shape) for weight in model.get_weights()])
-    return model
 
 
 def fields(net, count, seed=1):

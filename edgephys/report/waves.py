@@ -115,7 +115,8 @@ def _errors(errors: Any, horizon: Horizon) -> dict[str, Any]:
 def over_seeds(rows: Sequence[Row]) -> list[Row]:
     """Return, for each format and width, means and deviations over seeds, and ratios to the plain network's.
 
-    A ratio is to the plain network of the same bits, width, depth and kernel.
+    A ratio is to the mean of the plain network of the same bits, width, depth and kernel, or to its best seed: where
+    the plain network swings over seeds, a ratio to its mean flatters.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -128,6 +129,7 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
         for step in STEPS:
             key = f"error_{step}"
             row[f"{key}_ratio"] = row[key] / beside[key] if beside and key in row else None
+            row[f"{key}_best_ratio"] = row[key] / beside[f"{key}_best"] if beside and key in row else None
     return made
 
 
@@ -143,5 +145,6 @@ def _group(same: Sequence[Row]) -> Row:
     for key in ("test_error", *(f"error_{step}" for step in STEPS if f"error_{step}" in first)):
         numbers = [of[key] for of in same]
         row |= {key: fmean(numbers), f"{key}_deviation": stdev(numbers) if len(numbers) > 1 else None}
+        row[f"{key}_best"] = min(numbers)
     row["growth"] = [round(fmean(at), 6) for at in zip(*(of["growth"] for of in same), strict=True)]
     return row

@@ -13,7 +13,6 @@ from edgephys.report.waves import STRAIGHT_ON
 
 COLOURS = {"full": "#222222", "one_way": "#d55e00", "cp": "#0072b2", "spatial": "#009e73", "depthwise": "#cc79a7"}
 """A colour a format (after Okabe and Ito: they stay apart for the colour-blind)."""
-MARKERS = {8: "o", 6: "s", None: "D"}
 GREY = "#8a8a8a"
 FIELD = "RdBu_r"
 GIF_MS = 120
@@ -36,16 +35,11 @@ def picture(table: Mapping[str, Any]) -> bytes:
     left.set_title(f"{widest} bits, mean over seeds and runs", fontsize=10)
     left.legend(fontsize=8, frameon=False, title="format, parameters", title_fontsize=8)
     for row in table["rows"]:
-        right.plot(
-            row["parameters"], 100 * row["error_1"], MARKERS.get(row["bits"], "^"), ms=6, alpha=0.75,
-            color=COLOURS[row["format"]], mfc=COLOURS[row["format"]] if row["bits"] == widest else "white",
-        )  # fmt: skip
+        right.plot(row["parameters"], 100 * row["error_1"], **_point(row, widest))
     for row in table["over_seeds"]:
         if (row["bits"] or 32) == widest:
-            right.annotate(
-                _named(row), (row["parameters"], 100 * row["error_1"]), (7, 6), textcoords="offset points", fontsize=8,
-                color=COLOURS[row["format"]],
-            )  # fmt: skip
+            right.plot([], [], **_point(row, widest), label=_named(row))
+    right.legend(fontsize=8, frameon=False, ncols=2)
     right.set(xlabel="parameters", ylabel="error of the next frame (%)", xscale="log")
     right.set_ylim(0, None)
     right.margins(x=0.2)
@@ -55,6 +49,13 @@ def picture(table: Mapping[str, Any]) -> bytes:
         axes.grid(alpha=0.3)
     figure.tight_layout()
     return _png(figure)
+
+
+def _point(row: Mapping[str, Any], widest: int) -> dict[str, Any]:
+    """Return how a network is marked: a square where the rank is chosen, hollow of fewer bits."""
+    colour = COLOURS[row["format"]]
+    filled = colour if (row["bits"] or 32) == widest else "none"
+    return {"marker": "s" if row["rank"] else "o", "ls": "", "ms": 6, "alpha": 0.8, "color": colour, "mfc": filled}
 
 
 def _named(row: Mapping[str, Any]) -> str:

@@ -131,7 +131,8 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
         named = f"**{label(row)}**, {row['bits'] or 'float'} bits, {row['fewer_parameters']:.1f} times fewer parameters"
         told = [f"within 10 % of the plain network after {', '.join(good)}"] if good else []
         told += [f"worse after {', '.join(worse)}"] if worse else []
-        found.append(f"{named}: {'; '.join(told)} steps.")
+        best = f"Its error of the next frame is {row['error_1_best_ratio']:.2f} of the plain network's best seed's"
+        found.append(f"{named}: {'; '.join(told)} steps. {best}.")
     return found
 
 
