@@ -16,8 +16,8 @@ import pytest
 from rich.console import Console
 
 from edgephys.errors import MismatchError, ModelError, ToolError
-from edgephys.firmware import tools
-from edgephys.firmware.project import read, write_result
+from edgephys.firmware import rtl, tools
+from edgephys.project import read, write_result
 from edgephys.report import scaling, scaling_figure, scaling_page
 from edgephys.report.estimator import calibrate
 from edgephys.report.published import DEEP_SETS_8BIT, INTERACTION_8BIT, published
@@ -251,7 +251,7 @@ def test_a_damaged_project_is_emitted_again(zoo, projects, emissions, name):
 
 
 def test_a_project_of_an_older_emitter_is_emitted_again(zoo, projects, emissions, monkeypatch):
-    monkeypatch.setitem(scaling.REVISIONS, "rtl", scaling.REVISIONS["rtl"] + 1)
+    monkeypatch.setattr(rtl, "REVISION", rtl.REVISION + 1)
     table_of(zoo, projects)
     assert emissions == [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,8 +41,8 @@ def emit(
     model: ModelFolder,
     to: Annotated[str, typer.Option(help="Target: hls or rtl.")],
     out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<target> by default.")] = None,
-    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 5.0,
-    part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
+    clock_ns: Annotated[float | None, typer.Option(help="hls, rtl: clock period in ns, 5 by default.")] = None,
+    part: Annotated[str | None, typer.Option(help="hls, rtl: FPGA part, xcvu13p-flga2577-2-e by default.")] = None,
     backend: Annotated[str | None, typer.Option(help="hls: hls4ml backend, Vitis by default.")] = None,
     language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
     cutoff_ns: Annotated[float | None, typer.Option(help="rtl: estimated ns of a stage; the clock by default.")] = None,
@@ -59,9 +58,13 @@ def emit(
     \b
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to rtl --clock-ns 5
     """
-    from edgephys.firmware import project
+    from edgephys import project
+    from edgephys.targets import options_of
 
-    options = _options_of(to, clock_ns, part, backend, {"language": language, "cutoff_ns": cutoff_ns, "io": io})
+    given = {
+        "clock_ns": clock_ns, "part": part, "backend": backend, "language": language, "cutoff_ns": cutoff_ns, "io": io,
+    }  # fmt: skip
+    options = options_of(to, given)
     trained, graph = _lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_{to}"
     say(f"emit {graph.name} to {to}: {folder}")
@@ -69,22 +72,6 @@ def emit(
     files = sum(1 for path in made.firmware.rglob("*") if path.is_file())
     record = {"project": str(folder), "kind": made.kind, "files": files, "graph": graph.digest}
     give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
-
-
-def _options_of(to: str, clock_ns: float, part: str, backend: str | None, rtl: Mapping[str, Any]) -> Any:
-    from edgephys.firmware.hls import HlsOptions
-    from edgephys.firmware.rtl import RtlOptions
-
-    given = {name: value for name, value in rtl.items() if value is not None}
-    if to == "hls":
-        for name in given:
-            raise UsageError(f"--{name.replace('_', '-')} goes with --to rtl, not with --to hls; leave it out")
-        return HlsOptions(backend=backend or "Vitis", part=part, clock_ns=clock_ns)
-    if to == "rtl":
-        if backend is not None:
-            raise UsageError("--backend goes with --to hls, not with --to rtl; leave it out")
-        return RtlOptions(part=part, clock_ns=clock_ns, **given)
-    raise UsageError(f"--to must be hls or rtl, not {to}")
 
 
 def _lowered(model: Path) -> tuple[Any, Any]:
@@ -116,8 +103,7 @@ def sweep(
     \b
     Example: edgephys sweep runs/demo --clock-ns 20 --out hls_projects/demo_swept
     """
-    from edgephys import artefact
-    from edgephys.firmware import project
+    from edgephys import artefact, project
     from edgephys.firmware.rtl import RtlOptions
     from edgephys.firmware.sweep import sweep as measure
     from edgephys.report import pipelining as house
@@ -157,7 +143,7 @@ def verify(
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
     """
     from edgephys import verify as house
-    from edgephys.firmware.project import read
+    from edgephys.project import read
     from edgephys.report.show import targets_table
 
     if limit is not None and data is None:
@@ -183,7 +169,7 @@ def report(
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
-    from edgephys.firmware.project import read
+    from edgephys.project import read
     from edgephys.report.gather import Wishes, gather, keep
     from edgephys.report.show import figures_table
 

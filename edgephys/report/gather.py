@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from edgephys.figures import Figure, Stage, missing, to_record
 from edgephys.firmware import place, synth, vendor
 from edgephys.firmware.cells import TARGETS
 from edgephys.firmware.design import STREAM
-from edgephys.firmware.project import Project, read_card, read_result, write_result
 from edgephys.fixed import Fixed
 from edgephys.metrics import scored
+from edgephys.project import Project, read_card, read_result, write_result
 
 Say = Callable[[str], None]
 TIMING = (("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles"))
@@ -41,11 +42,9 @@ def gather(project: Project, wishes: Wishes, say: Say) -> tuple[Figure, ...]:
     A tool that is missing or was killed gives a figure without a value that says why.
     """
     figures = [*_model(project), *_widths(project), *_simulation(project)]
-    if project.kind == "rtl":
-        figures += [*_estimate(project), *_synthesis(project, wishes, say), *_routing(project, wishes, say)]
-    else:
-        figures += [_not_run(name, unit, project) for name, unit in (*TIMING, *_units(RESOURCES))]
-    found = vendor.read(project.folder)
+    for measure in OF_KIND[project.kind]:
+        figures += measure(project, wishes, say)
+    found = vendor.read(project.folder) if project.target.has_clock else ()
     measured = {figure.name for figure in found if figure.value is not None}
     kept = [f for f in figures if not (f.value is None and f.name in measured and f.tool == "vendor tool")]
     return (*kept, *found)
@@ -62,9 +61,11 @@ def _units(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name.upper()) for name in names]
 
 
-def _not_run(name: str, unit: str, project: Project) -> Figure:
+def _vendor(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
+    """What only a vendor's synthesis could say; its reports, where there are any, take the place of these."""
     why = "no vendor report in the project; run the vendor's synthesis on it"
-    return missing(name, unit, Stage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
+    tool = (Stage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
+    return [missing(name, unit, *tool) for name, unit in (*TIMING, *_units(RESOURCES))]
 
 
 def _model(project: Project) -> list[Figure]:
@@ -100,14 +101,14 @@ def _widths(project: Project) -> list[Figure]:
 
 
 def _simulation(project: Project) -> list[Figure]:
-    target = f"{project.part}, {project.clock_ns:g} ns clock stated"
+    target = _where(project)
     timing = _timing(project)
     found = read_result(project, "verify")
     if found is None:
         why = "not verified as it stands; run `edgephys verify` on it"
         names = [("vectors", ""), ("mismatches", ""), *timing]
         return [missing(name, unit, Stage.SIMULATED, "simulation", "none", target, why) for name, unit in names]
-    simulated = found["targets"]["csim" if project.kind == "hls" else "rtl"]
+    simulated = found["targets"][project.target.checked]
     source = (Stage.SIMULATED, simulated["tool"], simulated["version"])
     compared = f"{', '.join(found['targets'])} against the golden model"
     figures = [
@@ -125,6 +126,13 @@ def _simulation(project: Project) -> list[Figure]:
         version = str(project.manifest["versions"]["edgephys"])
         figures.append(Figure("latency_ns", nanoseconds, "ns", Stage.ESTIMATED, "edgephys", version, stated))
     return figures
+
+
+def _where(project: Project) -> str:
+    """Say for what a project was emitted, or on what it runs."""
+    if project.target.has_clock:
+        return f"{project.part}, {project.clock_ns:g} ns clock stated"
+    return f"{platform.machine()}, {project.kind}"
 
 
 def _timing(project: Project) -> list[tuple[str, str]]:
@@ -152,7 +160,7 @@ def failed(verified: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _estimate(project: Project) -> list[Figure]:
+def _estimate(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
     version = str(project.manifest["versions"]["alkaid"])
     lut = round(project.facts["lut_estimate"])
     figures = [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", version, project.part)]
@@ -254,3 +262,10 @@ def _verilog(project: Project) -> tuple[Path, ...] | None:
     if project.facts["language"] != "verilog":
         return None
     return tuple(project.firmware / name for name in project.facts["sources"])
+
+
+OF_KIND: Mapping[str, tuple[Callable[[Project, Wishes, Say], list[Figure]], ...]] = {
+    "hls": (_vendor,),
+    "rtl": (_estimate, _synthesis, _routing),
+}
+"""What is measured of each kind of project beside its model, widths and verification, in the order of a report."""

@@ -21,10 +21,12 @@ import numpy as np
 from edgephys.artefact import CARD, MODEL, VECTORS, check_free, load, load_vectors, read_card
 from edgephys.errors import EdgephysError, MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.firmware.hls import HlsOptions
-from edgephys.firmware.project import (
-    KINDS,
+from edgephys.firmware.rtl import RtlOptions
+from edgephys.lower.from_keras import lower
+from edgephys.lower.graph import Graph
+from edgephys.metrics import scored
+from edgephys.project import (
     MANIFEST,
-    REVISIONS,
     Project,
     emit,
     read,
@@ -32,10 +34,6 @@ from edgephys.firmware.project import (
     read_vectors,
     write_result,
 )
-from edgephys.firmware.rtl import RtlOptions
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Graph
-from edgephys.metrics import scored
 from edgephys.report.estimator import calibrate
 from edgephys.report.gather import Wishes, failed, gather, keep
 from edgephys.report.published import FAMILIES, SOURCE, published
@@ -45,6 +43,8 @@ Say = Callable[[str], None]
 Table = dict[str, Any]
 T = TypeVar("T")
 
+KINDS = ("hls", "rtl")
+"""The targets of the table: firmware."""
 RESOURCES = ("lut", "ff", "dsp", "bram")
 STATED = "estimated: stated clock"
 NO_RTL = "not measured: no RTL project was asked for"
@@ -360,7 +360,7 @@ def _emitted(made: Candidate, graph: Graph, kind: str, plan: Plan, say: Say) -> 
 
 def _holds(project: Project, made: Candidate, graph: Graph, options: HlsOptions | RtlOptions) -> bool:
     """Say whether a project is untouched and what would be emitted now: Graph, options, model, vectors, sources."""
-    if project.manifest.get("revision", 1) != REVISIONS[project.kind]:
+    if project.manifest.get("revision", 1) != project.target.emitter.REVISION:
         return False
     if project.graph.digest != graph.digest or project.manifest["options"] != json.loads(json.dumps(asdict(options))):
         return False
