@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, strategies
 from random_graphs import vectors
 
-from edgephys.errors import MismatchError, ToolError, UsageError
 from edgephys import project
+from edgephys.errors import MismatchError, ToolError, UsageError
 from edgephys.firmware import place, simulate, sweep
 from edgephys.firmware.sweep import Point, choose, explore
 from edgephys.fixed import Fixed, Overflow, Rounding

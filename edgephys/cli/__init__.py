@@ -71,6 +71,7 @@ STREET = (
     firmware.report,
     tables.street,
     tables.scaling,
+    tables.agree,
     tables.waves,
     tables.doctor,
 )

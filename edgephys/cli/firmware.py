@@ -21,7 +21,7 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
     from edgephys.lower.ranges import derive, reason
     from edgephys.report.show import edges_table
 
-    _, graph = _lowered(model)
+    _, graph = lowered(model)
     ranges = derive(graph)
     edges = [
         {
@@ -65,7 +65,7 @@ def emit(
         "clock_ns": clock_ns, "part": part, "backend": backend, "language": language, "cutoff_ns": cutoff_ns, "io": io,
     }  # fmt: skip
     options = options_of(to, given)
-    trained, graph = _lowered(model)
+    trained, graph = lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_{to}"
     say(f"emit {graph.name} to {to}: {folder}")
     made = project.emit(graph, model, options, folder, force, vectors)
@@ -74,7 +74,8 @@ def emit(
     give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
 
 
-def _lowered(model: Path) -> tuple[Any, Any]:
+def lowered(model: Path) -> tuple[Any, Any]:
+    """Return a trained model and its Graph."""
     say("load Keras")
     from edgephys import artefact
     from edgephys.lower.from_keras import lower
@@ -108,7 +109,7 @@ def sweep(
     from edgephys.firmware.sweep import sweep as measure
     from edgephys.report import pipelining as house
 
-    trained, graph = _lowered(model)
+    trained, graph = lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_swept"
     artefact.check_free(folder, project.MANIFEST, force, "a project")
     x = trained.held_out.inputs

@@ -62,6 +62,32 @@ def scaling(
     house.require(table)
 
 
+def agree(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of quantised models.")],
+    to: Annotated[str, typer.Option(help="Targets of each model, with commas between them.")] = "c,onnx,qonnx",
+    projects: Annotated[Path, typer.Option(help="Folder of the projects.")] = Path("hls_projects"),
+    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md after every row.")] = Path(
+        "hls_projects/results/agreement"
+    ),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Send every model to every target and count the integers that differ; a second start goes on.
+
+    \b
+    Example: edgephys agree models/zoo/*bit --to c,onnx,qonnx
+    """
+    from edgephys.cli.firmware import lowered
+    from edgephys.report import agreement as house
+
+    plan = house.Plan(tuple(word for word in to.split(",") if word), projects, force)
+    table = house.tabulate(
+        models, plan, lambda model: lowered(model)[1], line(), say, lambda table: house.write(table, out)
+    )
+    give(as_json, table, lambda: house.shown(table))
+    house.require(table)
+
+
 def waves(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained wave networks.")],
     data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
