@@ -7,6 +7,7 @@ qemu executes instructions and knows nothing of clock cycles, wait states or cac
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 import tempfile
@@ -32,13 +33,14 @@ SCRIPT = RUNTIME / "cortex_m.ld"
 
 COMPILE_S = 600.0
 RUN_S = 60.0
-STACK_BYTES = 64 * 1024
-"""Stack of the whole program; a model that needs more faults."""
+SPARE_STACK_BYTES = 64 * 1024
+"""Stack beyond that of the model's call graph: for the main program and the C library."""
 
 OPTIMISE = ("-Os", "-O1", "-O2", "-O3")
 # No unaligned access, as Cortex-M0 has none: the run traps them. No floating point registers: the C is integer only.
 FLAGS = ("-mthumb", "-mfloat-abi=soft", "-mno-unaligned-access", "--specs=nano.specs")
 MODEL_FLAGS = ("-std=c99", "-w", "-fmax-errors=1", "-fcallgraph-info=su")
+LIBRARY = ("-Wl,--start-group", "-lc_nano", "-lgcc", "-Wl,--end-group")
 MAIN_FLAGS = ("-std=gnu11", "-O2", "-ffreestanding", "-Wall", "-Wextra", "-Werror", "-fmax-errors=1")
 
 # Each instruction takes 2**10 ns of qemu's virtual time, in which the boards' 25 MHz timer counts 25.6 ticks.
@@ -140,7 +142,16 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
     names = _names(facts)
     machine = MACHINES[cpu]
     key = tools.content_key(
-        [*sources, RUNTIME], compiler.version, cpu, optimise, *FLAGS, *MODEL_FLAGS, *MAIN_FLAGS, *names, str(machine)
+        [*sources, RUNTIME],
+        compiler.version,
+        cpu,
+        optimise,
+        *FLAGS,
+        *MODEL_FLAGS,
+        *LIBRARY,
+        *MAIN_FLAGS,
+        *names,
+        str(machine),
     )
 
     def make(home: Path) -> None:
@@ -149,13 +160,10 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
         gcc = (*compiler.command, f"-mcpu={cpu}", *FLAGS)
         tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", facts["source"], "-o", "model.o"], home, COMPILE_S)
         footprint = _weighed(home, facts, gcc, size, (cpu, optimise, _version(compiler)))
-        _fits(facts["prefix"], footprint, machine)
+        _fits(footprint, machine)
         mains = [str(path) for path in sorted(RUNTIME.glob("*.c"))]
         tools.run([*gcc, *MAIN_FLAGS, *names, "-I.", f"-I{RUNTIME}", "-c", *mains], home, COMPILE_S)
-        sizes = {"flash_bytes": machine.flash_bytes, "ram_bytes": machine.ram_bytes, "stack_bytes": STACK_BYTES}
-        link = [f"-Wl,--defsym={name}={number}" for name, number in sizes.items()]
-        objects = ["model.o", *(f"{Path(path).stem}.o" for path in mains)]
-        tools.run([*gcc, "-nostartfiles", *link, f"-T{SCRIPT}", *objects, "-o", "program.elf"], home, COMPILE_S)
+        _linked(home, gcc, [f"{Path(path).stem}.o" for path in mains], footprint, machine)
         (home / "footprint.json").write_text(json.dumps(asdict(footprint)))
 
     with _named(facts, cpu):
@@ -211,17 +219,15 @@ def _names(facts: Mapping[str, Any]) -> tuple[str, ...]:
 def _weighed(
     home: Path, facts: Mapping[str, Any], gcc: tuple[str, ...], size: tools.Tool, made: tuple[str, str, str]
 ) -> Footprint:
-    """Return what model.o occupies, and with it what it takes from the C library: linked alone, less itself."""
-    alone = ["-nostartfiles", f"-Wl,-e,{facts['prefix']}_run", "model.o", "-o", "alone.elf"]
-    tools.run([*gcc, *alone], home, COMPILE_S)
-    own, linked = (_sections(size, home, name) for name in ("model.o", "alone.elf"))
-    state = own["data"] + own["bss"]
-    if state or linked["data"] + linked["bss"]:
-        kept = state or linked["data"] + linked["bss"]
-        raise ModelError(f"generated C must keep no state, and it holds {kept} bytes in .data and .bss")
+    """Return what model.o occupies, and what it takes from the C library: joined with that, less itself."""
+    tools.run([*gcc, "-r", "-nostdlib", "model.o", *LIBRARY, "-o", "joined.o"], home, COMPILE_S)
+    own, joined = (_sections(size, home, name) for name in ("model.o", "joined.o"))
+    state = joined["data"] + joined["bss"]
+    if state:
+        raise ModelError(f"generated C must keep no state, and it holds {state} bytes in .data and .bss")
     stack = call_graph.deepest((home / "model.ci").read_text(), f"{facts['prefix']}_run")
     code = own["text"] - own["rodata"]
-    library = linked["text"] - own["text"]
+    library = joined["text"] - own["text"]
     return Footprint(code, own["rodata"], library, facts["arena_bytes"], stack.bytes, stack.unseen, *made)
 
 
@@ -233,7 +239,7 @@ def _sections(size: tools.Tool, home: Path, name: str) -> dict[str, int]:
     return {"text": int(total[0]), "rodata": constants, "data": int(total[1]), "bss": int(total[2])}
 
 
-def _fits(prefix: str, footprint: Footprint, machine: Machine) -> None:
+def _fits(footprint: Footprint, machine: Machine) -> None:
     """Raise ModelError where the model alone is larger than the board's memory."""
     for kind, needed, there in (
         ("flash", footprint.flash_bytes, machine.flash_bytes),
@@ -241,6 +247,23 @@ def _fits(prefix: str, footprint: Footprint, machine: Machine) -> None:
     ):
         if needed > there:
             raise ModelError(f"needs {needed:,} bytes of {kind}, and {machine.board} has {there:,}; make it smaller")
+
+
+def _linked(home: Path, gcc: tuple[str, ...], mains: list[str], footprint: Footprint, machine: Machine) -> None:
+    """Link program.elf; raise ModelError where the model fits the board only without what runs it."""
+    stack = SPARE_STACK_BYTES + -(-footprint.stack_bytes // 8) * 8
+    sizes = {"flash_bytes": machine.flash_bytes, "ram_bytes": machine.ram_bytes, "stack_bytes": stack}
+    link = [f"-Wl,--defsym={name}={number}" for name, number in sizes.items()]
+    log = home / "link.log"
+    try:
+        command = [*gcc, "-nostartfiles", *link, f"-T{SCRIPT}", "model.o", *mains, "-o", "program.elf"]
+        tools.run(command, home, COMPILE_S, log=log)
+    except ToolError as error:
+        over = re.search(r"region `(\w+)' overflowed by (\d+) bytes", log.read_text()) if log.is_file() else None
+        if over is None:
+            raise
+        needs = f"needs, with what runs it, {int(over[2]):,} bytes of {over[1]} more than {machine.board} has"
+        raise ModelError(f"{needs}; make it smaller") from error
 
 
 # Run ----------------------------------------------------------------------------------------------

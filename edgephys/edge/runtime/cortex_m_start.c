@@ -1,7 +1,7 @@
 /* Start a Cortex-M: vector table, memory as C expects it, flash that cannot be written, faults that say where. */
 #include "semihosting.h"
 
-extern uint32_t stack_top[], data_source[], data_start[], data_end[], bss_start[], bss_end[];
+extern uint32_t stack_bottom[], stack_top[], data_source[], data_start[], data_end[], bss_start[], bss_end[];
 extern int main(void);
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
@@ -14,12 +14,19 @@ extern int main(void);
 #define MPU_RASR REGISTER(0xE000EDA0)
 
 enum { TRAP_DIVISION_BY_0 = 1 << 4, TRAP_UNALIGNED = 1 << 3 };
-enum { MPU_ENABLE = 1, MPU_DEFAULT_ELSEWHERE = 4, READ_ONLY = 6 << 24, FOUR_MEGABYTES = 21 << 1, REGION_ENABLE = 1 };
+enum { MPU_ENABLE = 1, MPU_DEFAULT_ELSEWHERE = 4, REGION_ENABLE = 1 };
+enum { NO_ACCESS = 0, READ_ONLY = 6 << 24, BYTES_4M = 21 << 1, BYTES_256M = 27 << 1 };
 
-static void protect_flash(void) {
-    MPU_RNR = 0;
-    MPU_RBAR = 0;
-    MPU_RASR = READ_ONLY | FOUR_MEGABYTES | REGION_ENABLE;
+static void protect(uint32_t region, uint32_t address, uint32_t bytes, uint32_t access) {
+    MPU_RNR = region;
+    MPU_RBAR = address;
+    MPU_RASR = access | bytes | REGION_ENABLE;
+}
+
+/* Flash is RAM on this board, and what lies below the stack reads as 0: neither may go unnoticed. */
+static void protect_memory(void) {
+    protect(0, 0x00000000, BYTES_4M, READ_ONLY);
+    protect(1, 0x10000000, BYTES_256M, NO_ACCESS);
     MPU_CTRL = MPU_ENABLE | MPU_DEFAULT_ELSEWHERE;
     __asm volatile("dsb\n isb" ::: "memory");
 }
@@ -31,7 +38,7 @@ void reset(void) {
     for (volatile uint32_t *to = bss_start; to < bss_end; to++)
         *to = 0;
     CCR |= TRAP_DIVISION_BY_0 | TRAP_UNALIGNED;
-    protect_flash();
+    protect_memory();
     host_exit((uint32_t)main());
 }
 
@@ -48,7 +55,7 @@ static const struct {
     const char *name;
 } FAULTS[] = {
     {1u << 0, "instruction fetched from protected memory"},
-    {1u << 1, "protected memory written"},
+    {1u << 1, "protected memory accessed"},
     {1u << 8, "instruction fetched where no memory is"},
     {1u << 9, "data accessed where no memory is"},
     {1u << 10, "data accessed where no memory is"},
@@ -62,6 +69,11 @@ static const struct {
 void report_fault(const uint32_t *pushed) {
     const uint32_t status = CFSR;
     host_say("HardFault: ");
+    if (pushed < stack_bottom || pushed + 8 > stack_top) { /* and thus nothing was pushed */
+        say_number("the stack overflowed, to ", (uint32_t)pushed);
+        host_say("\n");
+        host_exit(70);
+    }
     for (unsigned i = 0; i < sizeof FAULTS / sizeof *FAULTS; i++)
         if (status & FAULTS[i].bit) {
             host_say(FAULTS[i].name);
@@ -76,8 +88,11 @@ void report_fault(const uint32_t *pushed) {
     host_exit(70);
 }
 
+/* A stack of its own: the one that overflowed cannot serve the report. */
+__attribute__((used)) static uint64_t fault_stack[64];
+
 __attribute__((naked)) void hard_fault(void) {
-    __asm volatile("mrs r0, msp\n b report_fault");
+    __asm volatile("mrs r0, msp\n ldr r1, =fault_stack + 512\n mov sp, r1\n b report_fault");
 }
 
 static void unexpected(void) {
