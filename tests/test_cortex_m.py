@@ -2,10 +2,14 @@
 
 import shutil
 import subprocess
+import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgephys.edge import call_graph, cortex_m
 from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
@@ -115,6 +119,28 @@ def test_constants_of_64_bits_survive_start_up_and_the_way_back(toy):
     assert cortex_m.run(folder, FACTS, X[1:2]).tolist() == [[-9000000000000000001, -512000000000]]
 
 
+@needs_tools
+@settings(max_examples=6)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 5))
+def test_random_dense_layers_compute_the_golden_integers(seed, inputs, outputs):
+    draw = np.random.default_rng(seed)
+    weights, x = draw.integers(-128, 128, (inputs, outputs)), draw.integers(-128, 128, (7, inputs))
+    rows = ", ".join("{" + ", ".join(map(str, row)) + "}" for row in weights.tolist())
+    source = (
+        f'#include "toy.h"\nstatic const int8_t W[{inputs}][{outputs}] = {{{rows}}};\n'
+        "void toy_run(const toy_input_t *x, toy_output_t *y, void *arena) {\n  (void)arena;\n"
+        f"  for (int j = 0; j < {outputs}; j++) {{\n    int32_t sum = 0;\n"
+        f"    for (int i = 0; i < {inputs}; i++) sum += x[i] * W[i][j];\n    y[j] = sum;\n  }}\n}}\n"
+    )
+    header = HEADER.format(arena=0).replace("int16_t", "int32_t")
+    header = header.replace("INPUT_SIZE 3", f"INPUT_SIZE {inputs}").replace("OUTPUT_SIZE 2", f"OUTPUT_SIZE {outputs}")
+    facts = {**FACTS, "input": {"shape": [inputs]}, "output": {"shape": [outputs]}, "arena_bytes": 0}
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "toy.h").write_text(header)
+        (Path(name) / "toy.c").write_text(source)
+        assert np.array_equal(cortex_m.run(Path(name), facts, x), x @ weights)
+
+
 # What it occupies -----------------------------------------------------------------------------------
 
 
@@ -177,6 +203,20 @@ def test_instructions_are_counted_one_by_one(toy, cpu):
     assert counts[1].instructions - counts[0].instructions == 2_000_000
     assert counts[0].instructions - counts[0].least_instructions == 2 * (127 + 128)
     assert 2 * 100_130 < counts[0].instructions < 2 * 100_130 + 12
+
+
+@needs_tools
+def test_a_second_run_counts_the_same_instructions(toy):
+    first, second = (cortex_m.measure(toy(), FACTS, X, optimise="-O2") for _ in range(2))
+    assert (first.instructions, first.stack_bytes) == (second.instructions, second.stack_bytes)
+
+
+@needs_tools
+def test_more_instructions_than_the_timer_counts_are_not_counted_short(toy):
+    counts = body("(void)arena; (void)input; (void)output;", LOOP.format(n=85_000_000))
+    assert cortex_m.measure(toy(counts), FACTS, X[:1]).instructions is None
+    counts = body("(void)arena; (void)input; (void)output;", LOOP.format(n=83_000_000))
+    assert abs(cortex_m.measure(toy(counts), FACTS, X[:1]).instructions - 166_000_000) < 12
 
 
 @needs_tools
@@ -336,8 +376,6 @@ def test_options_and_vectors_out_of_range_are_refused(toy):
 
 
 def whole(values):
-    import zlib
-
     body = np.array(values, "<i8").tobytes()
     return body + cortex_m.TRAILER.pack(cortex_m.MAGIC, len(values), zlib.crc32(body), 1, 2, 3, 4, 5)
 
