@@ -159,14 +159,12 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     """
     model = _parsed(_bytes(folder, facts), folder / facts["file"])
     names = {facts["input"]["name"], *(entry.name for entry in model.graph.output)}
-    wanted = {layer: entry for layer, entry in facts["probes"].items() if entry["name"] != facts["input"]["name"]}
-    for entry in wanted.values():
+    for entry in facts["probes"].values():
         if entry["name"] not in names:
             model.graph.output.append(helper.make_tensor_value_info(entry["name"], TYPES[entry["type"]], None))
             names.add(entry["name"])
-    computed = _computed(model.SerializeToString(), facts, x, list(wanted.values()))
-    found = dict(zip(wanted, computed, strict=True))
-    return {layer: found.get(layer, np.asarray(x, np.int64)) for layer in facts["probes"]}
+    computed = _computed(model.SerializeToString(), facts, x, list(facts["probes"].values()))
+    return dict(zip(facts["probes"], computed, strict=True))
 
 
 def tool() -> tuple[str, str]:
@@ -213,13 +211,15 @@ def _computed(content: bytes, facts: Mapping[str, Any], x: Integers, wanted: lis
     made = session(content, facts["file"])
     values = (x * 2.0 ** -given["fraction"]).astype(given["type"])
     size = max(1, CHUNK // facts["widest"])
+    names = sorted({entry["name"] for entry in wanted} - {given["name"]})
     parts: list[list[Integers]] = [[] for _ in wanted]
     for start in range(0, len(x), size):
         chunk = values[start : start + size]
-        for part, entry, tensor in zip(
-            parts, wanted, made.run([e["name"] for e in wanted], {given["name"]: chunk}), strict=True
-        ):
-            part.append(_integers(entry, _in_order(entry, tensor, len(chunk))))
+        tensors = {given["name"]: chunk}
+        if names:
+            tensors |= zip(names, made.run(names, tensors), strict=True)
+        for part, entry in zip(parts, wanted, strict=True):
+            part.append(_integers(entry, _in_order(entry, tensors[entry["name"]], len(chunk))))
     return [np.concatenate(part) for part in parts]
 
 

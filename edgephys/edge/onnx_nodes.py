@@ -1,10 +1,11 @@
 """Write a Graph's nodes as standard ONNX operators.
 
-Weights are stored with their sign bit flipped (uint8 and zero point 128) wherever they have 8 bits: where a runtime
-computes a product of quantised numbers in integers, those of unsigned by signed bytes saturate in 16 bits on
-processors without dot products of bytes, and those of unsigned by unsigned do not. For the same reason no float
-stands where a runtime would quantise it by a scale of its own: a bias beside quantised weights is an integer in the
-step of the products, or is added by an operator of its own.
+All bytes are unsigned, signed numbers with a zero point of 128: where a runtime computes a product of quantised
+numbers in integers, those of unsigned by signed bytes saturate in 16 bits on processors without dot products of
+bytes, and those of unsigned by unsigned do not. For the same reason weights are
+integers where the numbers that they meet are quantised, and floats where these are floats, and a bias beside integers
+is an integer in the step of the products: a runtime quantises what is mixed by scales of its own. What is left of
+the bias is added by an operator of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgephys.edge.onnx_plan import DOUBLE, QDQ, SINGLE, Plan, Rounded, of_channels, power_of_two
+from edgephys.edge.onnx_plan import DOUBLE, FLOAT, QDQ, SINGLE, Plan, Rounded, of_channels, power_of_two
 from edgephys.errors import ModelError
 from edgephys.fixed import Fixed, Integers, Overflow
 from edgephys.lower.graph import Graph, Kind, Node
@@ -28,22 +29,26 @@ TYPES = {
     SINGLE: helper.np_dtype_to_tensor_dtype(np.dtype(SINGLE)),
     DOUBLE: helper.np_dtype_to_tensor_dtype(np.dtype(DOUBLE)),
 }
-STORED = (np.uint8, np.int8, np.uint16, np.int16)
-"""Integer types that QuantizeLinear has, the narrowest first."""
+STORED: tuple[tuple[type[np.integer[Any]], int], ...] = ((np.uint8, 0), (np.uint8, 128), (np.uint16, 0), (np.int16, 0))
+"""Types and zero points of quantised numbers, the narrowest first."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """Name a tensor that holds an edge: in which layout and type, times which power of two."""
+    """Name a tensor that holds an edge: in which layout and type, times which power of two.
+
+    ``quantised`` where it comes, moved at most, from a DequantizeLinear: runtimes look through what only moves.
+    """
 
     tensor: str
     layout: str
     carrier: str
     unit: int
+    quantised: bool = False
 
 
 class Writer:
-    """Collect operators and initialisers; every edge has a form of its own and is converted where one asks for another."""
+    """Collect operators and initialisers; an edge has one form and is converted where another is asked for."""
 
     def __init__(self, graph: Graph, plan: Plan) -> None:
         self.graph, self.plan = graph, plan
@@ -65,13 +70,13 @@ class Writer:
         form = self.forms[edge]
         wanted = (layout or form.layout, carrier or form.carrier, form.unit if unit is None else unit)
         if carrier is not None and carrier != form.carrier:
-            to = {"to": TYPES[carrier]}  # type: ignore[index]
-            form = self._conversion(edge, replace(form, carrier=carrier), "Cast", [form.tensor], to)
+            to = {"to": TYPES[carrier]}
+            form = self._conversion(edge, replace(form, carrier=carrier, quantised=False), "Cast", [form.tensor], to)
         if wanted[2] != form.unit:
             factor = self._float(
                 f"{edge}_to_unit_{wanted[2]}_{form.carrier}", 2.0 ** (wanted[2] - form.unit), form.carrier
             )
-            form = self._conversion(edge, replace(form, unit=wanted[2]), "Mul", [form.tensor, factor])
+            form = self._conversion(edge, replace(form, unit=wanted[2], quantised=False), "Mul", [form.tensor, factor])
         return self._laid_out(edge, form, wanted[0])
 
     def _laid_out(self, edge: str, form: Form, layout: str) -> Form:
@@ -157,26 +162,46 @@ class Writer:
         if layout == CHANNELS_FIRST and size is not None:
             weight, attributes = _kernel(weight, size, self.graph.by_name[x].shape[-1])
         exponent = unit - form.unit - _fraction(node)
-        inputs = [form.tensor, self._weights(f"{node.name}_weight", weight, exponent, carrier)]
-        if bias is not None and (added := self._bias_of_products(node, bias, unit, carrier)) is not None:
-            operator = "Conv" if layout == CHANNELS_FIRST else "Gemm"
-            self._edge(bias, operator, [*inputs, added], Form("", layout, carrier, unit), attributes)
+        operator = "Conv" if layout == CHANNELS_FIRST else "Gemm"
+        made = Form("", layout, carrier, unit)
+        if self.plan.style == FLOAT or carrier == DOUBLE or not form.quantised:
+            inputs = [form.tensor, self._float(f"{node.name}_weight", weight * 2.0**exponent, carrier)]
+            if bias is not None:
+                inputs.append(
+                    self._float(f"{bias.name}_bias", self._biases(bias, _channels(bias, node), unit), carrier)
+                )
+            self._edge(bias or node, operator, inputs, made, attributes)
+        else:
+            inputs = [form.tensor, self._weights(f"{node.name}_weight", weight, exponent)]
+            self._beside_quantised(node, bias, operator, inputs, made, attributes)
+
+    def _beside_quantised(
+        self, dense: Node, bias: Node | None, operator: str, inputs: list[str], made: Form, attributes: dict[str, Any]
+    ) -> None:
+        """Write products of quantised weights: what of the bias is whole steps of theirs is added with them.
+
+        A Gemm without a bias would be given the operand of any Add after it by a runtime that fuses the two.
+        """
+        coarse, rest = np.zeros(dense.shape[-1], np.int64), None
+        if bias is not None:
+            shift = dense.fixed.fraction - _fraction(bias)
+            integers = _channels(bias, dense)
+            coarse = integers << shift if shift >= 0 else integers >> -shift
+            fine = integers - (coarse >> shift if shift >= 0 else coarse << -shift)
+            found = self._biases(bias, fine, made.unit)
+            rest = found if found.any() else None
+        name = f"{(bias or dense).name}_bias"
+        if operator == "Gemm" or coarse.any():
+            inputs.append(self._dequantised(name, coarse.astype(np.int32), made.unit - dense.fixed.fraction))
+        if bias is None or rest is None:
+            self._edge(bias or dense, operator, inputs, made, attributes)
             return
-        operator = "Conv" if layout == CHANNELS_FIRST else "MatMul"
-        self._edge(node, operator, inputs, Form("", layout, carrier, unit), attributes)
+        products = self._add(operator, inputs, dense.name, attributes)
+        constant = self._float(f"{name}_rest", _laid_out(rest, made.layout, len(bias.shape)), made.carrier)
+        self._edge(bias, "Add", [products, constant], made, {})
 
     def _edge(self, node: Node, operator: str, inputs: list[str], form: Form, attributes: dict[str, Any]) -> None:
         self.forms[node.name] = replace(form, tensor=self._add(operator, inputs, node.name, attributes))
-
-    def _bias_of_products(self, dense: Node, bias: Node, unit: int, carrier: str) -> str | None:
-        """Return a bias for the operator of the products, None where it must be added by another."""
-        channels = np.broadcast_to(_constant(bias).reshape(-1), (dense.shape[-1],))
-        if self.plan.style != QDQ or carrier == DOUBLE:
-            return self._float(f"{bias.name}_bias", self._biases(bias, channels, unit), carrier)
-        shift = dense.fixed.fraction - _fraction(bias)
-        if shift < 0 or self.plan.offsets.get(bias.name):
-            return None
-        return self._dequantised(f"{bias.name}_bias", (channels << shift).astype(np.int32), unit - dense.fixed.fraction)
 
     def _biases(self, bias: Node, integers: Integers, unit: int) -> NDArray[np.float64]:
         """Return a bias in its unit, with what it adds for the rounding after it."""
@@ -195,7 +220,7 @@ class Writer:
             self._made(node, "Add", [form], (constant,))
             return
         unit = self.plan.units[node.name]
-        factor = integers * 2.0 ** (unit - form.unit - _fraction(node))
+        factor = integers.astype(np.float64) * 2.0 ** (unit - form.unit - _fraction(node))
         self._made(node, "Mul", [form], (self._float(f"{node.name}_factor", factor, form.carrier),), unit=unit)
 
     def _sum_of_two(self, node: Node) -> None:
@@ -224,6 +249,7 @@ class Writer:
             self._made(node, "Gather", [form], (self._constant(f"{node.name}_rows", node.rows),), axis=axis)
         elif node.kind is Kind.RESHAPE:
             self._made(node, "Reshape", [form], (self._shape(node.shape),), PLAIN)
+            self.forms[node.name] = replace(self.forms[node.name], quantised=form.quantised)
         else:
             self._window(node, form)
 
@@ -242,14 +268,15 @@ class Writer:
 
     def _requantise(self, node: Node, rounded: Rounded) -> None:
         carrier = self.plan.carriers[node.name]
-        kind = _stored(rounded)
-        pair = self.plan.style == QDQ and carrier == SINGLE and kind is not None and rounded.overflows is None
+        stored = _stored(rounded)
+        pair = self.plan.style == QDQ and carrier == SINGLE and stored is not None and rounded.overflows is None
         work = self.asked(rounded.source, carrier=carrier)
+        pair = pair and not work.quantised  # of two pairs in a row a runtime makes one, which rounds once
         if not pair:
             work = self.asked(rounded.source, carrier=carrier, unit=node.fixed.fraction)
         work = self._with_offset(node, rounded, work)
-        if pair and kind is not None:
-            self._quantised(node, rounded, work, kind)
+        if pair and stored is not None:
+            self._quantised(node, rounded, work, stored)
             return
         tensor = work.tensor
         source = self.graph.by_name[rounded.source].fixed.fraction
@@ -258,7 +285,7 @@ class Writer:
         tensor = self._bounded(node, tensor, rounded.low, rounded.high, 1.0, carrier)
         if rounded.overflows is not None:
             tensor = self._overflowed(node.name, tensor, node.fixed, carrier, rounded.overflows)
-        self.forms[node.name] = replace(work, tensor=self._named(node.name, tensor))
+        self.forms[node.name] = replace(work, tensor=self._named(node.name, tensor), quantised=False)
 
     def _with_offset(self, node: Node, rounded: Rounded, work: Form) -> Form:
         """Add what makes half to even the wanted rounding, where no bias did."""
@@ -273,19 +300,20 @@ class Writer:
             tensor = self._add("Add", [tensor, offset], f"{name}_moved")
         return replace(work, tensor=tensor)
 
-    def _quantised(self, node: Node, rounded: Rounded, work: Form, kind: type[np.integer[Any]]) -> None:
+    def _quantised(self, node: Node, rounded: Rounded, work: Form, stored: tuple[type[np.integer[Any]], int]) -> None:
         """Quantise and dequantise; the type's own ends saturate where they are those of the format."""
+        kind, point = stored
         ends = np.iinfo(kind)
-        low = None if rounded.low == ends.min else rounded.low
-        high = None if rounded.high == ends.max else rounded.high
+        low = None if rounded.low == ends.min - point else rounded.low
+        high = None if rounded.high == ends.max - point else rounded.high
         step = 2.0 ** (work.unit - node.fixed.fraction)
         tensor = self._bounded(node, work.tensor, low, high, step, work.carrier)
-        zero = self._constant(f"zero_{ends.dtype}", np.array(0, kind))
+        zero = self._zero(kind, point)
         scale = self._float(f"scale_{work.unit - node.fixed.fraction}", step, SINGLE)
         quantised = self._add("QuantizeLinear", [tensor, scale, zero], f"{node.name}_quantised")
         back = self._float(f"scale_{-node.fixed.fraction}", node.fixed.step, SINGLE)
         tensor = self._add("DequantizeLinear", [quantised, back, zero], node.name)
-        self.forms[node.name] = Form(tensor, work.layout, work.carrier, 0)
+        self.forms[node.name] = Form(tensor, work.layout, work.carrier, 0, quantised=True)
 
     def _bounded(self, node: Node, tensor: str, low: int | None, high: int | None, step: float, carrier: str) -> str:
         if low is None and high is None:
@@ -312,30 +340,31 @@ class Writer:
 
     def _named(self, name: str, tensor: str) -> str:
         """Give the newest operator's output the name of the edge that it holds."""
-        newest = self.nodes[-1] if self.nodes else None
-        if newest is None or newest.output[0] != tensor or tensor in {form.tensor for form in self._converted.values()}:
+        others = {form.tensor for form in (*self.forms.values(), *self._converted.values())}
+        if tensor in others:  # nothing was to be done
             return tensor
-        newest.output[0] = name
+        self.nodes[-1].output[0] = name
         return name
 
     # Constants ---------------------------------------------------------------------------------
 
-    def _weights(self, name: str, integers: Integers, exponent: int, carrier: str) -> str:
-        if self.plan.style != QDQ or carrier == DOUBLE:
-            return self._float(name, integers * 2.0**exponent, carrier)
+    def _weights(self, name: str, integers: Integers, exponent: int) -> str:
         if integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127:
-            return self._dequantised(name, (integers + 128).astype(np.uint8), exponent, np.array(128, np.uint8))
+            return self._dequantised(name, (integers + 128).astype(np.uint8), exponent, 128)
         kind = np.int16 if np.abs(integers).max() < 1 << 15 else np.int32
         return self._dequantised(name, integers.astype(kind), exponent)
 
-    def _dequantised(self, name: str, integers: NDArray[Any], exponent: int, zero: NDArray[Any] | None = None) -> str:
+    def _dequantised(self, name: str, integers: NDArray[Any], exponent: int, point: int = 0) -> str:
         inputs = [
             self._constant(f"{name}_quantised", integers),
             self._float(f"scale_{exponent}", 2.0**exponent, SINGLE),
         ]
-        if zero is not None:
-            inputs.append(self._constant(f"zero_{zero}_{zero.dtype}", zero))
+        if point:
+            inputs.append(self._zero(integers.dtype.type, point))
         return self._add("DequantizeLinear", inputs, name)
+
+    def _zero(self, kind: type[np.integer[Any]], point: int) -> str:
+        return self._constant(f"zero_{kind.__name__}_{point}", np.array(point, kind))
 
     def _float(self, name: str, values: Any, carrier: str) -> str:
         return self._constant(name, np.asarray(values, carrier))
@@ -360,19 +389,24 @@ def _constant(node: Node) -> Integers:
     return node.constant.integers
 
 
+def _channels(bias: Node, dense: Node) -> Integers:
+    """Return a bias with a number an output of a product."""
+    return np.broadcast_to(_constant(bias).reshape(-1), (dense.shape[-1],))
+
+
 def _fraction(node: Node) -> int:
     return 0 if node.constant is None else node.constant.fraction
 
 
-def _stored(rounded: Rounded) -> type[np.integer[Any]] | None:
-    """Return the narrowest type that holds a result; None where it is wider than 16 bits."""
-    for kind in STORED:
-        if np.iinfo(kind).min <= rounded.lowest and rounded.highest <= np.iinfo(kind).max:
-            return kind
+def _stored(rounded: Rounded) -> tuple[type[np.integer[Any]], int] | None:
+    """Return the narrowest type that holds a result, and its zero point; None where it is wider than 16 bits."""
+    for kind, point in STORED:
+        if np.iinfo(kind).min <= rounded.lowest + point and rounded.highest + point <= np.iinfo(kind).max:
+            return kind, point
     return None
 
 
-def _laid_out(integers: Integers, layout: str, rank: int) -> Integers:
+def _laid_out(integers: NDArray[Any], layout: str, rank: int) -> NDArray[Any]:
     """Return a constant as it broadcasts against a tensor in a layout."""
     if layout == ROWS:
         return integers.reshape(-1)

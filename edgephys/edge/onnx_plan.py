@@ -1,4 +1,4 @@
-"""What becomes of each node of a Graph in ONNX: which float carries it, in which unit, and which nodes need no operator.
+"""What becomes of each node of a Graph in ONNX: the float that carries it, its unit, and whether it needs an operator.
 
 A tensor holds the values of an edge times a power of two, ``2**unit``: floats lose nothing by it. With quantise and
 dequantise pairs every unit is 0. Without them an edge is held in steps of the format that it is rounded to, so that
@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from edgephys.errors import ModelError
-from edgephys.fixed import Overflow, Rounding
+from edgephys.fixed import Overflow, Rounding, rounded
 from edgephys.lower.graph import Graph, Kind, Node
 from edgephys.lower.ranges import Range, derive
 
@@ -77,7 +77,7 @@ def plan(graph: Graph, style: str) -> Plan:
     offsets = {r.source: r.halves for r in rounded.values() if _takes_offset(graph, r, only, relus)}
     bounds = {node.name: _met(graph, node, ranges, rounded, offsets) for node in graph.nodes}
     for name, bias in biases.items():  # one sum, in whatever order
-        bounds[name] = bounds[bias.name] = max(bounds[name], _fused(graph, name, bias, ranges, offsets))
+        bounds[name] = bounds[bias.name] = max(bounds[name], bounds[bias.name])
     carriers = {node.name: _carrier(node, bounds[node.name]) for node in graph.nodes}
     windows = {n.name for n in graph.nodes if n.kind is Kind.WINDOW and _convolves(graph, n, carriers)}
     units = _units(graph, style, rounded)
@@ -118,15 +118,16 @@ def power_of_two(node: Node) -> int | None:
 
 def _rounded(graph: Graph, node: Node, ranges: Mapping[str, Range], relus: set[str]) -> Rounded:
     fixed, source = node.fixed, node.inputs[0]
-    floor = fixed.low
+    floor, positive = fixed.low, ranges[source].lowest >= 0
     if source in relus:
         floor, source = max(0, fixed.low), graph.by_name[source].inputs[0]
     range_, fraction = ranges[source], graph.by_name[source].fixed.fraction
-    positive = range_.lowest >= 0 or node.inputs[0] in relus
-    halves, signed = _halves(fixed.rounding, fraction - fixed.fraction)
+    halves, signed = _halves(fixed.rounding, drop := fraction - fixed.fraction)
     if positive or range_.highest <= 0:
         halves, signed = halves + (signed if positive else -signed), 0
     low, high = (int(fixed.in_steps(end, fraction)) for end in (range_.lowest, range_.highest))
+    if drop > 0 and positive and range_.lowest < 0:  # what the RELU stops is rounded as what it lets through
+        low = int(rounded(np.array(2 * range_.lowest + halves), drop + 1, Rounding.RND_CONV))
     within = floor <= low and high <= fixed.high
     saturates = fixed.overflow in SATURATES
     return Rounded(
@@ -178,22 +179,21 @@ def _met(
         wrapped = (read >> max(0, drop)) + 1 + (1 << node.fixed.bits) if found.overflows else 0
         return max(finest, wrapped)
     constant = 0 if node.constant is None else int(np.abs(node.constant.integers).max(initial=0))
+    if node.kind is Kind.BIAS and node.constant is not None:
+        constant <<= node.fixed.fraction - node.constant.fraction
     met = max(ranges[node.name].partial, constant, *(_magnitude(ranges[name]) for name in (node.name, *node.inputs)))
+    if node.kind in (Kind.ADD, Kind.BIAS):  # a runtime may add to what it sums before
+        met = max(met, constant + sum(_summed(graph, name, ranges, node.fixed.fraction) for name in node.inputs))
     return 2 * met + abs(offsets[node.name]) if node.name in offsets else met
+
+
+def _summed(graph: Graph, name: str, ranges: Mapping[str, Range], fraction: int) -> int:
+    """Bound the partial sums of an edge in steps of a fraction."""
+    return max(ranges[name].partial, _magnitude(ranges[name])) << (fraction - graph.by_name[name].fixed.fraction)
 
 
 def _magnitude(range_: Range) -> int:
     return max(-range_.lowest, range_.highest)
-
-
-def _fused(graph: Graph, name: str, bias: Node, ranges: Mapping[str, Range], offsets: Mapping[str, int]) -> int:
-    """Bound the partial sums of a product and its bias."""
-    if bias.constant is None:
-        return 0
-    products = ranges[name].partial << (bias.fixed.fraction - graph.by_name[name].fixed.fraction)
-    added = int(np.abs(bias.constant.integers).max(initial=0)) << (bias.fixed.fraction - bias.constant.fraction)
-    met = products + added
-    return 2 * met + abs(offsets[bias.name]) if bias.name in offsets else met
 
 
 def _carrier(node: Node, bound: int) -> str:
@@ -201,7 +201,7 @@ def _carrier(node: Node, bound: int) -> str:
         if bound < 1 << bits:
             return carrier
     raise ModelError(
-        f"layer '{node.layer}': {node.kind.value} '{node.name}' needs {bound.bit_length()} bits, the floats of ONNX are "
+        f"layer '{node.layer}': {node.kind.value} '{node.name}' needs {bound.bit_length()} bits, ONNX's floats are "
         f"exact up to {CARRIERS[DOUBLE]}; use fewer bits in its weights or inputs"
     )
 
