@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgephys import __version__
-from edgephys.edge.onnx_nodes import PLAIN, ROWS, TYPES, Form, Writer
+from edgephys.edge.onnx_forms import PLAIN, ROWS, TYPES, Form, Tensors
+from edgephys.edge.onnx_nodes import write
 from edgephys.edge.onnx_plan import CARRIERS, DOUBLE, FLOAT, QDQ, SINGLE, plan
 from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.fixed import Integers
@@ -64,13 +65,13 @@ def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
     """
     check(graph)
     source, output = graph.input, graph.output
-    writer = Writer(graph, plan(graph, options.style))
+    tensors = write(graph, plan(graph, options.style))
     widest = max(derive(graph)[output.name].highest, -derive(graph)[output.name].lowest)
-    result = writer.asked(output.name, PLAIN, SINGLE if widest < 1 << CARRIERS[SINGLE] else DOUBLE, 0)
+    result = tensors.asked(output.name, PLAIN, SINGLE if widest < 1 << CARRIERS[SINGLE] else DOUBLE, 0)
     if result.tensor == source.name:
         raise ModelError(f"graph '{graph.name}': its output is its input; there is nothing to build")
-    taken = writer.forms[source.name]
-    model = _model(graph, writer, taken, result, options)
+    taken = tensors.forms[source.name]
+    model = _model(graph, tensors, taken, result, options)
     content = model.SerializeToString(deterministic=True)
     (folder / FILE).write_bytes(content)
     return {
@@ -85,7 +86,7 @@ def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
         "widest": max(prod(node.shape) for node in graph.nodes),
         "input": _end(source, taken),
         "output": _end(output, result),
-        "probes": {layer: _end(node, writer.forms[node.name]) for layer, node in _seen(graph, writer)},
+        "probes": {layer: _end(node, tensors.forms[node.name]) for layer, node in _seen(graph, tensors)},
     }
 
 
@@ -102,19 +103,19 @@ def _end(node: Node, form: Form) -> dict[str, Any]:
     }
 
 
-def _seen(graph: Graph, writer: Writer) -> list[tuple[str, Node]]:
+def _seen(graph: Graph, tensors: Tensors) -> list[tuple[str, Node]]:
     """Return the layers whose last node is a tensor: not the wires of a convolution."""
-    return [(layer, node) for layer, node in graph.layers() if node.name in writer.forms]
+    return [(layer, node) for layer, node in graph.layers() if node.name in tensors.forms]
 
 
-def _model(graph: Graph, writer: Writer, taken: Form, result: Form, options: OnnxOptions) -> Any:
+def _model(graph: Graph, tensors: Tensors, taken: Form, result: Form, options: OnnxOptions) -> Any:
     source, output = graph.input, graph.output
     written = helper.make_graph(
-        writer.nodes,
+        tensors.nodes,
         graph.name,
         [helper.make_tensor_value_info(taken.tensor, TYPES[taken.carrier], ["N", *source.shape])],
         [helper.make_tensor_value_info(result.tensor, TYPES[result.carrier], ["N", *output.shape])],
-        writer.initialisers,
+        tensors.initialisers,
     )
     opsets = [helper.make_opsetid("", options.opset)]
     model = helper.make_model(
@@ -189,7 +190,7 @@ def session(content: bytes, what: str = FILE, level: str = "ENABLE_ALL") -> Any:
 
 
 def _bytes(folder: Path, facts: Mapping[str, Any]) -> bytes:
-    path = folder / facts["file"]
+    path = folder / str(facts["file"])
     if not path.is_file():
         raise ProjectError(f"{path}: the model is missing; emit the project again")
     return path.read_bytes()
@@ -237,4 +238,4 @@ def _integers(entry: Mapping[str, Any], values: NDArray[Any]) -> Integers:
         raise MismatchError(
             f"onnxruntime: '{entry['node']}' gives values between steps of its {entry['format']}; emit the model again"
         )
-    return whole.astype(np.int64)
+    return np.asarray(whole, np.int64)
