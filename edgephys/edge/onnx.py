@@ -84,7 +84,7 @@ def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
         "nodes": len(model.graph.node),
         "ops": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         "widest": max(prod(node.shape) for node in graph.nodes),
-        "input": _end(source, taken),
+        "input": {**_end(source, taken), "low": source.fixed.low, "high": source.fixed.high},
         "output": _end(output, result),
         "probes": {layer: _end(node, tensors.forms[node.name]) for layer, node in _seen(graph, tensors)},
     }
@@ -206,9 +206,7 @@ def _parsed(content: bytes, path: Path) -> Any:
 def _computed(content: bytes, facts: Mapping[str, Any], x: Integers, wanted: list[Any]) -> list[Integers]:
     """Return the integers of tensors for vectors, a chunk of which is computed at a time."""
     given = facts["input"]
-    x = np.asarray(x)
-    if x.ndim == 0 or list(x.shape[1:]) != given["shape"] or not len(x):
-        raise MismatchError(f"onnxruntime: vectors must be (1 or more, *{tuple(given['shape'])}), not {x.shape}")
+    x = _accepted(given, x)
     made = session(content, facts["file"])
     values = (x * 2.0 ** -given["fraction"]).astype(given["type"])
     size = max(1, CHUNK // facts["widest"])
@@ -222,6 +220,21 @@ def _computed(content: bytes, facts: Mapping[str, Any], x: Integers, wanted: lis
         for part, entry in zip(parts, wanted, strict=True):
             part.append(_integers(entry, _in_order(entry, tensors[entry["name"]], len(chunk))))
     return [np.concatenate(part) for part in parts]
+
+
+def _accepted(given: Mapping[str, Any], x: Integers) -> Integers:
+    x, shape = np.asarray(x), tuple(given["shape"])
+    if x.ndim == 0 or x.shape[1:] != shape or not len(x) or not np.issubdtype(x.dtype, np.integer):
+        raise MismatchError(
+            f"onnxruntime: vectors must be integers ({', '.join(map(str, ('1 or more', *shape)))}), "
+            f"not {x.dtype} {x.shape}"
+        )
+    if x.min() < given["low"] or x.max() > given["high"]:
+        raise MismatchError(
+            f"onnxruntime: integers must be {given['low']}..{given['high']} ({given['format']}), "
+            f"not {x.min()}..{x.max()}"
+        )
+    return x
 
 
 def _in_order(entry: Mapping[str, Any], tensor: NDArray[Any], count: int) -> NDArray[Any]:

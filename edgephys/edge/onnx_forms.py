@@ -22,14 +22,15 @@ TYPES = {name: helper.np_dtype_to_tensor_dtype(np.dtype(name)) for name in (SING
 class Form:
     """Name a tensor that holds an edge: in which layout and type, times which power of two.
 
-    ``quantised`` where it comes, moved at most, from a DequantizeLinear: runtimes look through what only moves.
+    ``quantised`` are the bits of the integers from which a DequantizeLinear made it, moved at most (0: it is not so
+    made): runtimes look through what only moves.
     """
 
     tensor: str
     layout: str
     carrier: str
     unit: int
-    quantised: bool = False
+    quantised: int = 0
 
 
 class Tensors:
@@ -54,11 +55,11 @@ class Tensors:
         """Return an edge in the form asked for, converted where it must be; None leaves it as it is."""
         form = self.forms[edge]
         if carrier is not None and carrier != form.carrier:
-            wanted = replace(form, carrier=carrier, quantised=False)
+            wanted = replace(form, carrier=carrier, quantised=0)
             form = self._converted_to(wanted, "Cast", [form.tensor], carrier, to=TYPES[carrier])
         if unit is not None and unit != form.unit:
             factor = self.number(f"factor_{unit - form.unit}_{form.carrier}", 2.0 ** (unit - form.unit), form.carrier)
-            wanted = replace(form, unit=unit, quantised=False)
+            wanted = replace(form, unit=unit, quantised=0)
             form = self._converted_to(wanted, "Mul", [form.tensor, factor], f"unit_{unit}")
         return self.laid_out(edge, form, layout or form.layout)
 

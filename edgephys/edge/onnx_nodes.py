@@ -1,11 +1,13 @@
-"""Write a Graph's nodes as standard ONNX operators.
+"""Write a Graph's nodes as standard ONNX operators, of which a runtime can make others of the same integers alone.
 
-All bytes are unsigned, signed numbers with a zero point of 128: where a runtime computes a product of quantised
-numbers in integers, those of unsigned by signed bytes saturate in 16 bits on processors without dot products of
-bytes, and those of unsigned by unsigned do not. For the same reason weights are
-integers where the numbers that they meet are quantised, and floats where these are floats, and a bias beside integers
-is an integer in the step of the products: a runtime quantises what is mixed by scales of its own. What is left of
-the bias is added by an operator of its own.
+onnxruntime looks for quantised numbers and computes with them as it sees fit, so that what it finds must be complete:
+
+- Bytes are unsigned, signed numbers with a zero point of 128. Products of unsigned by signed bytes saturate in 16
+  bits on processors without dot products of bytes, those of unsigned by unsigned bytes do not.
+- Weights are bytes beside bytes, wider integers beside wider ones, floats beside floats. Wider numbers beside weights
+  of bytes are rounded to bytes (MatMulNBits), and float weights beside integers to a scale of the runtime's own.
+- A bias beside integers is an integer in the step of the products, and there even where it is 0: one that is finer, or
+  an addition that follows, would be rounded to that step. What is left of a bias is added behind it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from edgephys.errors import ModelError
 from edgephys.fixed import Integers
 from edgephys.lower.graph import Graph, Kind, Node
 from edgephys.lower.windows import windows
+
+BYTE = 8
+"""Bits of the narrowest integers that are quantised and multiplied."""
 
 
 def write(graph: Graph, plan: Plan) -> Tensors:
@@ -104,7 +109,7 @@ class Writer:
                 )
             self._edge(bias or node, operator, inputs, made, attributes)
         else:
-            inputs = [form.tensor, self._weights(f"{node.name}_weight", weight, exponent)]
+            inputs = [form.tensor, self._weights(f"{node.name}_weight", weight, exponent, form.quantised)]
             self._beside_quantised(node, bias, operator, inputs, made, attributes)
 
     def _beside_quantised(
@@ -201,8 +206,9 @@ class Writer:
         found = self.tensors.add("Gather", [padded, rows], f"{node.name}_gathered", axis=1)
         self._made(node, "Reshape", [replace(form, tensor=found)], (self.tensors.shape(node.shape),), PLAIN)
 
-    def _weights(self, name: str, integers: Integers, exponent: int) -> str:
-        if integers.min(initial=0) >= -128 and integers.max(initial=0) <= 127:
+    def _weights(self, name: str, integers: Integers, exponent: int, beside: int) -> str:
+        """Write weights in as few bits as they have, but not fewer than what they meet."""
+        if beside == BYTE and integers.min() >= -128 and integers.max() <= 127:
             return self.tensors.dequantised(name, (integers + 128).astype(np.uint8), exponent, 128)
         kind = np.int16 if np.abs(integers).max() < 1 << 15 else np.int32
         return self.tensors.dequantised(name, integers.astype(kind), exponent)

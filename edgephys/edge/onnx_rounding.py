@@ -35,7 +35,7 @@ def requantise(tensors: Tensors, graph: Graph, plan: Plan, node: Node) -> Form:
         tensor = _zero_outside(tensors, node.name, tensor, node.fixed, carrier)
     elif rounded.overflows is not None:
         tensor = _wrapped(tensors, node.name, tensor, node.fixed, carrier)
-    return replace(work, tensor=tensors.named(node.name, tensor), quantised=False)
+    return replace(work, tensor=tensors.named(node.name, tensor), quantised=0)
 
 
 def _stored(rounded: Rounded) -> tuple[type[np.integer[Any]], int] | None:
@@ -75,7 +75,7 @@ def _quantised(
     zero = tensors.zero(kind, point)
     tensor = tensors.add("QuantizeLinear", [tensor, tensors.scale(exponent), zero], f"{node.name}_quantised")
     tensor = tensors.add("DequantizeLinear", [tensor, tensors.scale(-node.fixed.fraction), zero], node.name)
-    return Form(tensor, work.layout, work.carrier, 0, quantised=True)
+    return Form(tensor, work.layout, work.carrier, 0, quantised=ends.bits)
 
 
 def _bounded(
