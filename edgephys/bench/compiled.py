@@ -23,12 +23,12 @@ from edgephys.firmware import csim as simulation
 from edgephys.firmware import tools
 from edgephys.fixed import Integers
 
-LOOP = Path(__file__).parent / "kernels" / "c_loop.c"
+LOOP = simulation.KERNELS / "c_loop.c"
+CSIM_LOOP = simulation.KERNELS / "csim_loop.cpp"
 LIBRARY = "timed.so"
 FLAGS = ("-std=c99", "-O3", "-march=native")
 SHARED = ("-fPIC", "-shared", "-fvisibility=default", "-Wl,-Bsymbolic")
 COMPILE_S = 600.0
-CSIM_LOOP = LOOP.with_name("csim_loop.cpp")
 
 
 @dataclass(eq=False)
@@ -126,7 +126,7 @@ def csim(job: Job, x: Integers) -> Runner:
 
     Raises: as ``firmware.csim.simulate``.
     """
-    extra = (*SHARED, f'-DCSIM_MAIN="{simulation.MAIN}"', "-DWEIGHTS_DIR=edgephys_weights")
+    extra = (*SHARED, "-DWEIGHTS_DIR=edgephys_weights")
     built = simulation.compile_project(job.source, job.facts, CSIM_LOOP, extra, LIBRARY)
     library = ctypes.CDLL(str(built))
     weights = Path(tempfile.mkdtemp(prefix="edgephys-bench-")) / "weights"

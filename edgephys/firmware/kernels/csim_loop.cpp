@@ -5,7 +5,7 @@
 
 extern const char *edgephys_weights;
 #define main edgephys_csim_main
-#include CSIM_MAIN
+#include "csim_main.cpp"
 #undef main
 #include <time.h>
 
