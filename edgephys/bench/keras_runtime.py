@@ -10,6 +10,7 @@ import numpy as np
 from edgephys.artefact import load_keras
 from edgephys.bench.runners import InPython, Runner, in_steps
 from edgephys.bench.worker import Job
+from edgephys.errors import ToolError
 from edgephys.fixed import Integers
 
 
@@ -32,10 +33,13 @@ def tflite(job: Job, x: Integers) -> Runner:
     """Return TFLite's interpreter on the converted model; a call sets the input, runs and copies the output."""
     from edgephys.nets.backend import tf
 
+    lite = getattr(tf, "lite", None)
+    if lite is None:
+        raise ToolError(f"TFLite is missing: TensorFlow {tf.__version__} comes without; pip install another")
     content = job.source.read_bytes()
 
     def bind(batch: int) -> Callable[[Any], Any]:
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
+        interpreter = lite.Interpreter(model_content=content, num_threads=1)
         given, found = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
         interpreter.resize_tensor_input(given["index"], [batch, *x.shape[1:]])
         interpreter.allocate_tensors()

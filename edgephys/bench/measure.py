@@ -236,7 +236,7 @@ def _timed(
             say(f"round {number} of {plan.rounds}, {time.monotonic() - began:.0f} s")
 
     slices, fell = turns.interleave(slots, plan.rounds, plan.seed, take, tell)
-    return turns.rates(slices), failed | {target: f"not measured: {why}" for target, why in fell.items()}
+    return turns.rates(slices), {target: f"not measured: {why}" for target, why in (failed | fell).items()}
 
 
 # Rows ----------------------------------------------------------------------------------------------

@@ -64,14 +64,21 @@ def members(projects: Sequence[Project], made: Mapping[str, Export]) -> list[Mem
         else:
             job = _job(first, form, form, export.path, export.facts, must_match=False)
             found.append(Member(form, first.name, job))
-    kinds = [project.kind for project in projects]
-    for project in projects:
-        name = project.kind if kinds.count(project.kind) == 1 else f"{project.kind} {project.name}"
-        found.append(_member(project, name))
+    for project, name in zip(projects, _names(projects), strict=True):
+        found.append(_member(project, name, first))
     return found
 
 
-def _member(project: Project, name: str) -> Member:
+def _names(projects: Sequence[Project]) -> list[str]:
+    """Return the kind of each project, with its name or even its folder where another has the same."""
+    for named in (lambda of: of.kind, lambda of: f"{of.kind} {of.name}", lambda of: f"{of.kind} {of.folder}"):
+        names = [named(project) for project in projects]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _member(project: Project, name: str, first: Project) -> Member:
     if project.changed():
         why = f"not measured: {', '.join(project.changed()[:3])} changed since the emission; emit it again"
         return Member(name, project.name, why=why)
@@ -81,7 +88,7 @@ def _member(project: Project, name: str) -> Member:
         why = NOT_TIMED.get(project.kind, f"not measured: nothing here runs projects of kind '{project.kind}'")
         return Member(name, project.name, why=why)
     source = project.firmware / str(project.facts["file"]) if project.kind == "onnx" else project.firmware
-    return Member(name, project.name, _job(project, name, RUNNERS[project.kind], source, project.facts))
+    return Member(name, project.name, _job(first, name, RUNNERS[project.kind], source, project.facts))
 
 
 def _simulated(project: Project, name: str) -> Member:
@@ -99,13 +106,14 @@ def _simulated(project: Project, name: str) -> Member:
 
 
 def _job(
-    project: Project,
+    first: Project,
     target: str,
     runner: str,
     source: Path,
     facts: Mapping[str, Any] | None = None,
     must_match: bool = True,
 ) -> Job:
-    graph = project.graph
-    vectors = project.folder / "vectors.npz"
+    """Return what a process is to load; all targets of a model take the vectors of its first project."""
+    graph = first.graph
+    vectors = first.folder / "vectors.npz"
     return Job(target, runner, source, facts or {}, vectors, graph.input.fixed, graph.output.fixed, must_match)

@@ -75,9 +75,8 @@ def draw(table: Mapping[str, Any]) -> Any:
     rows = table["rows"]
     _limits(panels[0][0], [row[name] for row in rows if row["batch"] == 1 for name in ("p50_us", "p99_us")], 8.0)
     _limits(panels[0][1], [row["per_second"] for row in rows if row["batch"] != 1], 5.0)
-    panels[-1][0].set_xlabel(
-        "µs a call at batch 1: median, 90th (tick) and 99th percentile; times faster than the reference"
-    )
+    told = "µs a call at batch 1: median, 90th (tick) and 99th percentile; ×: times faster than\n"
+    panels[-1][0].set_xlabel(f"{told}{label(table['reference'])}")
     panels[-1][1].set_xlabel("inputs a second")
     return figure
 
