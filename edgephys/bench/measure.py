@@ -30,9 +30,11 @@ from edgephys.lower import evaluate
 Say = Callable[[str], None]
 Row = dict[str, Any]
 
-BATCH_ELEMENTS = 1 << 20
+BATCH_ELEMENTS = 1 << 18
 BATCH = 1024
 """Inputs in the large batch where none is asked for, fewer where they would hold over BATCH_ELEMENTS elements."""
+TOLD = ("made_with", "style", "nodes", "bytes")
+"""Facts of a project or an export that its row repeats: they explain the latency."""
 SINGLY = 100
 """Vectors that are also compared one at a time."""
 DEFINITION = (
@@ -107,37 +109,40 @@ def measure(
     plan: Plan,
     command: str,
     say: Say,
+    write: Callable[[dict[str, Any]], None] = lambda table: None,
     start: Start = _process,
     export: MakeExports = exports,
 ) -> dict[str, Any]:
-    """Return the table: for every model a row a target and batch; a target that fails has a row that says why.
+    """Return the table: for every model a row a target and batch; ``write`` is given it anew after each model.
 
+    A target that fails has rows that say why.
     Raises: UsageError for no projects, or one that is there twice; ProjectError as the projects' reader does.
     """
     models = grouped(folders)
     core = machine.choose(plan.core)
-    before = machine.load()
-    rows: list[Row] = []
+    table = _begun(plan, core, command)
     for number, projects in enumerate(models, 1):
         say(f"{projects[0].graph.name}: {number} of {len(models)}")
-        rows += _model(projects, plan, core, say, start, export)
+        table["rows"] += _model(projects, plan, core, say, start, export)
+        table["load"]["after"] = machine.load()
+        write(table)
+    return table
+
+
+def _begun(plan: Plan, core: int | None, command: str) -> dict[str, Any]:
+    """Return a table without rows: on what and how they will be measured."""
     described = machine.describe(core)
+    told = (described["processor"], described["architecture"], f"{described['cores']} cores")
     return {
         "command": command,
-        "machine": f"{described['processor']}, {described['architecture']}, {described['cores']} cores, "
-        f"Python {described['python']}",
+        "machine": ", ".join((*told, f"Python {described['python']}")),
         "processor": described,
-        "load": {"before": before, "after": machine.load()},
+        "load": {"before": machine.load()},
         "plan": {"seconds": plan.seconds, "rounds": plan.rounds, "seed": plan.seed},
         "reference": REFERENCE,
         "definition": DEFINITION,
-        "rows": rows,
+        "rows": [],
     }
-
-
-def large_batch(plan: Plan, elements: int) -> int:
-    """Return the large batch: what was asked for, else BATCH or what BATCH_ELEMENTS hold."""
-    return plan.batch or max(2, min(BATCH, BATCH_ELEMENTS // max(1, elements)))
 
 
 # One model -----------------------------------------------------------------------------------------
@@ -266,7 +271,7 @@ def _row(
     told = dict(ready.run.told)
     row |= {name: told.pop(name) for name in ("tool", "version", "timer_ns")}
     facts = ready.member.job.facts if ready.member.job else {}
-    row |= {"stage": Stage.MEASURED.value, "told": told | {"made_with": facts.get("made_with", {})}}
+    row |= {"stage": Stage.MEASURED.value, "told": told | {name: facts[name] for name in TOLD if name in facts}}
     return row | (turns.ratio(reference, turns.medians(found)) if reference else {})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.bench.runners import InPython, Runner, in_steps
+from edgephys.bench.runners import InPython, Runner
 from edgephys.bench.worker import Job
 from edgephys.errors import ToolError
 from edgephys.fixed import Integers
@@ -17,32 +17,35 @@ REALS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
 def ours(job: Job, x: Integers) -> Runner:
-    """Return the model that a project holds; its facts say whether a real input or output counts steps."""
-    return _loaded(job, x, steps=bool(job.facts.get("steps", False)))
+    """Return the model that a project holds, whose facts say what a step of its input and output is."""
+    ends = (job.facts.get(end, {}) for end in ("input", "output"))
+    taken, given = (
+        end.get("fraction", fixed.fraction) for end, fixed in zip(ends, (job.input, job.output), strict=True)
+    )
+    return _loaded(job, x, int(taken), int(given))
 
 
 def of_keras(job: Job, x: Integers) -> Runner:
     """Return Keras' own export, which takes and gives real values."""
-    return _loaded(job, x, steps=False)
+    return _loaded(job, x, job.input.fraction, job.output.fraction)
 
 
-def _loaded(job: Job, x: Integers, steps: bool) -> Runner:
+def _loaded(job: Job, x: Integers, taken: int, given: int) -> Runner:
+    """Return a model of integers, or of real values in steps of ``2**-taken`` and ``2**-given``."""
     try:
         import onnxruntime
     except ImportError as error:
         raise ToolError(f"onnxruntime is missing ({error}): pip install onnxruntime") from error
     session = _session(onnxruntime, job)
     name, kind = session.get_inputs()[0].name, session.get_inputs()[0].type
-    whole = {**INTEGERS, **REALS} if steps else INTEGERS
 
     def feed(chunk: Integers) -> dict[str, Any]:
-        if kind in whole:
-            return {name: np.ascontiguousarray(chunk, whole[kind])}
-        return {name: np.ascontiguousarray(job.input.values(chunk), REALS[kind])}
+        if kind in INTEGERS:
+            return {name: np.ascontiguousarray(chunk, INTEGERS[kind])}
+        return {name: np.ascontiguousarray(chunk * 2.0**-taken, REALS[kind])}
 
     def back(found: Any) -> Any:
-        integers = np.issubdtype(found[0].dtype, np.integer)
-        return found[0].astype(np.int64) if integers or steps else in_steps(job.output)(found[0])
+        return found[0] if np.issubdtype(found[0].dtype, np.integer) else found[0].astype(np.float64) * 2.0**given
 
     def bind(_: int) -> Any:
         run = session.run
@@ -61,4 +64,5 @@ def _session(onnxruntime: Any, job: Job) -> Any:
 
 
 def _told(session: Any) -> dict[str, Any]:
+    """Return the types of its ends; how many nodes it has is not to be asked of a session."""
     return {"input_type": session.get_inputs()[0].type, "output_type": session.get_outputs()[0].type}

@@ -32,6 +32,5 @@ def bench(
     from edgephys.report import bench_page as pages
 
     plan = house.Plan(seconds, rounds, batch, seed, core)
-    table = house.measure(projects, plan, line(), say)
-    pages.write(table, out)
+    table = house.measure(projects, plan, line(), say, lambda table: pages.write(table, out))
     give(as_json, table, lambda: pages.shown(table))
