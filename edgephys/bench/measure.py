@@ -145,6 +145,11 @@ def _begun(plan: Plan, core: int | None, command: str) -> dict[str, Any]:
     }
 
 
+def large_batch(plan: Plan, elements: int) -> int:
+    """Return the large batch: what was asked for, else BATCH or what BATCH_ELEMENTS hold."""
+    return plan.batch or max(2, min(BATCH, BATCH_ELEMENTS // max(1, elements)))
+
+
 # One model -----------------------------------------------------------------------------------------
 
 
