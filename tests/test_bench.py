@@ -285,7 +285,7 @@ def test_a_kind_that_nothing_runs_is_named(tmp_path) -> None:
 # onnxruntime -------------------------------------------------------------------------------------
 
 
-def onnx_job(folder, kind, runner="onnx", **facts) -> Job:
+def onnx_job(folder, kind, runner="onnx", bound=False, **facts) -> Job:
     from onnx import TensorProto, helper, save
 
     folder.mkdir(exist_ok=True)
@@ -295,14 +295,22 @@ def onnx_job(folder, kind, runner="onnx", **facts) -> Job:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     save(model, folder / "model.onnx")
     np.savez(folder / "vectors.npz", inputs=X)
-    return Job("onnx", runner, folder / "model.onnx", facts, folder / "vectors.npz", EIGHT, EIGHT)
+    return Job("onnx", runner, folder / "model.onnx", facts, folder / "vectors.npz", EIGHT, EIGHT, bound=bound)
 
 
 STEPS = {"input": {"fraction": 0}, "output": {"fraction": 0}}
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts"), [("INT8", {}), ("FLOAT", {}), ("FLOAT", STEPS), ("INT32", {}), ("DOUBLE", {})]
+    ("kind", "facts"),
+    [
+        ("INT8", {}),
+        ("FLOAT", {}),
+        ("FLOAT", STEPS),
+        ("DOUBLE", {}),
+        ("FLOAT", {"bound": True}),
+        ("INT16", {"bound": True}),
+    ],
 )
 def test_an_onnx_model_takes_integers_steps_or_real_values(kind, facts, tmp_path) -> None:
     runner = runners.load(onnx_job(tmp_path / "firmware", kind, **facts))
@@ -339,7 +347,7 @@ def test_a_missing_tflite_says_why(tmp_path, monkeypatch) -> None:
 
 # A whole measurement, with targets of known delays -----------------------------------------------
 
-DELAYS = {"keras": 500, "keras_onnx": 30, "tflite": 10, "hls": 40}
+DELAYS = {"keras": 500, "keras_onnx": 30, "keras_onnx_bound": 25, "tflite": 10, "hls": 40}
 
 
 class Fake:
@@ -396,7 +404,9 @@ def row(table, target, batch=1):
 def test_every_target_of_a_model_is_timed_beside_keras_own_roads(projects) -> None:
     table, fakes = table_of([projects / "hls", projects / "rtl"])
     assert [(row["target"], row["batch"]) for row in table["rows"]] == [
-        (target, batch) for target in ("keras", "keras_onnx", "tflite", "hls", "rtl") for batch in (1, 1024)
+        (target, batch)
+        for target in ("keras", "keras_onnx", "keras_onnx_bound", "tflite", "hls", "rtl")
+        for batch in (1, 1024)
     ]
     for target, delay in DELAYS.items():
         for batch in (1, 1024):
@@ -477,10 +487,11 @@ def of_kind(project, kind, **facts):
 def test_each_kind_of_project_is_run_by_its_own(projects) -> None:
     hls = read(projects / "hls")
     found = targets.members([of_kind(hls, "c"), of_kind(hls, "onnx", file="model.onnx"), of_kind(hls, "qonnx")], {})
-    assert [member.target for member in found] == ["keras", "c", "onnx", "qonnx"]
-    assert [member.job.runner for member in found[:3]] == ["keras", "c", "onnx"]
+    assert [member.target for member in found] == ["keras", "c", "onnx", "onnx_bound", "qonnx"]
+    assert [member.job.runner for member in found[:4]] == ["keras", "c", "onnx", "onnx"]
+    assert [member.job.bound for member in found[1:4]] == [False, False, True]
     assert found[2].job.source == hls.firmware / "model.onnx" and found[1].job.source == hls.firmware
-    assert found[3].why.startswith("not timed: QONNX")
+    assert found[4].why.startswith("not timed: QONNX")
     assert targets.members([of_kind(hls, "abacus")], {})[1].why == (
         "not measured: nothing here runs projects of kind 'abacus'"
     )
@@ -567,6 +578,7 @@ def test_the_figure_has_a_panel_a_model_and_says_what_is_missing(projects) -> No
     assert len(drawn.axes) == 4 and drawn.axes[2].get_title(loc="left") == "other"
     assert any("not measured: tflite" in text.get_text() for text in drawn.axes[0].texts)
     assert bench_figure.label("c small_c") == "generated C (small_c)"
+    assert {bench_figure.label(target) for target in DELAYS} < set(bench_figure.LABELS.values())
 
 
 @pytest.mark.parametrize(

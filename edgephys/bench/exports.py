@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from edgephys.firmware import tools
 
 FORMS = {"keras_onnx": "model.onnx", "tflite": "model.tflite"}
 """The forms of an export and their files."""
-REVISION = 1
+FACTS = "facts.json"
+REVISION = 2
 TF2ONNX = "tf2onnx"
 """What Keras' ONNX export needs on TensorFlow; Keras imports it, we only ask whether it is here."""
 
@@ -50,7 +52,7 @@ def _made(task: tuple[str, Path]) -> Export:
         return Export(None, {}, str(error))
     except Exception as error:  # Keras, TensorFlow and tf2onnx raise many kinds; each means that there is no export
         return Export(None, {}, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return Export(folder / FORMS[form], {"made_with": versions})
+    return Export(folder / FORMS[form], {"made_with": versions} | json.loads((folder / FACTS).read_text()))
 
 
 def _versions(form: str) -> dict[str, str]:
@@ -67,7 +69,12 @@ def _write(form: str, path: Path, out: Path) -> None:
 
     model = load_keras(path)
     model(tf.zeros((1, *model.input_shape[1:])))  # Keras exports a model that was called
+    facts = {}
     if form == "keras_onnx":
+        import onnx
+
         model.export(str(out), format="onnx", verbose=False)
+        facts["nodes"] = len(onnx.load(out).graph.node)
     else:
         out.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    (out.parent / FACTS).write_text(json.dumps(facts | {"bytes": out.stat().st_size}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,11 +49,52 @@ def _loaded(job: Job, x: Integers, taken: int, given: int) -> Runner:
     def back(found: Any) -> Any:
         return found[0] if np.issubdtype(found[0].dtype, np.integer) else found[0].astype(np.float64) * 2.0**given
 
-    def bind(_: int) -> Any:
+    def bind(_: int) -> Callable[[Any], Any]:
         run = session.run
         return lambda feeds: run(None, feeds)
 
-    return InPython("onnxruntime", onnxruntime.__version__, x, bind, feed, back, _told(session))
+    version, told = onnxruntime.__version__, _told(session)
+    if job.bound:
+        return InPython(
+            "onnxruntime",
+            version,
+            x,
+            lambda _: _run_bound(session),
+            lambda chunk: _bound(session, feed(chunk)),
+            back,
+            told,
+        )
+    return InPython("onnxruntime", version, x, bind, feed, back, told)
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """Hold arrays that a session reads and writes in place."""
+
+    binding: Any
+    given: dict[str, Any]
+    found: list[Any]
+
+
+def _bound(session: Any, feed: dict[str, Any]) -> _Bound:
+    """Bind an input and room for its output: a call then converts nothing."""
+    binding, found = session.io_binding(), [np.ascontiguousarray(y) for y in session.run(None, feed)]
+    for name, array in feed.items():
+        binding.bind_cpu_input(name, array)
+    for end, array in zip(session.get_outputs(), found, strict=True):
+        array[...] = 0
+        binding.bind_output(end.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+    return _Bound(binding, feed, found)
+
+
+def _run_bound(session: Any) -> Callable[[_Bound], Any]:
+    run = session.run_with_iobinding
+
+    def call(bound: _Bound) -> list[Any]:
+        run(bound.binding)
+        return bound.found
+
+    return call
 
 
 def _session(onnxruntime: Any, job: Job) -> Any:

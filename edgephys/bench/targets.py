@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,17 @@ def members(projects: Sequence[Project], made: Mapping[str, Export]) -> list[Mem
             found.append(Member(form, first.name, job))
     for project, name in zip(projects, _names(projects), strict=True):
         found.append(_member(project, name, first))
-    return found
+    return [each for member in found for each in (member, *_bound(member))]
+
+
+def _bound(member: Member) -> list[Member]:
+    """Return an ONNX model's target once more, its inputs and outputs bound beforehand."""
+    job = member.job
+    if job is None or job.runner not in ("keras_onnx", "onnx"):
+        return []
+    kind, _, name = member.target.partition(" ")
+    target = f"{kind}_bound {name}".strip()
+    return [replace(member, target=target, job=replace(job, target=target, bound=True))]
 
 
 def _names(projects: Sequence[Project]) -> list[str]:

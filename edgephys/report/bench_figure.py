@@ -11,8 +11,10 @@ Row = Mapping[str, Any]
 LABELS = {
     "keras": "Keras",
     "keras_onnx": "onnxruntime, Keras' export",
+    "keras_onnx_bound": "onnxruntime, Keras' export, bound",
     "tflite": "TFLite",
     "onnx": "onnxruntime, our export",
+    "onnx_bound": "onnxruntime, our export, bound",
     "qonnx": "QONNX",
     "c": "generated C",
     "hls": "C simulation of HLS",
@@ -23,7 +25,7 @@ LABELS = {
 OTHERS = "#8f5902"
 OURS = "#204a87"
 SIMULATED = "#75507b"
-COLOURS = {"keras": OTHERS, "keras_onnx": OTHERS, "tflite": OTHERS, "rtl": SIMULATED}
+COLOURS = {"keras": OTHERS, "keras_onnx": OTHERS, "keras_onnx_bound": OTHERS, "tflite": OTHERS, "rtl": SIMULATED}
 INK = "#444444"
 WHY = 58
 """Letters of a reason that the figure shows; the table has it whole."""
