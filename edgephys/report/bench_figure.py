@@ -75,8 +75,8 @@ def draw(table: Mapping[str, Any]) -> Any:
         _rates(right, large)
         right.set_title(f"batch {large[0]['batch']}" if large else "", fontsize=9, loc="left")
     rows = table["rows"]
-    _limits(panels[0][0], [row[name] for row in rows if row["batch"] == 1 for name in ("p50_us", "p99_us")], 8.0)
-    _limits(panels[0][1], [row["per_second"] for row in rows if row["batch"] != 1], 5.0)
+    _limits(panels[0][0], [row[name] for row in rows if row["batch"] == 1 for name in ("p50_us", "p99_us")], 0.22)
+    _limits(panels[0][1], [row["per_second"] for row in rows if row["batch"] != 1], 0.2)
     told = "µs a call at batch 1: median, 90th (tick) and 99th percentile; ×: times faster than\n"
     panels[-1][0].set_xlabel(f"{told}{label(table['reference'])}")
     panels[-1][1].set_xlabel("inputs a second")
@@ -92,7 +92,7 @@ def _latencies(axes: Any, rows: Sequence[Row]) -> None:
         colour = _colour(row)
         far = row["p99_us"] or row["p90_us"] or row["p50_us"]
         axes.plot([row["p50_us"], far], [place, place], "-", color=colour, lw=2.5, alpha=0.4, solid_capstyle="butt")
-        if row["p90_us"] is not None:
+        if row["p90_us"] is not None and row["p90_us"] > row["p50_us"]:
             axes.plot([row["p90_us"]], [place], "|", color=colour, ms=9)
         hollow = {} if row["stage"] == "measured" else {"mfc": "white"}
         axes.plot([row["p50_us"]], [place], "o", color=colour, ms=6, **hollow)
@@ -121,11 +121,12 @@ def _begin(axes: Any, rows: Sequence[Row]) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def _limits(axes: Any, values: Sequence[float | None], room: float) -> None:
-    """Leave room for the text at the right of the last point."""
+def _limits(axes: Any, values: Sequence[float | None], share: float) -> None:
+    """Leave a share of the axis, which is logarithmic, for the text at the right of the last point."""
     known = [value for value in values if value is not None]
     if known:
-        axes.set_xlim(min(known) / 1.6, max(known) * room)
+        low, high = min(known) / 1.6, max(known) * 1.6
+        axes.set_xlim(low, high * (high / low) ** (share / (1 - share)))
 
 
 def _why(axes: Any, place: int, row: Row) -> None:
