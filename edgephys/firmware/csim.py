@@ -106,8 +106,13 @@ def _declared(path: Path) -> tuple[str, int, str]:
     return found[1], int(found[2]), found[3]
 
 
-def compile_project(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Return the program of an emitted project, compiled where sources other than numbers changed."""
+def compile_project(
+    folder: Path, facts: Mapping[str, Any], main: Path = MAIN, extra: tuple[str, ...] = (), name: str = "csim"
+) -> Path:
+    """Return the program of an emitted project, compiled where sources other than numbers changed.
+
+    ``main`` is what calls the top function and ``extra`` are further flags: another can so make a library ``name``.
+    """
     folder = folder.resolve()
     sources = folder / "firmware"
     top = facts["top"]
@@ -129,9 +134,11 @@ def compile_project(folder: Path, facts: Mapping[str, Any]) -> Path:
         if slow.is_file():
             (home / "etc").mkdir()
             (home / "etc" / slow.name).write_text(slow.read_text().replace(SLOW, SLOW.removesuffix(" volatile")))
-        flags = (*FLAGS, *sizes, results, *files, *(f"-I{path}" for path in include))
-        tools.run((*compiler.command, *flags, str(MAIN), "-o", "csim"), home, COMPILE_S)
+        flags = (*FLAGS, *sizes, results, *files, *(f"-I{path}" for path in include), *extra)
+        tools.run((*compiler.command, *flags, str(main), "-o", name), home, COMPILE_S)
 
     others = [path for path in sorted(sources.iterdir()) if path.name != "weights"]
-    key = tools.content_key([MAIN, access, *others], compiler.version, SLOW, *FLAGS, *sizes, results, *weights)
-    return tools.built(key, build) / "csim"
+    mains = list(dict.fromkeys((MAIN, main)))
+    stated = (compiler.version, SLOW, *FLAGS, *sizes, results, *weights, *extra)
+    key = tools.content_key([*mains, access, *others], *stated)
+    return tools.built(key, build) / name
