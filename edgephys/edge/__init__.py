@@ -1,0 +1,1 @@
+"""Graph -> edge processors: C and ONNX."""
