@@ -30,7 +30,7 @@ REVISION = 1
 """Raised when the same Graph and options give another file: a table is then measured again."""
 FILE = "model.onnx"
 OPSETS = range(13, 19)
-"""Versions of the standard operators: from 13 on the axes of a sum are an input; the ecosystem lags behind the newest."""
+"""Versions of the standard operators: from 13 on a sum's axes are an input; the ecosystem lags behind the newest."""
 CHUNK = 1 << 24
 """Elements of the widest tensor in one call of qonnx: bounds the memory, for it keeps every tensor."""
 
@@ -152,9 +152,7 @@ def tool() -> tuple[str, str]:
     return "qonnx", importlib.metadata.version("qonnx")
 
 
-def _computed(
-    folder: Path, facts: Mapping[str, Any], x: Integers, wanted: Mapping[str, Any]
-) -> dict[str, Integers]:
+def _computed(folder: Path, facts: Mapping[str, Any], x: Integers, wanted: Mapping[str, Any]) -> dict[str, Integers]:
     given, path = facts["input"], folder / facts["file"]
     x = np.asarray(x)
     if x.ndim == 0 or list(x.shape[1:]) != given["shape"] or not len(x):

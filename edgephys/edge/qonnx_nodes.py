@@ -100,9 +100,7 @@ class Writer:
         ]
         narrow = fixed.signed and fixed.overflow is Overflow.SAT_SYM
         shape = self.shapes.get(source, ())
-        return self.op(
-            "Quant", inputs, output, shape, signed=int(fixed.signed), narrow=int(narrow), rounding_mode=mode
-        )
+        return self.op("Quant", inputs, output, shape, signed=int(fixed.signed), narrow=int(narrow), rounding_mode=mode)
 
     def constant(self, name: str, constant: Constant, integers: Integers) -> str:
         """Add a constant behind its Quant; ``integers`` are the constant's in the order that the node wants."""
@@ -272,9 +270,7 @@ def _reshape(writer: Writer, node: Node) -> None:
         made = writer.op("Flatten", [source], node.name, shape, axis=1)
     else:
         label = "_".join(map(str, ("shape", *node.shape)))
-        made = writer.op(
-            "Reshape", [source, writer.initialiser(label, [-1, *node.shape], np.int64)], node.name, shape
-        )
+        made = writer.op("Reshape", [source, writer.initialiser(label, [-1, *node.shape], np.int64)], node.name, shape)
     writer.keep(node, PLAIN, made)
 
 

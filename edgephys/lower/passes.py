@@ -97,9 +97,9 @@ def tieless(graph: Graph) -> frozenset[str]:
     for node in graph.nodes:
         if (fraction := _odd_fraction(graph, node, odd)) is not None:
             odd[node.name] = fraction
-        if node.kind is Kind.REQUANTISE and (source := node.inputs[0]) in odd:
-            if odd[source] > node.fixed.fraction + 1:
-                found.add(node.name)
+        finest = odd.get(node.inputs[0]) if node.kind is Kind.REQUANTISE else None
+        if finest is not None and finest > node.fixed.fraction + 1:
+            found.add(node.name)
     return frozenset(found)
 
 
