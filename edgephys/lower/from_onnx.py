@@ -19,11 +19,11 @@ from edgephys.lower.onnx_constants import FLOAT32_BITS, Known, Quantiser, folded
 from edgephys.lower.onnx_file import OnnxModel, Operation
 from edgephys.lower.onnx_reading import CHANNELS_LAST, Edge, Reading, format_of, word
 from edgephys.lower.onnx_rules import RULES
+from edgephys.lower.onnx_wires import WIRES
 from edgephys.lower.ranges import derive
 
 ELEMENTWISE = frozenset({"Quant", "BipolarQuant", "Relu", "Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization"})
 ON_FIELDS = frozenset({"Conv", "GlobalAveragePool"})
-WIRES = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"})
 
 
 def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Graph:
