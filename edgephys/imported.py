@@ -190,8 +190,9 @@ def _given(graph: Graph, path: Path) -> tuple[Integers, NDArray[np.int64] | None
     """Return the vectors of a file, which has them in the shape of the ONNX file's input."""
     axes, fixed = graph.metadata["onnx"]["input_axes"], graph.input.fixed
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            inputs, labels = arrays["inputs"], arrays.get("labels")
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            inputs = arrays["inputs"]
+            labels = arrays["labels"] if "labels" in arrays else None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: expected a .npz with 'inputs' and perhaps 'labels', found {error!r}") from error
     wanted = tuple(graph.input.shape[axis] for axis in axes)

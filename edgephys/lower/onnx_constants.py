@@ -44,6 +44,8 @@ def dyadic(values: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
 
 def integers(operation: Operation, known: Known, what: str) -> tuple[Integers, int]:
     """Return a constant's integers and fraction; raise ModelError where it is float, or too wide for exact sums."""
+    if not np.all(np.isfinite(known.values)):
+        raise operation.refused(f"{what} '{known.source}' comes to NaN or infinity; train the model again")
     whole, fraction = dyadic(known.values)
     bits = int(np.ceil(np.log2(np.abs(whole).max(initial=0) + 1)))
     if not known.quantised and bits > UNQUANTISED_BITS:
@@ -210,7 +212,8 @@ def folded(operation: Operation, xs: Sequence[Known]) -> Known:
         if operation.kind in MOVED:
             return xs[0].of(MOVED[operation.kind](operation, xs))
         if operation.kind in COMPUTED:
-            values = COMPUTED[operation.kind](*(x.values for x in xs))
+            with np.errstate(all="ignore"):  # what becomes infinite is refused where it is used
+                values = COMPUTED[operation.kind](*(x.values for x in xs))
             return Known(np.asarray(values), xs[0].source)  # its product may be wide: it counts as unquantised
     except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
         raise operation.refused(f"its constants do not fit together ({error}); export the model again") from error

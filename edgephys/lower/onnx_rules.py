@@ -156,8 +156,9 @@ def _normalised(reading: Reading, operation: Operation, xs: Values) -> Value:
     gamma, beta, mean, variance = (known_of(operation, x, "parameters").values.astype(np.float32) for x in xs[1:5])
     if len(edge.axes) == 0 or gamma.shape != (reading.shape(edge)[0],):
         raise operation.refused(f"expected {reading.shape(edge)[:1]} channels, not {gamma.shape}; export it again")
-    factor = gamma / np.sqrt(variance + np.float32(operation.attributes.get("epsilon", 1e-5)))
-    shift = beta - mean * factor
+    with np.errstate(all="ignore"):  # what becomes infinite is refused below
+        factor = gamma / np.sqrt(variance + np.float32(operation.attributes.get("epsilon", 1e-5)))
+        shift = beta - mean * factor
     if operation.attributes.get("training_mode", 0):
         raise operation.refused("is in training mode; export the model in evaluation mode")
     tail = (1,) * (len(edge.axes) - 1)

@@ -108,6 +108,24 @@ def _taken(reading: Reading, operation: Operation, edge: Edge, axis: int, rows: 
     return Edge(name, edge.axes if rows.ndim == 1 else tuple(range(len(reading.builder.shape(name)))))
 
 
+def _spread(reading: Reading, operation: Operation, xs: Values) -> Value:
+    """A DepthToSpace lays channels beside each other as pixels: wires."""
+    edge = reading.plain(operation, edge_of(operation, xs[0]))
+    block, shape = operation.attributes["blocksize"], reading.shape(edge)
+    if len(shape) != 3 or shape[0] % (block * block):
+        raise operation.refused(f"expected a field whose channels are a multiple of {block * block}, not {shape}")
+    channels, height, width = shape[0] // (block * block), *shape[1:]
+    rows = np.arange(prod(shape))
+    if operation.attributes.get("mode", b"DCR") == b"CRD":
+        rows = rows.reshape(channels, block, block, height, width).transpose(0, 3, 1, 4, 2)
+    else:
+        rows = rows.reshape(block, block, channels, height, width).transpose(2, 3, 0, 4, 1)
+    layer = reading.layer(operation)
+    flat = reading.builder.reshape(layer, edge.name, (rows.size,))
+    rows = rows.reshape(channels, height * block, width * block)
+    return Edge(reading.builder.take(layer, flat, rows, 0), (0, 1, 2))
+
+
 def _gathered(reading: Reading, operation: Operation, xs: Values) -> Value:
     rows = known_of(operation, xs[1], "indices").values.astype(np.int64)
     return _taken(reading, operation, edge_of(operation, xs[0]), operation.attributes.get("axis", 0), rows)
@@ -184,6 +202,7 @@ WIRES: dict[str, Callable[[Reading, Operation, Values], Value]] = {
     "Concat": _concatenated,
     "Gather": _gathered,
     "Slice": _sliced,
+    "DepthToSpace": _spread,
 }
 SUMS: dict[str, Callable[[Reading, Operation, Values], Value]] = {
     "ReduceSum": _reduced,
