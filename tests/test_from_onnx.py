@@ -1,0 +1,633 @@
+"""QONNX models of others become Graphs with the same integers, or are refused in one line that names the node."""
+
+import dataclasses
+import json
+import os
+import shutil
+
+import numpy as np
+import onnx
+import onnx_models
+import pytest
+from hypothesis import given, settings
+from onnx import TensorProto, numpy_helper
+from onnx_models import QONNX, Model
+from random_graphs import EVERY, field_graphs, graphs, vectors
+
+from edgephys import imported
+from edgephys.edge import qonnx
+from edgephys.errors import DataError, MismatchError, ModelError, ProjectError, UsageError
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower import evaluate, from_onnx, onnx_file
+from edgephys.lower.graph import Kind
+
+
+def read(path, input_format=None):
+    return from_onnx.lower(onnx_file.read(path), "read", input_format)
+
+
+def agrees(graph, folder, count=16):
+    try:
+        qonnx.emit(graph, folder, qonnx.QonnxOptions())
+    except ModelError:
+        return
+    again = read(folder / qonnx.FILE)
+    x = vectors(graph, count)
+    finer = graph.output.fixed.fraction - again.output.fixed.fraction
+    assert np.array_equal(evaluate.run(again, x) * 2.0**finer, evaluate.run(graph, x))
+
+
+def built(model, tmp_path, *outputs, **options):
+    return model.save(tmp_path / "model.onnx", *outputs, **options)
+
+
+# Models of others -------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(graphs(EVERY, widest=5))
+def test_what_is_written_is_read_as_the_same_integers(tmp_path_factory, graph):
+    agrees(graph, tmp_path_factory.mktemp("round"))
+
+
+@settings(max_examples=80)
+@given(field_graphs(EVERY))
+def test_fields_that_are_written_are_read_as_the_same_integers(tmp_path_factory, graph):
+    agrees(graph, tmp_path_factory.mktemp("round"))
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 14])
+def test_a_brevitas_mlp_is_what_qonnx_computes(tmp_path, opset):
+    """Gemm with transB, MatMul with a transposed weight, channels of their own scales, an exact BatchNormalization."""
+    made = imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx", opset), tmp_path / "mlp")
+    assert made.card["imported"]["outputs_compared"] == 3000
+    assert [node.kind for node in made.graph.nodes].count(Kind.DENSE) == 3
+    (said,) = made.card["imported"]["dropped"]
+    assert said.startswith("Softmax '/softmax' at the end")
+
+
+@pytest.mark.parametrize("domain", ["onnx.brevitas", "finn.custom_op.general", QONNX])
+def test_the_domains_of_older_tools_are_read(tmp_path, domain):
+    path = onnx_models.mlp(tmp_path / "mlp.onnx", end=None, batch="N", domain=domain)
+    assert not imported.import_model(path, tmp_path / "mlp").card["imported"]["dropped"]
+
+
+@pytest.mark.parametrize("flatten", ["Flatten", "Reshape", "mean"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path, flatten, batch):
+    """Groups, steps, narrow edges, a skip, a scale a channel: and a Flatten that takes channels first."""
+    if flatten == "Reshape" and batch != 1:
+        pytest.skip("its shape states a batch of 1")
+    made = imported.import_model(onnx_models.cnn(tmp_path / "m.onnx", 13, flatten, batch), tmp_path / "cnn", count=64)
+    assert made.graph.input.shape == (8, 8, 3)  # pixels arrive channels last, as streams want them
+    assert made.graph.metadata["onnx"]["input_axes"] == [2, 0, 1]
+    x = made.held_out.inputs[:8]
+    edges, last = evaluate.trace(made.graph, {made.graph.input.name: x}), dict(made.graph.layers())
+    probed = imported.probe_original(tmp_path / "cnn", made.graph, x)
+    assert {"conv1", "conv2", "conv3", "fc"} <= set(probed)
+    for layer, found in probed.items():
+        assert np.array_equal(found, edges[last[layer].name]), layer
+
+
+def test_an_export_of_brevitas_itself_is_what_qonnx_computes(tmp_path):
+    path = onnx_models.shipped(tmp_path)
+    made = imported.import_model(path, tmp_path / "espcn", Fixed(False, 8, 0), count=6)
+    assert made.card["imported"]["producer"] == "pytorch 1.12.1"
+    assert made.graph.output.shape == (3, 12, 12)  # two pixels for one, by DepthToSpace
+
+
+def test_scales_that_are_no_powers_of_two_are_refused_with_their_value(tmp_path):
+    path = onnx_models.shipped(tmp_path)
+    model = onnx.load(path)
+    for entry in model.graph.initializer:
+        if entry.name == "scale.3":
+            entry.CopyFrom(numpy_helper.from_array(np.float32(0.04611974), entry.name))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"\(Quant\): its scale must be a power of two, not 0.0461197; train it with"):
+        read(path, Fixed(False, 8, 0))
+
+
+@pytest.mark.parametrize("mode", ["ROUND", "HALF_EVEN", "FLOOR", "CEIL", "DOWN", "HALF_UP", "HALF_DOWN"])
+@pytest.mark.parametrize(("signed", "narrow"), [(1, 0), (1, 1), (0, 0)])
+def test_every_rounding_mode_is_qonnxs_own_on_every_value(tmp_path, mode, signed, narrow):
+    model = Model((1,))
+    x = model.quant("x", 10, 2.0**-5)
+    path = built(model, tmp_path, model.quant(x, 5, 0.25, signed, narrow, mode))
+    made = imported.import_model(path, tmp_path / "out", vectors=every_value(tmp_path, -512, 512))
+    assert made.card["imported"]["outputs_compared"] == 1024
+
+
+def every_value(tmp_path, low, high):
+    np.savez(tmp_path / "every.npz", inputs=np.arange(low, high)[:, None])
+    return tmp_path / "every.npz"
+
+
+@pytest.mark.parametrize("kind", ["Quant", "BipolarQuant"])
+def test_one_signed_bit_is_the_sign(tmp_path, kind):
+    model = Model((1,))
+    x = model.quant("x", 6, 0.5)
+    if kind == "Quant":
+        y = model.quant(x, 1, 0.25)
+    else:
+        y = model.op("BipolarQuant", x, model.const("half", 0.25), domain=QONNX)
+    imported.import_model(built(model, tmp_path, y), tmp_path / "o", vectors=every_value(tmp_path, -32, 32))
+
+
+def wires(model, x, case):
+    if case == "unsqueeze":
+        x = model.op("Unsqueeze", x, model.const("axes", [2], np.int64))
+        return model.op("Squeeze", x, model.const("axes_2", [2], np.int64))
+    if case == "slice":
+        ends = [model.const(name, [n], np.int64) for name, n in (("s", -3), ("e", 2**40), ("a", 2), ("t", 2))]
+        return model.op("Slice", x, *ends)
+    if case == "gather":
+        return model.op("Gather", x, model.const("rows", [[-1, 0], [1, 1]], np.int64), axis=2)
+    if case == "shape":  # how PyTorch flattens where the batch may be any
+        first = model.op("Gather", model.op("Shape", x), model.const("zero", 0, np.int64), axis=0)
+        first = model.op("Unsqueeze", first, model.const("front", [0], np.int64))
+        return model.op("Reshape", x, model.op("Concat", first, model.const("rest", [-1], np.int64), axis=0))
+    if case == "transposed":
+        x = model.op("Transpose", x, perm=[0, 2, 1])
+        return model.op("MatMul", x, model.weight("w", (3, 2), per_channel=False))
+    if case == "sums":
+        axes = model.const("axes", [1, -1], np.int64)
+        return model.op("ReduceSum", x, axes, keepdims=1)
+    if case == "mean":
+        return model.op("ReduceMean", x, axes=[2], keepdims=0)
+    if case == "differences":
+        halves = model.op("Div", x, model.const("four", 4.0))
+        y = model.op("Sub", model.quant(model.const("ones", np.ones((3, 1))), 3, 0.5), halves)
+        return model.op("Sub", model.op("Neg", y), x)
+    beside = model.op("Concat", x, model.op("Dropout", model.op("Identity", x)), axis=-1)
+    return model.op("Cast", beside, to=1)
+
+
+CASES = ["unsqueeze", "slice", "gather", "shape", "transposed", "sums", "mean", "differences", "concat"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wires_sums_and_differences_are_what_qonnx_computes(tmp_path, case):
+    model = Model((3, 4))
+    path = built(model, tmp_path, wires(model, model.quant("x", 6, 0.25), case))
+    imported.import_model(path, tmp_path / "out", count=20)
+
+
+def test_a_quantiser_behind_a_transpose_states_the_inputs_format(tmp_path):
+    model = Model((3, 4))
+    path = built(model, tmp_path, model.quant(model.op("Transpose", "x", perm=[0, 2, 1]), 6, 0.25, mode="FLOOR"))
+    made = imported.import_model(path, tmp_path / "out", count=20)
+    assert made.graph.input.fixed == Fixed(True, 6, 4, Rounding.TRN, Overflow.SAT)
+    assert made.graph.output.shape == (3, 4)  # axes are followed, not moved
+
+
+def test_a_stated_format_takes_the_place_of_an_input_quantiser(tmp_path):
+    path = onnx_models.mlp(tmp_path / "mlp.onnx")
+    wider = Fixed.of_text("fixed<12,4,RND,SAT>")
+    made = imported.import_model(path, tmp_path / "out", wider)
+    assert made.graph.input.fixed == wider
+    assert made.graph.nodes[1].kind is Kind.REQUANTISE  # the file's own quantiser follows
+
+
+# The folder -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    home = tmp_path_factory.mktemp("imported")
+    imported.import_model(onnx_models.mlp(home / "mlp.onnx"), home / "mlp")
+    return home / "mlp"
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "mlp")
+
+
+def test_a_folder_is_loaded_as_it_was_made(folder):
+    made = imported.load_imported(folder)
+    assert imported.is_imported(folder) and not imported.is_imported(folder.parent)
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "graph.json", "held_out.npz", "model.onnx"]
+    assert made.name == "mlp"
+    x = made.held_out.inputs
+    golden = evaluate.run(made.graph, x)
+    assert np.array_equal(imported.original(folder, made.graph, x), golden)
+    assert np.array_equal(made.held_out.labels, golden.argmax(1))  # what the file itself answers
+    assert made.card["imported"]["labels"] == "what the file itself answers"
+
+
+def test_given_vectors_are_quantised_as_the_file_does_and_give_an_accuracy(tmp_path):
+    path = onnx_models.cnn(tmp_path / "cnn.onnx")
+    inputs = np.random.default_rng(2).uniform(-1, 3, (40, 3, 8, 8))
+    np.savez(tmp_path / "given.npz", inputs=inputs, labels=np.arange(40) % 3)
+    made = imported.import_model(path, tmp_path / "cnn", vectors=tmp_path / "given.npz")
+    steps = np.clip(np.rint(inputs * 32), 0, 63)
+    assert np.array_equal(made.held_out.inputs, steps.transpose(0, 2, 3, 1))
+    right = evaluate.run(made.graph, made.held_out.inputs).argmax(1) == np.arange(40) % 3
+    assert made.card["metrics"]["accuracy"] == pytest.approx(right.mean())
+
+
+def test_the_original_that_was_changed_gives_other_integers(copied):
+    made = imported.load_imported(copied)
+    model = onnx.load(copied / "model.onnx")
+    for entry in model.graph.initializer:
+        if entry.name == "fc3.weight":
+            entry.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(entry), entry.name))
+    onnx.save(model, copied / "model.onnx")
+    x = made.held_out.inputs[:20]
+    assert not np.array_equal(imported.original(copied, made.graph, x), evaluate.run(made.graph, x))
+
+
+def test_a_graph_that_is_not_the_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    """Were the lowering wrong, this is where it would be seen."""
+
+    def wrong(model, name, input_format=None):
+        graph = from_onnx.lower(model, name, input_format)
+        nodes = [
+            dataclasses.replace(node, constant=dataclasses.replace(node.constant, integers=-node.constant.integers))
+            if node.name == "fc2_matmul_dense"
+            else node
+            for node in graph.nodes
+        ]
+        assert [node.name for node in nodes].count("fc2_matmul_dense") == 1
+        return graph.with_nodes(tuple(nodes))
+
+    monkeypatch.setattr(imported, "lower", wrong)
+    with pytest.raises(MismatchError, match="layer 'fc2_matmul' differs first from the ONNX file run by qonnx, in "):
+        imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp")
+    assert not (tmp_path / "mlp").exists()
+
+
+def test_a_folder_of_others_is_not_replaced(tmp_path):
+    path = onnx_models.mlp(tmp_path / "mlp.onnx")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match="exists and is not an imported model of ours"):
+        imported.import_model(path, tmp_path / "theirs")
+    imported.import_model(path, tmp_path / "ours")
+    imported.import_model(path, tmp_path / "ours", count=3)
+    assert len(imported.load_imported(tmp_path / "ours").held_out.inputs) == 3
+
+
+def test_a_damaged_folder_names_the_file(copied):
+    graph = json.loads((copied / "graph.json").read_text())
+    (copied / "graph.json").write_text(json.dumps(graph | {"metadata": {}}))
+    with pytest.raises(ModelError, match=r"graph\.json: expected an imported model's Graph, found it does not tell"):
+        imported.load_imported(copied)
+    (copied / "graph.json").write_text("{")
+    with pytest.raises(ModelError, match=r"graph\.json: expected an imported model's Graph"):
+        imported.load_imported(copied)
+    (copied / "graph.json").write_text(json.dumps(graph))
+    np.savez(copied / "held_out.npz", inputs=np.zeros((2, 5), int), labels=np.zeros(2, int))
+    with pytest.raises(ModelError, match=r"held_out\.npz: inputs must be \(vector, \*\(6,\)\), not \(2, 5\)"):
+        imported.load_imported(copied)
+    (copied / "held_out.npz").unlink()
+    with pytest.raises(ProjectError, match=r"held_out\.npz: expected vectors"):
+        imported.load_imported(copied)
+    (copied / "model.onnx").unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx: no such file; import the model again"):
+        imported.load_imported(copied)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros(3)}, "expected a .npz with 'inputs'"),
+        (
+            {"inputs": np.zeros((3, 5))},
+            r"inputs must be numbers of shape \(1 or more, \*\(6,\)\), not float64 \(3, 5\)",
+        ),
+        ({"inputs": np.zeros((0, 6))}, r"inputs must be numbers of shape \(1 or more"),
+        ({"inputs": np.full((2, 6), 900)}, r"integer inputs must be -128\.\.127"),
+        ({"inputs": np.zeros((2, 6)), "labels": np.zeros(3, int)}, "labels must be an integer for each of 2 inputs"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "given.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        imported.import_model(onnx_models.mlp(tmp_path / "m.onnx"), tmp_path / "o", vectors=tmp_path / "given.npz")
+
+
+def test_vectors_of_nan_and_no_vectors_are_refused(tmp_path):
+    path = onnx_models.mlp(tmp_path / "m.onnx")
+    np.savez(tmp_path / "given.npz", inputs=np.full((2, 6), np.nan))
+    with pytest.raises(ModelError, match="values must be finite"):
+        imported.import_model(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+    with pytest.raises(UsageError, match="--count must be 1 or more, not 0"):
+        imported.import_model(path, tmp_path / "o", count=0)
+    (tmp_path / "given.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError, match=r"expected a .npz with 'inputs'"):
+        imported.import_model(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+
+
+# Files that are refused --------------------------------------------------------------------------
+
+
+def test_a_file_that_is_truncated_or_no_onnx_is_refused(tmp_path):
+    path = onnx_models.mlp(tmp_path / "m.onnx")
+    content = path.read_bytes()
+    for size in (0, 1, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(ModelError, match="not an ONNX file, or a truncated one"):
+            onnx_file.read(path)
+    path.write_text("not a model\n")
+    with pytest.raises(ModelError, match="not an ONNX file, or a truncated one"):
+        onnx_file.read(path)
+    with pytest.raises(ModelError, match=r"none\.onnx: expected an ONNX file, but it cannot be read \(No such file"):
+        onnx_file.read(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="but it cannot be read"):
+        onnx_file.read(tmp_path)
+
+
+def outside(tmp_path, location, data=True):
+    """A model whose first weight lies in another file."""
+    path = onnx_models.mlp(tmp_path / "home" / "m.onnx")
+    model = onnx.load(path)
+    tensor = next(entry for entry in model.graph.initializer if entry.name == "fc1.weight")
+    content = tensor.raw_data
+    onnx.external_data_helper.set_external_data(tensor, location, offset=0, length=len(content))
+    tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    if data:
+        (tmp_path / "home" / "weights.bin").write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "home").mkdir()
+    return tmp_path
+
+
+def test_data_beside_the_file_is_read_and_travels_in_the_folder(home):
+    path = outside(home, "weights.bin")
+    made = imported.import_model(path, home / "out")
+    shutil.rmtree(home / "home")
+    x = made.held_out.inputs
+    assert np.array_equal(imported.original(home / "out", made.graph, x), evaluate.run(made.graph, x))
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "a/../../weights.bin", "/etc/passwd", ""])
+def test_data_that_leaves_the_folder_is_refused(home, location):
+    (home / "weights.bin").write_bytes(bytes(192))
+    with pytest.raises(ModelError, match=r"initialiser 'fc1.weight': its data must lie in the model's folder, not at"):
+        onnx_file.read(outside(home, location))
+
+
+def test_data_behind_a_link_is_refused(home):
+    path = outside(home, "weights.bin", data=False)
+    (home / "secret.bin").write_bytes(bytes(192))
+    os.symlink(home / "secret.bin", home / "home" / "weights.bin")
+    with pytest.raises(ModelError, match=r"its data must lie in the model's folder, not at 'weights.bin'"):
+        onnx_file.read(path)
+
+
+def test_data_that_is_missing_or_short_is_refused(home):
+    path = outside(home, "weights.bin", data=False)
+    with pytest.raises(ModelError, match=r"initialiser 'fc1.weight': its data 'weights.bin' is missing or too short"):
+        onnx_file.read(path)
+    (home / "home" / "weights.bin").write_bytes(bytes(20))
+    with pytest.raises(ModelError, match=r"its data 'weights.bin' is missing or too short"):
+        onnx_file.read(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_no_number_is_refused(tmp_path, value):
+    model = Model((2,))
+    weight = model.quant(model.const("fc.weight", [[1.0], [value]]), 4, 0.5)
+    path = built(model, tmp_path, model.op("MatMul", model.quant("x", 4, 1.0), weight))
+    with pytest.raises(ModelError, match=r"initialiser 'fc.weight' holds NaN or infinity; train the model again"):
+        onnx_file.read(path)
+
+
+def test_two_inputs_or_outputs_are_refused(tmp_path):
+    model = Model((2,))
+    x, y = model.quant("x", 4, 1.0), model.quant("y", 4, 1.0)
+    path = built(model, tmp_path, model.op("Add", x, y), inputs=("x", "y"))
+    with pytest.raises(ModelError, match=r"expected 1 input and 1 output, not 2 and 1 \('x', 'y', '/Add_2_output_0'\)"):
+        onnx_file.read(path)
+    path = built(model, tmp_path, x, y)
+    with pytest.raises(ModelError, match="expected 1 input and 1 output, not 1 and 2"):
+        onnx_file.read(path)
+
+
+def test_an_axis_without_a_length_is_refused_unless_it_is_the_batch(tmp_path):
+    model = Model(("width", 2))
+    path = built(model, tmp_path, model.quant("x", 4, 1.0), batch="N")
+    with pytest.raises(ModelError, match=r"input 'x': only the batch may be of any length, not axis 1 \('width'\)"):
+        onnx_file.read(path)
+
+
+def test_an_input_of_integers_is_refused(tmp_path):
+    model = Model((2,))
+    proto = model.proto(model.quant("x", 4, 1.0))
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT8
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="input 'x' must be float32 of a stated shape, a batch first"):
+        onnx_file.read(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("opset", "version", "message"),
+    [
+        (6, 1, r"the operators' version must be 7\.\.24, not 6; export it with opset 13"),
+        (99, 1, r"the operators' version must be 7\.\.24, not 99"),
+        (13, 3, "the version of qonnx.custom_op.general must be 1 or 2, not 3"),
+    ],
+)
+def test_an_unknown_version_is_refused(tmp_path, opset, version, message):
+    model = Model((2,), opset, domain_version=version)
+    path = built(model, tmp_path, model.quant("x", 4, 1.0))
+    with pytest.raises(ModelError, match=message):
+        onnx_file.read(path)
+
+
+def test_a_tensor_that_nothing_gives_is_refused(tmp_path):
+    model = Model((2,))
+    path = built(model, tmp_path, model.op("Add", model.quant("x", 4, 1.0), "lost", name="/add"))
+    with pytest.raises(ModelError, match=r"node '/add' \(Add\): reads 'lost', which nothing before it gives"):
+        onnx_file.read(path)
+    path = built(model, tmp_path, "nowhere")
+    with pytest.raises(ModelError, match=r"reads 'lost'|output 'nowhere' is given by no operator"):
+        onnx_file.read(path)
+
+
+# Operators that are refused ----------------------------------------------------------------------
+
+
+def refused(tmp_path, message, add, shape=(4,), quantised=True, input_format=None):
+    model = Model(shape)
+    x = model.quant("x", 6, 0.25) if quantised else "x"
+    path = built(model, tmp_path, add(model, x))
+    with pytest.raises(ModelError, match=message) as caught:
+        read(path, input_format)
+    assert "\n" not in str(caught.value)
+
+
+FLOAT = np.random.default_rng(0).normal(size=(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("message", "add"),
+    [
+        (
+            r"node '/tanh' \(Tanh\): has no exact form in fixed point; use one of Add, .* or end the model before it",
+            lambda m, x: m.op("Tanh", x, name="/tanh"),
+        ),
+        (r"\(com.microsoft.Gelu\): has no exact form", lambda m, x: m.op("Gelu", x, domain="com.microsoft")),
+        (r"\(ONNX's own Quant\): has no exact form", lambda m, x: m.op("Quant", x, x, x, x)),
+        (
+            r"node '/fc' \(MatMul\): weight 'fc.weight' is float, without a Quant, and needs \d+ bits; quantise it",
+            lambda m, x: m.op("MatMul", x, m.const("fc.weight", FLOAT), name="/fc"),
+        ),
+        (
+            r"\(Add\): bias 'fc.bias' is float, without a Quant",
+            lambda m, x: m.op("Add", x, m.const("fc.bias", FLOAT[:, 0])),
+        ),
+        (
+            r"\(MatMul\): weight 'w' needs \d\d bits together, of which at most 24 are exact in float32; use scales",
+            lambda m, x: m.op("MatMul", x, m.quant(m.const("w", np.ones((4, 2))), 4, np.array([1.0, 2.0**-30]))),
+        ),
+        (r"its scale must be a power of two, not 0.3", lambda m, x: m.quant(x, 4, 0.3)),
+        (r"its scale must be a power of two, not 0\b", lambda m, x: m.quant(x, 4, [1.0, 0.0, 1.0, 1.0])),
+        (r"its zero point must be 0, not 3; use a symmetric quantiser", lambda m, x: m.quant(x, 4, 1.0, zero=3)),
+        (r"its bit width must be one whole number 1\.\.24, not 3.5", lambda m, x: m.quant(x, 3.5, 1.0)),
+        (r"its rounding mode must be one of .*, not ODD; use ROUND", lambda m, x: m.quant(x, 3, 1.0, mode="ODD")),
+        (r"rounding mode UP, away from zero, has no exact form", lambda m, x: m.quant(x, 3, 1.0, mode="UP")),
+        (r"an unsigned narrow range has no fixed-point format", lambda m, x: m.quant(x, 3, 1.0, signed=0, narrow=1)),
+        (
+            r"\(Quant\): its scale must be a constant, not computed from the input",
+            lambda m, x: m.op("Quant", x, x, m.const("z", 0), m.const("b", 4), domain=QONNX, signed=1, narrow=0),
+        ),
+        (r"\(Quant\): expected 4 inputs, not 2", lambda m, x: m.op("Quant", x, m.const("s", 1), domain=QONNX)),
+        (r"\(MatMul\): its second factor must be constant", lambda m, x: m.op("MatMul", x, x)),
+        (r"\(Mul\): its factor must be constant", lambda m, x: m.op("Mul", x, x)),
+        (r"\(Div\): its divisor 'six' must be powers of two", lambda m, x: m.op("Div", x, m.const("six", 6.0))),
+        (
+            r"\(Gemm\): alpha must be 1, not 2; export it so",
+            lambda m, x: m.op("Gemm", x, m.weight("w", (4, 4)), alpha=2.0),
+        ),
+        (r"weight must be a matrix whose rows are", lambda m, x: m.op("MatMul", x, m.weight("w", (3, 4)))),
+        (r"\(ReduceMean\): its mean of 3 elements is rounded", lambda m, x: mean_of_three(m, x)),
+        (r"\(ReduceSum\): its axes must be stated", lambda m, x: m.op("ReduceSum", x)),
+        (
+            r"\(ReduceSum\): axis must be 1\.\.1, not 0: vectors of a batch do not meet",
+            lambda m, x: m.op("ReduceSum", x, m.const("axes", [0], np.int64)),
+        ),
+        (r"\(Transpose\): perm must leave the batch first, not \[1, 0\]", lambda m, x: m.op("Transpose", x)),
+        (
+            r"\(Reshape\): shape \[2, 2\] does not keep the batch and 4 elements a vector",
+            lambda m, x: m.op("Reshape", x, m.const("to", [2, 2], np.int64)),
+        ),
+        (r"\(Flatten\): axis must be 1, which keeps the batch, not 0", lambda m, x: m.op("Flatten", x, axis=0)),
+        (
+            r"\(Softmax\): has no exact form in fixed point; only at the end of a model is it left away",
+            lambda m, x: m.quant(m.op("Softmax", x), 4, 0.25),
+        ),
+        (r"\(Cast\): must keep floats", lambda m, x: m.op("Cast", x, to=TensorProto.INT32)),
+        (
+            r"\(Add\): both inputs must have one shape, not \(4,\) and \(1,\)",
+            lambda m, x: m.op("Add", x, m.op("MatMul", x, m.weight("w", (4, 1)))),
+        ),
+        (
+            r"\(Add\): 'c' of shape \(3, 4\) does not fit a tensor of \(4,\)",
+            lambda m, x: m.op("Add", x, m.const("c", np.ones((3, 4)))),
+        ),
+        (r"\(Concat\): 'c' is a constant where", lambda m, x: m.op("Concat", x, m.const("c", [[1.0]]), axis=1)),
+        (
+            r"layer 'fc2': it needs \d+ bits, but ONNX sums in float32, which holds 24 exactly",
+            lambda m, x: m.op("MatMul", twelve(m, x, "fc1"), twelve_bits(m, "fc2"), name="/fc2"),
+        ),
+        (
+            r"\(BatchNormalization\): its factor of a channel is no fixed-point number; merge it into the weights",
+            lambda m, x: m.op("BatchNormalization", x, *(m.const(f"bn{k}", np.full(4, 0.3)) for k in range(4))),
+        ),
+        (
+            r"\(Sqrt\): has no exact form",
+            lambda m, x: m.op("Mul", x, m.op("Sqrt", m.const("c", [2.0]))),
+        ),
+        (r"\(Relu\): cannot be folded into a constant", lambda m, x: m.op("Mul", x, m.op("Relu", m.const("c", [2.0])))),
+        (r"\(Conv\): fields must have 2 axes, not 0", lambda m, x: m.op("Conv", x, m.weight("w", (1, 1, 1, 1)))),
+    ],
+)
+def test_what_has_no_exact_form_is_refused_by_the_name_of_its_node(tmp_path, message, add):
+    refused(tmp_path, message, add)
+
+
+def mean_of_three(model, x):
+    return model.op("ReduceMean", model.op("Gather", x, model.const("three", [0, 1, 2], np.int64), axis=1), axes=[1])
+
+
+def twelve_bits(model, name):
+    return model.quant(model.const(f"{name}.weight", np.full((4, 4), 2001.0)), 12, 1.0)
+
+
+def twelve(model, x, name):
+    return model.op("MatMul", x, twelve_bits(model, name), name=f"/{name}")
+
+
+@pytest.mark.parametrize(
+    ("message", "settings_"),
+    [
+        (r"pads \[2, 2, 2, 2\] with a kernel of \(3, 3\) reach further than its own size", {"pads": [2, 2, 2, 2]}),
+        (r"2 groups of 3 channels do not fit 3 channels", {"group": 2}),
+        (r"auto_pad SAME_LOWER with these strides", {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
+    ],
+)
+def test_a_convolution_that_is_not_computed_is_refused(tmp_path, message, settings_):
+    refused(tmp_path, message, lambda m, x: m.op("Conv", x, m.weight("w", (2, 3, 3, 3)), **settings_), shape=(3, 6, 6))
+
+
+@pytest.mark.parametrize("settings_", [{"auto_pad": "SAME_UPPER"}, {"dilations": [2, 1]}, {"strides": [3, 2]}])
+@pytest.mark.parametrize("size", [(2, 3), (1, 4)])
+def test_every_convolution_else_is_what_qonnx_computes(tmp_path, settings_, size):
+    model = Model((3, 6, 7))
+    x = model.op("Conv", model.quant("x", 5, 0.5), model.weight("w", (2, 3, *size)), **settings_)
+    imported.import_model(built(model, tmp_path, x), tmp_path / "out", count=10)
+
+
+def test_an_input_that_no_quantiser_fixes_asks_for_its_format(tmp_path):
+    def add(model, x):
+        return model.op("MatMul", x, model.weight("w", (4, 3)), name="/fc")
+
+    refused(
+        tmp_path,
+        r"node '/fc' \(MatMul\): reads input 'x' without a Quant before it, so nothing states the input's format; "
+        r"give it, such as --input-format 'fixed<16,6>'",
+        add,
+        quantised=False,
+    )
+    model = Model((4,))
+    path = built(model, tmp_path, add(model, "x"))
+    assert read(path, Fixed.of_text("fixed<8,4>")).input.fixed == Fixed(True, 8, 4)
+
+
+def test_an_input_quantised_in_two_ways_asks_for_its_format(tmp_path):
+    def add(model, x):
+        return model.op("Add", model.quant("x", 4, 1.0), model.quant("x", 5, 1.0))
+
+    refused(tmp_path, r"\(Quant\): the input 'x' must be quantised in one way", add, quantised=False)
+    refused(tmp_path, "the input 'x' must be quantised in one way", lambda m, x: m.quant("x", 1, 1.0), quantised=False)
+
+
+def test_a_model_that_does_not_read_its_input_is_refused(tmp_path):
+    model = Model((4,))
+    path = built(model, tmp_path, model.quant(model.const("c", np.ones(4)), 4, 1.0))
+    with pytest.raises(ModelError, match="nothing reads its input 'x'"):
+        read(path)
+    with pytest.raises(ModelError, match=r"its output '.*' does not depend on its input"):
+        read(path, Fixed(True, 8, 4))
+
+
+# The format in words ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["fixed<16,6>", "ufixed<8,0,RND_CONV,SAT>", "fixed<4,-3>"])
+def test_a_format_is_read_as_it_is_written(text):
+    assert str(Fixed.of_text(text)) == text
+    assert Fixed.of_text(text.replace(",", ", ")) == Fixed.of_text(text)
+
+
+@pytest.mark.parametrize("text", ["int8", "fixed<16>", "fixed<8,4,ROUND,SAT>", "fixed<8,4,RND>", "fixed<x,4>"])
+def test_what_is_no_format_is_refused(text):
+    with pytest.raises(UsageError, match=r"number format must be such as fixed<16,6> or .*, not '"):
+        Fixed.of_text(text)
