@@ -26,7 +26,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgephys needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster,qonnx]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster,qonnx,bench]'
 	@touch $@
 
 DEMO := $(OUT)/demo

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys import __version__
+from edgephys import __version__, imported
 from edgephys.artefact import CARD, MODEL, integers, load_vectors, replace_folder, write_file
 from edgephys.artefact import VECTORS as HELD_OUT
 from edgephys.errors import ModelError, ProjectError, UsageError
@@ -140,7 +140,7 @@ def emit(
         if target.testbench is not None:
             target.testbench(graph, folder / "firmware", inputs[:TESTBENCH])
         (folder / "model").mkdir()
-        for name in (MODEL, CARD):
+        for name in model_files(model):
             shutil.copyfile(model / name, folder / "model" / name)
         np.savez_compressed(folder / "vectors.npz", inputs=inputs, labels=labels, expected=expected)
         (folder / "graph.json").write_text(json.dumps(to_record(graph)) + "\n")
@@ -163,6 +163,11 @@ def emit(
 
     replace_folder(out, write, MANIFEST, force, "a project")
     return read(out)
+
+
+def model_files(model: Path) -> tuple[str, ...]:
+    """Return the names of the files that travel in a project: a trained model's, or an imported one's."""
+    return (imported.SOURCE, imported.GRAPH, CARD) if imported.is_imported(model) else (MODEL, CARD)
 
 
 def read(folder: Path) -> Project:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgephys.edge import c, onnx, qonnx
 from edgephys.errors import UsageError
 from edgephys.firmware import csim, hls, rtl, simulate, tools
 from edgephys.fixed import Integers
@@ -66,6 +67,16 @@ def _rtl(folder: Path, facts: Facts, x: Integers) -> Ran:
     return Ran(found.outputs, {**timing, "tool": simulator.name, "version": simulator.version})
 
 
+def _on_a_processor(module: ModuleType) -> Callable[[Path, Facts, Integers], Ran]:
+    """Return how an edge target runs: its module does, and says with what."""
+
+    def run(folder: Path, facts: Facts, x: Integers) -> Ran:
+        tool, version = module.tool()
+        return Ran(module.run(folder, facts, x), {"tool": tool, "version": version})
+
+    return run
+
+
 TARGETS: dict[str, Target] = {
     "hls": Target(
         hls, hls.HlsOptions, "csim", "C simulation: compile and run", _csim, csim.probe, ("hls4ml",),
@@ -74,6 +85,13 @@ TARGETS: dict[str, Target] = {
     "rtl": Target(
         rtl, rtl.RtlOptions, "rtl", "RTL simulation: compile and run", _rtl, simulate.probe, ("alkaid",),
         has_clock=True,
+    ),
+    "c": Target(c, c.COptions, "c", "C: compile and run", _on_a_processor(c), c.probe),
+    "onnx": Target(
+        onnx, onnx.OnnxOptions, "onnxruntime", "onnxruntime", _on_a_processor(onnx), onnx.probe, ("onnx",)
+    ),
+    "qonnx": Target(
+        qonnx, qonnx.QonnxOptions, "qonnx", "qonnx, node by node", _on_a_processor(qonnx), qonnx.probe, ("onnx",)
     ),
 }  # fmt: skip
 """Every kind of project, in the street's order."""

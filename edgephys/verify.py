@@ -1,7 +1,7 @@
 """Verify: every target against the golden model, bit for bit, on held-out vectors.
 
-Four programs must agree on every output integer: Keras, the golden model, what runs the emitted sources (``targets``),
-and the expectation that travels with the project.
+Four programs must agree on every output integer: the model itself (Keras, or an imported ONNX file), the golden model,
+what runs the emitted sources (``targets``), and the expectation that travels with the project.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgephys import imported
 from edgephys.artefact import load_keras
 from edgephys.errors import MismatchError, ProjectError
 from edgephys.firmware.design import STREAM
@@ -133,8 +134,12 @@ def verify(project: Project, vectors: Vectors | None = None, stage: Stage | None
     golden = evaluate.run(graph, given.inputs)
     targets = {"golden": _stored(graph, given, golden)}
     given = replace(given, expected=golden)  # what the file expects is the golden model's own affair
-    say("Keras")
-    targets["keras"] = _keras(project, given)
+    if imported.is_imported(project.model):
+        say("the imported file")
+        targets["file"] = _file(project, given)
+    else:
+        say("Keras")
+        targets["keras"] = _keras(project, given)
     say(project.target.doing)
     targets[project.target.checked] = _emitted(project, given)
     verified = Verified(project.name, len(given.inputs), golden.size, targets, project.changed())
@@ -169,6 +174,14 @@ def _keras(project: Project, given: Vectors) -> Target:
 
     received = _integers(project.graph.output.layer, project.graph.output.fixed.fraction, outputs(model, given.inputs))
     return _compared("keras", project.graph, given, received, probe)
+
+
+def _file(project: Project, given: Vectors) -> Target:
+    """The file that a model was imported from, run by qonnx."""
+    received = imported.original(project.model, project.graph, given.inputs)
+    return _compared(
+        "file", project.graph, given, received, lambda x: imported.probe_original(project.model, project.graph, x)
+    )
 
 
 def _integers(layer: str, fraction: int, values: Any) -> Integers:

@@ -17,9 +17,9 @@ from edgephys.bench.worker import Job, Worker
 from edgephys.cli import bench as command
 from edgephys.errors import ProjectError, ToolError, UsageError
 from edgephys.figures import Stage
-from edgephys.firmware.project import read, read_vectors, write_result
 from edgephys.fixed import Fixed
 from edgephys.lower import evaluate
+from edgephys.project import read, read_vectors, write_result
 from edgephys.report import bench_figure, bench_page
 
 EIGHT = Fixed(True, 8, 4)

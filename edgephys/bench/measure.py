@@ -23,9 +23,9 @@ from edgephys.bench.turns import Slice, Slot
 from edgephys.bench.worker import Job, Worker
 from edgephys.errors import EdgephysError, ProjectError, UsageError
 from edgephys.figures import Stage
-from edgephys.firmware.project import Project, read_vectors
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
+from edgephys.project import Project, read_vectors
 
 Say = Callable[[str], None]
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ from edgephys.artefact import MODEL
 from edgephys.bench.exports import Export
 from edgephys.bench.worker import Job
 from edgephys.errors import UsageError
-from edgephys.firmware.project import Project, read, read_result
+from edgephys.project import Project, read, read_result
 
 REFERENCE = "keras_onnx"
 """What every ratio is to: onnxruntime on Keras' own export, the road that is open without us."""

@@ -39,7 +39,7 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
 
 def emit(
     model: ModelFolder,
-    to: Annotated[str, typer.Option(help="Target: hls or rtl.")],
+    to: Annotated[str, typer.Option(help="Target: hls, rtl, c, onnx or qonnx.")],
     out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<target> by default.")] = None,
     clock_ns: Annotated[float | None, typer.Option(help="hls, rtl: clock period in ns, 5 by default.")] = None,
     part: Annotated[str | None, typer.Option(help="hls, rtl: FPGA part, xcvu13p-flga2577-2-e by default.")] = None,
@@ -47,22 +47,29 @@ def emit(
     language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
     cutoff_ns: Annotated[float | None, typer.Option(help="rtl: estimated ns of a stage; the clock by default.")] = None,
     io: Annotated[
-        str | None, typer.Option(help="rtl: parallel, or stream (default for fields): a pixel a clock.")
+        str | None, typer.Option(help="hls, rtl: parallel, or stream (default for fields): a pixel a clock.")
     ] = None,
+    prefix: Annotated[str | None, typer.Option(help="c: what all names begin with; the model's by default.")] = None,
+    style: Annotated[
+        str | None, typer.Option(help="c: auto, unrolled or loops (smallest); onnx: qdq or float (fewer operators).")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="onnx: version of the operators, 21 by default.")] = None,
     vectors: Annotated[int | None, typer.Option(help="Held-out vectors that travel along; all by default.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Emit a synthesizable FPGA project from a trained model.
+    """Emit a project from a trained model: firmware for an FPGA, C99 or ONNX for a processor.
 
     \b
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to rtl --clock-ns 5
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to c
     """
     from edgephys import project
     from edgephys.targets import options_of
 
     given = {
         "clock_ns": clock_ns, "part": part, "backend": backend, "language": language, "cutoff_ns": cutoff_ns, "io": io,
+        "prefix": prefix, "style": style, "opset": opset,
     }  # fmt: skip
     options = options_of(to, given)
     trained, graph = lowered(model)
@@ -75,7 +82,12 @@ def emit(
 
 
 def lowered(model: Path) -> tuple[Any, Any]:
-    """Return a trained model and its Graph."""
+    """Return a trained or imported model and its Graph."""
+    from edgephys.imported import is_imported, load_imported
+
+    if is_imported(model):
+        found = load_imported(model)
+        return found, found.graph
     say("load Keras")
     from edgephys import artefact
     from edgephys.lower.from_keras import lower

@@ -16,6 +16,7 @@ from edgephys.firmware.design import STREAM
 from edgephys.fixed import Fixed
 from edgephys.metrics import scored
 from edgephys.project import Project, read_card, read_result, write_result
+from edgephys.report import processor
 
 Say = Callable[[str], None]
 TIMING = (("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles"))
@@ -72,6 +73,8 @@ def _model(project: Project) -> list[Figure]:
     """Accuracy and AUC, or the error, are the trained model's, as its card has them; verify shows that they hold."""
     card = read_card(project)
     measured = card["metrics"]
+    if "imported" in card:
+        return _imported(project, card)
     version = card["versions"]["keras"]
     score = scored(measured)
     target = f"{measured[score.unit]:,} held-out test {score.unit}"
@@ -82,6 +85,23 @@ def _model(project: Project) -> list[Figure]:
         figures.append(Figure(f"auc_{name}", area, "", Stage.MEASURED, "Keras", version, target))
     figures.append(Figure("parameters", card["parameters"], "", Stage.MEASURED, "Keras", version, project.graph.name))
     return figures
+
+
+def _imported(project: Project, card: Mapping[str, Any]) -> list[Figure]:
+    """An imported model states its accuracy where labels were given, and nobody's Keras."""
+    version, file = card["versions"]["qonnx"], card["imported"]["file"]
+    target = f"{file}, {card['imported']['vectors']} vectors"
+    accuracy = card["metrics"].get("accuracy")
+    if accuracy is None:
+        why = "no labels were given at its import; `edgephys import --vectors` takes them"
+        figures = [missing("accuracy", "", Stage.MEASURED, "qonnx", version, target, why)]
+    else:
+        names = ("accuracy", "accuracy_error")
+        figures = [Figure(name, card["metrics"][name], "", Stage.MEASURED, "qonnx", version, target) for name in names]
+    return [
+        *figures,
+        Figure("parameters", card["parameters"], "", Stage.MEASURED, "qonnx", version, project.graph.name),
+    ]
 
 
 def _widths(project: Project) -> list[Figure]:
@@ -264,8 +284,16 @@ def _verilog(project: Project) -> tuple[Path, ...] | None:
     return tuple(project.firmware / name for name in project.facts["sources"])
 
 
+def _plain(measure: Callable[[Project], list[Figure]]) -> Callable[[Project, Wishes, Say], list[Figure]]:
+    """Return a measurement that is the same whatever is wished for."""
+    return lambda project, wishes, say: measure(project)
+
+
 OF_KIND: Mapping[str, tuple[Callable[[Project, Wishes, Say], list[Figure]], ...]] = {
     "hls": (_vendor,),
     "rtl": (_estimate, _synthesis, _routing),
+    "c": (_plain(processor.memory), _plain(processor.microcontroller), _plain(processor.latency)),
+    "onnx": (_plain(processor.operators), _plain(processor.latency)),
+    "qonnx": (_plain(processor.operators),),
 }
 """What is measured of each kind of project beside its model, widths and verification, in the order of a report."""

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edgephys.artefact import CARD, MODEL, VECTORS, load_vectors
+from edgephys.artefact import VECTORS, load_vectors
 from edgephys.errors import EdgephysError, ProjectError
 from edgephys.lower.graph import Graph
-from edgephys.project import MANIFEST, Project, emit, read, read_result, read_vectors, write_result
+from edgephys.project import MANIFEST, Project, emit, model_files, read, read_result, read_vectors, write_result
 from edgephys.report.gather import failed
 from edgephys.verify import verify
 
@@ -60,7 +60,7 @@ def _holds(project: Project, model: Path, graph: Graph, options: Any) -> bool:
     if project.graph.digest != graph.digest or project.manifest["options"] != json.loads(json.dumps(asdict(options))):
         return False
     if project.changed() or any(
-        (project.model / name).read_bytes() != (model / name).read_bytes() for name in (MODEL, CARD)
+        (project.model / name).read_bytes() != (model / name).read_bytes() for name in model_files(model)
     ):
         return False
     ours, theirs = read_vectors(project), load_vectors(model / VECTORS)
