@@ -26,8 +26,8 @@ HEADER = """\
 #ifndef TOY_H
 #define TOY_H
 #include <stdint.h>
-#define TOY_INPUT_SIZE 3
-#define TOY_OUTPUT_SIZE 2
+#define TOY_INPUTS 3
+#define TOY_OUTPUTS 2
 #define TOY_ARENA_BYTES {arena}
 typedef int8_t toy_input_t;
 typedef int16_t toy_output_t;
@@ -51,8 +51,6 @@ void toy_run(const toy_input_t *input, toy_output_t *output, void *arena) {
 """
 FACTS = {
     "prefix": "toy",
-    "header": "toy.h",
-    "source": "toy.c",
     "input": {"shape": [3]},
     "output": {"shape": [2]},
     "arena_bytes": 8,
@@ -133,7 +131,7 @@ def test_random_dense_layers_compute_the_golden_integers(seed, inputs, outputs):
         f"    for (int i = 0; i < {inputs}; i++) sum += x[i] * W[i][j];\n    y[j] = sum;\n  }}\n}}\n"
     )
     header = HEADER.format(arena=0).replace("int16_t", "int32_t")
-    header = header.replace("INPUT_SIZE 3", f"INPUT_SIZE {inputs}").replace("OUTPUT_SIZE 2", f"OUTPUT_SIZE {outputs}")
+    header = header.replace("INPUTS 3", f"INPUTS {inputs}").replace("OUTPUTS 2", f"OUTPUTS {outputs}")
     facts = {**FACTS, "input": {"shape": [inputs]}, "output": {"shape": [outputs]}, "arena_bytes": 0}
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "toy.h").write_text(header)
@@ -206,6 +204,13 @@ def test_instructions_are_counted_one_by_one(toy, cpu):
 
 
 @needs_tools
+def test_the_count_of_instructions_is_that_of_the_assembly(toy):
+    text = '__asm("movs r3, #100\\n1: subs r3, #1\\n bne 1b\\n bx lr");'
+    naked = body(text).replace("void toy_run", "__attribute__((naked)) void toy_run")
+    assert cortex_m.measure(toy(naked), FACTS, X).instructions == 1 + 2 * 100 + 1
+
+
+@needs_tools
 def test_a_second_run_counts_the_same_instructions(toy):
     first, second = (cortex_m.measure(toy(), FACTS, X, optimise="-O2") for _ in range(2))
     assert (first.instructions, first.stack_bytes) == (second.instructions, second.stack_bytes)
@@ -270,7 +275,10 @@ def test_a_model_that_faults_says_which_fault_and_where(toy, source, why):
 
 @needs_tools
 def test_a_stack_that_overflows_is_said_and_overwrites_nothing(toy):
-    deep = body("(void)input; (void)output; (void)arena;", '__asm volatile("sub sp, sp, #0x20000\\n push {r0-r3}");')
+    deep = body(
+        "(void)input; (void)output; (void)arena;",
+        '__asm volatile("sub sp, sp, #0x20000\\n push {r0-r3}\\n pop {r0-r3}\\n add sp, sp, #0x20000");',
+    )
     with pytest.raises(ToolError, match="status 70: HardFault: the stack overflowed, to 0x1ff"):
         cortex_m.run(toy(deep), FACTS, X)
 
@@ -359,7 +367,7 @@ def test_a_change_of_one_byte_is_compiled_anew_and_nothing_else_is(toy, monkeypa
         cortex_m.build(toy(DENSE + "\n"), FACTS)
 
 
-def test_options_and_vectors_out_of_range_are_refused(toy):
+def test_options_and_vectors_out_of_range_are_refused(toy, tmp_path):
     with pytest.raises(UsageError, match="processor must be one of cortex-m3, cortex-m4, cortex-m7, not 'avr'"):
         cortex_m.build(toy(), FACTS, "avr")
     with pytest.raises(UsageError, match="optimisation must be one of -Os, -O1, -O2, -O3, not '-Ofast'"):
@@ -367,9 +375,9 @@ def test_options_and_vectors_out_of_range_are_refused(toy):
     for x in (X[:0], X[:, :2], X[0], X * 0.5, np.array(3)):
         with pytest.raises(MismatchError, match=r"vectors must be integers \(1 or more, \*\(3,\)\), not"):
             cortex_m.run(toy(), FACTS, x)
-    (toy() / "toy.c").unlink()
+    (tmp_path / "toy.c").unlink()
     with pytest.raises(ProjectError, match=r"toy\.c is missing; emit the project again"):
-        cortex_m.build(toy().parent / toy().name, {**FACTS, "source": "gone/toy.c"})
+        cortex_m.build(tmp_path, FACTS)
 
 
 # Files and tools that lie ---------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
     for a model that keeps state or does not fit the board; ToolError where GCC is missing or refuses the sources.
     """
     _checked(cpu, optimise)
-    sources = [folder / facts["header"], folder / facts["source"]]
+    sources = [folder / f"{facts['prefix']}{ending}" for ending in (".h", ".c")]
     for source in sources:
         if not source.is_file():
             raise ProjectError(f"{folder}: {source.name} is missing; emit the project again")
@@ -158,7 +158,7 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
         for source in sources:
             shutil.copyfile(source, home / source.name)
         gcc = (*compiler.command, f"-mcpu={cpu}", *FLAGS)
-        tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", facts["source"], "-o", "model.o"], home, COMPILE_S)
+        tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", sources[1].name, "-o", "model.o"], home, COMPILE_S)
         footprint = _weighed(home, facts, gcc, size, (cpu, optimise, _version(compiler)))
         _fits(footprint, machine)
         mains = [str(path) for path in sorted(RUNTIME.glob("*.c"))]
@@ -202,12 +202,12 @@ def _names(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the macros by which the main program knows a model, and what it must find there."""
     prefix, upper = facts["prefix"], facts["prefix"].upper()
     macros = {
-        "MODEL_HEADER": f'"{facts["header"]}"',
+        "MODEL_HEADER": f'"{prefix}.h"',
         "MODEL_RUN": f"{prefix}_run",
         "MODEL_INPUT": f"{prefix}_input_t",
         "MODEL_OUTPUT": f"{prefix}_output_t",
-        "MODEL_INPUT_SIZE": f"{upper}_INPUT_SIZE",
-        "MODEL_OUTPUT_SIZE": f"{upper}_OUTPUT_SIZE",
+        "MODEL_INPUTS": f"{upper}_INPUTS",
+        "MODEL_OUTPUTS": f"{upper}_OUTPUTS",
         "MODEL_ARENA_BYTES": f"{upper}_ARENA_BYTES",
         "INPUTS": prod(facts["input"]["shape"]),
         "OUTPUTS": prod(facts["output"]["shape"]),

@@ -7,8 +7,8 @@
 #include "semihosting.h"
 #include MODEL_HEADER
 
-_Static_assert(MODEL_INPUT_SIZE == INPUTS, "input size of header and manifest differ");
-_Static_assert(MODEL_OUTPUT_SIZE == OUTPUTS, "output size of header and manifest differ");
+_Static_assert(MODEL_INPUTS == INPUTS, "input size of header and manifest differ");
+_Static_assert(MODEL_OUTPUTS == OUTPUTS, "output size of header and manifest differ");
 _Static_assert(MODEL_ARENA_BYTES == ARENA_BYTES, "arena bytes of header and manifest differ");
 
 enum { GUARD = 64, PATTERN = 0xA5, FLAW = 65, NO_FILE = 66, TRAILER = 0x45444745 };
