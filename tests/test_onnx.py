@@ -235,19 +235,20 @@ def test_a_thousand_vectors_at_once_are_as_one_by_one(style, tmp_path):
 
 
 @pytest.mark.slow
-@styles
-@pytest.mark.parametrize(
-    ("folder", "most"),
-    [("zoo/jet_deepsets_n8_8bit", 40), ("zoo/jet_interaction_n32_8bit", 60), ("compressed/jet_deepsets_n8_frugal", 40)],
-)
-def test_a_trained_tagger_is_exact_on_its_held_out_jets(folder, most, style, tmp_path):
+@pytest.mark.parametrize("folder", ["zoo/jet_deepsets_n8_8bit", "compressed/jet_deepsets_n8_frugal"])
+def test_trained_deep_sets_of_at_most_40_operators_are_exact_on_their_held_out_jets(folder, tmp_path):
     from edgephys import artefact
     from edgephys.lower.from_keras import lower
 
     trained = artefact.load(Path(__file__).parent.parent / "models" / folder)
     graph = lower(trained.model, trained.standardisation.output, trained.name)
-    facts = require_exact(graph, tmp_path, trained.held_out.inputs, style=style)
-    assert facts["nodes"] <= most
+    x = trained.held_out.inputs
+    golden = evaluate.run(graph, x)
+    for style in STYLES:
+        (tmp_path / style).mkdir()
+        facts = require_exact(graph, tmp_path / style, x[:500], style=style)
+        np.testing.assert_array_equal(run(tmp_path / style, facts, x), golden)
+        assert facts["nodes"] <= 40
 
 
 # The file ---------------------------------------------------------------------------------------
