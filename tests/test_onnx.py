@@ -19,7 +19,7 @@ from edgephys.lower import evaluate
 from edgephys.lower.build import Builder
 from edgephys.lower.graph import Graph
 
-LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL")
+LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_LAYOUT", "ENABLE_ALL")
 """What onnxruntime may change of a model: nothing, ..., all."""
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
 styles = pytest.mark.parametrize("style", STYLES)
@@ -95,7 +95,7 @@ def test_every_rounding_and_overflow_is_exact_on_every_value(rounding, overflow,
     ends = []
     for number, shift in enumerate((0, 64, -64)):
         moved = builder.bias(f"bias_{number}", x, [shift], 4)
-        for bits, drop in ((3, 2), (8, 1), (17, -1)):
+        for bits, drop in ((3, 2), (4, 9), (8, 1), (17, -1)):
             target = Fixed(True, bits, bits - 4 + drop, rounding, overflow)
             ends.append(builder.requantise(f"alone_{number}_{bits}", moved, target))
             for relu in (False, True):
@@ -118,8 +118,9 @@ def test_activations_of_every_width_are_exact(bits, signed, style, tmp_path):
 @styles
 @pytest.mark.parametrize("finer", [None, 0, 4])
 @pytest.mark.parametrize("after", [None, 8, 14, 20])
-@pytest.mark.parametrize("before", [7, 8, 12])
-def test_products_are_exact_from_and_to_every_width(before, after, finer, style, tmp_path):
+@pytest.mark.parametrize("before", [8, 12])
+@pytest.mark.parametrize("rounding", [Rounding.RND_CONV, Rounding.RND])
+def test_products_are_exact_from_and_to_every_width(rounding, before, after, finer, style, tmp_path):
     """Each step differs from every other: onnxruntime fuses some operators only where these share no constant."""
     generator = np.random.default_rng(1)
     builder = Builder("products")
@@ -129,7 +130,7 @@ def test_products_are_exact_from_and_to_every_width(before, after, finer, style,
     if finer is not None:
         x = builder.bias("sums", x, generator.integers(-99, 99, 16) * 2 + 1, 9 + finer)
     if after is not None:
-        x = builder.requantise("sums", x, Fixed(True, after, 7, Rounding.RND_CONV, Overflow.SAT))
+        x = builder.requantise("sums", x, Fixed(True, after, 7, rounding, Overflow.SAT))
     graph = builder.finish(x)
     require_exact(graph, tmp_path, vectors(graph, 20), style=style)
 
@@ -144,10 +145,10 @@ def test_a_bias_finer_than_the_products_is_not_rounded_to_their_step(rounding, s
 @styles
 def test_two_roundings_in_a_row_stay_two(style, tmp_path):
     builder = Builder("twice")
-    x = builder.input("x", (1,), Fixed(True, 8, 4))
-    x = builder.requantise("first", x, Fixed(True, 6, 4, Rounding.RND_CONV, Overflow.SAT))
-    x = builder.requantise("second", x, Fixed(True, 4, 3, Rounding.RND_CONV, Overflow.SAT))
-    require_exact(builder.finish(x), tmp_path, np.arange(-128, 128)[:, None], style=style)
+    x = builder.input("x", (1,), Fixed(True, 9, 4))
+    x = builder.requantise("first", x, Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT))
+    x = builder.requantise("second", x, Fixed(True, 8, 6, Rounding.RND_CONV, Overflow.SAT))
+    require_exact(builder.finish(x), tmp_path, np.arange(-256, 256)[:, None], style=style)
 
 
 @styles
@@ -172,6 +173,18 @@ def test_sums_beyond_float32_are_carried_in_float64(style, tmp_path):
     facts = require_exact(graph, tmp_path, vectors(graph, 30), style=style)
     assert facts["ops"]["Cast"] == 2
     assert facts["output"]["type"] == "float32"
+
+
+@styles
+def test_a_sum_of_sums_is_carried_so_that_a_runtime_may_make_it_one(style, tmp_path):
+    """Either sum and their total fit float32; a partial sum of all their terms need not."""
+    builder = Builder("fused")
+    x = builder.input("x", (2,), Fixed(False, 12, 4))
+    weights = np.full((2, 1), 3 * 2**9)
+    total = builder.add("total", builder.dense("up", x, weights + 1, 7), builder.dense("down", x, -weights, 7))
+    facts = require_exact(builder.finish(total), tmp_path, vectors(builder.finish(total), 50), style=style)
+    assert {facts["probes"][layer]["type"] for layer in ("up", "down")} == {"float32"}
+    assert facts["probes"]["total"]["type"] == "float64"
 
 
 @styles
@@ -219,6 +232,23 @@ def test_a_thousand_vectors_at_once_are_as_one_by_one(style, tmp_path):
         (found,) = made.run(None, {"x": values})
         np.testing.assert_array_equal(found[0], graph.output.fixed.values(expected))
     assert together.std() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["zoo/jet_deepsets_n8_8bit", "compressed/jet_deepsets_n8_frugal"])
+def test_trained_deep_sets_of_at_most_40_operators_are_exact_on_their_held_out_jets(folder, tmp_path):
+    from edgephys import artefact
+    from edgephys.lower.from_keras import lower
+
+    trained = artefact.load(Path(__file__).parent.parent / "models" / folder)
+    graph = lower(trained.model, trained.standardisation.output, trained.name)
+    x = trained.held_out.inputs
+    golden = evaluate.run(graph, x)
+    for style in STYLES:
+        (tmp_path / style).mkdir()
+        facts = require_exact(graph, tmp_path / style, x[:500], style=style)
+        np.testing.assert_array_equal(run(tmp_path / style, facts, x), golden)
+        assert facts["nodes"] <= 40
 
 
 # The file ---------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ def tool() -> tuple[str, str]:
 def session(content: bytes, what: str = FILE, level: str = "ENABLE_ALL") -> Any:
     """Return an onnxruntime session on one thread of the processor.
 
-    ``level`` is what onnxruntime may change of the model: DISABLE_ALL, ENABLE_BASIC, ENABLE_EXTENDED or ENABLE_ALL.
+    ``level`` is what it may change of the model: DISABLE_ALL, ENABLE_BASIC, ENABLE_EXTENDED, ENABLE_LAYOUT, ENABLE_ALL.
     Raises: ToolError where onnxruntime does not take the model.
     """
     options = onnxruntime.SessionOptions()

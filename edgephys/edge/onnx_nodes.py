@@ -6,8 +6,8 @@ onnxruntime looks for quantised numbers and computes with them as it sees fit, s
   bits on processors without dot products of bytes, those of unsigned by unsigned bytes do not.
 - Weights are bytes beside bytes, wider integers beside wider ones, floats beside floats. Wider numbers beside weights
   of bytes are rounded to bytes (MatMulNBits), and float weights beside integers to a scale of the runtime's own.
-- A bias beside integers is an integer in the step of the products, and there even where it is 0: one that is finer, or
-  an addition that follows, would be rounded to that step. What is left of a bias is added behind it.
+- A bias beside integers is an integer in the step of the products; one that is finer, which would be rounded to that
+  step, is added by an operator of its own. There is no MatMul: an addition behind it would become such a bias.
 """
 
 from __future__ import annotations
@@ -115,26 +115,19 @@ class Writer:
     def _beside_quantised(
         self, dense: Node, bias: Node | None, operator: str, inputs: list[str], made: Form, attributes: dict[str, Any]
     ) -> None:
-        """Write products of quantised weights: what of the bias is whole steps of theirs is added with them.
-
-        A Gemm without a bias would be given the operand of any Add after it by a runtime that fuses the two.
-        """
-        coarse, rest = np.zeros(dense.shape[-1], np.int64), None
-        if bias is not None:
-            shift = dense.fixed.fraction - _fraction(bias)
-            integers = _channels(bias, dense)
-            coarse = integers << shift if shift >= 0 else integers >> -shift
-            fine = integers - (coarse >> shift if shift >= 0 else coarse << -shift)
-            found = self._biases(bias, fine, made.unit)
-            rest = found if found.any() else None
-        name = f"{(bias or dense).name}_bias"
-        if operator == "Gemm" or coarse.any():
-            inputs.append(self.tensors.dequantised(name, coarse.astype(np.int32), made.unit - dense.fixed.fraction))
-        if bias is None or rest is None:
-            self._edge(bias or dense, operator, inputs, made, attributes)
+        """Write products of quantised weights, with their bias where it is whole steps of theirs."""
+        if bias is None:
+            self._edge(dense, operator, inputs, made, attributes)
+            return
+        integers, shift = _channels(bias, dense), dense.fixed.fraction - _fraction(bias)
+        if shift >= 0 and bias.name not in self.plan.offsets:
+            steps = (integers << shift).astype(np.int32)
+            added = self.tensors.dequantised(f"{bias.name}_bias", steps, made.unit - dense.fixed.fraction)
+            self._edge(bias, operator, [*inputs, added], made, attributes)
             return
         products = self.tensors.add(operator, inputs, dense.name, **attributes)
-        constant = self.tensors.number(f"{name}_rest", _laid_out(rest, made.layout, len(bias.shape)), made.carrier)
+        finer = _laid_out(self._biases(bias, integers, made.unit), made.layout, len(bias.shape))
+        constant = self.tensors.number(f"{bias.name}_bias", finer, made.carrier)
         self._edge(bias, "Add", [products, constant], made, {})
 
     def _edge(self, node: Node, operator: str, inputs: list[str], form: Form, attributes: dict[str, Any]) -> None:
