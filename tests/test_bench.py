@@ -222,7 +222,7 @@ def c_job(folder, source=SOURCE, x=X) -> Job:
     (folder / "tiny.h").write_text(HEADER)
     (folder / "tiny.c").write_text(source)
     np.savez(folder / "vectors.npz", inputs=x)
-    facts = {"prefix": "tiny", "header": "tiny.h", "source": "tiny.c", "arena_bytes": 0}
+    facts = {"prefix": "tiny", "arena_bytes": 0}
     facts |= {"input": {"shape": [3]}, "output": {"shape": [2]}}
     return Job("c", "c", folder, facts, folder / "vectors.npz", EIGHT, EIGHT)
 

@@ -96,7 +96,8 @@ def _built(job: Job) -> Path:
     """Return the library of a project's sources and our loop, compiled where either or the processor changed."""
     facts, compiler = job.facts, tools.find("gcc")
     prefix = str(facts["prefix"])
-    header, source = (job.source.resolve() / str(facts[name]) for name in ("header", "source"))
+    named = (facts.get("header", f"{prefix}.h"), facts.get("source", f"{prefix}.c"))
+    header, source = (job.source.resolve() / str(name) for name in named)
     for path in (header, source):
         if not path.is_file():
             raise ProjectError(f"{path} is missing; emit the project again")
