@@ -546,6 +546,15 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
             lambda m, x: m.op("Mul", x, m.op("Sqrt", m.const("c", [2.0]))),
         ),
         (r"\(Relu\): cannot be folded into a constant", lambda m, x: m.op("Mul", x, m.op("Relu", m.const("c", [2.0])))),
+        (
+            r"\(Concat\): an attribute or input of it is missing or malformed \(KeyError\('axis'\)\)",
+            lambda m, x: m.op("Concat", x, x),
+        ),
+        (
+            r"its scales differ by 2\*\*30, at most by 2\*\*24; bring them closer",
+            lambda m, x: m.quant(x, 4, 2.0 ** np.array([0, -30, 0, 0])),
+        ),
+        (r"rounds 38 bits away by CEIL, at most 24", lambda m, x: m.quant(x, 4, 2.0**36, mode="CEIL")),
         (r"\(Conv\): fields must have 2 axes, not 0", lambda m, x: m.op("Conv", x, m.weight("w", (1, 1, 1, 1)))),
     ],
 )

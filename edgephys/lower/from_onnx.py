@@ -46,12 +46,7 @@ def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Gra
     values: dict[str, Edge | Known] = {key: Known(value, key) for key, value in model.constants.items()}
     reading = Reading(model, builder, values | {model.input: Edge(source, axes)}, source, {source})
     for operation in model.operations:
-        xs = [values_of(reading, operation, key) for key in operation.inputs if key]
-        known = [x for x in xs if isinstance(x, Known)]
-        if len(known) == len(xs):
-            reading.values[operation.outputs[0]] = folded(operation, known)
-            continue
-        made = RULES[operation.kind](reading, operation, xs)
+        made = _made(reading, operation)
         reading.values[operation.outputs[0]] = made
         if isinstance(made, Edge) and not reading.dropped:
             reading.tensors[builder.layer(made.name)] = (operation.outputs[0], made.axes)
@@ -63,7 +58,17 @@ def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Gra
     return graph
 
 
-def values_of(reading: Reading, operation: Operation, name: str) -> Edge | Known:
+def _made(reading: Reading, operation: Operation) -> Edge | Known:
+    """Return what an operation makes of its inputs, by its rule, or folded where they are all constants."""
+    xs = [_value(reading, operation, key) for key in operation.inputs if key]
+    known = [x for x in xs if isinstance(x, Known)]
+    try:
+        return folded(operation, known) if len(known) == len(xs) else RULES[operation.kind](reading, operation, xs)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise operation.refused(f"an attribute or input of it is missing or malformed ({error!r})") from error
+
+
+def _value(reading: Reading, operation: Operation, name: str) -> Edge | Known:
     """Return what a tensor is by now."""
     if name not in reading.values:
         raise operation.refused(f"reads '{name}', a second output of its node; only first outputs are computed")
