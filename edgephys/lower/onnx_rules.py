@@ -14,6 +14,7 @@ from edgephys.errors import ModelError
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.lower.onnx_constants import FLOAT32_BITS, Known, Quantiser, integers, power_of_two, quantiser
 from edgephys.lower.onnx_file import Operation
+from edgephys.lower.onnx_integers import INTEGERS
 from edgephys.lower.onnx_reading import CHANNELS_LAST, Edge, Reading, Value, Values, edge_of, format_of, known_of
 from edgephys.lower.onnx_wires import SUMS, WIRES
 
@@ -285,6 +286,7 @@ RULES: dict[str, Callable[[Reading, Operation, Values], Value]] = {
     "Mul": _multiplied,
     "Div": _divided,
     "Neg": _negated,
+    **INTEGERS,
     **WIRES,
     **SUMS,
     "Softmax": _last,
