@@ -192,7 +192,7 @@ def _given(graph: Graph, path: Path) -> tuple[Integers, NDArray[np.int64] | None
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             inputs = arrays["inputs"]
-            labels = arrays["labels"] if "labels" in arrays else None
+            labels = arrays.get("labels")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: expected a .npz with 'inputs' and perhaps 'labels', found {error!r}") from error
     wanted = tuple(graph.input.shape[axis] for axis in axes)

@@ -106,6 +106,40 @@ def cnn(path, opset=13, flatten="Flatten", batch=1):
     return model.save(path, x, batch=batch)
 
 
+def qcdq(path, opset=13, bits=8):
+    """A network in pairs of QuantizeLinear and DequantizeLinear, clipped to fewer bits, as Brevitas' QCDQ export is."""
+    model = Model((6,), opset)
+    x = rounded(model, "x", 2.0**-4, np.int8, "input")
+    weight = dequantised(model, "fc1.weight", (8, 6), np.int8, 2.0 ** model.random.integers(-5, -3, 8), axis=0)
+    bias = dequantised(model, "fc1.bias", (8,), np.int32, 2.0**-9)
+    x = model.op("Relu", model.op("Gemm", x, weight, bias, transB=1, name="/fc1"))
+    x = rounded(model, x, 2.0**-2, np.uint8, "act1", bits)
+    weight = dequantised(model, "fc2.weight", (8, 4), np.uint8, 2.0**-6, zero=128)
+    x = model.op("MatMul", x, weight, name="/fc2")
+    return model.save(path, rounded(model, x, 2.0**-3, np.int8, "act2", bits))
+
+
+def rounded(model, x, scale, dtype, name, bits=8):
+    parameters = [model.const(f"{name}.scale", scale), model.const(f"{name}.zero", 0, dtype)]
+    x = model.op("QuantizeLinear", x, *parameters, name=f"/{name}/quantise")
+    if bits < 8:
+        signed = np.issubdtype(dtype, np.signedinteger)
+        ends = (-(2 ** (bits - 1)) + 1, 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        labels = [model.const(f"{name}.{end}", value, dtype) for end, value in zip(("low", "high"), ends, strict=True)]
+        x = model.op("Clip", x, *labels, name=f"/{name}/clip")
+    return model.op("DequantizeLinear", x, *parameters, name=f"/{name}/dequantise")
+
+
+def dequantised(model, name, shape, dtype, scale, axis=1, zero=0):
+    ends = np.iinfo(np.uint8 if dtype == np.uint8 else np.int8)
+    integers = model.const(name, model.random.integers(ends.min, ends.max, shape), dtype)
+    parameters = [
+        model.const(f"{name}.scale", scale),
+        model.const(f"{name}.zero", np.full(np.shape(scale), zero), dtype),
+    ]
+    return model.op("DequantizeLinear", integers, *parameters, axis=axis if np.size(scale) > 1 else 0)
+
+
 def shipped(tmp_path: Path, size=6):
     """Brevitas' own export of a super-resolution network, its scales and float parameters brought to powers of two."""
     import qonnx

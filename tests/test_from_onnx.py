@@ -72,12 +72,17 @@ def test_the_domains_of_older_tools_are_read(tmp_path, domain):
     assert not imported.import_model(path, tmp_path / "mlp").card["imported"]["dropped"]
 
 
-@pytest.mark.parametrize("flatten", ["Flatten", "Reshape", "mean"])
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("bits", [8, 4, 3])
+def test_pairs_of_quantize_and_dequantize_are_what_qonnx_computes(tmp_path, bits):
+    """Weights with a zero point and scales of their channels; a Clip to fewer bits is a format."""
+    made = imported.import_model(onnx_models.qcdq(tmp_path / "qcdq.onnx", bits=bits), tmp_path / "qcdq")
+    assert made.graph.input.fixed == Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)
+    assert made.graph.output.fixed.bits == bits
+
+
+@pytest.mark.parametrize(("flatten", "batch"), [("Flatten", 1), ("Flatten", 4), ("Reshape", 1), ("mean", 4)])
 def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path, flatten, batch):
     """Groups, steps, narrow edges, a skip, a scale a channel: and a Flatten that takes channels first."""
-    if flatten == "Reshape" and batch != 1:
-        pytest.skip("its shape states a batch of 1")
     made = imported.import_model(onnx_models.cnn(tmp_path / "m.onnx", 13, flatten, batch), tmp_path / "cnn", count=64)
     assert made.graph.input.shape == (8, 8, 3)  # pixels arrive channels last, as streams want them
     assert made.graph.metadata["onnx"]["input_axes"] == [2, 0, 1]
@@ -158,11 +163,14 @@ def wires(model, x, case):
         halves = model.op("Div", x, model.const("four", 4.0))
         y = model.op("Sub", model.quant(model.const("ones", np.ones((3, 1))), 3, 0.5), halves)
         return model.op("Sub", model.op("Neg", y), x)
+    if case == "clip":  # to 4 bits of the same step, and a ReLU in other words
+        x = model.op("Clip", x, model.const("low", -2.0), model.const("high", 1.75))
+        return model.op("Clip", x, model.const("nothing", 0.0))
     beside = model.op("Concat", x, model.op("Dropout", model.op("Identity", x)), axis=-1)
     return model.op("Cast", beside, to=1)
 
 
-CASES = ["unsqueeze", "slice", "gather", "shape", "transposed", "sums", "mean", "differences", "concat"]
+CASES = ["unsqueeze", "slice", "gather", "shape", "transposed", "sums", "mean", "differences", "clip", "concat"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -546,11 +554,44 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
             lambda m, x: m.op("Mul", x, m.op("Sqrt", m.const("c", [2.0]))),
         ),
         (r"\(Relu\): cannot be folded into a constant", lambda m, x: m.op("Mul", x, m.op("Relu", m.const("c", [2.0])))),
+        (
+            r"\(Concat\): an attribute or input of it is missing or malformed \(KeyError\('axis'\)\)",
+            lambda m, x: m.op("Concat", x, x),
+        ),
+        (
+            r"its scales differ by 2\*\*30, at most by 2\*\*24; bring them closer",
+            lambda m, x: m.quant(x, 4, 2.0 ** np.array([0, -30, 0, 0])),
+        ),
+        (r"rounds 38 bits away by CEIL, at most 24", lambda m, x: m.quant(x, 4, 2.0**36, mode="CEIL")),
+        (
+            r"\(MatMul\): reads the integers of a QuantizeLinear; put a DequantizeLinear between them",
+            lambda m, x: m.op("MatMul", integers_of(m, x), m.weight("w", (4, 4))),
+        ),
+        (
+            r"\(Clip\): its ends 0.0 and 6.0 are no format's, such as 0\.\.2\*\*n - 1",
+            lambda m, x: m.op("Clip", x, m.const("low", 0.0), m.const("high", 6.0)),
+        ),
+        (
+            r"\(DequantizeLinear\): must read a QuantizeLinear, with one scale that is a power of two",
+            lambda m, x: m.op("DequantizeLinear", integers_of(m, x), m.const("other", 0.3)),
+        ),
+        (
+            r"\(QuantizeLinear\): its integers must be of 4, 8 or 16 bits, not int32",
+            lambda m, x: m.op("QuantizeLinear", x, m.const("one", 1.0), m.const("zero", 0, np.int32)),
+        ),
+        (
+            r"its output '/QuantizeLinear_1_output_0' holds integers; end it with a DequantizeLinear",
+            lambda m, x: integers_of(m, x),
+        ),
         (r"\(Conv\): fields must have 2 axes, not 0", lambda m, x: m.op("Conv", x, m.weight("w", (1, 1, 1, 1)))),
     ],
 )
 def test_what_has_no_exact_form_is_refused_by_the_name_of_its_node(tmp_path, message, add):
     refused(tmp_path, message, add)
+
+
+def integers_of(model, x):
+    return model.op("QuantizeLinear", x, model.const("s", 0.5), model.const("z", 0, np.int8))
 
 
 def mean_of_three(model, x):

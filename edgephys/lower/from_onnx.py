@@ -17,6 +17,7 @@ from edgephys.lower.build import Builder
 from edgephys.lower.graph import Graph
 from edgephys.lower.onnx_constants import FLOAT32_BITS, Known, Quantiser, folded, quantiser
 from edgephys.lower.onnx_file import OnnxModel, Operation
+from edgephys.lower.onnx_integers import require_values
 from edgephys.lower.onnx_reading import CHANNELS_LAST, Edge, Reading, format_of, word
 from edgephys.lower.onnx_rules import RULES
 from edgephys.lower.onnx_wires import WIRES
@@ -46,24 +47,32 @@ def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Gra
     values: dict[str, Edge | Known] = {key: Known(value, key) for key, value in model.constants.items()}
     reading = Reading(model, builder, values | {model.input: Edge(source, axes)}, source, {source})
     for operation in model.operations:
-        xs = [values_of(reading, operation, key) for key in operation.inputs if key]
-        known = [x for x in xs if isinstance(x, Known)]
-        if len(known) == len(xs):
-            reading.values[operation.outputs[0]] = folded(operation, known)
-            continue
-        made = RULES[operation.kind](reading, operation, xs)
+        made = _made(reading, operation)
         reading.values[operation.outputs[0]] = made
-        if isinstance(made, Edge) and not reading.dropped:
+        if isinstance(made, Edge) and made.step is None and not reading.dropped:
             reading.tensors[builder.layer(made.name)] = (operation.outputs[0], made.axes)
     result = reading.values[model.output]
     if isinstance(result, Known):
         raise ModelError(f"{model.path}: its output '{model.output}' does not depend on its input; export it again")
+    if result.step is not None:
+        raise ModelError(f"{model.path}: its output '{model.output}' holds integers; end it with a DequantizeLinear")
     graph = builder.finish(result.name, metadata={"onnx": _metadata(reading, axes, result)})
     _require_exact(graph)
     return graph
 
 
-def values_of(reading: Reading, operation: Operation, name: str) -> Edge | Known:
+def _made(reading: Reading, operation: Operation) -> Edge | Known:
+    """Return what an operation makes of its inputs, by its rule, or folded where they are all constants."""
+    xs = [_value(reading, operation, key) for key in operation.inputs if key]
+    known = [x for x in xs if isinstance(x, Known)]
+    try:
+        require_values(operation, xs)
+        return folded(operation, known) if len(known) == len(xs) else RULES[operation.kind](reading, operation, xs)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise operation.refused(f"an attribute or input of it is missing or malformed ({error!r})") from error
+
+
+def _value(reading: Reading, operation: Operation, name: str) -> Edge | Known:
     """Return what a tensor is by now."""
     if name not in reading.values:
         raise operation.refused(f"reads '{name}', a second output of its node; only first outputs are computed")
@@ -106,7 +115,7 @@ def _input_format(model: OnnxModel) -> Fixed:
         if operation.kind in WIRES:
             reached.update(operation.outputs)
             continue
-        if operation.kind != "Quant" or operation.inputs[0] not in reached:
+        if operation.kind not in ("Quant", "QuantizeLinear") or operation.inputs[0] not in reached:
             raise operation.refused(
                 f"reads input '{model.input}' without a Quant before it, so nothing states the input's format; "
                 f"give it, such as --input-format 'fixed<16,6>'"

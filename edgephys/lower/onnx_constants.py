@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,9 +105,27 @@ ROUNDED: dict[str, Callable[[Any], Any]] = {
 """Rounding modes as the qonnx package computes them: UP, HALF_UP and their likes are mirrored at zero."""
 
 
+PARAMETERS = {
+    "Quant": ("scale", "zero point", "bit width"),
+    "BipolarQuant": ("scale",),
+    "QuantizeLinear": ("scale", "zero point"),
+}
+"""What a quantiser reads after what it quantises."""
+
+
+def integer_type(operation: Operation, dtype: np.dtype[Any]) -> tuple[bool, int]:
+    """Return whether integers of a type are signed, and their bits; raise ModelError where they are none, or wide."""
+    found = re.fullmatch(r"(u?)int(4|8|16)", dtype.name)
+    if found is None:
+        raise operation.refused(f"its integers must be of 4, 8 or 16 bits, not {dtype.name}; export it so")
+    return not found[1], int(found[2])
+
+
 def quantiser(operation: Operation, inputs: Sequence[Any]) -> Quantiser:
-    """Return what a Quant or BipolarQuant node does; raise ModelError where that is not fixed point."""
-    wanted = ("scale",) if operation.kind == "BipolarQuant" else ("scale", "zero point", "bit width")
+    """Return what a Quant, BipolarQuant or QuantizeLinear does; raise ModelError where that is not fixed point."""
+    wanted = PARAMETERS[operation.kind]
+    if operation.kind == "QuantizeLinear" and len(inputs) == 2:
+        inputs = [*inputs, Known(np.array(0, np.uint8), "zero point")]
     if len(inputs) != 1 + len(wanted):
         raise operation.refused(f"expected {1 + len(wanted)} inputs, not {len(inputs)}; export it again")
     for what, found in zip(wanted, inputs[1:], strict=True):
@@ -122,10 +141,13 @@ def quantiser(operation: Operation, inputs: Sequence[Any]) -> Quantiser:
         )
     if operation.kind == "BipolarQuant":
         return Quantiser(exponents, 1, True, False, "ROUND")
-    if np.any(inputs[2].values != 0):
+    if np.any(inputs[2].values.astype(np.float64) != 0):
         raise operation.refused(
             f"its zero point must be 0, not {float(np.ravel(inputs[2].values)[0]):g}; use a symmetric quantiser"
         )
+    if operation.kind == "QuantizeLinear":
+        signed, bits = integer_type(operation, inputs[2].values.dtype)
+        return Quantiser(exponents, bits, signed, False, "ROUND")
     widths = np.unique(inputs[3].values)
     if widths.size != 1 or widths[0] != int(widths[0]) or not 1 <= widths[0] <= FLOAT32_BITS:
         shown = ", ".join(f"{float(width):g}" for width in widths[:3])
@@ -177,6 +199,37 @@ def _squeeze(operation: Operation, xs: Sequence[Known]) -> Any:
     return np.squeeze(xs[0].values, None if axes is None else tuple(axes))
 
 
+def _clip(operation: Operation, xs: Sequence[Known]) -> Any:
+    low, high = clip_ends(operation, xs)
+    return np.clip(xs[0].values, low, high)
+
+
+def clip_ends(operation: Operation, inputs: Sequence[Any]) -> tuple[float | None, float | None]:
+    """Return the ends of a Clip, given as attributes or as constants; None for an end that is open."""
+    if any(not isinstance(x, Known) for x in inputs[1:]):
+        raise operation.refused("its ends must be constants, not computed from the input; export it so")
+    there = iter(float(x.values) for x in inputs[1:])
+    given = [next(there) if name else end for name, end in zip(operation.inputs[1:], (-np.inf, np.inf), strict=False)]
+    if len(given) == 1:
+        given.append(np.inf)
+    low, high = given or [operation.attributes.get(name, end) for name, end in (("min", -np.inf), ("max", np.inf))]
+    return (low if np.isfinite(low) else None), (high if np.isfinite(high) else None)
+
+
+def _dequantised(operation: Operation, xs: Sequence[Known]) -> Known:
+    """Return the values of integers, of a scale and a zero point a channel."""
+    integers_, scale = xs[0].values.astype(np.float64), xs[1].values.astype(np.float64)
+    zero = xs[2].values.astype(np.float64) if len(xs) > 2 else np.zeros(())
+    if power_of_two(scale) is None:
+        shown = f"{float(np.ravel(scale)[0]):g}"
+        raise operation.refused(f"its scale must be a power of two, not {shown}; train it with power-of-two scales")
+    shape = [1] * integers_.ndim
+    if scale.size > 1:
+        shape[operation.attributes.get("axis", 1)] = scale.size
+    zero = zero.reshape(shape if zero.size > 1 else ())
+    return Known((integers_ - zero) * scale.reshape(shape if scale.size > 1 else ()), xs[0].source, quantised=True)
+
+
 def _gather(operation: Operation, xs: Sequence[Known]) -> Any:
     return np.take(xs[0].values, xs[1].values, operation.attributes.get("axis", 0))
 
@@ -190,6 +243,7 @@ MOVED: Mapping[str, Callable[[Operation, Sequence[Known]], Any]] = {
     "Squeeze": _squeeze,
     "Unsqueeze": lambda operation, xs: np.expand_dims(xs[0].values, tuple(axes_of(operation, xs) or ())),
     "Gather": _gather,
+    "Clip": _clip,
     "Concat": lambda operation, xs: np.concatenate([x.values for x in xs], operation.attributes.get("axis", 0)),
 }
 """Operators that move numbers and leave them as they are."""
@@ -208,6 +262,11 @@ def folded(operation: Operation, xs: Sequence[Known]) -> Known:
     """Return what an operation makes of constants; raise ModelError where it is none that is folded."""
     if operation.kind in ("Quant", "BipolarQuant"):
         return quantised(xs[0], quantiser(operation, xs))
+    if operation.kind == "QuantizeLinear":
+        by = quantiser(operation, xs)
+        return xs[0].of(quantised(xs[0], by).values * 2.0**-by.exponents)
+    if operation.kind == "DequantizeLinear":
+        return _dequantised(operation, xs)
     try:
         if operation.kind in MOVED:
             return xs[0].of(MOVED[operation.kind](operation, xs))

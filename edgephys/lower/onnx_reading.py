@@ -27,10 +27,15 @@ CHANNELS_LAST = (2, 0, 1)
 
 @dataclass(frozen=True)
 class Edge:
-    """Name the Graph's node that carries a tensor, and its axis for each of the tensor's (without the batch)."""
+    """Name the Graph's node that carries a tensor, and its axis for each of the tensor's (without the batch).
+
+    Where the tensor holds integers, between a QuantizeLinear and its DequantizeLinear, ``step`` is the exponent of the
+    power of two that each stands for: the node has the values.
+    """
 
     name: str
     axes: tuple[int, ...]
+    step: int | None = None
 
     @property
     def in_order(self) -> bool:

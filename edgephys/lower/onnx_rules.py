@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from edgephys.errors import ModelError
 from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower.onnx_constants import Known, Quantiser, integers, power_of_two, quantiser
+from edgephys.lower.onnx_constants import FLOAT32_BITS, Known, Quantiser, integers, power_of_two, quantiser
 from edgephys.lower.onnx_file import Operation
+from edgephys.lower.onnx_integers import INTEGERS
 from edgephys.lower.onnx_reading import CHANNELS_LAST, Edge, Reading, Value, Values, edge_of, format_of, known_of
 from edgephys.lower.onnx_wires import SUMS, WIRES
 
@@ -31,6 +32,8 @@ def _quant(reading: Reading, operation: Operation, xs: Values) -> Value:
         return replace(edge, name=_rounded(reading, operation, owner, edge.name, by, int(exponents[0])))
     laid = _laid(operation, reading, edge, Known(by.exponents, "scale")).astype(np.int64)
     up, down = int(laid.max()), int(laid.min())
+    if up - down > FLOAT32_BITS:
+        raise operation.refused(f"its scales differ by 2**{up - down}, at most by 2**{FLOAT32_BITS}; bring them closer")
     scaled = builder.scale(owner, edge.name, 1 << (up - laid), up)  # in steps, whatever the channel
     rounded = _rounded(reading, operation, owner, scaled, by, 0)
     return replace(edge, name=builder.scale(owner, rounded, 1 << (laid - down), -down))
@@ -44,6 +47,8 @@ def _rounded(reading: Reading, operation: Operation, owner: str, x: str, by: Qua
     finer = builder.fraction(x) + exponent
     if by.mode == "UP" and finer > 0:
         raise operation.refused("rounding mode UP, away from zero, has no exact form; use ROUND, FLOOR or CEIL")
+    if by.mode == "CEIL" and finer > FLOAT32_BITS:
+        raise operation.refused(f"rounds {finer} bits away by CEIL, at most {FLOAT32_BITS}; use FLOOR or ROUND")
     if by.mode == "CEIL" and finer > 0:  # ceil(x) = floor(x + just less than one)
         x = builder.bias(owner, x, np.array((1 << finer) - 1), builder.fraction(x))
     return builder.requantise(owner, x, format_of(by, exponent))
@@ -281,6 +286,7 @@ RULES: dict[str, Callable[[Reading, Operation, Values], Value]] = {
     "Mul": _multiplied,
     "Div": _divided,
     "Neg": _negated,
+    **INTEGERS,
     **WIRES,
     **SUMS,
     "Softmax": _last,

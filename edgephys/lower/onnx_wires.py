@@ -115,14 +115,14 @@ def _spread(reading: Reading, operation: Operation, xs: Values) -> Value:
     if len(shape) != 3 or shape[0] % (block * block):
         raise operation.refused(f"expected a field whose channels are a multiple of {block * block}, not {shape}")
     channels, height, width = shape[0] // (block * block), *shape[1:]
-    rows = np.arange(prod(shape))
+    places = np.arange(prod(shape))
     if operation.attributes.get("mode", b"DCR") == b"CRD":
-        rows = rows.reshape(channels, block, block, height, width).transpose(0, 3, 1, 4, 2)
+        spread = places.reshape(channels, block, block, height, width).transpose(0, 3, 1, 4, 2)
     else:
-        rows = rows.reshape(block, block, channels, height, width).transpose(2, 3, 0, 4, 1)
+        spread = places.reshape(block, block, channels, height, width).transpose(2, 3, 0, 4, 1)
     layer = reading.layer(operation)
-    flat = reading.builder.reshape(layer, edge.name, (rows.size,))
-    rows = rows.reshape(channels, height * block, width * block)
+    flat = reading.builder.reshape(layer, edge.name, (places.size,))
+    rows = spread.reshape(channels, height * block, width * block)
     return Edge(reading.builder.take(layer, flat, rows, 0), (0, 1, 2))
 
 
