@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_graphs import random_graph, vectors
 
 from edgephys.edge import call_graph, cortex_m
 from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.figures import Stage
 from edgephys.firmware import tools
+from edgephys.lower import evaluate
 
 here = all(shutil.which(name) for name in (cortex_m.GCC, cortex_m.SIZE, cortex_m.QEMU))
 needs_tools = pytest.mark.skipif(not here, reason="needs arm-none-eabi-gcc and qemu-system-arm")
@@ -137,6 +139,19 @@ def test_random_dense_layers_compute_the_golden_integers(seed, inputs, outputs):
         (Path(name) / "toy.h").write_text(header)
         (Path(name) / "toy.c").write_text(source)
         assert np.array_equal(cortex_m.run(Path(name), facts, x), x @ weights)
+
+
+@needs_tools
+@pytest.mark.parametrize("seed", range(8))
+def test_the_emitted_c_of_random_graphs_computes_the_golden_integers(tmp_path, seed):
+    c = pytest.importorskip("edgephys.edge.c")
+    graph = random_graph(seed)
+    facts = c.emit(graph, tmp_path, c.COptions(style="loops" if seed % 2 else "auto"))
+    x = vectors(graph, 20, seed)
+    ran = cortex_m.verify(tmp_path, facts, x, evaluate.run(graph, x), tuple(cortex_m.MACHINES)[seed % 3])
+    weight = cortex_m.footprint(tmp_path, facts)
+    assert weight.arena_bytes == facts["arena_bytes"] and weight.constant_bytes <= facts["const_bytes"] + 64
+    assert ran.instructions >= 2
 
 
 # What it occupies -----------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ from edgephys.fixed import Integers
 GCC, SIZE, QEMU = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 RUNTIME = Path(__file__).parent / "runtime"
 SCRIPT = RUNTIME / "cortex_m.ld"
+MAINS = (RUNTIME / "cortex_m_main.c", RUNTIME / "cortex_m_start.c")
+TEXTS = (*MAINS, SCRIPT, RUNTIME / "semihosting.h")
 
 COMPILE_S = 600.0
 RUN_S = 60.0
@@ -161,9 +163,8 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
         tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", sources[1].name, "-o", "model.o"], home, COMPILE_S)
         footprint = _weighed(home, facts, gcc, size, (cpu, optimise, _version(compiler)))
         _fits(footprint, machine)
-        mains = [str(path) for path in sorted(RUNTIME.glob("*.c"))]
-        tools.run([*gcc, *MAIN_FLAGS, *names, "-I.", f"-I{RUNTIME}", "-c", *mains], home, COMPILE_S)
-        _linked(home, gcc, [f"{Path(path).stem}.o" for path in mains], footprint, machine)
+        tools.run([*gcc, *MAIN_FLAGS, *names, "-I.", f"-I{RUNTIME}", "-c", *map(str, MAINS)], home, COMPILE_S)
+        _linked(home, gcc, footprint, machine)
         (home / "footprint.json").write_text(json.dumps(asdict(footprint)))
 
     with _named(facts, cpu):
@@ -249,8 +250,9 @@ def _fits(footprint: Footprint, machine: Machine) -> None:
             raise ModelError(f"needs {needed:,} bytes of {kind}, and {machine.board} has {there:,}; make it smaller")
 
 
-def _linked(home: Path, gcc: tuple[str, ...], mains: list[str], footprint: Footprint, machine: Machine) -> None:
+def _linked(home: Path, gcc: tuple[str, ...], footprint: Footprint, machine: Machine) -> None:
     """Link program.elf; raise ModelError where the model fits the board only without what runs it."""
+    mains = [f"{path.stem}.o" for path in MAINS]
     stack = SPARE_STACK_BYTES + -(-footprint.stack_bytes // 8) * 8
     sizes = {"flash_bytes": machine.flash_bytes, "ram_bytes": machine.ram_bytes, "stack_bytes": stack}
     link = [f"-Wl,--defsym={name}={number}" for name, number in sizes.items()]
