@@ -32,12 +32,12 @@ RUN_S = 3600.0
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 MAIN = Path(__file__).parent / "runtime" / "run_main.c"
 STYLES = ("auto", "unrolled", "loops")
-KEYWORDS = frozenset(
+KEYWORDS = (
     "alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const constexpr continue "
     "decltype default delete do double else enum explicit export extern false float for friend goto if inline int long "
     "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register restrict "
     "return short signed sizeof static struct switch template this throw true try typedef typeid typename union "
-    "unsigned using virtual void volatile wchar_t while xor xor_eq main std".split()
+    "unsigned using virtual void volatile wchar_t while xor xor_eq main std"
 )
 """What no model may be called in C or C++."""
 
@@ -63,14 +63,14 @@ class COptions:
 def _check_prefix(prefix: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", prefix, re.ASCII) or prefix.endswith("_") or "__" in prefix:
         raise UsageError(f"prefix must be lower-case letters, digits and single _, a letter first, not '{prefix}'")
-    if prefix in KEYWORDS:
+    if prefix in KEYWORDS.split():
         raise UsageError(f"prefix must be no word of C or C++, not '{prefix}'; choose another")
 
 
 def prefix_of(graph: Graph) -> str:
     """Return the prefix of a graph that is given none: its name, as far as C can spell it."""
     name = re.sub(r"[^a-z0-9]+", "_", graph.name.lower()).strip("_") or "model"
-    return f"m_{name}" if name[0].isdigit() or name in KEYWORDS else name
+    return f"m_{name}" if name[0].isdigit() or name in KEYWORDS.split() else name
 
 
 def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:

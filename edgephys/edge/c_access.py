@@ -100,7 +100,7 @@ class Tables:
 
 def widened(text: str, ctype: str, wanted: str) -> str:
     """Return an operand that C computes in the wanted type: narrow ones become int by themselves."""
-    return text if wanted == "int32_t" and size_of(ctype) < 4 else f"({wanted}){text}"
+    return text if ctype == wanted or (wanted == "int32_t" and size_of(ctype) < 4) else f"({wanted}){text}"
 
 
 def summed(base: int, terms: Sequence[tuple[int, Index]]) -> str:

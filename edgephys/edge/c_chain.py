@@ -82,13 +82,16 @@ class Chain:
 
     def stored(self, node: Node) -> list[str]:
         """Return the lines that compute an element of a stored node and write it."""
-        buffer = self.writer.program.buffers[node.name]
         found = self.value(node, stored=False)
+        return [*self.lines, self.store(node, found)]
+
+    def store(self, node: Node, found: Value) -> str:
+        """Return the line that writes an element of a stored node."""
+        buffer = self.writer.program.buffers[node.name]
         where = self.writer.accesses.setdefault(
             (node.name, "written"), access(buffer.positions.reshape(flat(buffer.positions.shape)))
         )
-        target = f"{buffer.name}[{position(where, self.at, self.writer.tables)}]"
-        return [*self.lines, f"{target} = ({buffer.ctype}){found.name};"]
+        return f"{buffer.name}[{position(where, self.at, self.writer.tables)}] = ({buffer.ctype}){found.name};"
 
     def value(self, node: Node, stored: bool = True, reader: Node | None = None) -> Value:
         """Return the variable that holds a node's element: loaded where it is stored or seen, else computed."""
@@ -140,7 +143,9 @@ class Chain:
             ctype = carrier(max(abs(low), abs(high), x.magnitude, largest))
             return self._made(low, high, f"{x.as_(ctype)} * {self._constant(node, 0, ctype)}", ctype)
         if node.kind not in (Kind.ADD, Kind.BIAS):
-            raise ModelError(f"layer '{node.layer}': {node.kind.value} '{node.name}' has no form in C; not expected here")
+            raise ModelError(
+                f"layer '{node.layer}': {node.kind.value} '{node.name}' has no form in C; not expected here"
+            )
         fractions = [operand.fixed.fraction for operand in self.writer.program.graph.operands(node)]
         shifts = [min(node.fixed.fraction - fraction, WIDEST) for fraction in fractions]
         magnitude = max(x.magnitude << shift for x, shift in zip(operands, shifts, strict=True))

@@ -208,10 +208,8 @@ def _kept(graph: Graph) -> frozenset[str]:
         if node.kind is Kind.ADD:  # one chain holds one sum
             fused = [name for name in node.inputs if name not in kept and _sums(graph, name, kept)]
             kept.update(fused[:-1])
-    found = set(kept)
-    while found is not None:  # storing a view moves what is seen through it
-        kept |= found
-        found = set().union(*(_out_of_reach(graph, node, kept) for node in graph.nodes)) - kept or None
+    while more := set().union(*(_out_of_reach(graph, node, kept) for node in graph.nodes)) - kept:
+        kept |= more  # storing a view moves what is seen through it: look again
     return frozenset(kept)
 
 

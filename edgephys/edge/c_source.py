@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from math import prod
 
 from edgephys import __version__
-from edgephys.edge.c_access import Tables, access, element
-from edgephys.edge.c_chain import Writer, carrier
-from edgephys.edge.c_plan import VIEWS, Program, Step, flat, name_of
+from edgephys.edge.c_access import Tables
+from edgephys.edge.c_chain import Writer
+from edgephys.edge.c_look import look, seen
+from edgephys.edge.c_plan import Program, Step, flat, name_of
 from edgephys.edge.c_sums import body, indented, loop
 from edgephys.edge.memory import Plan
 from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower.graph import Kind, Node
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ def write(program: Program, plan: Plan, prefix: str, notes: Mapping[str, int], s
     functions: list[str] = []
     calls: list[str] = []
     stack = 0
-    views = _views(program, notes)
+    views, looked = seen(program, notes), Tables(f"{prefix}_seen")
     for number, step in enumerate(program.steps):
         while views and program.graph.nodes.index(views[0]) < program.graph.nodes.index(step.node):
-            calls += _look(writer, views.pop(0))
+            calls += [f"#ifdef {prefix.upper()}_PROBE", *look(writer, views.pop(0), looked), "#endif"]
         lines, taken = _copied(step) if step.turned else body(writer, step.node, style)
         stack = max(stack, taken)
         name = f"{prefix}_step{number}_{name_of(step.node)}"
         functions += _function(name, step, lines)
         calls.append(f"{name}({', '.join([*(buffer.name for buffer in step.reads), step.writes.name])});")
     arrays = _arrays(program, plan)
-    source = [*_opening(program, prefix), *tables.text, "", *functions, *_run(prefix, arrays, calls)]
+    source = [*_opening(prefix, looked), *tables.text, "", *functions, *_run(prefix, arrays, calls)]
     return Written(
         _header(program, plan, prefix),
         "\n".join(source) + "\n",
@@ -72,38 +72,6 @@ def _copied(step: Step) -> tuple[list[str], int]:
     return loop("n", channels, loop("r", rows, [line])), 0
 
 
-def _views(program: Program, notes: Mapping[str, int]) -> list[Node]:
-    """Return the ends of layers that are seen, not stored: they are looked at in code of their own."""
-    moved = VIEWS | {Kind.CONCAT}
-    return [node for node in program.graph.nodes if node.name in notes and node.kind in moved - _stored(program, node)]
-
-
-def _stored(program: Program, node: Node) -> frozenset[Kind]:
-    return frozenset({node.kind}) if node.name in program.buffers else frozenset()
-
-
-def _look(writer: Writer, node: Node) -> list[str]:
-    """Return code that looks at every element of a view, for who asks for it."""
-    program, start, lines = writer.program, 0, []
-    parts = program.graph.operands(node) if node.kind is Kind.CONCAT else (node,)
-    for part in parts:
-        buffer, positions = program.located(part.name)
-        rows, channels = flat(part.shape)
-        found = access(positions.reshape(rows, channels))
-        range_ = program.ranges[part.name]
-        shift = node.fixed.fraction - part.fixed.fraction
-        ctype = carrier(max(abs(range_.lowest), abs(range_.highest)) << shift)
-        at = ("r" if rows > 1 else 0, "n" if channels > 1 else 0)
-        text = element(buffer.name, ctype, found, at, writer.tables)
-        text = f"{text} * {1 << shift}" if shift and (range_.lowest or range_.highest) else text
-        place = f"{writer.notes[node.name] + start} + {node.shape[-1] if node.shape else 1} * {at[0]} + {at[1]}"
-        looked = [f"{writer.note}({place}, {text});"]
-        looked = loop("r", rows, looked) if rows > 1 else looked
-        lines += loop("n", channels, looked) if channels > 1 else looked
-        start += channels
-    return [f"#ifdef {writer.tables.prefix.upper()}_PROBE", *lines, "#endif"]
-
-
 def _arrays(program: Program, plan: Plan) -> list[str]:
     types = {step.writes.name: step.writes.ctype for step in program.steps}
     return [
@@ -120,7 +88,7 @@ def _run(prefix: str, arrays: list[str], calls: list[str]) -> list[str]:
     return [head, "{", *lines, "}"]
 
 
-def _opening(program: Program, prefix: str) -> list[str]:
+def _opening(prefix: str, looked: Tables) -> list[str]:
     upper = prefix.upper()
     return [
         f"/* Emitted by edgephys {__version__}: see {prefix}.h. */",
@@ -135,6 +103,7 @@ def _opening(program: Program, prefix: str) -> list[str]:
         f"#ifdef {upper}_PROBE /* every layer's integers, for who asks for them */",
         f"void {prefix}_note(size_t at, int64_t value);",
         f"#define {upper}_NOTE(at, value) {prefix}_note((size_t)(at), (int64_t)(value))",
+        *looked.text,
         "#else",
         f"#define {upper}_NOTE(at, value) ((void)0)",
         "#endif",
@@ -147,15 +116,16 @@ def _header(program: Program, plan: Plan, prefix: str) -> str:
     lines = [
         f"/* {_plain(graph.name)}: emitted by edgephys {__version__} from graph {graph.digest}.",
         " *",
-        f" * {prefix}_run computes the graph's integers exactly, in C99 on integers alone: no heap, no floating point, no",
+        f" * {prefix}_run computes the graph's integers exactly, in C99 on integers: no heap, no floating point, no",
         " * state. Input and output are integers in steps of 2**-fraction, row after row of their shapes:",
     ]
     for name, node in (("input", graph.input), ("output", graph.output)):
         shape = " x ".join(map(str, node.shape)) or "1"
         lines.append(f" *   {name:6} {shape}, {node.fixed}: {node.fixed.low}..{node.fixed.high}")
     lines += [
-        f" * The caller gives {upper}_ARENA_BYTES of memory aligned to {upper}_ARENA_ALIGNMENT, which holds nothing between",
-        " * two calls; input, output and arena must not overlap. Calls with arenas of their own may run at once.",
+        f" * The caller gives {upper}_ARENA_BYTES of memory aligned to {upper}_ARENA_ALIGNMENT, which holds",
+        " * nothing between two calls; input, output and arena must not overlap, and an input outside its range has no",
+        " * defined result. Calls with arenas of their own may run at once.",
         " */",
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
@@ -231,8 +201,8 @@ def _wrapper(program: Program, prefix: str) -> str:
     fixed = graph.input.fixed
     version = f"v{graph.digest[:8]}"
     lines = [
-        f"// {graph.name}: C++ of {prefix}.h, emitted by edgephys {__version__}; the namespace names the graph, so that two",
-        "// versions of a model are two classes.",
+        f"// {graph.name}: C++ of {prefix}.h, emitted by edgephys {__version__}.",
+        "// The namespace names the graph, so that two versions of a model are two classes.",
         f"#ifndef {upper}_HPP",
         f"#define {upper}_HPP",
         "",

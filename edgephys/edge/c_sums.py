@@ -1,17 +1,18 @@
 """Sums as C: a dense layer, a convolution, a sum over an axis; each with the chain behind it in the same loop.
 
 Of a dense layer over several rows (constituents, pairs, pixels) the rows are the lanes of a vector unit. It becomes
-straight-line code, a loop over the rows for every output with the weights as numbers in it, where its weights other than
-zero are at most ``STRAIGHT``; zeros emit nothing, and inputs of the same weight but for the sign are summed first and
-multiplied once. Else, and for a single row, it becomes loops over tables of weights, which list what is not zero where
-that takes fewer bytes. A convolution is always loops: a line of the field is copied once, with the zeros beyond its edges,
-and meets the kernels' lines that are not zero; its windows are never gathered.
+straight-line code, a loop over the rows for every output with the weights as numbers in it, where its weights other
+than zero are at most ``STRAIGHT``; zeros emit nothing, and inputs of the same weight but for the sign are summed first
+and multiplied once. Else, and for a single row, it becomes loops over tables of weights, which list what is not zero
+where that takes fewer bytes. A convolution is always loops: a line of the field is copied once, with the zeros beyond
+its edges, and meets the kernels' lines that are not zero; its windows are never gathered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +26,8 @@ STRAIGHT = 2048
 """Statements, one a weight, up to which a dense layer becomes straight-line code."""
 LANES = 64
 """Rows whose sums a loop over tables holds at once."""
+WIDE = 16
+"""Rows that straight-line code holds at once, where they fill vectors."""
 
 Finish = Callable[[tuple[Index, Index], Value | None], list[str]]
 """Writes the chain behind a sum, and the store, for a (row, channel)."""
@@ -95,7 +98,7 @@ def body(writer: Writer, root: Node, style: str) -> tuple[list[str], int]:
     segments = _segments(writer, inner)
     fits = style == "unrolled" or (style == "auto" and rows > 1)
     if not weights or (fits and weights <= STRAIGHT):
-        return _straight(writer, inner, segments, finish), 0
+        return _straight(writer, inner, root, segments)
     return _looped(writer, inner, segments, finish)
 
 
@@ -118,13 +121,14 @@ def _joined(writer: Writer, root: Node) -> list[str]:
         rows, channels = flat(operand.shape)
         target = access(program.buffers[root.name].positions[taken].reshape(rows, channels))
         logical = access(np.arange(np.prod(root.shape)).reshape(root.shape)[taken].reshape(rows, channels))
-        lines += _everywhere(
-            rows, channels, lambda at, o=operand, t=target, g=logical: _part(writer, root, o, at, t, g)
-        )
+        part = partial(_part, writer, root, operand, target, logical)
+        lines += ["{", *indented(_everywhere(rows, channels, part)), "}"]
     return lines
 
 
-def _part(writer: Writer, root: Node, operand: Node, at: tuple[Index, Index], target: Access, logical: Access) -> list[str]:
+def _part(
+    writer: Writer, root: Node, operand: Node, target: Access, logical: Access, at: tuple[Index, Index]
+) -> list[str]:
     chain = Chain(writer, at)
     x = chain.value(operand, reader=root)
     shift = root.fixed.fraction - operand.fixed.fraction
@@ -183,18 +187,63 @@ def _segments(writer: Writer, node: Node) -> list[Segment]:
     return segments
 
 
-def _straight(writer: Writer, node: Node, segments: list[Segment], finish: Finish) -> list[str]:
-    """Return, for every output, a loop over the rows whose body holds the weights as numbers."""
+def _straight(writer: Writer, node: Node, root: Node, segments: list[Segment]) -> tuple[list[str], int]:
+    """Return, for every output, a loop over lanes of rows whose body holds the weights as numbers.
+
+    What goes in is widened before and what comes out is narrowed after it: compilers choose how many lanes a loop has
+    by the narrowest type in it.
+    """
     rows, channels = flat(node.shape)
     value = _accumulator(writer, node)
-    row: Index = "r" if rows > 1 else 0
-    lines: list[str] = []
+    lanes = _lanes(rows)
+    row: Index = 0 if rows == 1 else "r" if lanes == rows else "(first + r)"
+    lines, wide = _widening(writer, segments, lanes, row, value.ctype) if rows > 1 else ([], segments)
+    lane: Index = "r" if rows > 1 else 0
+    out = carrier(max(abs(writer.program.ranges[root.name].lowest), abs(writer.program.ranges[root.name].highest)))
     for n in range(channels):
-        terms = _terms(writer, segments, n, row, value.ctype)
-        head = [f"const {value.ctype} sum =", *indented(terms)]
-        block = head + finish((row, n), value)
-        lines += loop("r", rows, block) if rows > 1 else ["{", *indented(block), "}"]
-    return lines
+        chain = Chain(writer, (row, n), value)
+        made = chain.value(root, stored=False)
+        target = f"y[{summed(lanes * n, [(1, lane)])}] = {made.name};" if rows > 1 else chain.store(root, made)
+        head = [f"const {value.ctype} sum =", *indented(_terms(writer, wide, n, lane, value.ctype))]
+        block = [*head, *chain.lines, target]
+        lines += loop("r", lanes, block) if rows > 1 else ["{", *indented(block), "}"]
+    if rows == 1:
+        return lines, 0
+    lines = [f"{out} y[{channels * lanes}];", *lines]
+    last = Chain(writer, (row, "n")).store(root, Value(f"y[{summed(0, [(lanes, 'n'), (1, 'r')])}]", out, 0, 0))
+    lines += loop("n", channels, loop("r", lanes, [last]))
+    if lanes < rows:
+        lines = [f"for (int first = 0; first < {rows}; first += {lanes}) {{", *indented(lines), "}"]
+    inputs = sum(segment.columns.size for segment in wide)
+    return lines, lanes * (inputs * size_of(value.ctype) + channels * size_of(out))
+
+
+def _lanes(rows: int) -> int:
+    """Return how many rows go together: a divisor of all, of 16 at most if there is one that fills vectors, else 64."""
+    divisors = [width for width in range(1, LANES + 1) if rows % width == 0]
+    filling = [width for width in divisors if width % 4 == 0 and width <= WIDE]
+    return max(filling, key=lambda width: (width % 8 == 0, width), default=max(divisors))
+
+
+def _widening(
+    writer: Writer, segments: list[Segment], lanes: int, row: Index, ctype: str
+) -> tuple[list[str], list[Segment]]:
+    """Return the lines that copy the inputs that have weights into lanes of the sum's type, and where they lie then."""
+    lines: list[str] = []
+    wide: list[Segment] = []
+    for number, segment in enumerate(segments):
+        used = np.flatnonzero(segment.weights.any(1))
+        if not used.size:
+            continue
+        name = f"x{number}"
+        columns = segment.columns[used]
+        column = position(access(columns), ("k",), writer.tables)
+        copied = f"({ctype}){segment.array}[{segment.at(column, row, writer)}]"
+        place = summed(0, [(lanes, "k"), (1, "r")])
+        lines.append(f"{ctype} {name}[{used.size * lanes}];")
+        lines += loop("k", used.size, loop("r", lanes, [f"{name}[{place}] = {copied};"]))
+        wide.append(Segment(name, ctype, lanes * np.arange(used.size), 1, segment.weights[used]))
+    return lines, wide
 
 
 def _terms(writer: Writer, segments: list[Segment], n: int, row: Index, ctype: str) -> list[str]:
@@ -230,11 +279,13 @@ def _looped(writer: Writer, node: Node, segments: list[Segment], finish: Finish)
         lines += finish((0, output), value)
         return (loop("n", channels, lines) if channels > 1 else lines), 0
     lanes = max(width for width in range(1, LANES + 1) if rows % width == 0)
-    row = "first + t" if lanes < rows else "t"
+    row = "(first + t)" if lanes < rows else "t"
     lines = [f"{value.ctype} sums[{lanes}];", *loop("t", lanes, ["sums[t] = 0;"])]
     for segment in segments:
         lines += _products(writer, segment, output, value.ctype, "sums[t]", row, lanes)
-    lines += loop("t", lanes, [f"const int r = {row};", f"const {value.ctype} sum = sums[t];", *finish(("r", output), value)])
+    lines += loop(
+        "t", lanes, [f"const int r = {row};", f"const {value.ctype} sum = sums[t];", *finish(("r", output), value)]
+    )
     if lanes < rows:
         lines = [f"for (int first = 0; first < {rows}; first += {lanes}) {{", *indented(lines), "}"]
     return (loop("n", channels, lines) if channels > 1 else lines), lanes * size_of(value.ctype)
@@ -280,7 +331,7 @@ def _bytes(numbers: Integers) -> int:
 
 
 def _convolution(writer: Writer, node: Node, window: tuple[int, int], finish: Finish) -> tuple[list[str], int]:
-    """Return the loops of a convolution: a line of a channel of the field meets the lines of all kernels that see it."""
+    """Return the loops of a convolution: a line of the field meets the lines of all kernels that see it."""
     program, tables = writer.program, writer.tables
     view = program.graph.by_name[node.inputs[0]]
     buffer, positions = program.located(view.inputs[0], node)
