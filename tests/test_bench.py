@@ -24,11 +24,28 @@ from edgephys.report import bench_figure, bench_page
 
 EIGHT = Fixed(True, 8, 4)
 NAMED = ("model", "target", "batch", "p50_us", "p90_us", "p99_us", "per_second", "ratio", "ratio_low", "ratio_high")
-NAMED += ("rounds", "calls", "tool", "version", "stage", "mismatches", "core_share", "timer_ns", "why", "project")
+NAMED += (
+    "rounds",
+    "calls",
+    "cpu_us",
+    "tool",
+    "version",
+    "stage",
+    "mismatches",
+    "core_share",
+    "timer_ns",
+    "why",
+    "project",
+)
 
 
 def sliced(*us):
-    return Slice(np.array(us, np.int64) * 1000, 1.0)
+    return whole(np.array(us, np.int64) * 1000)
+
+
+def whole(ns):
+    """A slice that had the core all the time."""
+    return Slice(ns, int(ns.sum()) or 1, int(ns.sum()))
 
 
 # Statistics --------------------------------------------------------------------------------------
@@ -39,6 +56,11 @@ def test_percentiles_are_over_the_calls_of_all_rounds_and_slow_ones_count() -> N
     assert found["p50_us"] == 51.0 and found["p90_us"] == 91.0 and found["p99_us"] == 100.0
     assert found["calls"] == 101 and found["rounds"] == 2
     assert turns.summary([sliced(4)] * 3, batch=1024)["per_second"] == pytest.approx(1024 / 4e-6)
+
+
+def test_time_that_others_had_the_core_is_told_from_the_targets_own() -> None:
+    found = turns.summary([Slice(np.full(4, 10_000), 40_000, 30_000), Slice(np.full(4, 20_000), 80_000, 30_000)], 1)
+    assert found["cpu_us"] == 7.5 and found["core_share"] == 0.5
 
 
 def test_a_percentile_of_too_few_calls_is_none() -> None:
@@ -106,7 +128,7 @@ def test_a_target_that_falls_out_leaves_the_others_their_turns() -> None:
 
 @pytest.mark.parametrize(("us", "calls"), [(10, 1000), (0.001, turns.MOST_CALLS), (50_000, 5)])
 def test_a_slice_has_the_calls_that_fill_its_time(us, calls) -> None:
-    made = turns.calibrate(lambda t, b, n: Slice(np.full(n, us * 1000), 1.0), "a", 1, 0.01, least=5)
+    made = turns.calibrate(lambda t, b, n: whole(np.full(n, us * 1000)), "a", 1, 0.01, least=5)
     assert made == pytest.approx(calls, rel=0.01)
 
 
@@ -240,10 +262,21 @@ def test_a_target_computes_and_is_timed_in_a_process_of_its_own_on_one_core(work
     np.testing.assert_array_equal(worker.outputs(4, 4), Y)
     for batch in (1, 4, 64):
         found = worker.slice(batch, 50)
-        assert found.ns.shape == (50,) and (found.ns >= 0).all() and found.core_share > 0
+        assert (
+            found.ns.shape == (50,) and (found.ns >= 0).all() and found.cpu_ns > 0 and found.ns.sum() <= found.wall_ns
+        )
     assert worker.told["tool"] == "generated C, gcc" and "-march=native" in worker.told["flags"]
     assert os.sched_getaffinity(worker._process.pid) == {machine.choose()}
     assert os.sched_getaffinity(0) == before
+
+
+def test_the_first_output_that_differs_is_named(worker) -> None:
+    assert measure.compared(worker, Y, (1, 4)) == {"outputs": 16, "mismatches": 0, "first": None}
+    found = measure.compared(worker, Y + np.array([[0, 0], [0, 0], [0, 1], [0, 0]]), (1, 4))
+    assert found["mismatches"] == 2
+    assert found["first"] == "first vector 2, element [1]: expected 382, received 381"
+    with pytest.raises(ProjectError, match=r"expected outputs of shape \(4, 3\), received \(4, 2\)"):
+        measure.compared(worker, np.zeros((4, 3), int), (1, 4))
 
 
 def test_a_target_that_is_killed_is_told_from_one_that_answers(tmp_path) -> None:
@@ -368,7 +401,7 @@ class Fake:
         self.taken.append(self.job.target)
         if self.job.target == "dies":
             raise ToolError("dies: its process was killed by SIGSEGV")
-        return Slice(np.full(calls, DELAYS[self.job.target] * batch * 1000), 1.0)
+        return whole(np.full(calls, DELAYS[self.job.target] * batch * 1000))
 
     def close(self):
         self.closed = True
@@ -449,8 +482,8 @@ def test_a_target_that_is_missing_or_has_no_export_says_why(projects) -> None:
 def test_a_target_that_dies_while_it_is_timed_says_why(projects, monkeypatch) -> None:
     hls = read(projects / "hls")
     dies = targets.Member("dies", hls.name, targets._job(hls, "dies", "c", hls.firmware))
-    whole = targets.members
-    monkeypatch.setattr(measure, "members", lambda found, made: [*whole(found, made), dies])
+    others = targets.members
+    monkeypatch.setattr(measure, "members", lambda found, made: [*others(found, made), dies])
     table, _ = table_of([projects / "hls"])
     assert row(table, "dies")["why"] == "not measured: dies: its process was killed by SIGSEGV"
     assert row(table, "hls")["p50_us"] == 40
@@ -560,8 +593,8 @@ def test_the_command_writes_a_table_a_page_and_a_figure(project, tmp_path, monke
     command.bench([rtl.folder], out=tmp_path / "some" / "bench", as_json=True)
     assert json.loads(capsys.readouterr().out) == table == json.loads((tmp_path / "some" / "bench.json").read_text())
     page = (tmp_path / "some" / "bench.md").read_text()
-    assert "| onnxruntime, Keras' export | 1 | 30.0 | 30.0 | 30.0 | 1 (1–1) | 33,333 | 100 | 0 |" in page
-    assert "| TFLite | 1 | – | – | – | not measured: tflite is missing: pip install it | – | – | – |" in page
+    assert "| onnxruntime, Keras' export | 1 | 30.0 | 30.0 | 30.0 | 1 (1–1) | 33,333 | 30.0 | 100 | 0 |" in page
+    assert "| TFLite | 1 | – | – | – | not measured: tflite is missing: pip install it | – | – | – | – |" in page
     assert (
         "- RTL (simulated cycles): simulated, verilator 5; cycles 12 cycles, a new input every 1, at a stated" in page
     )

@@ -263,7 +263,9 @@ def _row(
 ) -> Row:
     row: Row = {"model": model, "target": member.target, "project": member.project, "batch": batch}
     row |= dict.fromkeys(("p50_us", "p90_us", "p99_us", "per_second", "ratio", "ratio_low", "ratio_high", "rounds"))
-    row |= dict.fromkeys(("calls", "core_share", "timer_ns", "outputs", "mismatches", "tool", "version", "stage"))
+    row |= dict.fromkeys(
+        ("calls", "cpu_us", "core_share", "timer_ns", "outputs", "mismatches", "tool", "version", "stage")
+    )
     row |= {"told": {}, "why": why}
     reference = slices.get((REFERENCE, batch))
     if why is not None:

@@ -35,13 +35,14 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Hold the time of every call in a slice, and the share of the core that the target had meanwhile.
+    """Hold the time of every call in a slice, and of the slice as a whole: by the clock and the processor's.
 
-    Units: ns in nanoseconds.  Shape: ns (call,).
+    Units: nanoseconds.  Shape: ns (call,).
     """
 
     ns: NDArray[np.int64]
-    core_share: float
+    wall_ns: int
+    cpu_ns: int
 
 
 Time = Callable[[str, int, int], Slice]
@@ -91,8 +92,10 @@ def interleave(
 def summary(slices: Sequence[Slice], batch: int) -> dict[str, Any]:
     """Return percentiles over all calls of all rounds, and inputs a second at the median.
 
-    Every call counts, slow ones too; a percentile of too few calls is None.
+    Every call counts, slow ones too; a percentile of too few calls is None. ``cpu_us`` is the processor's time of a
+    call, on average, which does not count the time that others had the core: ``core_share`` is what was not theirs.
     """
+    wall_ns, cpu_ns = (sum(getattr(found, name) for found in slices) for name in ("wall_ns", "cpu_ns"))
     ns = np.concatenate([found.ns for found in slices])
     p50, p90, p99 = (float(value) for value in np.percentile(ns, PERCENTILES) * 1e-3)
     return {
@@ -102,7 +105,8 @@ def summary(slices: Sequence[Slice], batch: int) -> dict[str, Any]:
         "per_second": batch * 1e6 / p50,
         "rounds": len(slices),
         "calls": len(ns),
-        "core_share": float(np.mean([found.core_share for found in slices])),
+        "cpu_us": cpu_ns * 1e-3 / len(ns),
+        "core_share": cpu_ns / wall_ns,
     }
 
 

@@ -75,8 +75,7 @@ class Worker:
 
     def slice(self, batch: int, calls: int) -> Slice:
         """Return the time of each of ``calls`` calls, after some that are not counted."""
-        ns, share = self._ask(self.answer_s, "slice", batch, calls)
-        return Slice(ns, share)
+        return Slice(*self._ask(self.answer_s, "slice", batch, calls))
 
     def close(self) -> None:
         """End the process."""
@@ -136,12 +135,13 @@ def _serve(pipe: Connection, job: Job, core: int | None) -> None:
         pipe.send((False, " ".join(told.split())[:400]))
 
 
-def _slice(runner: Any, batch: int, calls: int) -> tuple[Any, float]:
+def _slice(runner: Any, batch: int, calls: int) -> tuple[Any, int, int]:
+    """Return the time of each call, of all together, and the processor's for them."""
     runner.slice(batch, max(1, int(WARM * calls)))
     began, used = time.perf_counter_ns(), time.process_time_ns()
     ns = runner.slice(batch, calls)
-    wall = time.perf_counter_ns() - began
-    return np.asarray(ns, np.int64), (time.process_time_ns() - used) / max(wall, 1)
+    used = time.process_time_ns() - used
+    return np.asarray(ns, np.int64), max(1, time.perf_counter_ns() - began), used
 
 
 def _silence() -> None:

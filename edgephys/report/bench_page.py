@@ -17,7 +17,7 @@ from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
 
-HEADINGS = ("target", "batch", "p50 µs", "p90 µs", "p99 µs", "times faster", "inputs/s", "core %", "differ")
+HEADINGS = ("target", "batch", "p50 µs", "p90 µs", "p99 µs", "times faster", "inputs/s", "CPU µs", "core %", "differ")
 NONE = "–"
 
 
@@ -31,7 +31,7 @@ def write(table: Mapping[str, Any], out: Path) -> None:
 def cells(row: Row) -> list[str]:
     """Return a row as text, in the order of HEADINGS; without a value, why there is none."""
     if row["p50_us"] is None:
-        return [label(row["target"]), str(row["batch"]), *[NONE] * 3, str(row["why"]), *[NONE] * 3]
+        return [label(row["target"]), str(row["batch"]), *[NONE] * 3, str(row["why"]), *[NONE] * 4]
     spread = NONE
     if row["ratio"] is not None:
         spread = f"{number(row['ratio'])} ({number(row['ratio_low'])}–{number(row['ratio_high'])})"
@@ -41,6 +41,7 @@ def cells(row: Row) -> list[str]:
         *(number(row[name]) for name in ("p50_us", "p90_us", "p99_us")),
         spread,
         f"{row['per_second']:,.0f}",
+        number(row["cpu_us"]),
         NONE if row["core_share"] is None else f"{100 * row['core_share']:.0f}",
         f"{row['mismatches']:,}",
     ]
@@ -84,8 +85,9 @@ def notes(table: Mapping[str, Any]) -> list[str]:
     return [
         f"Processor: {machine['processor']} (family, model, stepping {machine['family'] or 'not told'}){virtual}; "
         f"{features}; frequency governor {governor}; {pinned}.",
-        f"Load of the machine over 1, 5 and 15 minutes: {before} before, {after} after; core %: the processor's time "
-        "in a target's slices, of the time that passed: below 100 others had the core meanwhile.",
+        f"Load of the machine over 1, 5 and 15 minutes: {before} before, {after} after. CPU µs: the "
+        "processor's time of a call, on average; core %: its share of the time that passed in a target's slices: below "
+        "100 others had the core meanwhile, and the longer calls, of the large batch, are slower for it.",
         f"{plan['rounds']} rounds in {plan['seconds']:g} s of slices a model; in each every target is timed once, in a "
         f"random order (seed {plan['seed']}). Percentiles are over all calls of all rounds, slow ones too.",
         f"Times faster: the median latency of {label(table['reference'])} over the target's, in the same round; the "
