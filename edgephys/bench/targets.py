@@ -64,7 +64,7 @@ def members(projects: Sequence[Project], made: Mapping[str, Export]) -> list[Mem
         else:
             job = _job(first, form, form, export.path, export.facts, must_match=False)
             found.append(Member(form, first.name, job))
-    for project, name in zip(projects, _names(projects), strict=True):
+    for project, name in zip(projects, names_of(projects), strict=True):
         found.append(_member(project, name, first))
     return [each for member in found for each in (member, *_bound(member))]
 
@@ -79,7 +79,7 @@ def _bound(member: Member) -> list[Member]:
     return [replace(member, target=target, job=replace(job, target=target, bound=True))]
 
 
-def _names(projects: Sequence[Project]) -> list[str]:
+def names_of(projects: Sequence[Project]) -> list[str]:
     """Return the kind of each project, with its name or even its folder where another has the same."""
     for named in (lambda of: of.kind, lambda of: f"{of.kind} {of.name}", lambda of: f"{of.kind} {of.folder}"):
         names = [named(project) for project in projects]

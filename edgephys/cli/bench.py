@@ -29,8 +29,10 @@ def bench(
     Example: edgephys bench hls_projects/jet_deepsets_n8_8bit_c hls_projects/jet_deepsets_n8_8bit_onnx
     """
     from edgephys.bench import measure as house
+    from edgephys.bench.keep import keep
     from edgephys.report import bench_page as pages
 
     plan = house.Plan(seconds, rounds, batch, seed, core)
     table = house.measure(projects, plan, line(), say, lambda table: pages.write(table, out))
+    keep(table, projects)
     give(as_json, table, lambda: pages.shown(table))

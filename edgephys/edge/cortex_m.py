@@ -369,18 +369,18 @@ def figures(weight: Footprint, ran: Ran) -> tuple[Figure, ...]:
     The RAM is a proof for every input where the C library is not called, else the deepest stack of the run counts.
     """
     compiled = (Stage.MEASURED, GCC, weight.version, f"{weight.cpu}, {weight.optimise}, object file")
-    seen = f"{ran.cpu} ({MACHINES[ran.cpu].board}), {ran.optimise}, {len(ran.outputs)} vectors"
+    seen = f"{ran.cpu} ({MACHINES[ran.cpu].board}), {ran.optimise}, {len(ran.outputs)} vectors, the slowest counts"
     simulated = (Stage.SIMULATED, QEMU, ran.version, seen)
     stack = max(weight.stack_bytes, ran.stack_bytes)
     why = None if ran.instructions is not None else "more instructions than the board's timer counts"
     return (
-        Figure("flash", weight.flash_bytes, "bytes", *compiled),
-        Figure("flash, code", weight.code_bytes, "bytes", *compiled),
-        Figure("flash, constants", weight.constant_bytes, "bytes", *compiled),
-        Figure("flash, C library", weight.library_bytes, "bytes", *compiled),
-        Figure("RAM", weight.arena_bytes + stack, "bytes", *(simulated if weight.library else compiled)),
-        Figure("RAM, arena", weight.arena_bytes, "bytes", *compiled),
-        Figure("RAM, deepest stack by call graph", weight.stack_bytes, "bytes", *compiled),
-        Figure("RAM, deepest stack reached", ran.stack_bytes, "bytes", *simulated),
-        Figure("instructions (not clock cycles) an inference", ran.instructions, "instructions", *simulated, why),
+        Figure("flash_bytes", weight.flash_bytes, "bytes", *compiled),
+        Figure("flash_code_bytes", weight.code_bytes, "bytes", *compiled),
+        Figure("flash_constants_bytes", weight.constant_bytes, "bytes", *compiled),
+        Figure("flash_library_bytes", weight.library_bytes, "bytes", *compiled),
+        Figure("ram_bytes", weight.arena_bytes + stack, "bytes", *(simulated if weight.library else compiled)),
+        Figure("ram_arena_bytes", weight.arena_bytes, "bytes", *compiled),
+        Figure("stack_bound_bytes", weight.stack_bytes, "bytes", *compiled),
+        Figure("stack_reached_bytes", ran.stack_bytes, "bytes", *simulated),
+        Figure("instructions", ran.instructions, "instructions", *simulated, why),
     )

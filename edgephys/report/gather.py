@@ -129,7 +129,8 @@ def _simulation(project: Project) -> list[Figure]:
         names = [("vectors", ""), ("mismatches", ""), *timing]
         return [missing(name, unit, Stage.SIMULATED, "simulation", "none", target, why) for name, unit in names]
     simulated = found["targets"][project.target.checked]
-    source = (Stage.SIMULATED, simulated["tool"], simulated["version"])
+    stage = Stage.SIMULATED if project.target.has_clock else Stage.MEASURED
+    source = (stage, simulated["tool"], simulated["version"])
     compared = f"{', '.join(found['targets'])} against the golden model"
     figures = [
         Figure("vectors", simulated["vectors"], "", *source, target),

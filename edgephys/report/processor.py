@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgephys.bench.keep import RESULT
 from edgephys.edge import cortex_m
 from edgephys.errors import EdgephysError
 from edgephys.figures import Figure, Stage, missing
@@ -18,8 +19,6 @@ CPU = "cortex-m4"
 OPTIMISE = "-Os"
 ON_CHIP = 4
 """Vectors that are run on the microcontroller: a few, for qemu is slow."""
-BENCH = "bench"
-"""Name of the benchmark's result in a project."""
 LATENCIES = ("p50_us", "p90_us", "p99_us")
 
 
@@ -72,7 +71,7 @@ def operators(project: Project) -> list[Figure]:
 
 def latency(project: Project) -> list[Figure]:
     """Return the latencies that the benchmark last measured of the project as it is now."""
-    found = read_result(project, BENCH)
+    found = read_result(project, RESULT)
     where = f"one core, {project.kind}"
     if found is None:
         why = f"not timed as it stands; run `edgephys bench {project.folder}`"
