@@ -1,0 +1,77 @@
+"""Programs of many emitted C models at once: each runs its own vectors, layer by layer, in an arena of exactly its size."""
+
+import numpy as np
+
+from edgephys.edge import c
+from edgephys.firmware import tools
+
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+SANITISED = (*WARNINGS, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+MODEL = """
+#include "{p}.h"
+void {p}_note(size_t at, int64_t value);
+static int64_t {p}_noted[{results} + 1];
+void {p}_note(size_t at, int64_t value) {{ {p}_noted[at] = value; }}
+static void {p}_all(void)
+{{
+    {p}_input_t *x = malloc(sizeof *x * {u}_INPUTS);
+    {p}_output_t *y = malloc(sizeof *y * {u}_OUTPUTS);
+    void *arena = malloc({u}_ARENA_BYTES);
+    FILE *from = fopen("{p}.x", "rb"), *to = fopen("{p}.y", "wb");
+    int64_t number;
+    for (int v = 0; v < {count}; v++) {{
+        for (int i = 0; i < {u}_INPUTS; i++) {{
+            if (fread(&number, 8, 1, from) != 1)
+                abort();
+            x[i] = ({p}_input_t)number;
+        }}
+        {p}_run(x, y, arena);
+        for (int i = 0; i < {u}_OUTPUTS; i++) {{
+            number = (int64_t)y[i];
+            fwrite(&number, 8, 1, to);
+        }}
+        fwrite({p}_noted, 8, {results}, to);
+    }}
+    fclose(from);
+    fclose(to);
+    free(x);
+    free(y);
+    free(arena);
+}}
+"""
+
+
+def run_together(folder, graphs, xs, style="auto", compiler="gcc", flags=SANITISED):
+    """Return [(outputs, {layer: integers})] of graphs in one program."""
+    made = []
+    for number, graph in enumerate(graphs):
+        made.append(c.emit(graph, folder, c.COptions(prefix=f"m{number}_model", style=style)))
+    parts = ["#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <stdlib.h>\n"]
+    for facts, x in zip(made, xs, strict=True):
+        p = facts["prefix"]
+        np.ascontiguousarray(x, np.int64).tofile(folder / f"{p}.x")
+        parts.append(MODEL.format(p=p, u=p.upper(), results=_results(facts), count=len(x)))
+    calls = "".join(f"    {facts['prefix']}_all();\n" for facts in made)
+    (folder / "main.c").write_text("".join(parts) + f"\nint main(void)\n{{\n{calls}    return 0;\n}}\n")
+    looking = [f"-D{facts['prefix'].upper()}_PROBE" for facts in made]
+    sources = [f"{facts['prefix']}.c" for facts in made]
+    tools.run([*tools.find(compiler).command, *flags, *looking, "main.c", *sources, "-o", "all"], folder, 300)
+    tools.run([str(folder / "all")], folder, 100)
+    return [_read(folder, facts, x) for facts, x in zip(made, xs, strict=True)]
+
+
+def _results(facts):
+    return sum(int(np.prod(entry["shape"])) for entry in facts["probes"])
+
+
+def _read(folder, facts, x):
+    y = np.fromfile(folder / f"{facts['prefix']}.y", np.int64).reshape(len(x), -1)
+    outputs = y.shape[1] - _results(facts)
+    edges = {facts["input"]["node"]: x}
+    for entry in facts["probes"]:
+        start = outputs + entry["at"]
+        found = y[:, start : start + int(np.prod(entry["shape"]))]
+        edges[entry["node"]] = found.reshape(len(x), *entry["shape"])
+    layers = {layer: edges[node] for layer, node in facts["layers"].items()}
+    return y[:, :outputs].reshape(len(x), *facts["output"]["shape"]), layers
