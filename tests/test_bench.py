@@ -134,6 +134,15 @@ def test_a_slice_has_the_calls_that_fill_its_time(us, calls) -> None:
     assert made == pytest.approx(calls, rel=0.01)
 
 
+def test_calls_that_are_held_up_do_not_make_slices_short() -> None:
+    def time(target, batch, calls):
+        ns = np.full(calls, 10_000)
+        ns[-1] += 4_000_000 * (calls > 4)
+        return whole(ns)
+
+    assert turns.calibrate(time, "a", 1, 0.01, least=5) == pytest.approx(1000, abs=1)
+
+
 # Timing in Python --------------------------------------------------------------------------------
 
 
@@ -618,6 +627,13 @@ def test_the_figure_has_a_panel_a_model_and_says_what_is_missing(projects) -> No
     assert any("not measured: tflite" in text.get_text() for text in drawn.axes[0].texts)
     assert bench_figure.label("c small_c") == "generated C (small_c)"
     assert {bench_figure.label(target) for target in DELAYS} < set(bench_figure.LABELS.values())
+
+
+def test_the_page_says_that_others_had_the_core(projects) -> None:
+    table, _ = table_of([projects / "hls"])
+    assert "quiet machine" not in bench_page.page(table, "bench")
+    table["rows"][0]["core_share"] = 0.5
+    assert "Here 1 of 10 rows had less than 90%: measure again on a quiet machine." in bench_page.page(table, "bench")
 
 
 @pytest.mark.parametrize(
