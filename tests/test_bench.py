@@ -1,5 +1,6 @@
 """Latency: checked before it is timed, taken in turns, and a target without a figure says why."""
 
+import gc
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgephys.bench import compiled, exports, machine, measure, runners, targets, turns
+from edgephys.bench import worker as worker_house
 from edgephys.bench.exports import Export
 from edgephys.bench.turns import Slice, Slot
 from edgephys.bench.worker import Job, Worker
@@ -132,6 +134,15 @@ def test_a_slice_has_the_calls_that_fill_its_time(us, calls) -> None:
     assert made == pytest.approx(calls, rel=0.01)
 
 
+def test_calls_that_are_held_up_do_not_make_slices_short() -> None:
+    def time(target, batch, calls):
+        ns = np.full(calls, 10_000)
+        ns[-1] += 4_000_000 * (calls > 4)
+        return whole(ns)
+
+    assert turns.calibrate(time, "a", 1, 0.01, least=5) == pytest.approx(1000, abs=1)
+
+
 # Timing in Python --------------------------------------------------------------------------------
 
 
@@ -163,16 +174,21 @@ def test_outputs_are_those_of_the_vectors_though_the_last_batch_is_filled_up() -
     assert runner.slice(1, 3).shape == (3,) and runner.timer_ns() >= 0
 
 
-def test_the_collector_of_garbage_is_back_after_a_slice_that_fails() -> None:
-    import gc
+def test_a_slice_is_warm_and_no_garbage_is_collected_while_it_is_timed() -> None:
+    asked = []
 
-    def fail(_):
-        assert not gc.isenabled()
-        raise ValueError("no")
+    class Runner:
+        def slice(self, batch, calls):
+            asked.append((batch, calls, gc.isenabled()))
+            if calls == 7:
+                raise ValueError("no")
+            return [5] * calls
 
-    runner = runners.InPython("tool", "1", np.zeros((2, 1), int), lambda _: fail, lambda chunk: chunk, lambda y: y)
+    ns, wall_ns, cpu_ns = worker_house._slice(Runner(), 16, 50)
+    assert ns.tolist() == [5] * 50 and wall_ns > 0 and cpu_ns >= 0
+    assert asked == [(16, 5, True), (16, 50, False)] and gc.isenabled()
     with pytest.raises(ValueError, match="no"):
-        runner.slice(1, 3)
+        worker_house._slice(Runner(), 1, 7)
     assert gc.isenabled()
 
 
@@ -370,9 +386,8 @@ def test_a_missing_tf2onnx_says_what_to_install(monkeypatch) -> None:
 
 
 def test_a_missing_tflite_says_why(tmp_path, monkeypatch) -> None:
-    from edgephys.nets import backend
-
-    monkeypatch.setattr(backend, "tf", SimpleNamespace(__version__="9.9"))
+    without = SimpleNamespace(tf=SimpleNamespace(__version__="9.9"))
+    monkeypatch.setitem(sys.modules, "edgephys.nets.backend", without)
     job = replace(onnx_job(tmp_path / "firmware", "FLOAT"), runner="tflite")
     with pytest.raises(ToolError, match=r"TFLite is missing: TensorFlow 9\.9 comes without"):
         runners.load(job)
@@ -612,6 +627,13 @@ def test_the_figure_has_a_panel_a_model_and_says_what_is_missing(projects) -> No
     assert any("not measured: tflite" in text.get_text() for text in drawn.axes[0].texts)
     assert bench_figure.label("c small_c") == "generated C (small_c)"
     assert {bench_figure.label(target) for target in DELAYS} < set(bench_figure.LABELS.values())
+
+
+def test_the_page_says_that_others_had_the_core(projects) -> None:
+    table, _ = table_of([projects / "hls"])
+    assert "quiet machine" not in bench_page.page(table, "bench")
+    table["rows"][0]["core_share"] = 0.5
+    assert "Here 1 of 10 rows had less than 90%: measure again on a quiet machine." in bench_page.page(table, "bench")
 
 
 @pytest.mark.parametrize(

@@ -54,14 +54,15 @@ def calibrate(time: Time, target: str, batch: int, budget_s: float, least: int) 
 
     The calls made to find out also warm the target up.
     """
-    calls, spent, last = 1, 0.0, 0.0
+    calls, spent = 1, 0.0
     while True:
-        last = float(time(target, batch, calls).ns.sum()) * 1e-9
-        spent += last
+        ns = time(target, batch, calls).ns
+        spent += float(ns.sum()) * 1e-9
         if spent >= budget_s / 2 or calls >= MOST_CALLS:
             break
         calls *= 2
-    return int(np.clip(budget_s * calls / max(last, 1e-9), least, MOST_CALLS))
+    one = max(1e-9, float(np.median(ns)) * 1e-9)  # of the median call: one that was held up tells nothing
+    return int(np.clip(budget_s / one, least, MOST_CALLS))
 
 
 def interleave(

@@ -17,6 +17,9 @@ from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
 
+QUIET = 0.9
+"""The share of the core that a target has on a quiet machine, at least."""
+
 HEADINGS = ("target", "batch", "p50 µs", "p90 µs", "p99 µs", "times faster", "inputs/s", "CPU µs", "core %", "differ")
 NONE = "–"
 
@@ -87,7 +90,8 @@ def notes(table: Mapping[str, Any]) -> list[str]:
         f"{features}; frequency governor {governor}; {pinned}.",
         f"Load of the machine over 1, 5 and 15 minutes: {before} before, {after} after. CPU µs: the "
         "processor's time of a call, on average; core %: its share of the time that passed in a target's slices: below "
-        "100 others had the core meanwhile, and the longer calls, of the large batch, are slower for it.",
+        "100 others had the core meanwhile, and the longer calls, of the large batch, are slower for it."
+        + _disturbed(table),
         f"{plan['rounds']} rounds in {plan['seconds']:g} s of slices a model; in each every target is timed once, in a "
         f"random order (seed {plan['seed']}). Percentiles are over all calls of all rounds, slow ones too.",
         f"Times faster: the median latency of {label(table['reference'])} over the target's, in the same round; the "
@@ -96,6 +100,15 @@ def notes(table: Mapping[str, Any]) -> list[str]:
         "Differ: outputs that are not the golden model's integers, on the project's vectors, at both batches. What "
         "must be exact and is not is not timed; Keras' own exports only have it stated.",
     ]
+
+
+def _disturbed(table: Mapping[str, Any]) -> str:
+    """Say how many rows others disturbed, if any."""
+    timed = [row for row in table["rows"] if row["core_share"] is not None]
+    count = sum(row["core_share"] < QUIET for row in timed)
+    if not count:
+        return ""
+    return f" Here {count} of {len(timed)} rows had less than {QUIET:.0%}: measure again on a quiet machine."
 
 
 def _provenance(rows: Sequence[Row]) -> list[str]:
