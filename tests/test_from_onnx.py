@@ -12,7 +12,11 @@ import pytest
 from hypothesis import given, settings
 from onnx import TensorProto, numpy_helper
 from onnx_models import QONNX, Model
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.qonnx_to_qcdq import QuantToQCDQ
+from qonnx.util.cleanup import cleanup_model
 from random_graphs import EVERY, field_graphs, graphs, vectors
+from test_qonnx import convolution, network
 
 from edgephys import imported
 from edgephys.edge import qonnx
@@ -44,13 +48,13 @@ def built(model, tmp_path, *outputs, **options):
 # Models of others -------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(graphs(EVERY, widest=5))
 def test_what_is_written_is_read_as_the_same_integers(tmp_path_factory, graph):
     agrees(graph, tmp_path_factory.mktemp("round"))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(field_graphs(EVERY))
 def test_fields_that_are_written_are_read_as_the_same_integers(tmp_path_factory, graph):
     agrees(graph, tmp_path_factory.mktemp("round"))
@@ -78,6 +82,21 @@ def test_pairs_of_quantize_and_dequantize_are_what_qonnx_computes(tmp_path, bits
     made = imported.import_model(onnx_models.qcdq(tmp_path / "qcdq.onnx", bits=bits), tmp_path / "qcdq")
     assert made.graph.input.fixed == Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)
     assert made.graph.output.fixed.bits == bits
+
+
+@pytest.mark.parametrize("graph", [network(), convolution()], ids=["network", "convolution"])
+@pytest.mark.parametrize("form", ["cleaned", "qcdq"])
+def test_what_qonnxs_own_tools_make_of_ours_is_read_as_the_same_integers(tmp_path, graph, form):
+    """Its cleaning names every parameter anew; its QuantToQCDQ is written by others than who reads it here."""
+    qonnx.emit(graph, tmp_path, qonnx.QonnxOptions())
+    model = cleanup_model(ModelWrapper(str(tmp_path / qonnx.FILE)))
+    if form == "qcdq":
+        model = model.transform(QuantToQCDQ())
+    assert ("QuantizeLinear" in {node.op_type for node in model.graph.node}) == (form == "qcdq")
+    model.save(str(tmp_path / "theirs.onnx"))
+    again, x = read(tmp_path / "theirs.onnx"), vectors(graph, 40)
+    finer = graph.output.fixed.fraction - again.output.fixed.fraction
+    assert np.array_equal(evaluate.run(again, x) * 2.0**finer, evaluate.run(graph, x))
 
 
 @pytest.mark.parametrize(("flatten", "batch"), [("Flatten", 1), ("Flatten", 4), ("Reshape", 1), ("mean", 4)])
