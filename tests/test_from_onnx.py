@@ -365,6 +365,39 @@ def test_a_file_that_is_truncated_or_no_onnx_is_refused(tmp_path):
         onnx_file.read(tmp_path)
 
 
+def test_a_name_that_is_no_plain_text_is_refused_in_one_line(tmp_path):
+    path = onnx_models.mlp(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b"/fc1/Gemm", b"/fc1\nGemm"))
+    with pytest.raises(ModelError, match=r"the name '/fc1\\nGemm' is no plain text; the file is damaged"):
+        onnx_file.read(path)
+
+
+@pytest.mark.parametrize("make", [onnx_models.mlp, onnx_models.cnn, onnx_models.qcdq])
+def test_a_file_with_any_byte_changed_is_read_or_refused_in_one_line(tmp_path, make):
+    content = make(tmp_path / "m.onnx").read_bytes()
+    random = np.random.default_rng(4)
+    ends = {"read": 0, "refused": 0}
+    for _ in range(150):
+        changed = bytearray(content)
+        for at in random.integers(len(content), size=random.integers(1, 4)):
+            changed[at] = random.integers(256)
+        (tmp_path / "changed.onnx").write_bytes(bytes(changed))
+        try:
+            read(tmp_path / "changed.onnx")
+            ends["read"] += 1
+        except ModelError as error:
+            assert "\n" not in str(error)
+            ends["refused"] += 1
+    assert min(ends.values()) > 5, ends
+
+
+def test_an_input_of_more_elements_than_memory_has_is_refused(tmp_path):
+    model = Model((1 << 20, 1 << 20))
+    path = built(model, tmp_path, model.quant("x", 4, 1.0))
+    with pytest.raises(ModelError, match=r"input 'x' must have at most 16777216 elements, not \(1048576, 1048576\)"):
+        onnx_file.read(path)
+
+
 def outside(tmp_path, location, data=True):
     """A model whose first weight lies in another file."""
     path = onnx_models.mlp(tmp_path / "home" / "m.onnx")
@@ -630,6 +663,7 @@ def twelve(model, x, name):
     [
         (r"pads \[2, 2, 2, 2\] with a kernel of \(3, 3\) reach further than its own size", {"pads": [2, 2, 2, 2]}),
         (r"2 groups of 3 channels do not fit 3 channels", {"group": 2}),
+        (r"a kernel of \[18000001, 3\] must have at most 4096 taps", {"dilations": [9000000, 1]}),
         (r"auto_pad SAME_LOWER with these strides", {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     ],
 )
