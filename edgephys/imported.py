@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys import __version__
-from edgephys.artefact import CARD, VECTORS, HeldOut, check_free, load_vectors, read_card, replace_folder
+from edgephys.artefact import CARD, ONNX, VECTORS, HeldOut, check_free, load_vectors, read_card, replace_folder
 from edgephys.edge import qonnx
 from edgephys.errors import DataError, MismatchError, ModelError, UsageError
 from edgephys.fixed import Fixed, Integers
@@ -28,7 +28,6 @@ from edgephys.lower.from_onnx import lower
 from edgephys.lower.graph import Graph, from_record, to_record
 from edgephys.lower.ranges import require_proven
 
-SOURCE = "model.onnx"
 GRAPH = "graph.json"
 RANDOM_VECTORS = 1000
 """Random vectors that a model is proven on where none are given."""
@@ -52,7 +51,7 @@ class Imported:
 
 def is_imported(folder: Path) -> bool:
     """Tell whether a folder is an imported model's, not a trained one's."""
-    return (folder / SOURCE).is_file() and (folder / GRAPH).is_file()
+    return (folder / ONNX).is_file() and (folder / GRAPH).is_file()
 
 
 def import_model(
@@ -82,7 +81,7 @@ def import_model(
     held_out = HeldOut(inputs, _answered(answers) if labels is None else labels)
 
     def write(folder: Path) -> None:
-        (folder / SOURCE).write_bytes(model.proto.SerializeToString(deterministic=True))
+        (folder / ONNX).write_bytes(model.proto.SerializeToString(deterministic=True))
         (folder / GRAPH).write_text(json.dumps(to_record(graph)) + "\n")
         (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
         np.savez_compressed(folder / VECTORS, inputs=held_out.inputs, labels=held_out.labels)
@@ -101,8 +100,8 @@ def load_imported(folder: Path) -> Imported:
         raise ModelError(f"{folder / GRAPH}: expected an imported model's Graph, found {error}; import it again") from (
             error
         )
-    if not (folder / SOURCE).is_file():
-        raise ModelError(f"{folder / SOURCE}: no such file; import the model again")
+    if not (folder / ONNX).is_file():
+        raise ModelError(f"{folder / ONNX}: no such file; import the model again")
     card, held_out = read_card(folder / CARD), load_vectors(folder / VECTORS)
     if held_out.inputs.shape[1:] != graph.input.shape:
         raise ModelError(
@@ -121,12 +120,12 @@ def original(folder: Path, graph: Graph, x: Integers) -> Integers:
     Shape: x (vector, *the Graph's input shape) -> (vector, *its output shape).  Exact: integers in and out.
     Raises: ModelError for a damaged file; MismatchError for values between steps; ToolError where qonnx fails.
     """
-    return _run(onnx_file.read(folder / SOURCE).proto, graph, x)
+    return _run(onnx_file.read(folder / ONNX).proto, graph, x)
 
 
 def probe_original(folder: Path, graph: Graph, x: Integers) -> dict[str, Integers]:
     """Return the integers that the ONNX file gives at the end of every layer, by layer. Raises: as ``original``."""
-    return _probe(onnx_file.read(folder / SOURCE).proto, graph, x)
+    return _probe(onnx_file.read(folder / ONNX).proto, graph, x)
 
 
 def _run(proto: Any, graph: Graph, x: Integers) -> Integers:

@@ -12,7 +12,11 @@ import pytest
 from hypothesis import given, settings
 from onnx import TensorProto, numpy_helper
 from onnx_models import QONNX, Model
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.qonnx_to_qcdq import QuantToQCDQ
+from qonnx.util.cleanup import cleanup_model
 from random_graphs import EVERY, field_graphs, graphs, vectors
+from test_qonnx import convolution, network
 
 from edgephys import imported
 from edgephys.edge import qonnx
@@ -44,13 +48,13 @@ def built(model, tmp_path, *outputs, **options):
 # Models of others -------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(graphs(EVERY, widest=5))
 def test_what_is_written_is_read_as_the_same_integers(tmp_path_factory, graph):
     agrees(graph, tmp_path_factory.mktemp("round"))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(field_graphs(EVERY))
 def test_fields_that_are_written_are_read_as_the_same_integers(tmp_path_factory, graph):
     agrees(graph, tmp_path_factory.mktemp("round"))
@@ -78,6 +82,21 @@ def test_pairs_of_quantize_and_dequantize_are_what_qonnx_computes(tmp_path, bits
     made = imported.import_model(onnx_models.qcdq(tmp_path / "qcdq.onnx", bits=bits), tmp_path / "qcdq")
     assert made.graph.input.fixed == Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)
     assert made.graph.output.fixed.bits == bits
+
+
+@pytest.mark.parametrize("graph", [network(), convolution()], ids=["network", "convolution"])
+@pytest.mark.parametrize("form", ["cleaned", "qcdq"])
+def test_what_qonnxs_own_tools_make_of_ours_is_read_as_the_same_integers(tmp_path, graph, form):
+    """Its cleaning names every parameter anew; its QuantToQCDQ is written by others than who reads it here."""
+    qonnx.emit(graph, tmp_path, qonnx.QonnxOptions())
+    model = cleanup_model(ModelWrapper(str(tmp_path / qonnx.FILE)))
+    if form == "qcdq":
+        model = model.transform(QuantToQCDQ())
+    assert ("QuantizeLinear" in {node.op_type for node in model.graph.node}) == (form == "qcdq")
+    model.save(str(tmp_path / "theirs.onnx"))
+    again, x = read(tmp_path / "theirs.onnx"), vectors(graph, 40)
+    finer = graph.output.fixed.fraction - again.output.fixed.fraction
+    assert np.array_equal(evaluate.run(again, x) * 2.0**finer, evaluate.run(graph, x))
 
 
 @pytest.mark.parametrize(("flatten", "batch"), [("Flatten", 1), ("Flatten", 4), ("Reshape", 1), ("mean", 4)])
@@ -346,6 +365,39 @@ def test_a_file_that_is_truncated_or_no_onnx_is_refused(tmp_path):
         onnx_file.read(tmp_path)
 
 
+def test_a_name_that_is_no_plain_text_is_refused_in_one_line(tmp_path):
+    path = onnx_models.mlp(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b"/fc1/Gemm", b"/fc1\nGemm"))
+    with pytest.raises(ModelError, match=r"the name '/fc1\\nGemm' is no plain text; the file is damaged"):
+        onnx_file.read(path)
+
+
+@pytest.mark.parametrize("make", [onnx_models.mlp, onnx_models.cnn, onnx_models.qcdq])
+def test_a_file_with_any_byte_changed_is_read_or_refused_in_one_line(tmp_path, make):
+    content = make(tmp_path / "m.onnx").read_bytes()
+    random = np.random.default_rng(4)
+    ends = {"read": 0, "refused": 0}
+    for _ in range(150):
+        changed = bytearray(content)
+        for at in random.integers(len(content), size=random.integers(1, 4)):
+            changed[at] = random.integers(256)
+        (tmp_path / "changed.onnx").write_bytes(bytes(changed))
+        try:
+            read(tmp_path / "changed.onnx")
+            ends["read"] += 1
+        except ModelError as error:
+            assert "\n" not in str(error)
+            ends["refused"] += 1
+    assert min(ends.values()) > 5, ends
+
+
+def test_an_input_of_more_elements_than_memory_has_is_refused(tmp_path):
+    model = Model((1 << 20, 1 << 20))
+    path = built(model, tmp_path, model.quant("x", 4, 1.0))
+    with pytest.raises(ModelError, match=r"input 'x' must have at most 16777216 elements, not \(1048576, 1048576\)"):
+        onnx_file.read(path)
+
+
 def outside(tmp_path, location, data=True):
     """A model whose first weight lies in another file."""
     path = onnx_models.mlp(tmp_path / "home" / "m.onnx")
@@ -611,6 +663,7 @@ def twelve(model, x, name):
     [
         (r"pads \[2, 2, 2, 2\] with a kernel of \(3, 3\) reach further than its own size", {"pads": [2, 2, 2, 2]}),
         (r"2 groups of 3 channels do not fit 3 channels", {"group": 2}),
+        (r"a kernel of \[18000001, 3\] must have at most 4096 taps", {"dilations": [9000000, 1]}),
         (r"auto_pad SAME_LOWER with these strides", {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     ],
 )

@@ -1,5 +1,6 @@
 """A Graph as a QONNX model: the qonnx package computes the golden model's integers, in its ecosystem's operators."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def agrees(graph, folder, count=16):
         assert np.array_equal(found, edges[last[layer].name]), layer
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(graphs(EVERY, widest=5))
 def test_every_graph_gives_the_golden_integers_or_is_refused_by_layer(tmp_path_factory, graph):
     agrees(graph, tmp_path_factory.mktemp("qonnx"))
@@ -223,6 +224,37 @@ def test_an_input_of_one_signed_bit_is_refused(tmp_path):
     nodes = (replace(graph.nodes[0], fixed=Fixed(True, 1, -3)), *graph.nodes[1:])
     with pytest.raises(ModelError, match=r"layer 'jets': .* one signed bit"):
         emitted(graph.with_nodes(nodes), tmp_path)
+
+
+@pytest.mark.slow
+def test_hls4mls_own_reader_of_qonnx_computes_the_golden_integers(tmp_path):
+    """A second program of the ecosystem, with its own arithmetic: ap_fixed in C++."""
+    builder = Builder("mlp")
+    x = builder.input("jets", (6,), EIGHT)
+    random = np.random.default_rng(3)
+    for layer, width in (("one", 8), ("two", 5)):
+        x = builder.dense(layer, x, random.integers(-7, 8, (builder.shape(x)[0], width)), 3)
+        x = builder.relu(layer, builder.bias(layer, x, random.integers(-15, 16, width), 4))
+        x = builder.requantise(layer, x, Fixed(False, 6, 3, Rounding.RND_CONV, Overflow.SAT))
+    graph = builder.finish(builder.dense("logits", x, random.integers(-7, 8, (5, 3)), 2))
+    emitted(graph, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import hls4ml
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.util.cleanup import cleanup_model
+
+        model = cleanup_model(ModelWrapper(str(tmp_path / qonnx.FILE)))
+        config = hls4ml.utils.config.config_from_onnx_model(
+            model, granularity="name", backend="Vitis", default_precision="fixed<32,16>"
+        )
+        made = hls4ml.converters.convert_from_onnx_model(
+            model, output_dir=str(tmp_path / "hls"), backend="Vitis", hls_config=config
+        )
+        made.compile()
+        x = vectors(graph, 500)
+        found = made.predict(np.ascontiguousarray(EIGHT.values(x), np.float32))
+    assert np.array_equal(found * 2.0**graph.output.fixed.fraction, evaluate.run(graph, x))
 
 
 ZOO = Path(__file__).parent.parent / "models"

@@ -152,7 +152,7 @@ def quantiser(operation: Operation, inputs: Sequence[Any]) -> Quantiser:
     if widths.size != 1 or widths[0] != int(widths[0]) or not 1 <= widths[0] <= FLOAT32_BITS:
         shown = ", ".join(f"{float(width):g}" for width in widths[:3])
         raise operation.refused(f"its bit width must be one whole number 1..{FLOAT32_BITS}, not {shown}; state it so")
-    mode = operation.attributes.get("rounding_mode", b"ROUND").decode().upper()
+    mode = operation.attributes.get("rounding_mode", b"ROUND").decode(errors="replace").upper()
     if mode not in ROUNDED:
         raise operation.refused(f"its rounding mode must be one of {', '.join(ROUNDED)}, not {mode}; use ROUND")
     signed, narrow = (bool(operation.attributes.get(name, 1)) for name in ("signed", "narrow"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ OPSETS = range(7, 25)
 QONNX_VERSIONS = (1, 2)
 FLOATS = (onnx.TensorProto.FLOAT,)
 LARGEST_BYTES = 1 << 30
+LARGEST_INPUT = 1 << 24
+"""Elements of a vector: beyond this a file is damaged rather than a network for a trigger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,7 @@ def read(path: Path) -> OnnxModel:
     """
     content, proto = _parsed(path)
     graph = proto.graph
+    _require_printable(path, proto)
     _fetch_outside_data(path, proto)
     opset = _version(path, proto)
     constants = {tensor.name: _array(path, tensor) for tensor in graph.initializer}
@@ -97,10 +101,25 @@ def _parsed(path: Path) -> tuple[bytes, Any]:
     try:
         proto = onnx.load_from_string(content)
     except Exception as error:  # protobuf's own, of which there are several
-        raise ModelError(f"{path}: not an ONNX file, or a truncated one ({error}); export it again") from error
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: not an ONNX file, or a truncated one ({reason}); export it again") from error
     if not proto.ir_version or not proto.graph.node or not proto.graph.output:
         raise ModelError(f"{path}: not an ONNX file, or a truncated one (it has no operators); export it again")
     return content, proto
+
+
+def _require_printable(path: Path, proto: Any) -> None:
+    """Refuse names that would break a message, or a terminal."""
+    graph = proto.graph
+    names = [entry.name for entry in (*graph.initializer, *graph.input, *graph.output)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [entry.s.decode(errors="replace") for entry in node.attribute]
+    for entry in graph.input:
+        names += [length.dim_param for length in entry.type.tensor_type.shape.dim]
+    for name in (*names, proto.producer_name, proto.producer_version):
+        if isinstance(name, bytes) or not name.isprintable():  # bytes where they are no UTF-8
+            raise ModelError(f"{path}: the name {name[:60]!r} is no plain text; the file is damaged, export it again")
 
 
 def _tensors(proto: Any) -> Iterator[Any]:
@@ -123,7 +142,7 @@ def _fetch_outside_data(path: Path, proto: Any) -> None:
         leaves = wanted.is_absolute() or ".." in wanted.parts or not inside.resolve().is_relative_to(home)
         if not location or leaves or inside.is_symlink():
             raise ModelError(
-                f"{path}: initialiser '{tensor.name}': its data must lie in the model's folder, not at '{location}'; "
+                f"{path}: initialiser '{tensor.name}': its data must lie in the model's folder, not at {location!r}; "
                 f"export it into one file"
             )
         try:
@@ -134,7 +153,7 @@ def _fetch_outside_data(path: Path, proto: Any) -> None:
         except Exception as error:  # onnx raises many kinds; all mean that the numbers are not there
             reason = " ".join(str(error).split())[:120]
             raise ModelError(
-                f"{path}: initialiser '{tensor.name}': its data '{location}' is missing or too short ({reason}); "
+                f"{path}: initialiser '{tensor.name}': its data {location!r} is missing or too short ({reason}); "
                 f"export it again"
             ) from error
 
@@ -201,7 +220,10 @@ def _shape(path: Path, given: Any) -> tuple[int, ...]:
                 f"{path}: input '{given.name}': only the batch may be of any length, not axis {axis} "
                 f"('{length.dim_param or '?'}'); export it with a stated shape"
             )
-    return tuple(length.dim_value for length in kind.shape.dim[1:])
+    shape = tuple(length.dim_value for length in kind.shape.dim[1:])
+    if prod(shape) > LARGEST_INPUT:
+        raise ModelError(f"{path}: input '{given.name}' must have at most {LARGEST_INPUT} elements, not {shape}")
+    return shape
 
 
 def _needed(path: Path, operations: tuple[Operation, ...], output: str, given: set[str]) -> tuple[Operation, ...]:

@@ -18,6 +18,9 @@ from edgephys.lower.onnx_integers import INTEGERS
 from edgephys.lower.onnx_reading import CHANNELS_LAST, Edge, Reading, Value, Values, edge_of, format_of, known_of
 from edgephys.lower.onnx_wires import SUMS, WIRES
 
+WIDEST_KERNEL = 1 << 12
+"""Taps of a kernel, zeros between dilated ones among them."""
+
 # Quantisers -------------------------------------------------------------------------------------
 
 
@@ -123,6 +126,8 @@ def _whole_kernel(operation: Operation, kernel: Known, channels: int) -> Known:
         raise operation.refused(f"{groups} groups of {depth} channels do not fit {channels} channels; export it again")
     steps = operation.attributes.get("dilations", [1, 1])
     spans = [(length - 1) * step + 1 for length, step in zip(size, steps, strict=True)]
+    if prod(spans) > WIDEST_KERNEL:
+        raise operation.refused(f"a kernel of {spans} must have at most {WIDEST_KERNEL} taps; use smaller dilations")
     whole = np.zeros((*spans, channels, outputs), kernel.values.dtype)
     taps = kernel.values.transpose(2, 3, 1, 0)
     each = outputs // groups
@@ -137,7 +142,7 @@ def _pixels(operation: Operation, field: tuple[int, ...], size: tuple[int, int])
     given = operation.attributes
     strides, pads = given.get("strides", [1, 1]), list(given.get("pads", [0, 0, 0, 0]))
     same = [(length - 1) // 2 for length in size] + [length // 2 for length in size]
-    auto = given.get("auto_pad", b"NOTSET").decode()
+    auto = given.get("auto_pad", b"NOTSET").decode(errors="replace")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         if list(strides) != [1, 1] or (auto == "SAME_LOWER" and same[:2] != same[2:]):
             raise operation.refused(f"auto_pad {auto} with these strides or sizes is not computed; state pads={same}")
