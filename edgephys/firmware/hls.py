@@ -131,9 +131,8 @@ def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOpti
     defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False, "PipelineStyle": style}
     config["HLSConfig"] = {"Model": defaults, "LayerName": precisions}
     config |= {"Backend": options.backend, "ProjectName": top, "OutputDir": str(folder)}
-    config["MaximumSize"] = max(
-        4096, largest_array(steps, io_type == "io_stream")
-    )  # Vivado HLS ends in an error at a larger array
+    # Vivado HLS ends in an error at a larger array
+    config["MaximumSize"] = max(4096, largest_array(steps, io_type == "io_stream"))
     with _quiet(top), _explained(top):
         return ModelGraph.from_layer_list(config, [_entry(step) for step in steps])
 
@@ -258,8 +257,10 @@ def _stream_facts(graph: Graph, model: Any, known: Times) -> dict[str, Any]:
         "field": list(graph.input.shape[:2]),
         "lag": known.lag,
         "processes": known.processes,
+        "latency_first_cycles_estimate": known.first,
         "latency_cycles_estimate": known.latency,
         "ii_estimate": known.ii,
+        "memory_bits": known.memory_bits,
         "fifos": {variables[name].name: depth for name, depth in known.depths.items() if name not in model.inputs},
     }
 
