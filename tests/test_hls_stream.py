@@ -20,7 +20,7 @@ from edgephys.firmware import csim, hls
 from edgephys.firmware.hls import HlsOptions, emit
 from edgephys.firmware.hls_layers import STREAM_HEADER
 from edgephys.firmware.hls_steps import KERNELS, plan
-from edgephys.firmware.hls_stream import COPIES, SHALLOW, connected, times
+from edgephys.firmware.hls_stream import COPIES, DEEPEST_PIPELINE, FASTEST_PROCESS, SHALLOW, connected, times
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.lower import evaluate
 from edgephys.lower.build import Builder
@@ -55,14 +55,21 @@ def project(tmp_path_factory):
 # The integers -----------------------------------------------------------------------------------
 
 
-def test_networks_of_all_formats_give_the_golden_integers(tmp_path):
+@pytest.mark.parametrize("formats", [("cp",), pytest.param(tuple(FORMATS), marks=pytest.mark.slow)])
+def test_networks_of_all_formats_give_the_golden_integers(formats, tmp_path):
     from wave_model import NET, random_model  # loads Keras
 
-    graph = joined([random_model(replace(NET, format=name))[1] for name in FORMATS])
+    graph = joined([random_model(replace(NET, format=name))[1] for name in formats])
     facts, output = simulated_as_the_golden_model(graph, tmp_path, 12, HlsOptions())
     assert len(np.unique(output)) > 100
     assert facts["lag"] == 2 * (6 + 1)  # of two stages a row and a pixel each
     assert list(facts["layers"]) == [name for name, _ in graph.layers()]
+    sizes = re.findall(r"n_in = (\d+);\s.*n_out = (\d+);(?:\s.*){2}\s.*n_zeros = (\d+);", _parameters(tmp_path))
+    assert ("6", "2", "6") in sizes  # 3 neighbours of 2 channels, each for itself: hls4ml multiplies by no zero
+
+
+def _parameters(folder: Path) -> str:
+    return (folder / "firmware" / "parameters.h").read_text()
 
 
 def every_kind_of_pixel() -> Graph:
@@ -139,14 +146,13 @@ def dataflow(steps, depths, stages):
     room for one; None is a standstill of all.
     """
     pixels = steps[0].shape[0]
-    held: Counter[str] = Counter()
-    begun = Counter()
+    held, begun = Counter(), Counter()
     pipes = {step.name: deque([None] * (stages[step.name] - 1)) for step in steps[1:]}
-    done: list[int] = []
+    done = []
     for clock in range(100_000):
         moves = []
         for step in steps[1:]:
-            wait, streams = times_of(step), step.outputs or (step.name,)
+            wait, streams = waited(step), step.outputs or (step.name,)
             number = begun[step.name]
             reads = step.inputs if number < pixels else ()
             leaving = (number,) if number < pixels + wait else (None,)
@@ -171,11 +177,9 @@ def dataflow(steps, depths, stages):
     raise AssertionError("it neither ends nor stands still")
 
 
-def times_of(step) -> int:
+def waited(step) -> int:
     """Return the pixels that a step waits for, from what a window is."""
-    if step.node.window is None or step.class_name == "Clone" or "calls" not in step.attributes:
-        return 0
-    if step.attributes["kernel"] != "window":
+    if step.attributes.get("kernel") != "window":
         return 0
     (rows, columns), width = step.node.window, step.node.shape[1]
     return rows // 2 * width + columns // 2
@@ -185,12 +189,10 @@ def times_of(step) -> int:
 def test_a_pixel_comes_every_clock_and_no_fifo_stops_it_however_deep_the_pipelines_are(graph, seed):
     steps = connected(plan(graph, True))
     known, pixels = times(steps), steps[0].shape[0]
-    assert dataflow(steps, known.depths, dict.fromkeys([step.name for step in steps], 2)) == (
-        known.first,
-        known.latency,
-    )
+    fastest = dict.fromkeys([step.name for step in steps], FASTEST_PROCESS)
+    assert dataflow(steps, known.depths, fastest) == (known.first, known.latency)
     generator = np.random.default_rng(seed)
-    stages = {step.name: int(generator.integers(1, 33)) for step in steps}
+    stages = {step.name: int(generator.integers(1, DEEPEST_PIPELINE, endpoint=True)) for step in steps}
     first, last = dataflow(steps, known.depths, stages)
     assert last - first == pixels - 1
     assert known.first <= first + len(steps) and known.lag <= first

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.errors import ModelError, ProjectError, UsageError
-from edgephys.firmware.design import AUTO
+from edgephys.firmware.design import AUTO, STREAM
 from edgephys.firmware.hls_steps import Step, clean, plain, plan
 from edgephys.firmware.hls_stream import Times, connected, is_streamed, times
 from edgephys.firmware.parts import check_part
@@ -253,6 +253,7 @@ def _copy_header(folder: Path) -> None:
 def _stream_facts(graph: Graph, model: Any, known: Times) -> dict[str, Any]:
     variables = model.output_vars
     return {
+        "io": STREAM,
         "io_type": "io_stream",
         "field": list(graph.input.shape[:2]),
         "lag": known.lag,

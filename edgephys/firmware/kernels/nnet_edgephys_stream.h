@@ -30,10 +30,11 @@ template <class data_T> void edge_write(const typename data_T::value_type pixel[
     y.write(beat);
 }
 
-// A pixel in and its neighbours out, once a clock, from the last neighbour of the first pixel on. Neighbours come row by row, each with all its channels; those beyond the edges are 0. Of an even size one more lies
+// A pixel in and the neighbours of another out, once a clock: of the first pixel when its last neighbour has come.
+// Neighbours come row by row, each with all its channels; those beyond the edges are 0. Of an even size one more lies
 // after the pixel than before it. ``seen`` holds the newest columns, whose lowest pixel is the newest of all; ``lines``
-// holds what was read above it, of which the first row is the latest. A frame leaves no trace: what was read before it,
-// or lies behind an edge, is never looked at, so that neither is cleared.
+// holds what was read above it, the nearest row first. Neither is cleared between frames: what no pixel of this frame
+// has replaced yet lies beyond an edge, and is never looked at.
 template <class in_T, class out_T, typename CONFIG_T> void edge_window(hls::stream<in_T> &x, hls::stream<out_T> &y) {
     const unsigned pixels = CONFIG_T::height * CONFIG_T::width;
     const unsigned lag = CONFIG_T::rows / 2 * CONFIG_T::width + CONFIG_T::columns / 2;
