@@ -77,7 +77,7 @@ def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, what
         x.tofile(scratch / "x")
         threads = max(1, min(len(os.sched_getaffinity(0)), len(x)))
         said = tools.run([str(program), "x", "y", str(len(x)), str(threads), what], scratch, RUN_S)
-        if "ERROR" in said:
+        if "ERROR" in said or "WARNING" in said:  # of a stream that is read while empty, or not to its end
             raise ToolError(f"C simulation of {folder}: {said.strip().splitlines()[0]}")
         y = np.fromfile(scratch / "y", np.int64)
     if y.size != len(x) * results:
@@ -119,8 +119,13 @@ def compile_project(
     if not (sources / f"{top}.cpp").is_file() or not (sources / "weights").is_dir():
         raise ProjectError(f"{folder}: firmware/{top}.cpp or firmware/weights is missing; emit the project again")
     compiler = tools.find("g++")
-    sizes = (f"-DTOP={top}", f"-DINPUTS={prod(facts['input']['shape'])}", f"-DOUTPUTS={prod(facts['output']['shape'])}")
+    sizes: tuple[str, ...] = (
+        f"-DTOP={top}",
+        f"-DINPUTS={prod(facts['input']['shape'])}",
+        f"-DOUTPUTS={prod(facts['output']['shape'])}",
+    )
     results = f"-DRESULTS={sum(prod(entry['shape']) for entry in facts['probes'])}"
+    sizes += ("-DSTREAMED",) if facts["io_type"] == "io_stream" else ()
     access, folders = TYPES[facts["backend"]]
     include = [".", str(folder), *(str(sources / name) for name in folders)]
     files = (f'-DTYPES="{access}"', f'-DTOP_SOURCE="firmware/{top}.cpp"', '-DSTORAGE="storage.h"')
