@@ -72,6 +72,8 @@ STREET = (
     tables.street,
     tables.scaling,
     tables.waves,
+    tables.pace,
+    tables.dispersion,
     tables.doctor,
 )
 """The commands after ``data``, in the order of the work."""
