@@ -105,7 +105,8 @@ def verdicts(table: Mapping[str, Any]) -> list[str]:
 
 
 def _and(steps: Sequence[int]) -> str:
-    return " and ".join(filter(None, [", ".join(map(str, steps[:-1])), f"{steps[-1]} steps"]))
+    last = f"{steps[-1]} step{'s' if steps[-1] > 1 else ''}"
+    return " and ".join(filter(None, [", ".join(map(str, steps[:-1])), last]))
 
 
 def page(table: Mapping[str, Any]) -> str:

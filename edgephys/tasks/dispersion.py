@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 FRAMES = 24
 """Frames of a band that a network is shown, or that the solver makes."""
 HEIGHT = 0.75
-MODES = 400
+MODES = 128
 """Of the exact solution; a band of training's widths has fallen to nothing far below."""
 LEAST = 0.01
 """A mode that holds less than this share of the strongest is not in the pulses: nothing is said of it."""
@@ -132,15 +132,10 @@ def solver_speeds(grid: int, refinement: int) -> Speeds:
 
 def network_speeds(trained: Trained, grid: int) -> Speeds:
     """Return a network's phase velocities: of the frame that it makes of the true ones before it."""
-    triples = []
-    for band in bands(grid):
-        true = exact(band, grid, FRAMES)
-        seen = _seen(trained, true)
-        made = trained.model.predict(seen, batch_size=BATCH, verbose=0)[..., 0]
-        last = amplitudes(seen[..., -2])
-        triples.append((amplitudes(seen[..., -3]), last, amplitudes(made)))
-    before, now, after = (np.stack(parts) for parts in zip(*triples, strict=True))
-    return speeds(before, now, after)
+    seen = np.stack([_seen(trained, exact(band, grid, FRAMES)) for band in bands(grid)])
+    made = trained.model.predict(seen.reshape(-1, *seen.shape[2:]), batch_size=BATCH, verbose=0)
+    after = amplitudes(made[..., 0]).reshape(*seen.shape[:2], grid)
+    return speeds(amplitudes(seen[..., -3]), amplitudes(seen[..., -2]), after)
 
 
 def _seen(trained: Trained, true: Floats) -> Any:
