@@ -80,6 +80,8 @@ STREET = (
     tables.scaling,
     tables.agree,
     tables.waves,
+    tables.pace,
+    tables.dispersion,
     tables.doctor,
 )
 """The commands after ``data``, in the order of the work."""
