@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys import __version__, imported
-from edgephys.artefact import CARD, MODEL, integers, load_vectors, replace_folder, write_file
+from edgephys.artefact import CARD, MODEL, ONNX, integers, load_vectors, replace_folder, write_file
 from edgephys.artefact import VECTORS as HELD_OUT
 from edgephys.errors import ModelError, ProjectError, UsageError
 from edgephys.fixed import Integers
@@ -167,7 +167,7 @@ def emit(
 
 def model_files(model: Path) -> tuple[str, ...]:
     """Return the names of the files that travel in a project: a trained model's, or an imported one's."""
-    return (imported.SOURCE, imported.GRAPH, CARD) if imported.is_imported(model) else (MODEL, CARD)
+    return (ONNX, imported.GRAPH, CARD) if imported.is_imported(model) else (MODEL, CARD)
 
 
 def read(folder: Path) -> Project:

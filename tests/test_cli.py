@@ -190,7 +190,7 @@ def test_explain_gives_every_edge_its_width_and_reason(run, model):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["--to", "asic"], 2, "--to must be one of hls, rtl, not asic"),
+        (["--to", "asic"], 2, "--to must be one of hls, rtl, c, onnx, qonnx, not asic"),
         (["--to", "rtl", "--clock-ns", "0"], 2, "clock_ns must be"),
         (["--to", "hls", "--clock-ns", "0"], 2, "clock_ns must be"),
         (["--to", "rtl", "--part", "z80"], 2, "part 'z80'"),

@@ -159,7 +159,7 @@ def table_of(network, projects=(), **changed):
 
 
 def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, project):
-    from edgephys.firmware.project import write_result
+    from edgephys.project import write_result
 
     with pytest.raises(ProjectError, match="not verified as it stands; run `edgephys verify` on it"):
         table_of(network, [project.folder])

@@ -12,12 +12,12 @@ import numpy as np
 from edgephys.errors import ModelError, ProjectError, UsageError
 from edgephys.figures import Stage
 from edgephys.firmware.design import STREAM
-from edgephys.firmware.project import Project, read_result
-from edgephys.firmware.project import read as read_project
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
 from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Graph
+from edgephys.project import Project, read_result
+from edgephys.project import read as read_project
 from edgephys.report.gather import failed
 from edgephys.report.waves import STEPS, Row, Say, describe
 from edgephys.tasks import advance, pace, roll_out
