@@ -23,7 +23,10 @@ from edgephys.lower.onnx_rules import RULES
 from edgephys.lower.onnx_wires import WIRES
 from edgephys.lower.ranges import derive
 
-ELEMENTWISE = frozenset({"Quant", "BipolarQuant", "Relu", "Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization"})
+ELEMENTWISE = frozenset(
+    {"Quant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "Clip", "Identity", "Relu"}
+    | {"Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization"}
+)
 ON_FIELDS = frozenset({"Conv", "GlobalAveragePool"})
 
 
@@ -65,11 +68,9 @@ def _made(reading: Reading, operation: Operation) -> Edge | Known:
     """Return what an operation makes of its inputs, by its rule, or folded where they are all constants."""
     xs = [_value(reading, operation, key) for key in operation.inputs if key]
     known = [x for x in xs if isinstance(x, Known)]
-    try:
+    with operation.whole():
         require_values(operation, xs)
         return folded(operation, known) if len(known) == len(xs) else RULES[operation.kind](reading, operation, xs)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise operation.refused(f"an attribute or input of it is missing or malformed ({error!r})") from error
 
 
 def _value(reading: Reading, operation: Operation, name: str) -> Edge | Known:
@@ -121,7 +122,8 @@ def _input_format(model: OnnxModel) -> Fixed:
                 f"give it, such as --input-format 'fixed<16,6>'"
             )
         parameters = [Known(model.constants[key], key) if key in model.constants else None for key in operation.inputs]
-        by = quantiser(operation, parameters)
+        with operation.whole():
+            by = quantiser(operation, parameters)
         if by.bipolar or np.unique(by.exponents).size != 1 or (found and not by.alike(found[0])):
             raise operation.refused(
                 f"the input '{model.input}' must be quantised in one way, of one scale and 2 bits or more; "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -43,6 +44,14 @@ class Operation:
     def refused(self, what: str) -> ModelError:
         """Return the error that names the node, its operator, what is wrong and what would work."""
         return ModelError(f"node '{self.name}' ({self.kind}): {what}")
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Read the node within: where an attribute or input is not there, or not of its kind, the node is refused."""
+        try:
+            yield
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise self.refused(f"an attribute or input of it is missing or malformed ({error!r})") from error
 
 
 @dataclass(frozen=True, eq=False)
