@@ -117,6 +117,12 @@ def test_the_command_writes_page_picture_and_numbers(network, run, tmp_path, mon
     assert "jackknife" in (tmp_path / "d.md").read_text()
 
 
+def test_what_is_not_known_of_a_wavelength_is_none_in_the_table_and_a_dash_on_the_page():
+    assert house._known(8.0, float("nan"), 0.1) == [8.0, None, None] and house._known(8.0, 1.0, 0.1) == [8.0, 1.0, 0.1]
+    row = {"name": "a", "speeds": [[8.0, None, None], [9.0, 1.02, 0.01]], "error": {"1": 0.2}}
+    assert house._cells(row, [1]) == ["a", "–", "+2.00 ± 1.00", "20"]
+
+
 def test_networks_that_read_other_numbers_of_frames_are_refused(network, tmp_path):
     from wave_model import save_waves
 

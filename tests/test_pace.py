@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,27 @@ def test_within_one_core_there_is_one_and_afterwards_all_again(monkeypatch):
     monkeypatch.delattr(os, "sched_setaffinity")
     with pytest.raises(ToolError, match="one core of its own needs Linux"), stopwatch.one_core():
         pass
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="needs two cores")
+def test_threads_that_may_run_on_other_cores_are_refused():
+    stop = threading.Event()
+    with stopwatch.one_core():
+        within = threading.Thread(target=stop.wait)
+        within.start()
+    try:
+        with pytest.raises(
+            ToolError, match=r"timing: expected one core for all \d+ threads, found \d+ cores; run it as"
+        ):
+            stopwatch.require_one_core()
+    finally:
+        stop.set()
+        within.join()
+    code = (
+        "import threading; from edgephys.tasks.stopwatch import one_core, require_one_core\n"
+        "with one_core():\n threading.Thread(target=threading.Event().wait, daemon=True).start(); require_one_core()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 # The course -------------------------------------------------------------------------------------
@@ -150,6 +172,7 @@ def quick(monkeypatch):
         return {name: Lap(1e-3, 0.9e-3, 1.2e-3, 2e-3, 0.5, rounds) for name in contestants}
 
     monkeypatch.setattr(house, "race", race)
+    monkeypatch.setattr(house, "require_one_core", lambda: None)
     monkeypatch.setattr(pace, "_meshes", lambda of: (3, 4))
 
 

@@ -89,10 +89,15 @@ def _facts(of: Speeds, made: Any, true: Any) -> dict[str, Any]:
         "wavenumber": [round(float(value), 6) for value in of.wavenumber[known]],
         "speed_ratio": [round(float(value), 6) for value in of.ratio[known]],
         "speed_ratio_error": [round(float(value), 6) for value in of.error[known]],
-        "speeds": [list(one) for one in dispersion.at(of, WAVELENGTHS)],
+        "speeds": [_known(*one) for one in dispersion.at(of, WAVELENGTHS)],
         "error": errors,
         "profile": {str(step): _profile(made[step - 1]) for step in STEPS},
     }
+
+
+def _known(wavelength: float, ratio: float, error: float) -> list[float | None]:
+    """Return a wavelength with its ratio and error, None where nothing is said of it: JSON knows no NaN."""
+    return [wavelength, ratio, error] if np.isfinite(ratio) else [wavelength, None, None]
 
 
 def _profile(frame: Any) -> list[float]:
@@ -117,7 +122,7 @@ def _headings(table: Mapping[str, Any]) -> list[str]:
 
 
 def _cells(row: Row, steps: Sequence[int]) -> list[str]:
-    speeds = ["–" if not np.isfinite(one[1]) else _percent(one, "refinement" not in row) for one in row["speeds"]]
+    speeds = ["–" if one[1] is None else _percent(one, "refinement" not in row) for one in row["speeds"]]
     return [row["name"], *speeds, *(f"{100 * row['error'][str(step)]:.2g}" for step in steps)]
 
 

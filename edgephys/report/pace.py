@@ -23,7 +23,7 @@ from edgephys.report.waves import STEPS, Row, Say, describe
 from edgephys.tasks import advance, pace, roll_out
 from edgephys.tasks.pace import Contestant, Course
 from edgephys.tasks.roll_out import Horizon
-from edgephys.tasks.stopwatch import Lap, machine, race
+from edgephys.tasks.stopwatch import Lap, machine, race, require_one_core
 from edgephys.tasks.wave_networks import Member, distinct, members
 
 SOLVER, KERAS, GOLDEN, FIRMWARE = "solver", "Keras", "golden model", "firmware"
@@ -55,6 +55,7 @@ def tabulate(
     course = pace.lay_out(of, horizon, runs, say)
     contestants = [*pace.solvers(course), *pace.networks(found, course), *_golden(found, graphs, course)]
     say(f"{len(contestants)} contestants, {rounds} rounds in turns")
+    require_one_core()
     laps = race({one.name: one.work for one in contestants}, rounds)
     errors = _errors(course, found, say)
     rows = [_row(one, laps[one.name], errors) for one in contestants]

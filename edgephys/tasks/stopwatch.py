@@ -54,6 +54,20 @@ def one_core() -> Iterator[int]:
         os.sched_setaffinity(0, before)
 
 
+def require_one_core() -> None:
+    """Check that no thread of this process may run elsewhere than the others.
+
+    Raises: ToolError where one may: it was started before ``one_core``.
+    """
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+    cores = set().union(*(os.sched_getaffinity(thread) for thread in threads))
+    if len(cores) > 1:
+        raise ToolError(
+            f"timing: expected one core for all {len(threads)} threads, found {len(cores)} cores; run it as a command "
+            "of its own, where nothing was loaded before"
+        )
+
+
 def race(contestants: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, Lap]:
     """Call each once unmeasured, then once a round in turns, so that what else the machine does meets all alike.
 
