@@ -148,8 +148,7 @@ def network(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def project(network, tmp_path_factory):
-    from edgephys import artefact
-    from edgephys.firmware import project
+    from edgephys import artefact, project
     from edgephys.firmware.rtl import RtlOptions
     from edgephys.lower.from_keras import lower
 

@@ -149,6 +149,19 @@ def _simulation(project: Project) -> list[Figure]:
     return figures
 
 
+def _pixels(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
+    """What an HLS project that streams a field states of its time, until a vendor's synthesis says more."""
+    if "latency_cycles_estimate" not in project.facts:
+        return []
+    height, width = project.facts["field"]
+    version = str(project.manifest["versions"]["edgephys"])
+    where = f"a frame of {height}x{width} pixels, one a clock, as emitted; a vendor's tool sets the stages"
+    return [
+        Figure(name, project.facts[name], "cycles", Stage.ESTIMATED, "edgephys", version, where)
+        for name in ("latency_cycles_estimate", "ii_estimate")
+    ]
+
+
 def _where(project: Project) -> str:
     """Say for what a project was emitted, or on what it runs."""
     if project.target.has_clock:
@@ -291,7 +304,7 @@ def _plain(measure: Callable[[Project], list[Figure]]) -> Callable[[Project, Wis
 
 
 OF_KIND: Mapping[str, tuple[Callable[[Project, Wishes, Say], list[Figure]], ...]] = {
-    "hls": (_vendor,),
+    "hls": (_pixels, _vendor),
     "rtl": (_estimate, _synthesis, _routing),
     "c": (_plain(processor.memory), _plain(processor.microcontroller), _plain(processor.latency)),
     "onnx": (_plain(processor.operators), _plain(processor.latency)),
