@@ -64,10 +64,13 @@ def test_a_weight_changed_in_the_c_source_is_named_by_its_layer(run, copy):
     folder = copy("c")
     (source,) = (folder / "firmware").glob("*.c")
     text = source.read_text()
-    place = re.compile(r"/\* layer phi_2:.*?\d+ \* ", re.DOTALL).search(text).end() - 4  # a digit of a weight
+    place = (
+        re.compile(r"layer phi_2:.*?const int32_t sum =\s+(?:- )?\d", re.DOTALL).search(text).end() - 1
+    )  # of a weight
     source.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
     ended = run("verify", folder, "--json")
-    assert ended.status == 1 and ended.json["targets"]["c"]["first"]["layer"] == "phi_2"
+    assert ended.status == 1 and "targets" in ended.json, ended.err
+    assert ended.json["targets"]["c"]["first"]["layer"] == "phi_2"
 
 
 @pytest.mark.parametrize(
