@@ -1,4 +1,4 @@
-"""Programs of many emitted C models at once: each runs its own vectors, layer by layer, in an arena of exactly its size."""
+"""Programs of many emitted C models at once: each runs its own vectors in an arena of exactly its size."""
 
 import numpy as np
 

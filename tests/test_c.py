@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_programs import WARNINGS, run_together
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from random_graphs import field_graphs, graphs, random_graph, vectors
 
@@ -80,7 +80,7 @@ def emitted(graph, folder, **options):
 @given(
     st.lists(st.one_of(graphs(), graphs(steps=9), field_graphs()), min_size=20, max_size=20), st.sampled_from(c.STYLES)
 )
-@settings(max_examples=3)
+@settings(max_examples=2, phases=(Phase.generate,))  # to shrink is to compile again and again
 def test_twenty_random_graphs_in_one_program_keep_every_layers_integers(found_graphs, style):
     """With address and undefined-behaviour sanitisers, and all warnings on."""
     xs = [vectors(graph, 20) for graph in found_graphs]
