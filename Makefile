@@ -7,7 +7,7 @@
 # make compression  three seeds of the smallest Deep Sets, measured, beside the uniform models
 # make alone    every compression stage alone, over three seeds, the first one synthesised (hours)
 # make front    accuracy against LUTs and latency: the price of an adder walked over three seeds (two hours)
-# make waves    wave networks of every format over three seeds, rolled out, in one table (hours)
+# make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
@@ -26,7 +26,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgephys needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster,qonnx]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster,qonnx,bench]'
 	@touch $@
 
 DEMO := $(OUT)/demo
@@ -52,6 +52,7 @@ demo-waves: install
 	$(CLI) waves runs/demo_waves --data models/samples/waves.h5 --out $(OUT)/results/demo_waves
 
 SEEDS_OF_WAVES := 1 2 3
+SHIPPED_WAVES := models/waves/full_8bit models/waves/cp12_8bit
 FORMATS := full spatial cp cp12 depthwise one_way
 TRAIN_WAVES = $(CLI) train models/wave_cnn.py --data data/waves_train.h5 --set seed=$$s \
     --set format=$${f%12} $$(test $$f = cp12 && echo --set rank=12)
@@ -67,6 +68,10 @@ waves: install
 	    test -e $$six || $(TRAIN_WAVES) $$on --set bits=6 --start $$eight --out $$six; \
 	done; done
 	$(CLI) waves runs/waves/* --data data/waves_other.h5
+	$(CLI) dispersion $(SHIPPED_WAVES)
+	$(CLI) emit models/waves/cp12_8bit --to rtl --vectors 16
+	$(CLI) verify $(OUT)/wave_cnn_n32_cp12_8bit_rtl
+	$(CLI) pace $(SHIPPED_WAVES) --data data/waves_other.h5 --project $(OUT)/wave_cnn_n32_cp12_8bit_rtl
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'

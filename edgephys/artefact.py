@@ -29,6 +29,8 @@ from edgephys.fixed import Integers
 CARD = "card.json"
 MODEL = "model.keras"
 VECTORS = "held_out.npz"
+ONNX = "model.onnx"
+"""The file that stands where a Keras model does in an imported model's folder (``imported``)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ Fixed-Point Data Types" (quantisation and overflow modes of ap_fixed and ap_ufix
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.errors import ModelError
+from edgephys.errors import ModelError, UsageError
 
 Integers = NDArray[np.int64]
 
@@ -97,6 +98,24 @@ class Fixed:
         """Return the format of a record; raise ValueError or TypeError where it is not one."""
         signed, bits, integer, rounding, overflow = record
         return cls(bool(signed), int(bits), int(integer), Rounding(rounding), Overflow(overflow))
+
+    @classmethod
+    def of_text(cls, text: str) -> Fixed:
+        """Return the format that ``str`` writes as ``text``, such as ``fixed<16,6>`` or ``ufixed<8,0,RND_CONV,SAT>``.
+
+        Raises: UsageError where it is not one.
+        """
+        found = re.fullmatch(r"(u?)fixed<(\d+),(-?\d+)(?:,(\w+),(\w+))?>", re.sub(r"\s", "", text))
+        try:
+            if found is None:
+                raise ValueError(text)
+            unsigned, bits, integer, rounding, overflow = found.groups()
+            modes = (Rounding(rounding), Overflow(overflow)) if rounding else ()
+            return cls(not unsigned, int(bits), int(integer), *modes)
+        except ValueError as error:
+            raise UsageError(
+                f"number format must be such as fixed<16,6> or ufixed<8,0,RND_CONV,SAT>, not '{text}'"
+            ) from error
 
     def holds(self, low: int, high: int) -> bool:
         """Tell whether every integer from ``low`` to ``high``, in steps, is in the format."""

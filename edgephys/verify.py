@@ -1,7 +1,7 @@
 """Verify: every target against the golden model, bit for bit, on held-out vectors.
 
-Four programs must agree on every output integer: Keras, the golden model, the C simulation or the RTL
-simulation of the emitted sources, and the expectation that travels with the project.
+Four programs must agree on every output integer: the model itself (Keras, or an imported ONNX file), the golden model,
+what runs the emitted sources (``targets``), and the expectation that travels with the project.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from edgephys import imported
 from edgephys.artefact import load_keras
 from edgephys.errors import MismatchError, ProjectError
-from edgephys.firmware import csim, simulate, tools
 from edgephys.firmware.design import STREAM
-from edgephys.firmware.project import Project, Vectors, drop_result, read_card, read_vectors, write_result
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph
+from edgephys.project import Project, Vectors, drop_result, read_card, read_vectors, write_result
 
 Stage = Callable[[str], None]
 Probe = Callable[[Integers], Mapping[str, Integers]]
@@ -134,14 +134,14 @@ def verify(project: Project, vectors: Vectors | None = None, stage: Stage | None
     golden = evaluate.run(graph, given.inputs)
     targets = {"golden": _stored(graph, given, golden)}
     given = replace(given, expected=golden)  # what the file expects is the golden model's own affair
-    say("Keras")
-    targets["keras"] = _keras(project, given)
-    if project.kind == "hls":
-        say("C simulation: compile and run")
-        targets["csim"] = _csim(project, given)
+    if imported.is_imported(project.model):
+        say("the imported file")
+        targets["file"] = _file(project, given)
     else:
-        say("RTL simulation: compile and run")
-        targets["rtl"] = _rtl(project, given)
+        say("Keras")
+        targets["keras"] = _keras(project, given)
+    say(project.target.doing)
+    targets[project.target.checked] = _emitted(project, given)
     verified = Verified(project.name, len(given.inputs), golden.size, targets, project.changed())
     if vectors is None:
         write_result(project, "verify", verified.to_record())
@@ -176,6 +176,14 @@ def _keras(project: Project, given: Vectors) -> Target:
     return _compared("keras", project.graph, given, received, probe)
 
 
+def _file(project: Project, given: Vectors) -> Target:
+    """The file that a model was imported from, run by qonnx."""
+    received = imported.original(project.model, project.graph, given.inputs)
+    return _compared(
+        "file", project.graph, given, received, lambda x: imported.probe_original(project.model, project.graph, x)
+    )
+
+
 def _integers(layer: str, fraction: int, values: Any) -> Integers:
     scaled = np.asarray(values, np.float64) * 2.0**fraction
     whole = np.rint(scaled)
@@ -186,47 +194,21 @@ def _integers(layer: str, fraction: int, values: Any) -> Integers:
     return whole.astype(np.int64)
 
 
-def _csim(project: Project, given: Vectors) -> Target:
-    received = csim.simulate(project.firmware, project.facts, given.inputs)
-    compiler = tools.find("g++")
-    return _compared(
-        "csim",
-        project.graph,
-        given,
-        received,
-        lambda inputs: csim.probe(project.firmware, project.facts, inputs),
-        {"tool": compiler.name, "version": compiler.version},
-    )
+def _emitted(project: Project, given: Vectors) -> Target:
+    """What runs the emitted sources against the golden model."""
+    target = project.target
 
-
-def _rtl(project: Project, given: Vectors) -> Target:
     def probe(inputs: Integers) -> Mapping[str, Integers]:
-        return simulate.probe(project.firmware, project.facts, inputs)
+        return target.probe(project.firmware, project.facts, inputs)
 
     try:
-        simulated = simulate.simulate(project.firmware, project.facts, given.inputs)
+        ran = target.run(project.firmware, project.facts, given.inputs)
     except MismatchError as error:
         if project.facts.get("io") != STREAM:  # a probe of it is timed, and fails as it does
             raise
         first = _differing(project.graph, given.inputs[: _looked_at(project.graph)], probe)
         raise MismatchError(f"{project.name}: {error}" + (f"; {first}" if first else "")) from error
-    simulator = tools.find({"verilog": "verilator", "vhdl": "ghdl"}[project.facts["language"]])
-    begun = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
-    facts = {
-        "latency_cycles": simulated.latency_cycles,
-        **begun,
-        "ii": simulated.ii,
-        "tool": simulator.name,
-        "version": simulator.version,
-    }
-    return _compared(
-        "rtl",
-        project.graph,
-        given,
-        simulated.outputs,
-        probe,
-        facts,
-    )
+    return _compared(target.checked, project.graph, given, ran.outputs, probe, ran.facts)
 
 
 def _compared(

@@ -219,7 +219,8 @@ def test_facts_say_what_lies_where(tmp_path):
     assert facts["prefix"] == "jets_8_bit"
     assert facts["arena_bytes"] == facts["bound_bytes"] < facts["no_sharing_bytes"]
     assert facts["carriers"] == {
-        "phi_1_requantise": "uint8_t", "phi_2_requantise": "uint8_t", "pool_requantise": "uint8_t", "logits_bias": "int32_t",
+        "phi_1_requantise": "uint8_t", "phi_2_requantise": "uint8_t", "pool_requantise": "uint8_t",
+        "logits_bias": "int32_t",
     }  # fmt: skip
     assert all(t["offset"] + t["bytes"] <= facts["arena_bytes"] for t in facts["tensors"])
     header = (tmp_path / "jets_8_bit.h").read_text()

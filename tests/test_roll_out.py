@@ -125,3 +125,82 @@ def test_models_that_are_no_wave_networks_or_there_twice_are_refused(folders, ru
     assert ended.status == 2 and "expected a network that advances a wave, found jet_mlp_n8_8bit" in ended.err
     ended = run("waves", folders[0], folders[0], "--data", SAMPLE, "--out", tmp_path / "waves")
     assert ended.status == 2 and "the same network and seed as" in ended.err
+
+
+# Rows measured earlier --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def earlier(folders, tmp_path_factory):
+    """A table of the plain network, four frames far."""
+    from edgephys.report import waves as house
+
+    table = house.tabulate(folders[:1], SAMPLE, Horizon(4, (2,)), "edgephys waves earlier", lambda text: None)
+    path = tmp_path_factory.mktemp("earlier") / "waves.json"
+    path.write_text(json.dumps(table))
+    return path
+
+
+def beside(folders, path, horizon=None):
+    from edgephys.report import waves as house
+
+    return house.tabulate(folders, SAMPLE, horizon or Horizon(4, (2,)), "edgephys waves", lambda text: None, path)
+
+
+def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, earlier, tmp_path):
+    """Seconds an epoch are of the run that measured most networks, the first one where as many."""
+    from edgephys.report import waves as house
+    from edgephys.report import waves_page as pages
+
+    table = beside(folders, earlier)
+    plain, small = table["over_seeds"]
+    assert plain["seconds_per_epoch"] is not None and small["seconds_per_epoch"] is None
+    kept, fresh = table["rows"]
+    assert (kept["format"], kept["measured_by"], fresh["format"], fresh["measured_by"]) == ("full", 0, "one_way", 1)
+    before = json.loads(earlier.read_text())
+    assert {**kept, "measured_by": 0} == {**before["rows"][0], "measured_by": 0}
+    assert [run["command"] for run in table["runs"]] == ["edgephys waves earlier", "edgephys waves"]
+    assert table["over_seeds"][1]["error_1_ratio"] == pytest.approx(fresh["error_1"] / kept["error_1"])
+    page = pages.page(table, "waves")
+    assert "1 in `edgephys waves earlier`, on" in page and "the seconds an epoch are of this run alone" in page
+    (tmp_path / "again.json").write_text(json.dumps(table))
+    again = beside(folders[1:], tmp_path / "again.json")
+    assert [row["measured_by"] for row in again["rows"]] == [0, 1] and len(again["runs"]) == 3
+    assert house.shows_best(json.loads(earlier.read_text())) and not house.shows_best(again)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda t: t | {"data": {**t["data"], "sha256": "0" * 64}},
+            r"its data must be .*, as here, not .*0000.*measure",
+        ),
+        (
+            lambda t: t | {"data": {"file": "waves.h5"}},
+            "expected rows and the hash of the data that they were measured",
+        ),
+        (lambda t: t | {"horizon": {"steps": 5, "starts": [2]}}, r"its horizon must be .*4.*, as here, not .*5"),
+        (lambda t: t | {"rows": []}, "expected rows and the hash of the data .*, found 0 rows"),
+        (lambda t: {"rows": [{}]}, r"expected a table of wave networks in JSON, found KeyError\('format'\)"),
+        (lambda t: 3, "expected a table of wave networks in JSON, found TypeError"),
+    ],
+)
+def test_a_table_of_other_data_or_another_horizon_is_refused(folders, earlier, tmp_path, spoil, message):
+    path = tmp_path / "spoiled.json"
+    path.write_text(json.dumps(spoil(json.loads(earlier.read_text()))))
+    with pytest.raises(UsageError, match=message):
+        beside(folders[1:], path)
+
+
+def test_a_network_whose_errors_are_not_those_of_its_earlier_row_is_refused(folders, earlier, tmp_path):
+    table = json.loads(earlier.read_text())
+    table["rows"][0]["error_1"] += 1e-12
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(table))
+    with pytest.raises(
+        DataError, match=r"seed 1, error_1: expected .*, as the earlier table states, found .*; another"
+    ):
+        beside(folders, path)
+    with pytest.raises(UsageError, match=r"none\.json: expected a table of wave networks in JSON, found FileNotFound"):
+        beside(folders, tmp_path / "none.json")

@@ -16,15 +16,16 @@ import pytest
 from rich.console import Console
 
 from edgephys.errors import MismatchError, ModelError, ToolError
-from edgephys.firmware import tools
-from edgephys.firmware.project import read, write_result
+from edgephys.firmware import rtl, tools
+from edgephys.project import read, write_result
 from edgephys.report import scaling, scaling_figure, scaling_page
+from edgephys.report import steps as table_steps
 from edgephys.report.estimator import calibrate
 from edgephys.report.published import DEEP_SETS_8BIT, INTERACTION_8BIT, published
 from edgephys.verify import Mismatch, Target, Verified
 
 DEEP_SETS, INTERACTION, FLOAT = "jet_deepsets_n4_4bit", "jet_interaction_n3_3bit", "jet_deepsets_n4_float"
-STEPS = ("emit", "verify", "gather")
+STEPS = ((table_steps, "emit"), (table_steps, "verify"), (scaling, "gather"))
 
 
 @pytest.fixture(scope="session")
@@ -78,14 +79,14 @@ def projects(finished, tmp_path):
 def steps(monkeypatch):
     """Names of the steps that a run does, in order; the steps themselves are done."""
     done = []
-    for name in STEPS:
-        real = getattr(scaling, name)
+    for house, name in STEPS:
+        real = getattr(house, name)
 
         def step(*words, name=name, real=real, **options):
             done.append(name)
             return real(*words, **options)
 
-        monkeypatch.setattr(scaling, name, step)
+        monkeypatch.setattr(house, name, step)
     return done
 
 
@@ -98,7 +99,7 @@ def emissions(monkeypatch):
         wanted.append(out.name)
         raise ModelError("no emission in this test")
 
-    monkeypatch.setattr(scaling, "emit", refuse)
+    monkeypatch.setattr(table_steps, "emit", refuse)
     return wanted
 
 
@@ -170,7 +171,7 @@ def test_both_targets_are_summed_and_the_finished_one_is_kept(zoo, projects, ste
     plan = scaling.Plan(to=("hls", "rtl"), projects=projects)
     table = scaling.tabulate([zoo / name], plan, "", lambda text: None, lambda table: None)
     (row,) = table["rows"]
-    assert steps == list(STEPS)  # of the HLS project alone
+    assert steps == [name for _, name in STEPS]  # of the HLS project alone
     assert {kind: set(made["mismatches"]) for kind, made in row["projects"].items()} == {
         "hls": {"golden", "keras", "csim"},
         "rtl": {"golden", "keras", "rtl"},
@@ -194,7 +195,7 @@ def test_a_second_start_does_nothing_again_and_gives_the_same_table(zoo, project
 
 def test_a_run_interrupted_in_its_second_row_leaves_the_first_and_goes_on(zoo, tmp_path, finished, monkeypatch):
     written = []
-    real = scaling.verify
+    real = table_steps.verify
 
     def killed(project, **options):
         if INTERACTION in project.name:
@@ -202,14 +203,14 @@ def test_a_run_interrupted_in_its_second_row_leaves_the_first_and_goes_on(zoo, t
         return real(project, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scaling, "verify", killed)
+        patch.setattr(table_steps, "verify", killed)
         with pytest.raises(KeyboardInterrupt):
             table_of(zoo, tmp_path, write=lambda table: written.append(json.loads(json.dumps(table))))
     assert [[row["model"] for row in table["rows"]] for table in written] == [[DEEP_SETS]]
     done = []
-    for name in STEPS:
-        step = getattr(scaling, name)
-        monkeypatch.setattr(scaling, name, lambda *a, n=name, s=step, **o: (done.append(n), s(*a, **o))[1])
+    for house, name in STEPS:
+        step = getattr(house, name)
+        monkeypatch.setattr(house, name, lambda *a, n=name, s=step, **o: (done.append(n), s(*a, **o))[1])
     resumed = table_of(zoo, tmp_path)
     assert done == ["verify", "gather"]  # of the second row, whose project stood
     assert without_seconds(resumed) == without_seconds(finished[1])
@@ -251,7 +252,7 @@ def test_a_damaged_project_is_emitted_again(zoo, projects, emissions, name):
 
 
 def test_a_project_of_an_older_emitter_is_emitted_again(zoo, projects, emissions, monkeypatch):
-    monkeypatch.setitem(scaling.REVISIONS, "rtl", scaling.REVISIONS["rtl"] + 1)
+    monkeypatch.setattr(rtl, "REVISION", rtl.REVISION + 1)
     table_of(zoo, projects)
     assert emissions == [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]
 
@@ -314,7 +315,7 @@ def test_a_simulation_that_is_killed_leaves_no_sum_and_the_synthesis_stands(zoo,
         raise ToolError("verilator was killed by SIGKILL")
 
     (projects / f"{DEEP_SETS}_rtl" / "results" / "verify.json").unlink()
-    monkeypatch.setattr(scaling, "verify", killed)
+    monkeypatch.setattr(table_steps, "verify", killed)
     row = row_of(table_of(zoo, projects), DEEP_SETS)
     assert row["failures"] == ["rtl: verify: verilator was killed by SIGKILL"]
     assert row["mismatches"] is None and row["latency_cycles"] is None and row["lut_stage"] == "synthesised"
@@ -331,7 +332,7 @@ def test_a_mismatch_is_loud(zoo, projects, monkeypatch, run, tmp_path):
         return found
 
     (projects / f"{DEEP_SETS}_rtl" / "results" / "verify.json").unlink()
-    monkeypatch.setattr(scaling, "verify", differs)
+    monkeypatch.setattr(table_steps, "verify", differs)
     ran = run("scaling", *models(zoo), "--to", "rtl", "--projects", projects, "--out", tmp_path / "t", "--json")
     assert ran.status == 1
     assert f"{DEEP_SETS}: rtl: verification failed: 3 outputs differ" in ran.err and "layer 'phi_1' first" in ran.err

@@ -421,9 +421,9 @@ def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_pat
     assert re.search(rf"{told}layer 'stage_1_down_window' differs first: vector", " ".join(ended.err.split()))
 
 
-def test_io_goes_with_rtl(run, waves, tmp_path):
-    ended = run("emit", waves, "--to", "hls", "--io", "stream", "--out", tmp_path / "p")
-    assert ended.status == 2 and "--io goes with --to rtl, not with --to hls; leave it out" in ended.err
+def test_io_goes_with_firmware(run, waves, tmp_path):
+    ended = run("emit", waves, "--to", "c", "--io", "stream", "--out", tmp_path / "p")
+    assert ended.status == 2 and "--io goes with --to hls or rtl, not with --to c; leave it out" in ended.err
 
 
 # At size ------------------------------------------------------------------------------------------

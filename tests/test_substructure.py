@@ -227,8 +227,8 @@ def test_the_features_of_shipped_jets_are_those_of_their_origin():
 
 def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_path):
     from edgephys import train, verify
-    from edgephys.firmware.project import Project
     from edgephys.lower.from_keras import lower
+    from edgephys.project import Project
     from edgephys.tasks import choose
 
     recipe = train.script_recipe(SAMPLE.parent.parent / "jet_highlevel.py")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, strategies
 from random_graphs import vectors
 
+from edgephys import project
 from edgephys.errors import MismatchError, ToolError, UsageError
-from edgephys.firmware import place, project, simulate, sweep
+from edgephys.firmware import place, simulate, sweep
 from edgephys.firmware.sweep import Point, choose, explore
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.lower import evaluate

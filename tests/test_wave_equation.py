@@ -11,7 +11,7 @@ import pytest
 
 from edgephys.data import wave_runs, wave_scene
 from edgephys.data.wave_equation import assemble, energy, march, sampling
-from edgephys.data.wave_scene import ABSORBING, DIRICHLET, Box, Disc, Floats, Medium, Pulse, Scene, Source
+from edgephys.data.wave_scene import ABSORBING, DIRICHLET, Band, Box, Disc, Floats, Medium, Pulse, Scene, Source
 from edgephys.errors import DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -269,6 +269,8 @@ def test_a_record_that_no_wave_may_run_through_is_refused(case: str) -> None:
 def test_a_scene_comes_back_from_its_record() -> None:
     scene = Scene(MIXED, (Pulse(0.4, 0.5, 0.1),), (Source(0.5, 0.5, 0.05, 2.0, 3.0, 1.0),))
     assert wave_scene.scene_of_record(json.loads(json.dumps(scene.to_record()))) == scene
+    banded = Scene(Medium(), (Band(0.4, 0.1, drift_x=1.0), Pulse(0.5, 0.5, 0.1)))
+    assert wave_scene.scene_of_record(json.loads(json.dumps(banded.to_record()))) == banded
     record = scene.to_record()
     record["medium"]["inclusions"][0]["shape"] = "star"
     with pytest.raises(

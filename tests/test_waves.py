@@ -313,6 +313,12 @@ def in_scene(file: h5py.File) -> None:
     file["runs"][2] = json.dumps(record)
 
 
+def outside(file: h5py.File) -> None:
+    record = json.loads(file["runs"][2])
+    record["medium"]["inclusions"] = [{"shape": "disc", "x": 0.95, "y": 0.5, "radius": 0.2, "speed": 1.2}]
+    file["runs"][2] = json.dumps(record)
+
+
 SPOILED: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "another format": (
         put_attribute("format", "jets"),
@@ -373,6 +379,10 @@ SPOILED: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "empty record": (
         put_at("runs", (0,), "{}"),
         r"run 0: wave run: a field of its record is missing.*'medium'.*; make",
+    ),
+    "inclusion outside": (
+        outside,
+        r"run 2: .*disc: must lie within the unit square, not at \(0\.95, 0\.5\).*; make it",
     ),
     "negative scene": (in_scene, r"run 2: wave run: a field of its record .*medium: speed must be above 0.*; make it"),
 }

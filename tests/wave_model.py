@@ -1,9 +1,11 @@
 """A small network on fields with random weights, saved as `edgephys train` saves one: no training needed."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
+from edgephys import __version__
 from edgephys.artefact import HeldOut, Trained, save
 from edgephys.data.standardise import Standardisation
 from edgephys.lower.from_keras import lower
@@ -38,10 +40,10 @@ def save_waves(folder: Path, net: WaveCnn = NET, vectors: int = 8) -> Path:
     card = {
         "name": f"small_{net.label}",
         "seed": 1,
-        "recipe": {"net": {"grid": net.grid}},
+        "recipe": {"net": {**dataclasses.asdict(net), "weight_integers": {}}, "batch": 4},
         "classes": [],
         "parameters": int(model.count_params()),
         "metrics": {"relative_l2": 0.9, "relative_l2_error": 0.01, "fields": vectors},
-        "versions": {"keras": keras.__version__},
+        "versions": {"edgephys": __version__, "keras": keras.__version__},
     }
     return save(Trained(model, ready, HeldOut(x, x[..., :1]), card), folder)

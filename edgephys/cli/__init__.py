@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from edgephys import __version__
-from edgephys.cli import compression, firmware, models, tables
+from edgephys.cli import bench, compression, firmware, models, tables
 from edgephys.console import begin, fail
 from edgephys.errors import EdgephysError, UsageError
 
@@ -36,12 +36,17 @@ INTERRUPTED = "interrupted; what stood before is unchanged"
 TYPER_INTERRUPTED = 130
 
 
+def _spelled(command: Any) -> str:
+    """Return a command as it is typed; a word of Python has a stroke behind it there."""
+    return str(command.__name__).removesuffix("_")
+
+
 class _Street(TyperGroup):
     """List the commands in the order of the work, which begins with data."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return ["data", *(command.__name__ for command in STREET)]
+        return ["data", *map(_spelled, STREET)]
 
 
 app = typer.Typer(
@@ -61,6 +66,7 @@ STREET = (
     models.train,
     models.score,
     models.cards,
+    models.import_,
     compression.compress,
     compression.gains,
     compression.pareto,
@@ -69,14 +75,18 @@ STREET = (
     firmware.sweep,
     firmware.verify,
     firmware.report,
+    bench.bench,
     tables.street,
     tables.scaling,
+    tables.agree,
     tables.waves,
+    tables.pace,
+    tables.dispersion,
     tables.doctor,
 )
 """The commands after ``data``, in the order of the work."""
 for _command in STREET:
-    app.command()(_command)
+    app.command(_spelled(_command))(_command)
 
 
 def main() -> None:
@@ -110,7 +120,7 @@ def main() -> None:
 def _named() -> str:
     """Return the command on the line, for a hint."""
     word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    return f"{word} " if word in ("data", *(command.__name__ for command in STREET)) else ""
+    return f"{word} " if word in ("data", *map(_spelled, STREET)) else ""
 
 
 def train_script(script: str) -> None:

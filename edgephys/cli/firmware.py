@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
     from edgephys.lower.ranges import derive, reason
     from edgephys.report.show import edges_table
 
-    _, graph = _lowered(model)
+    _, graph = lowered(model)
     ranges = derive(graph)
     edges = [
         {
@@ -40,29 +39,40 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
 
 def emit(
     model: ModelFolder,
-    to: Annotated[str, typer.Option(help="Target: hls or rtl.")],
+    to: Annotated[str, typer.Option(help="Target: hls, rtl, c, onnx or qonnx.")],
     out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<target> by default.")] = None,
-    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 5.0,
-    part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
+    clock_ns: Annotated[float | None, typer.Option(help="hls, rtl: clock period in ns, 5 by default.")] = None,
+    part: Annotated[str | None, typer.Option(help="hls, rtl: FPGA part, xcvu13p-flga2577-2-e by default.")] = None,
     backend: Annotated[str | None, typer.Option(help="hls: hls4ml backend, Vitis by default.")] = None,
     language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
     cutoff_ns: Annotated[float | None, typer.Option(help="rtl: estimated ns of a stage; the clock by default.")] = None,
     io: Annotated[
-        str | None, typer.Option(help="rtl: parallel, or stream (default for fields): a pixel a clock.")
+        str | None, typer.Option(help="hls, rtl: parallel, or stream (default for fields): a pixel a clock.")
     ] = None,
+    prefix: Annotated[str | None, typer.Option(help="c: what all names begin with; the model's by default.")] = None,
+    style: Annotated[
+        str | None, typer.Option(help="c: auto, unrolled or loops (smallest); onnx: qdq or float (fewer operators).")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="onnx: version of the operators, 21 by default.")] = None,
     vectors: Annotated[int | None, typer.Option(help="Held-out vectors that travel along; all by default.")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Emit a synthesizable FPGA project from a trained model.
+    """Emit a project from a trained model: firmware for an FPGA, C99 or ONNX for a processor.
 
     \b
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to rtl --clock-ns 5
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to c
     """
-    from edgephys.firmware import project
+    from edgephys import project
+    from edgephys.targets import options_of
 
-    options = _options_of(to, clock_ns, part, backend, {"language": language, "cutoff_ns": cutoff_ns, "io": io})
-    trained, graph = _lowered(model)
+    given = {
+        "clock_ns": clock_ns, "part": part, "backend": backend, "language": language, "cutoff_ns": cutoff_ns, "io": io,
+        "prefix": prefix, "style": style, "opset": opset,
+    }  # fmt: skip
+    options = options_of(to, given)
+    trained, graph = lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_{to}"
     say(f"emit {graph.name} to {to}: {folder}")
     made = project.emit(graph, model, options, folder, force, vectors)
@@ -71,23 +81,13 @@ def emit(
     give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
 
 
-def _options_of(to: str, clock_ns: float, part: str, backend: str | None, rtl: Mapping[str, Any]) -> Any:
-    from edgephys.firmware.hls import HlsOptions
-    from edgephys.firmware.rtl import RtlOptions
+def lowered(model: Path) -> tuple[Any, Any]:
+    """Return a trained or imported model and its Graph."""
+    from edgephys.imported import is_imported, load_imported
 
-    given = {name: value for name, value in rtl.items() if value is not None}
-    if to == "hls":
-        for name in given:
-            raise UsageError(f"--{name.replace('_', '-')} goes with --to rtl, not with --to hls; leave it out")
-        return HlsOptions(backend=backend or "Vitis", part=part, clock_ns=clock_ns)
-    if to == "rtl":
-        if backend is not None:
-            raise UsageError("--backend goes with --to hls, not with --to rtl; leave it out")
-        return RtlOptions(part=part, clock_ns=clock_ns, **given)
-    raise UsageError(f"--to must be hls or rtl, not {to}")
-
-
-def _lowered(model: Path) -> tuple[Any, Any]:
+    if is_imported(model):
+        found = load_imported(model)
+        return found, found.graph
     say("load Keras")
     from edgephys import artefact
     from edgephys.lower.from_keras import lower
@@ -116,13 +116,12 @@ def sweep(
     \b
     Example: edgephys sweep runs/demo --clock-ns 20 --out hls_projects/demo_swept
     """
-    from edgephys import artefact
-    from edgephys.firmware import project
+    from edgephys import artefact, project
     from edgephys.firmware.rtl import RtlOptions
     from edgephys.firmware.sweep import sweep as measure
     from edgephys.report import pipelining as house
 
-    trained, graph = _lowered(model)
+    trained, graph = lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_swept"
     artefact.check_free(folder, project.MANIFEST, force, "a project")
     x = trained.held_out.inputs
@@ -157,7 +156,7 @@ def verify(
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
     """
     from edgephys import verify as house
-    from edgephys.firmware.project import read
+    from edgephys.project import read
     from edgephys.report.show import targets_table
 
     if limit is not None and data is None:
@@ -183,7 +182,7 @@ def report(
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
-    from edgephys.firmware.project import read
+    from edgephys.project import read
     from edgephys.report.gather import Wishes, gather, keep
     from edgephys.report.show import figures_table
 

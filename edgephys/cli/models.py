@@ -150,3 +150,35 @@ def cards(
     table = house.tabulate(models, line())
     house.write(table, out)
     give(as_json, table, lambda: house.shown(table))
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="QONNX model, such as Brevitas and hls4ml write.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name of the file> by default.")] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="Format of the input, such as fixed<16,6>, where no Quant states it.")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="A .npz with inputs, and perhaps labels; random inputs by default.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Random inputs that the model is proven on.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 1,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a QONNX model into one of ours, proven against the file: emit, verify and report take it.
+
+    \b
+    Example: edgephys import tagger.onnx --out runs/tagger
+    """
+    from edgephys import imported as house
+    from edgephys.fixed import Fixed
+
+    folder = out or Path("runs") / file.stem
+    say(f"import {file}")
+    stated = None if input_format is None else Fixed.of_text(input_format)
+    found = house.import_model(file, folder, stated, vectors, count, seed, force)
+    told = found.card["imported"]
+    record = {"model": str(folder), "name": found.name, "graph": found.graph.digest, **told}
+    line = f"{folder}: {told['operators']} operators, {told['outputs_compared']:,} outputs equal to the file's in qonnx"
+    give(as_json, record, lambda: line)

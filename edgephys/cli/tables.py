@@ -62,6 +62,32 @@ def scaling(
     house.require(table)
 
 
+def agree(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of quantised models.")],
+    to: Annotated[str, typer.Option(help="Targets of each model, with commas between them.")] = "c,onnx,qonnx",
+    projects: Annotated[Path, typer.Option(help="Folder of the projects.")] = Path("hls_projects"),
+    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md after every row.")] = Path(
+        "hls_projects/results/agreement"
+    ),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Send every model to every target and count the integers that differ; a second start goes on.
+
+    \b
+    Example: edgephys agree models/zoo/*bit --to c,onnx,qonnx
+    """
+    from edgephys.cli.firmware import lowered
+    from edgephys.report import agreement as house
+
+    plan = house.Plan(tuple(word for word in to.split(",") if word), projects, force)
+    table = house.tabulate(
+        models, plan, lambda model: lowered(model)[1], line(), say, lambda table: house.write(table, out)
+    )
+    give(as_json, table, lambda: house.shown(table))
+    house.require(table)
+
+
 def waves(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained wave networks.")],
     data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
@@ -71,12 +97,13 @@ def waves(
     steps: Annotated[int, typer.Option(help="Frames that are rolled out.")] = 50,
     starts: Annotated[str, typer.Option(help="First frames that are predicted, such as 2,13.")] = "2,13",
     run: Annotated[int, typer.Option(help="The run that the pictures show.")] = 0,
+    beside: Annotated[Path | None, typer.Option(help="An earlier table of the same data: keep its rows.")] = None,
     as_json: Json = False,
 ) -> None:
     """Put wave networks into one table: their size and how their errors grow when they are rolled out.
 
     \b
-    Example: edgephys waves runs/waves/* --data data/waves_other.h5
+    Example: edgephys waves runs/waves/* --data data/waves_other.h5 --beside hls_projects/results/waves.json
     """
     from edgephys.report import waves as house
     from edgephys.report import waves_page as pages
@@ -88,10 +115,60 @@ def waves(
         raise UsageError(
             f"--starts must be whole numbers with commas between them, such as 2,13, not {starts}"
         ) from None
-    table = house.tabulate(models, data, horizon, line(), say)
+    table = house.tabulate(models, data, horizon, line(), say, beside)
     pages.write(table, out)
-    pages.write_pictures(house.shown_run(models, data, horizon, run), out)
+    if house.shows_best(table):
+        pages.write_pictures(house.shown_run(models, data, horizon, run), out)
+    else:
+        say("the best network was measured earlier and is not here: the pictures of its fields stay as they are")
     give(as_json, table, lambda: pages.shown(table))
+
+
+def pace(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of wave networks, a seed of each.")],
+    data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
+    project: Annotated[list[Path] | None, typer.Option(help="A verified project of one of them; give several.")] = None,
+    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md.")] = Path("hls_projects/results/waves_speed"),
+    runs: Annotated[int, typer.Option(help="Runs on which errors are measured.")] = 12,
+    steps: Annotated[int, typer.Option(help="Frames that are rolled out, from the third on.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all are timed in turns.")] = 9,
+    as_json: Json = False,
+) -> None:
+    """Time a frame on one core, solver and networks in turns, and of their firmware; beside each time its error.
+
+    \b
+    Example: edgephys pace models/waves/* --data data/waves_other.h5 --project hls_projects/wave_cnn_n32_cp12_8bit_rtl
+    """
+    from edgephys.tasks.stopwatch import one_core
+
+    command = line()
+    with one_core():  # before anything is loaded that starts threads
+        from edgephys.report import pace as house
+        from edgephys.report import pace_page as pages
+        from edgephys.tasks.roll_out import Horizon
+
+        table = house.tabulate(models, project or [], data, Horizon(steps, (2,)), runs, rounds, command, say)
+    pages.write(table, out)
+    give(as_json, table, lambda: pages.shown(table))
+
+
+def dispersion(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained wave networks.")],
+    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png.")] = Path(
+        "hls_projects/results/waves_dispersion"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Show how fast the solver and wave networks carry each wavelength, and what becomes of a pulse.
+
+    \b
+    Example: edgephys dispersion models/waves/full_8bit models/waves/cp12_8bit
+    """
+    from edgephys.report import dispersion as house
+
+    table = house.tabulate(models, line(), say)
+    house.write(table, out)
+    give(as_json, table, lambda: house.shown(table))
 
 
 def doctor(as_json: Json = False) -> None:

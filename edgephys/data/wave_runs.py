@@ -8,6 +8,7 @@ sources are drawn in cells, so that a smaller grid is the same task nearby, on a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -211,13 +212,23 @@ def simulate(of: Plan, index: int) -> Rows:
     """
     scene = draw(of, index)
     system = assemble(scene.medium, of.cells)
-    sampled = _sampling(of.cells, scene.medium.edges, of.grid)
     frames = np.empty((of.frames, of.grid, of.grid), dtype=np.float32)
-    for frame, u in enumerate(islice(march(system, scene, of.dt, of.steps), of.frames)):
+    for frame, u in enumerate(islice(sampled(of, scene, system), of.frames)):
         pool.check_going_on(WHAT)
-        frames[frame] = (sampled @ u).reshape(of.grid, of.grid)  # (y, x)
+        frames[frame] = u
     speed = speed_map(scene.medium, of.grid).astype(np.float32)
     return Rows(frames, speed, _record(of, index, scene, system))
+
+
+def sampled(of: Plan, scene: Scene, system: System) -> Iterator[Floats]:
+    """Solve a scene by a plan's mesh and steps, and hand over its frames on the grid, without end.
+
+    Shape: each (y, x).
+    Raises: as ``march``.
+    """
+    at = _sampling(of.cells, scene.medium.edges, of.grid)
+    for u in march(system, scene, of.dt, of.steps):
+        yield (at @ u).reshape(of.grid, of.grid)
 
 
 def _record(of: Plan, index: int, scene: Scene, system: System) -> dict[str, Any]:

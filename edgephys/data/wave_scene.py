@@ -126,6 +126,33 @@ class Pulse:
 
 
 @dataclass(frozen=True)
+class Band:
+    """A Gaussian in x times sin(pi y) at time 0, moving along x with a drift: nearly a plane wave in the middle rows.
+
+    Within u = 0 on the edge it is a sum of exact modes, so that how it goes on is known in closed form.
+    """
+
+    x: float
+    width: float
+    height: float = 1.0
+    drift_x: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a band outside the square, without a width or not finite."""
+        _check_within("band", self.x, 0.5, 0.0, 0.0)
+        _check_positive("band", width=self.width)
+        _check_finite("band", height=self.height, drift_x=self.drift_x)
+
+    def field(self, x: Floats, y: Floats) -> Floats:
+        """Return u at time 0."""
+        return self.height * _gaussian(x - self.x, np.zeros_like(x), self.width) * np.sin(np.pi * y)
+
+    def velocity(self, x: Floats, y: Floats) -> Floats:
+        """Return du/dt at time 0."""
+        return self.drift_x * (x - self.x) / self.width**2 * self.field(x, y)
+
+
+@dataclass(frozen=True)
 class Source:
     """A force on u, a Gaussian in space with a Ricker signal of the peak frequency `frequency`, centred at `delay`."""
 
@@ -160,7 +187,7 @@ class Scene:
     """All that one run of waves follows from."""
 
     medium: Medium
-    pulses: tuple[Pulse, ...] = ()
+    pulses: tuple[Pulse | Band, ...] = ()
     sources: tuple[Source, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
@@ -169,6 +196,10 @@ class Scene:
         names = {kind: name for name, kind in SHAPES.items()}
         record["medium"]["inclusions"] = [
             {"shape": names[type(inclusion)], **dataclasses.asdict(inclusion)} for inclusion in self.medium.inclusions
+        ]
+        record["pulses"] = [
+            {"shape": "band", **one} if isinstance(pulse, Band) else one
+            for pulse, one in zip(self.pulses, record["pulses"], strict=True)
         ]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in record.items()}
 
@@ -186,11 +217,18 @@ def scene_of_record(record: dict[str, Any]) -> Scene:
         )
         return Scene(
             Medium(**medium),
-            tuple(Pulse(**one) for one in record["pulses"]),
+            tuple(_pulse_of_record(dict(one)) for one in record["pulses"]),
             tuple(Source(**one) for one in record["sources"]),
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(f"wave run: a field of its record is missing or malformed ({error!r})") from error
+
+
+def _pulse_of_record(one: dict[str, Any]) -> Pulse | Band:
+    shape = one.pop("shape", None)
+    if shape not in (None, "band"):
+        raise KeyError(shape)
+    return Band(**one) if shape else Pulse(**one)
 
 
 def _gaussian(x: Floats, y: Floats, width: float) -> Floats:

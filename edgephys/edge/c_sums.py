@@ -284,7 +284,9 @@ def _looped(writer: Writer, node: Node, segments: list[Segment], finish: Finish)
     for segment in segments:
         lines += _products(writer, segment, output, value.ctype, "sums[t]", row, lanes)
     lines += loop(
-        "t", lanes, [f"const int r = {row};", f"const {value.ctype} sum = sums[t];", *finish(("r", output), value)]
+        "t",
+        lanes,
+        [f"const int r = {row};", "(void)r;", f"const {value.ctype} sum = sums[t];", *finish(("r", output), value)],
     )
     if lanes < rows:
         lines = [f"for (int first = 0; first < {rows}; first += {lanes}) {{", *indented(lines), "}"]
@@ -375,6 +377,7 @@ def _convolution(writer: Writer, node: Node, window: tuple[int, int], finish: Fi
     output: Index = "n" if outputs > 1 else 0
     ends = [
         f"const int r = {place};",
+        "(void)r;",
         f"const {value.ctype} sum = sums[{summed(0, [(width, output), (1, 'i')])}];",
         *finish(("r", output), value),
     ]

@@ -77,7 +77,7 @@ def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, what
         x.tofile(scratch / "x")
         threads = max(1, min(len(os.sched_getaffinity(0)), len(x)))
         said = tools.run([str(program), "x", "y", str(len(x)), str(threads), what], scratch, RUN_S)
-        if "ERROR" in said:
+        if "ERROR" in said or "WARNING" in said:  # of a stream that is read while empty, or not to its end
             raise ToolError(f"C simulation of {folder}: {said.strip().splitlines()[0]}")
         y = np.fromfile(scratch / "y", np.int64)
     if y.size != len(x) * results:
@@ -106,16 +106,26 @@ def _declared(path: Path) -> tuple[str, int, str]:
     return found[1], int(found[2]), found[3]
 
 
-def compile_project(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Return the program of an emitted project, compiled where sources other than numbers changed."""
+def compile_project(
+    folder: Path, facts: Mapping[str, Any], main: Path = MAIN, extra: tuple[str, ...] = (), name: str = "csim"
+) -> Path:
+    """Return the program of an emitted project, compiled where sources other than numbers changed.
+
+    ``main`` is what calls the top function and ``extra`` are further flags: another can so make a library ``name``.
+    """
     folder = folder.resolve()
     sources = folder / "firmware"
     top = facts["top"]
     if not (sources / f"{top}.cpp").is_file() or not (sources / "weights").is_dir():
         raise ProjectError(f"{folder}: firmware/{top}.cpp or firmware/weights is missing; emit the project again")
     compiler = tools.find("g++")
-    sizes = (f"-DTOP={top}", f"-DINPUTS={prod(facts['input']['shape'])}", f"-DOUTPUTS={prod(facts['output']['shape'])}")
+    sizes: tuple[str, ...] = (
+        f"-DTOP={top}",
+        f"-DINPUTS={prod(facts['input']['shape'])}",
+        f"-DOUTPUTS={prod(facts['output']['shape'])}",
+    )
     results = f"-DRESULTS={sum(prod(entry['shape']) for entry in facts['probes'])}"
+    sizes += ("-DSTREAMED",) if facts["io_type"] == "io_stream" else ()
     access, folders = TYPES[facts["backend"]]
     include = [".", str(folder), *(str(sources / name) for name in folders)]
     files = (f'-DTYPES="{access}"', f'-DTOP_SOURCE="firmware/{top}.cpp"', '-DSTORAGE="storage.h"')
@@ -129,9 +139,11 @@ def compile_project(folder: Path, facts: Mapping[str, Any]) -> Path:
         if slow.is_file():
             (home / "etc").mkdir()
             (home / "etc" / slow.name).write_text(slow.read_text().replace(SLOW, SLOW.removesuffix(" volatile")))
-        flags = (*FLAGS, *sizes, results, *files, *(f"-I{path}" for path in include))
-        tools.run((*compiler.command, *flags, str(MAIN), "-o", "csim"), home, COMPILE_S)
+        flags = (*FLAGS, *sizes, results, *files, *(f"-I{path}" for path in include), *extra)
+        tools.run((*compiler.command, *flags, str(main), "-o", name), home, COMPILE_S)
 
     others = [path for path in sorted(sources.iterdir()) if path.name != "weights"]
-    key = tools.content_key([MAIN, access, *others], compiler.version, SLOW, *FLAGS, *sizes, results, *weights)
-    return tools.built(key, build) / "csim"
+    mains = list(dict.fromkeys((MAIN, main)))
+    stated = (compiler.version, SLOW, *FLAGS, *sizes, results, *weights, *extra)
+    key = tools.content_key([*mains, access, *others], *stated)
+    return tools.built(key, build) / name

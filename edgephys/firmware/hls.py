@@ -2,6 +2,8 @@
 
 The layer list is built from the Graph, every type is given, and what hls4ml made of it is compared with
 the Graph before anything is written: no type is inferred, no value is rounded twice.
+
+A field is streamed: a pixel a clock through processes that each compute one layer's pixel (``hls_stream``).
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.errors import ModelError, ProjectError, UsageError
-from edgephys.firmware.hls_steps import Step, clean, flat, plain, plan
+from edgephys.firmware.design import AUTO, STREAM
+from edgephys.firmware.hls_steps import Step, clean, plain, plan
+from edgephys.firmware.hls_stream import Times, connected, is_streamed, times
 from edgephys.firmware.parts import check_part
 from edgephys.fixed import Fixed, Integers
 from edgephys.lower import evaluate
@@ -33,11 +37,15 @@ BACKENDS = ("Vitis", "Vivado", "Catapult")
 
 @dataclass(frozen=True)
 class HlsOptions:
-    """State the vendor's flow, the part and the clock of an HLS project. Units: clock_ns in nanoseconds."""
+    """State the vendor's flow, the part and the clock of an HLS project. Units: clock_ns in nanoseconds.
+
+    ``io`` is how the network takes its input: ``auto`` streams what looks at neighbours on a field.
+    """
 
     backend: str = "Vitis"
     part: str = "xcvu13p-flga2577-2-e"
     clock_ns: float = 5.0
+    io: str = AUTO
 
 
 def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
@@ -48,7 +56,8 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
     written then.
     """
     check_options(options)
-    steps = plan(check(graph))
+    streamed = is_streamed(check(graph), options.io, options.backend)
+    steps = plan(graph, streamed)
     one_bit = next((step for step in steps if step.formats["result"].bits == 1), None)
     if one_bit is not None and options.backend == "Catapult":
         raise ModelError(
@@ -59,11 +68,19 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
         raise ProjectError(f"{folder}: expected no project there, found firmware/; emit into an empty folder")
     top = f"{clean(graph.name)}_top"
     top = top if top[0].isalpha() else f"m{top}"
-    model = _converted(steps, folder, top, options)
+    steps = connected(steps) if streamed else steps
+    model = _converted(steps, folder, top, options, "io_stream" if streamed else "io_parallel")
     check_types(model, steps)
-    _mark_probes(model, layer_ends(graph, steps))
+    known = times(steps) if streamed else None
+    if known is not None:
+        _set_depths(model, known)
+    _mark_probes(model, layer_ends(graph, steps), streamed)
     _write(model, folder)
-    return _facts(graph, model, steps, top, options)
+    facts = _facts(graph, model, steps, top, options)
+    if known is None:
+        return facts
+    _copy_header(folder)
+    return {**facts, **_stream_facts(graph, model, known)}
 
 
 def check_options(options: HlsOptions) -> None:
@@ -97,7 +114,7 @@ def ac_type(fixed: Fixed) -> str:
     return f"{head},AC_{fixed.rounding.value},AC_{fixed.overflow.value}>"
 
 
-def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOptions) -> Any:
+def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOptions, io_type: str) -> Any:
     from hls4ml.backends import get_backend
     from hls4ml.model.graph import ModelGraph
 
@@ -105,7 +122,7 @@ def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOpti
 
     extend(options.backend)
     config = get_backend(options.backend).create_initial_config(
-        part=options.part, clock_period=options.clock_ns, io_type="io_parallel"
+        part=options.part, clock_period=options.clock_ns, io_type=io_type
     )
     precisions = {
         step.name: {"Precision": {name: precision(fixed) for name, fixed in step.formats.items()}} for step in steps
@@ -114,21 +131,24 @@ def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOpti
     defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False, "PipelineStyle": style}
     config["HLSConfig"] = {"Model": defaults, "LayerName": precisions}
     config |= {"Backend": options.backend, "ProjectName": top, "OutputDir": str(folder)}
-    config["MaximumSize"] = max(4096, largest_array(steps))  # Vivado HLS ends in an error at a larger array
+    # Vivado HLS ends in an error at a larger array
+    config["MaximumSize"] = max(4096, largest_array(steps, io_type == "io_stream"))
     with _quiet(top), _explained(top):
         return ModelGraph.from_layer_list(config, [_entry(step) for step in steps])
 
 
-def largest_array(steps: tuple[Step, ...]) -> int:
+def largest_array(steps: tuple[Step, ...], streamed: bool = False) -> int:
     """Return the elements of the largest array that is to lie in registers: a layer's products, or a result."""
     terms = [step.constants["weight"].integers.shape[-2] if "weight" in step.constants else 1 for step in steps]
-    return max(prod(step.node.shape) * count for step, count in zip(steps, terms, strict=True))
+    return max(prod(step.shape[streamed:]) * count for step, count in zip(steps, terms, strict=True))
 
 
 def _entry(step: Step) -> dict[str, Any]:
     entry: dict[str, Any] = {"class_name": step.class_name, "name": step.name, **step.attributes}
     if step.inputs:
         entry["inputs"] = list(step.inputs)
+    if step.outputs:
+        entry["outputs"] = list(step.outputs)
     for name, constant in step.constants.items():
         entry[f"{name}_data"] = constant.integers * 2.0**-constant.fraction
     return entry
@@ -162,13 +182,16 @@ def check_types(model: Any, steps: tuple[Step, ...]) -> None:
     spell = ac_type if model.config.backend.name == "Catapult" else ap_type
     for step in steps:
         layer = made[step.name]
-        variable = layer.get_output_variable()
-        if tuple(variable.shape) != flat(step.node.shape):
-            raise _changed(step, "the shape", str(flat(step.node.shape)), str(tuple(variable.shape)))
+        variables = list(layer.get_variables())
+        for variable in variables:
+            if tuple(variable.shape) != step.shape:
+                raise _changed(step, "the shape", str(step.shape), str(tuple(variable.shape)))
+        if len(variables) != len(step.outputs or (step.name,)) or list(layer.inputs) != list(step.inputs or ["input"]):
+            raise _changed(step, "the streams", str((step.inputs, step.outputs)), str((layer.inputs, layer.outputs)))
         for name, fixed in step.formats.items():
-            types = [layer.types[f"{name}_t"]]
+            types = [layer.types[f"{name}_t"]] if f"{name}_t" in layer.types or not step.outputs else []
             types += [layer.weights[name].type] if name in step.constants else []
-            types += [variable.type] if name == "result" else []
+            types += [variable.type for variable in variables] if name == "result" else []
             for found in (type_.precision.definition_cpp() for type_ in types):
                 if found != spell(fixed):
                     raise _changed(step, f"the type '{name}'", spell(fixed), found)
@@ -189,12 +212,21 @@ def layer_ends(graph: Graph, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(step for step in steps[1:] if first[step.node.name] is step and step.node.name in ends)
 
 
-def _mark_probes(model: Any, ends: tuple[Step, ...]) -> None:
+def _set_depths(model: Any, known: Times) -> None:
+    """Say how many beats each FIFO holds, where hls4ml would have it hold a frame; the ports are the vendor's."""
+    ports = {*model.inputs, *model.outputs}
+    for name, variable in model.output_vars.items():
+        if name not in ports:
+            variable.pragma = ("stream", known.depths[name])
+
+
+def _mark_probes(model: Any, ends: tuple[Step, ...], streamed: bool) -> None:
     """Add, for C simulations that ask for it, a look at every layer's result."""
     for step in ends:
         layer = model.graph[step.name]
         variable = layer.get_output_variable()
-        probe = f"nnet::edge_probe<{variable.type.name}, {prod(variable.shape)}>({variable.name});"
+        size = variable.shape[0] if streamed else prod(variable.shape)  # a stream's beats, an array's elements
+        probe = f"nnet::edge_probe<{variable.type.name}, {size}>({variable.name});"
         layer.set_attr("function_cpp", [layer.get_attr("function_cpp"), "#ifdef EDGEPHYS_PROBE", probe, "#endif"])
 
 
@@ -212,6 +244,28 @@ def _write(model: Any, folder: Path) -> None:
         path.write_text(path.read_text().replace(str(folder), "."))
 
 
+def _copy_header(folder: Path) -> None:
+    from edgephys.firmware.hls_layers import STREAM_HEADER
+
+    (folder / "firmware" / "nnet_utils" / STREAM_HEADER.name).write_bytes(STREAM_HEADER.read_bytes())
+
+
+def _stream_facts(graph: Graph, model: Any, known: Times) -> dict[str, Any]:
+    variables = model.output_vars
+    return {
+        "io": STREAM,
+        "io_type": "io_stream",
+        "field": list(graph.input.shape[:2]),
+        "lag": known.lag,
+        "processes": known.processes,
+        "latency_first_cycles_estimate": known.first,
+        "latency_cycles_estimate": known.latency,
+        "ii_estimate": known.ii,
+        "memory_bits": known.memory_bits,
+        "fifos": {variables[name].name: depth for name, depth in known.depths.items() if name not in model.inputs},
+    }
+
+
 def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options: HlsOptions) -> dict[str, Any]:
     ends = layer_ends(graph, steps)
     ports = [model.graph[step.name].get_output_variable().name for step in (steps[0], steps[-1])]
@@ -226,7 +280,11 @@ def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options:
         "hls4ml": importlib.metadata.version("hls4ml"),
         "input": {"node": graph.input.name, "name": ports[0], "shape": list(graph.input.shape)},
         "output": {"node": graph.output.name, "name": ports[1], "shape": list(graph.output.shape)},
-        "layers": {name: {"node": node.name, "variable": variables[node.name]} for name, node in graph.layers()},
+        "layers": {
+            name: {"node": node.name, "variable": variables[node.name]}
+            for name, node in graph.layers()
+            if node.name in variables  # not in a stream that nobody reads
+        },
         "probes": [{"node": step.node.name, "shape": list(step.node.shape)} for step in ends],
         "weights": {
             step.node.name: {name: model.graph[step.name].weights[name].name for name in step.constants}

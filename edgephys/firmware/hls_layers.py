@@ -1,7 +1,9 @@
-"""Our own layer in hls4ml, through its extension interface: one class for every kernel of ours.
+"""Our own layers in hls4ml, through its extension interface: one class for every kernel of ours.
 
 hls4ml has no exact layer for sums over an axis, products with own constants, requantisation with chosen
 modes or concatenation of different binary points; the kernels in ``kernels/nnet_edgephys.h`` are.
+Of a stream a second class calls the same kernels for every pixel: a function of its own a layer, which is a process of
+the dataflow. Windows are in ``kernels/nnet_edgephys_stream.h``, which only projects of streams carry.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from edgephys.fixed import Integers
 
 HEADER = Path(__file__).parent / "kernels" / "nnet_edgephys.h"
 
+STREAM_HEADER = HEADER.with_name("nnet_edgephys_stream.h")
+
 KERNEL_LAYER = "EdgephysKernel"
+PROCESS_LAYER = "EdgephysProcess"
 
 
 def _initialize(layer: Any) -> None:
@@ -28,6 +33,7 @@ def _initialize(layer: Any) -> None:
 
 
 EdgephysKernel = type(KERNEL_LAYER, (Layer,), {"initialize": _initialize, "__doc__": "A call of one of our kernels."})
+EdgephysProcess = type(PROCESS_LAYER, (Layer,), {"initialize": _initialize, "__doc__": "Such calls, pixel by pixel."})
 
 
 def _config(template: Any, layer: Any) -> str:
@@ -69,26 +75,68 @@ def _calls(template: Any, layer: Any) -> str:
     return "\n    ".join(calls)
 
 
-_ConfigTemplate = type(
-    "EdgephysConfigTemplate",
-    (LayerConfigTemplate,),
-    {"__init__": lambda self: LayerConfigTemplate.__init__(self, EdgephysKernel), "format": _config},
-)
-_CallTemplate = type(
-    "EdgephysCallTemplate",
-    (FunctionCallTemplate,),
-    {
-        "__init__": lambda self: FunctionCallTemplate.__init__(self, EdgephysKernel, [f"nnet_utils/{HEADER.name}"]),
-        "format": _calls,
-    },
-)
+def _process(template: Any, layer: Any) -> str:
+    """Return the structs, and the function that reads a pixel of every input and writes one, once a clock."""
+    structs = _config(template, layer)
+    if layer.get_attr("kernel") == "window":
+        return structs
+    output = layer.get_output_variable()
+    inputs = [layer.get_input_variable(name) for name in layer.inputs]
+    edges = {**{f"x{number}": edge for number, edge in enumerate(inputs)}, "y": output}
+    constant = [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
+    ports = ", ".join(f"hls::stream<{edge.type.name}> &{port}" for port, edge in edges.items())
+    lines = [f"inline void process_{layer.name}({ports}) {{"]
+    for port, edge in edges.items():
+        lines += [f"    {edge.type.name}::value_type {port}_pixel[{edge.shape[-1]}];"]
+        lines += [f"    #pragma HLS ARRAY_PARTITION variable={port}_pixel complete"]
+    lines += [f"    for (unsigned beat = 0; beat < {output.shape[0]}; beat++) {{", "        #pragma HLS PIPELINE II=1"]
+    lines += [f"        nnet::edge_read<{edges[port].type.name}>({port}, {port}_pixel);" for port in list(edges)[:-1]]
+    for number, call in enumerate(layer.get_attr("calls")):
+        named = [*(f"x{read}" for read in call.reads), "y"]
+        types = ", ".join(
+            [*(f"{edges[port].type.name}::value_type" for port in named), f"config{layer.index}_{number}"]
+        )
+        arguments = ", ".join([*(f"{port}_pixel" for port in named), *constant])
+        lines.append(f"        nnet::edge_{layer.get_attr('kernel')}<{types}>({arguments});")
+    lines += [f"        nnet::edge_write<{output.type.name}>(y_pixel, y);", "    }", "}"]
+    return structs + "\n".join(lines) + "\n"
+
+
+def _started(template: Any, layer: Any) -> str:
+    """Return the call of a process."""
+    output, inputs = layer.get_output_variable(), [layer.get_input_variable(name) for name in layer.inputs]
+    function = f"process_{layer.name}"
+    if layer.get_attr("kernel") == "window":
+        function = f"nnet::edge_window<{inputs[0].type.name}, {output.type.name}, config{layer.index}_0>"
+    return f"{function}({', '.join(edge.name for edge in (*inputs, output))});"
+
+
+def _templates(layer: Any, config: Any, call: Any, *headers: Path) -> tuple[Any, Any]:
+    """Return hls4ml's two templates of a class of layers: what it is compiled for, and the call."""
+    include = [f"nnet_utils/{header.name}" for header in headers]
+    name = layer.__name__
+    made = type(
+        f"{name}ConfigTemplate",
+        (LayerConfigTemplate,),
+        {"__init__": lambda self: LayerConfigTemplate.__init__(self, layer), "format": config},
+    )
+    called = type(
+        f"{name}CallTemplate",
+        (FunctionCallTemplate,),
+        {"__init__": lambda self: FunctionCallTemplate.__init__(self, layer, include), "format": call},
+    )
+    return made, called
 
 
 @cache
 def extend(backend: str) -> None:
-    """Teach a backend of hls4ml our layer, once a process."""
-    register_layer(KERNEL_LAYER, EdgephysKernel)
+    """Teach a backend of hls4ml our layers, once a process."""
     known = get_backend(backend)
-    known.register_template(_ConfigTemplate)
-    known.register_template(_CallTemplate)
+    register_layer(KERNEL_LAYER, EdgephysKernel)
+    register_layer(PROCESS_LAYER, EdgephysProcess)
+    for template in (
+        *_templates(EdgephysKernel, _config, _calls, HEADER),
+        *_templates(EdgephysProcess, _process, _started, HEADER, STREAM_HEADER),
+    ):
+        known.register_template(template)
     known.register_source(HEADER)

@@ -1,4 +1,7 @@
-"""Graph -> steps: what each layer of the HLS project computes, in which formats, before hls4ml sees it."""
+"""Graph -> steps: what each layer of the HLS project computes, in which formats, before hls4ml sees it.
+
+Of a field that is streamed a step computes one pixel at a time: all that it is compiled for is that of a pixel.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from edgephys.errors import ModelError
+from edgephys.firmware.stream import AXES, levels
 from edgephys.fixed import WIDEST, Fixed, Integers, narrowest
 from edgephys.lower.graph import Constant, Graph, Kind, Node
+from edgephys.lower.partition import one_row
 from edgephys.lower.ranges import derive
 
 DOUBLE = 53
@@ -44,24 +49,28 @@ class Call:
 class Step:
     """State one layer for hls4ml: its entry in the layer list, and what must come of it.
 
-    ``formats`` maps hls4ml's names of types (result, accum, weight, bias, constant) to formats.
+    ``formats`` maps hls4ml's names of types (result, accum, weight, bias, constant) to formats; ``shape`` is that of
+    each of its ``outputs``, of which one has the step's name where none are named.
     """
 
     node: Node
     name: str
     class_name: str
     inputs: tuple[str, ...]
+    shape: tuple[int, ...]
     formats: Mapping[str, Fixed]
     constants: Mapping[str, Constant] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
 
-def plan(graph: Graph) -> tuple[Step, ...]:
+def plan(graph: Graph, streamed: bool = False) -> tuple[Step, ...]:
     """Return the steps of a graph with one input and one output, in order.
 
-    Raises: ModelError naming the layer that cannot be computed exactly.
+    Raises: ModelError naming the layer that cannot be computed exactly, or that has no stream of pixels.
     """
-    _refuse_windows(graph)
+    axes = AXES if streamed else 0
+    graph = _alive(graph) if streamed else _without_windows(graph)
     check_exact(graph)
     steps: list[Step] = []
     names: dict[str, str] = {}
@@ -77,22 +86,29 @@ def plan(graph: Graph) -> tuple[Step, ...]:
         inputs = tuple(names[operand] for operand in node.inputs)
         wider = widened(node, graph.operands(node))
         if wider is not None:
-            steps.append(_copy(graph.operands(node)[0], f"{name}_widened", inputs, wider))
+            steps.append(_copy(graph.operands(node)[0], f"{name}_widened", inputs, wider, axes))
             inputs = (steps[-1].name,)
-        steps.append(_step(graph, node, bias, name, inputs))
+        steps.append(_step(graph, node, bias, name, inputs, axes))
     last = graph.output
     if graph.readers[last.name] or last.kind is Kind.INPUT:  # a port must not be read again
-        steps.append(_copy(last, f"n{len(graph.nodes)}_port", (names[last.name],), plain(last.fixed)))
+        steps.append(_copy(last, f"n{len(graph.nodes)}_port", (names[last.name],), plain(last.fixed), axes))
     return tuple(steps)
 
 
-def _refuse_windows(graph: Graph) -> None:
+def _without_windows(graph: Graph) -> Graph:
     for node in graph.nodes:
         if node.kind is Kind.WINDOW:
             raise ModelError(
-                f"layer '{node.layer}': a window over a field has no HLS project; emit it to rtl, fully parallel, "
-                f"where the field is small"
+                f"layer '{node.layer}': a window over a field has no HLS project that takes all pixels at once; use io "
+                f"'stream', or emit it to rtl, fully parallel, where the field is small"
             )
+    return graph
+
+
+def _alive(graph: Graph) -> Graph:
+    """Return the nodes on which the output depends: a stream that nobody reads would stop what writes to it."""
+    kept = {node.name for level in levels(graph) for node in (*level.windows, *level.graph.nodes)}
+    return graph.with_nodes(tuple(node for node in graph.nodes if node.name in kept or node.kind is Kind.INPUT))
 
 
 def check_exact(graph: Graph) -> None:
@@ -151,8 +167,13 @@ def plain(fixed: Fixed) -> Fixed:
     return Fixed(fixed.signed, fixed.bits, fixed.integer)
 
 
-def flat(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape that hls4ml is told: at most (rows, features), which lies in memory as ``shape`` does."""
+def flat(shape: tuple[int, ...], axes: int = 0) -> tuple[int, ...]:
+    """Return the shape that hls4ml is told: at most (rows, features), which lies in memory as ``shape`` does.
+
+    With ``axes`` a row is all that lies behind these, and is handed on at a time.
+    """
+    if axes:
+        return (prod(shape[:axes]), prod(shape[axes:]))
     rows = prod(shape[:-1])
     return (rows, shape[-1]) if rows > 1 else (shape[-1:] or (1,))
 
@@ -168,18 +189,22 @@ def of_constant(constant: Constant) -> Fixed:
     return fixed if fixed.bits > 1 else Fixed(fixed.signed, 2, fixed.integer + 1)
 
 
-def _step(graph: Graph, node: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -> Step:
+def _step(graph: Graph, node: Node, bias: Node | None, name: str, inputs: tuple[str, ...], axes: int) -> Step:
     if node.kind is Kind.INPUT:
-        attributes = {"input_shape": list(flat(node.shape))}
-        return Step(node, name, "InputLayer", (), {"result": plain(node.fixed)}, {}, attributes)
+        shape = flat(node.shape, axes)
+        attributes = {"input_shape": list(shape)}
+        return Step(node, name, "InputLayer", (), shape, {"result": plain(node.fixed)}, {}, attributes)
     if node.kind is Kind.DENSE:
-        return _dense(node, bias, name, inputs)
-    operands = graph.operands(node)
+        return _dense(node, bias, name, inputs, axes)
+    if node.window is not None:
+        return _window(node, graph.operands(node)[0], name, inputs)
+    operands = tuple(one_row(operand, axes) for operand in graph.operands(node))
     modes = node.fixed if node.kind is Kind.REQUANTISE else plain(node.fixed)
-    return _kernel(node, name, inputs, KERNELS[node.kind], _calls(node, operands), {"result": modes})
+    calls = _calls(one_row(node, axes), operands)
+    return _kernel(node, name, inputs, KERNELS[node.kind], calls, {"result": modes}, axes)
 
 
-def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -> Step:
+def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...], axes: int) -> Step:
     weight = _constant(dense)
     last = bias or dense
     offsets = np.zeros(weight.integers.shape[1], np.int64)
@@ -187,12 +212,16 @@ def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -
     if bias is not None:
         constant = _constant(bias)
         added = Constant(np.broadcast_to(constant.integers.reshape(-1), offsets.shape), constant.fraction)
+    copies = prod(last.shape[axes:-1]) if axes else 1
+    if copies > 1:  # rows of a pixel, side by side: zeros cost nothing, for the products are unrolled
+        weight = Constant(np.kron(np.eye(copies, dtype=np.int64), weight.integers), weight.fraction)
+        added = Constant(np.tile(added.integers, copies), added.fraction)
     exact = plain(last.fixed)
     formats = {"result": exact, "accum": exact, "weight": of_constant(weight), "bias": of_constant(added)}
-    shape = flat(last.shape)
+    shape = flat(last.shape, axes)
     attributes: dict[str, Any] = {"n_in": weight.integers.shape[0], "n_out": weight.integers.shape[1]}
     if len(shape) == 1:
-        return Step(last, name, "Dense", inputs, formats, {"weight": weight, "bias": added}, attributes)
+        return Step(last, name, "Dense", inputs, shape, formats, {"weight": weight, "bias": added}, attributes)
     rows = shape[0]
     attributes = {
         "data_format": "channels_last",
@@ -204,28 +233,42 @@ def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...]) -
         "stride_width": 1,
         "pad_left": 0,
         "pad_right": 0,
-        "parallelization_factor": rows,
+        "parallelization_factor": 1 if axes else rows,
     }
     window = Constant(weight.integers[None], weight.fraction)  # (window, in, out)
-    return Step(last, name, "Conv1D", inputs, formats, {"weight": window, "bias": added}, attributes)
+    return Step(last, name, "Conv1D", inputs, shape, formats, {"weight": window, "bias": added}, attributes)
+
+
+def _window(node: Node, source: Node, name: str, inputs: tuple[str, ...]) -> Step:
+    (height, width), (rows, columns) = node.shape[:AXES], node.window or (1, 1)
+    sizes = {"height": height, "width": width, "rows": rows, "columns": columns, "channels": source.shape[-1]}
+    return _kernel(node, name, inputs, "window", (Call((0,), sizes),), {"result": plain(node.fixed)}, AXES)
 
 
 def _kernel(
-    node: Node, name: str, inputs: tuple[str, ...], kernel: str, calls: tuple[Call, ...], formats: dict[str, Fixed]
+    node: Node,
+    name: str,
+    inputs: tuple[str, ...],
+    kernel: str,
+    calls: tuple[Call, ...],
+    formats: dict[str, Fixed],
+    axes: int,
 ) -> Step:
-    attributes = {"kernel": kernel, "calls": calls, "shape": list(flat(node.shape))}
+    shape = flat(node.shape, axes)
+    attributes = {"kernel": kernel, "calls": calls, "shape": list(shape)}
     constants = {}
     if node.constant is not None:
-        period = calls[0].sizes["period"]
-        repeated = np.broadcast_to(node.constant.integers, node.shape).reshape(-1)[:period]
-        constants["constant"] = Constant(repeated, node.constant.fraction)
+        period, constant = calls[0].sizes["period"], one_row(node, axes).constant or node.constant
+        repeated = np.broadcast_to(constant.integers, node.shape[axes:]).reshape(-1)[:period]
+        constants["constant"] = Constant(repeated, constant.fraction)
         formats["constant"] = of_constant(constants["constant"])
-    return Step(node, name, "EdgephysKernel", inputs, formats, constants, attributes)
+    class_name = "EdgephysProcess" if axes else "EdgephysKernel"
+    return Step(node, name, class_name, inputs, shape, formats, constants, attributes)
 
 
-def _copy(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed) -> Step:
-    call = Call((0,), {"size": prod(node.shape)})
-    return _kernel(replace(node, constant=None), name, inputs, "copy", (call,), {"result": fixed})
+def _copy(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes: int) -> Step:
+    call = Call((0,), {"size": prod(node.shape[axes:])})
+    return _kernel(replace(node, constant=None), name, inputs, "copy", (call,), {"result": fixed}, axes)
 
 
 def _calls(node: Node, operands: tuple[Node, ...]) -> tuple[Call, ...]:

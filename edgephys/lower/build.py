@@ -74,6 +74,10 @@ class Builder:
         """Return the shape of a node."""
         return self._nodes[name].shape
 
+    def fraction(self, name: str) -> int:
+        """Return the fraction bits of a node."""
+        return self._nodes[name].fixed.fraction
+
     def layer(self, name: str) -> str:
         """Return the layer of a node."""
         return self._nodes[name].layer

@@ -75,20 +75,32 @@ def _is_identity(graph: Graph, node: Node, range_: Range) -> bool:
 
 
 def round_half_up(graph: Graph) -> Graph:
-    """Round half up where half to even was asked for and no value is a tie: the same integers, for a constant.
+    """Round half up where half to even was asked for and no value is a tie: the same integers, for a constant."""
+    without = tieless(graph)
+    return graph.with_nodes(
+        tuple(
+            replace(node, fixed=replace(node.fixed, rounding=Rounding.RND))
+            if node.name in without and node.fixed.rounding is Rounding.RND_CONV
+            else node
+            for node in graph.nodes
+        )
+    )
+
+
+def tieless(graph: Graph) -> frozenset[str]:
+    """Return the names of roundings that provably meet no tie, so that all ways to round a half are one.
 
     Values are no ties where all are odd multiples of a step finer than half of the wanted one, or zero.
     """
     odd: dict[str, int] = {}
-    nodes: list[Node] = []
+    found: set[str] = set()
     for node in graph.nodes:
         if (fraction := _odd_fraction(graph, node, odd)) is not None:
             odd[node.name] = fraction
-        even = node.kind is Kind.REQUANTISE and node.fixed.rounding is Rounding.RND_CONV
-        if even and (source := node.inputs[0]) in odd and odd[source] > node.fixed.fraction + 1:
-            node = replace(node, fixed=replace(node.fixed, rounding=Rounding.RND))
-        nodes.append(node)
-    return graph.with_nodes(tuple(nodes))
+        finest = odd.get(node.inputs[0]) if node.kind is Kind.REQUANTISE else None
+        if finest is not None and finest > node.fixed.fraction + 1:
+            found.add(node.name)
+    return frozenset(found)
 
 
 def _odd_fraction(graph: Graph, node: Node, odd: Mapping[str, int]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from edgephys.figures import Figure, Stage, missing, to_record
 from edgephys.firmware import place, synth, vendor
 from edgephys.firmware.cells import TARGETS
 from edgephys.firmware.design import STREAM
-from edgephys.firmware.project import Project, read_card, read_result, write_result
 from edgephys.fixed import Fixed
 from edgephys.metrics import scored
+from edgephys.project import Project, read_card, read_result, write_result
+from edgephys.report import processor
 
 Say = Callable[[str], None]
 TIMING = (("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles"))
@@ -41,11 +43,9 @@ def gather(project: Project, wishes: Wishes, say: Say) -> tuple[Figure, ...]:
     A tool that is missing or was killed gives a figure without a value that says why.
     """
     figures = [*_model(project), *_widths(project), *_simulation(project)]
-    if project.kind == "rtl":
-        figures += [*_estimate(project), *_synthesis(project, wishes, say), *_routing(project, wishes, say)]
-    else:
-        figures += [_not_run(name, unit, project) for name, unit in (*TIMING, *_units(RESOURCES))]
-    found = vendor.read(project.folder)
+    for measure in OF_KIND[project.kind]:
+        figures += measure(project, wishes, say)
+    found = vendor.read(project.folder) if project.target.has_clock else ()
     measured = {figure.name for figure in found if figure.value is not None}
     kept = [f for f in figures if not (f.value is None and f.name in measured and f.tool == "vendor tool")]
     return (*kept, *found)
@@ -62,15 +62,19 @@ def _units(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name.upper()) for name in names]
 
 
-def _not_run(name: str, unit: str, project: Project) -> Figure:
+def _vendor(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
+    """What only a vendor's synthesis could say; its reports, where there are any, take the place of these."""
     why = "no vendor report in the project; run the vendor's synthesis on it"
-    return missing(name, unit, Stage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
+    tool = (Stage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
+    return [missing(name, unit, *tool) for name, unit in (*TIMING, *_units(RESOURCES))]
 
 
 def _model(project: Project) -> list[Figure]:
     """Accuracy and AUC, or the error, are the trained model's, as its card has them; verify shows that they hold."""
     card = read_card(project)
     measured = card["metrics"]
+    if "imported" in card:
+        return _imported(project, card)
     version = card["versions"]["keras"]
     score = scored(measured)
     target = f"{measured[score.unit]:,} held-out test {score.unit}"
@@ -81,6 +85,23 @@ def _model(project: Project) -> list[Figure]:
         figures.append(Figure(f"auc_{name}", area, "", Stage.MEASURED, "Keras", version, target))
     figures.append(Figure("parameters", card["parameters"], "", Stage.MEASURED, "Keras", version, project.graph.name))
     return figures
+
+
+def _imported(project: Project, card: Mapping[str, Any]) -> list[Figure]:
+    """An imported model states its accuracy where labels were given, and nobody's Keras."""
+    version, file = card["versions"]["qonnx"], card["imported"]["file"]
+    target = f"{file}, {card['imported']['vectors']} vectors"
+    accuracy = card["metrics"].get("accuracy")
+    if accuracy is None:
+        why = "no labels were given at its import; `edgephys import --vectors` takes them"
+        figures = [missing("accuracy", "", Stage.MEASURED, "qonnx", version, target, why)]
+    else:
+        names = ("accuracy", "accuracy_error")
+        figures = [Figure(name, card["metrics"][name], "", Stage.MEASURED, "qonnx", version, target) for name in names]
+    return [
+        *figures,
+        Figure("parameters", card["parameters"], "", Stage.MEASURED, "qonnx", version, project.graph.name),
+    ]
 
 
 def _widths(project: Project) -> list[Figure]:
@@ -100,15 +121,16 @@ def _widths(project: Project) -> list[Figure]:
 
 
 def _simulation(project: Project) -> list[Figure]:
-    target = f"{project.part}, {project.clock_ns:g} ns clock stated"
+    target = _where(project)
     timing = _timing(project)
     found = read_result(project, "verify")
     if found is None:
         why = "not verified as it stands; run `edgephys verify` on it"
         names = [("vectors", ""), ("mismatches", ""), *timing]
         return [missing(name, unit, Stage.SIMULATED, "simulation", "none", target, why) for name, unit in names]
-    simulated = found["targets"]["csim" if project.kind == "hls" else "rtl"]
-    source = (Stage.SIMULATED, simulated["tool"], simulated["version"])
+    simulated = found["targets"][project.target.checked]
+    stage = Stage.SIMULATED if project.target.has_clock else Stage.MEASURED
+    source = (stage, simulated["tool"], simulated["version"])
     compared = f"{', '.join(found['targets'])} against the golden model"
     figures = [
         Figure("vectors", simulated["vectors"], "", *source, target),
@@ -125,6 +147,26 @@ def _simulation(project: Project) -> list[Figure]:
         version = str(project.manifest["versions"]["edgephys"])
         figures.append(Figure("latency_ns", nanoseconds, "ns", Stage.ESTIMATED, "edgephys", version, stated))
     return figures
+
+
+def _pixels(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
+    """What an HLS project that streams a field states of its time, until a vendor's synthesis says more."""
+    if "latency_cycles_estimate" not in project.facts:
+        return []
+    height, width = project.facts["field"]
+    version = str(project.manifest["versions"]["edgephys"])
+    where = f"a frame of {height}x{width} pixels, one a clock, as emitted; a vendor's tool sets the stages"
+    return [
+        Figure(name, project.facts[name], "cycles", Stage.ESTIMATED, "edgephys", version, where)
+        for name in ("latency_cycles_estimate", "ii_estimate")
+    ]
+
+
+def _where(project: Project) -> str:
+    """Say for what a project was emitted, or on what it runs."""
+    if project.target.has_clock:
+        return f"{project.part}, {project.clock_ns:g} ns clock stated"
+    return f"{platform.machine()}, {project.kind}"
 
 
 def _timing(project: Project) -> list[tuple[str, str]]:
@@ -152,7 +194,7 @@ def failed(verified: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _estimate(project: Project) -> list[Figure]:
+def _estimate(project: Project, wishes: Wishes, say: Say) -> list[Figure]:
     version = str(project.manifest["versions"]["alkaid"])
     lut = round(project.facts["lut_estimate"])
     figures = [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", version, project.part)]
@@ -254,3 +296,18 @@ def _verilog(project: Project) -> tuple[Path, ...] | None:
     if project.facts["language"] != "verilog":
         return None
     return tuple(project.firmware / name for name in project.facts["sources"])
+
+
+def _plain(measure: Callable[[Project], list[Figure]]) -> Callable[[Project, Wishes, Say], list[Figure]]:
+    """Return a measurement that is the same whatever is wished for."""
+    return lambda project, wishes, say: measure(project)
+
+
+OF_KIND: Mapping[str, tuple[Callable[[Project, Wishes, Say], list[Figure]], ...]] = {
+    "hls": (_pixels, _vendor),
+    "rtl": (_estimate, _synthesis, _routing),
+    "c": (_plain(processor.memory), _plain(processor.microcontroller), _plain(processor.latency)),
+    "onnx": (_plain(processor.operators), _plain(processor.latency)),
+    "qonnx": (_plain(processor.operators),),
+}
+"""What is measured of each kind of project beside its model, widths and verification, in the order of a report."""

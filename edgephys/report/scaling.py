@@ -1,7 +1,6 @@
 """Every trained model down the whole street, one row each: emit, verify, report.
 
-There is no book of progress beside the projects: a step is finished when its project holds the same Graph,
-options, model and vectors, and a result for its present state. So a run goes on where a former one was killed.
+A run goes on where a former one was killed (``steps``).
 """
 
 from __future__ import annotations
@@ -9,42 +8,33 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-
-from edgephys.artefact import CARD, MODEL, VECTORS, check_free, load, load_vectors, read_card
-from edgephys.errors import EdgephysError, MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.artefact import CARD, check_free, load, read_card
+from edgephys.errors import MismatchError, ModelError, ToolError, UsageError
 from edgephys.firmware.hls import HlsOptions
-from edgephys.firmware.project import (
-    KINDS,
-    MANIFEST,
-    REVISIONS,
-    Project,
-    emit,
-    read,
-    read_result,
-    read_vectors,
-    write_result,
-)
 from edgephys.firmware.rtl import RtlOptions
 from edgephys.lower.from_keras import lower
 from edgephys.lower.graph import Graph
 from edgephys.metrics import scored
+from edgephys.project import (
+    MANIFEST,
+    Project,
+    read_result,
+)
 from edgephys.report.estimator import calibrate
 from edgephys.report.gather import Wishes, failed, gather, keep
 from edgephys.report.published import FAMILIES, SOURCE, published
-from edgephys.verify import verify
+from edgephys.report.steps import Say, attempt, emitted, kept, verified
 
-Say = Callable[[str], None]
 Table = dict[str, Any]
-T = TypeVar("T")
 
+KINDS = ("hls", "rtl")
+"""The targets of the table: firmware."""
 RESOURCES = ("lut", "ff", "dsp", "bram")
 STATED = "estimated: stated clock"
 NO_RTL = "not measured: no RTL project was asked for"
@@ -214,33 +204,24 @@ def require(table: Table) -> None:
 def _row(made: Candidate, plan: Plan, float_metrics: Mapping[str, Any] | None, say: Say) -> dict[str, Any]:
     row = _stated(made, plan, float_metrics)
     say(f"{made.name}: lower")
-    graph = _attempt(row, "lower", partial(_lowered, made.folder))
+    graph = attempt(row, "lower", partial(_lowered, made.folder))
     if graph is None:
         return row
     for kind in plan.to:
-        emitted = _attempt(row, f"{kind}: emit", partial(_emitted, made, graph, kind, plan, say))
-        if emitted is None:
+        at_hand = attempt(row, f"{kind}: emit", partial(_emitted, made, graph, kind, plan, say))
+        if at_hand is None:
             continue
-        project, seconds = emitted
+        project, seconds = at_hand
         row["emit_seconds"] = round((row["emit_seconds"] or 0) + seconds, 2)
         row["projects"][kind] = {"project": project.name, "emit_seconds": seconds}
-        checked = _attempt(row, f"{kind}: verify", partial(_verified, project, say))
+        checked = attempt(row, f"{kind}: verify", partial(verified, project, say))
         if checked is not None:
             _add_verified(row, project, checked)
-        report = _attempt(row, f"{kind}: report", partial(_reported, project, plan, say))
+        report = attempt(row, f"{kind}: report", partial(_reported, project, plan, say))
         if report is not None:
             _add_reported(row, project, report)
     _sum_up(row, plan)
     return row
-
-
-def _attempt(row: dict[str, Any], step: str, run: Callable[[], T]) -> T | None:
-    """Run a step of a row; where it fails the row says why, and the table goes on."""
-    try:
-        return run()
-    except EdgephysError as error:
-        row["failures"].append(f"{step}: {error}")
-        return None
 
 
 def _stated(made: Candidate, plan: Plan, float_metrics: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -270,6 +251,10 @@ def _stated(made: Candidate, plan: Plan, float_metrics: Mapping[str, Any] | None
     row |= {"latency_ns": None, "latency_stage": why, "lut_estimate": None, "lut_calibrated": None}
     empty: dict[str, Any] = {"mismatches": None, "vectors": None, "emit_seconds": None, "projects": {}}
     return row | empty | {"provenance": {}, "failures": [], "published": published(made.card["recipe"])}
+
+
+def _emitted(made: Candidate, graph: Graph, kind: str, plan: Plan, say: Say) -> tuple[Project, float]:
+    return emitted(graph, made.folder, plan.options(kind), plan.folder(made.name, kind), plan.force, say)
 
 
 def _lowered(folder: Path) -> Graph:
@@ -336,51 +321,11 @@ def _sum_up(row: dict[str, Any], plan: Plan) -> None:
         row["vectors"] = min(entry["vectors"] for entry in checked)
 
 
-# Three steps, each skipped where its project holds what it would make ------------------------------
-
-
-def _emitted(made: Candidate, graph: Graph, kind: str, plan: Plan, say: Say) -> tuple[Project, float]:
-    """Return a model's project and the seconds that its emission took, then or now."""
-    folder, options = plan.folder(made.name, kind), plan.options(kind)
-    if (folder / MANIFEST).is_file():
-        try:
-            project = read(folder)
-            timed = _kept(project, "emit", "seconds")
-            if timed is not None and _holds(project, made, graph, options):
-                return project, float(timed["seconds"])
-        except ProjectError as error:
-            say(f"{error}")
-    say(f"{made.name}: emit to {kind}")
-    began = time.monotonic()
-    project = emit(graph, made.folder, options, folder, plan.force)
-    seconds = round(time.monotonic() - began, 2)
-    write_result(project, "emit", {"seconds": seconds})
-    return project, seconds
-
-
-def _holds(project: Project, made: Candidate, graph: Graph, options: HlsOptions | RtlOptions) -> bool:
-    """Say whether a project is untouched and what would be emitted now: Graph, options, model, vectors, sources."""
-    if project.manifest.get("revision", 1) != REVISIONS[project.kind]:
-        return False
-    if project.graph.digest != graph.digest or project.manifest["options"] != json.loads(json.dumps(asdict(options))):
-        return False
-    if project.changed() or any(
-        (project.model / name).read_bytes() != (made.folder / name).read_bytes() for name in (MODEL, CARD)
-    ):
-        return False
-    ours, theirs = read_vectors(project), load_vectors(made.folder / VECTORS)
-    return np.array_equal(ours.inputs, theirs.inputs) and np.array_equal(ours.labels, theirs.labels)
-
-
-def _verified(project: Project, say: Say) -> Mapping[str, Any]:
-    found = _kept(project, "verify", "mismatches", "changed", "vectors", "targets")
-    if found is not None and failed(found) is None:
-        return found
-    return verify(project, stage=lambda text: say(f"{project.name}: {text}")).to_record()
+# The report, made where its project has none of this budget --------------------------------------------
 
 
 def _reported(project: Project, plan: Plan, say: Say) -> Mapping[str, Any]:
-    found = _kept(project, "report", "figures")
+    found = kept(project, "report", "figures")
     if found is not None and _whole(project, found, plan):
         return found
     wishes = Wishes(timeout_s=plan.synth_seconds, memory_gb=plan.memory_gb)
@@ -405,12 +350,3 @@ def _over_budget(why: str) -> str | None:
     if "was stopped after" in why:
         return "synth_seconds"
     return "memory_gb" if "memory limit is" in why and "SIGKILL" not in why else None
-
-
-def _kept(project: Project, name: str, *keys: str) -> dict[str, Any] | None:
-    """Return a result that holds for the project as it is; None where it is missing, damaged or lacks a key."""
-    try:
-        found = read_result(project, name)
-    except ProjectError:
-        return None
-    return found if found is not None and set(keys) <= set(found) else None

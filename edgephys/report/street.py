@@ -14,8 +14,8 @@ from rich.table import Table
 
 from edgephys.artefact import write_file
 from edgephys.errors import ProjectError
-from edgephys.firmware.project import Project, read, read_card, read_result
 from edgephys.metrics import scored
+from edgephys.project import Project, read, read_card, read_result
 from edgephys.report.published import CAVEAT, published
 from edgephys.report.show import titled
 
@@ -65,7 +65,7 @@ def _order(row: Mapping[str, Any]) -> tuple[int, str]:
 
 def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[str, Any]]) -> None:
     """Add what one project knows; simulation results are kept apart by target."""
-    target = "csim" if project.kind == "hls" else "rtl"
+    target = project.target.checked
     row["constituents"] = project.graph.input.shape[0]
     row["published"] = published(read_card(project).get("recipe", {}))
     score = scored({name: figure["value"] for name, figure in figures.items()})
@@ -78,7 +78,7 @@ def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[s
             told = f"{figure['stage']}, {figure['tool']} {figure['version']}, {figure['target']}"
             row["provenance"][f"{target}.{name}" if name in ("vectors", "mismatches") else name] = told
     row[f"mismatches_{target}"] = figures["mismatches"]["value"]
-    if project.kind == "hls":
+    if project.kind != "rtl":
         return
     row["clock_ns"] = project.clock_ns
     for name, _ in MEASURES:

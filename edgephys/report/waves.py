@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import Any
 
 from edgephys.data.waves import Waves
 from edgephys.errors import UsageError
+from edgephys.report import waves_beside
 from edgephys.tasks import advance, roll_out
 from edgephys.tasks.roll_out import Horizon
+from edgephys.tasks.stopwatch import machine
 from edgephys.tasks.wave_networks import PLAIN, Member, distinct, members, step_seconds
 
 Row = dict[str, Any]
@@ -24,31 +25,55 @@ STEPS = (1, 10, 25, 50)
 STRAIGHT_ON = "straight on"
 
 
-def tabulate(folders: Sequence[Path], data: Path, horizon: Horizon, command: str, say: Say) -> dict[str, Any]:
+def tabulate(
+    folders: Sequence[Path], data: Path, horizon: Horizon, command: str, say: Say, beside: Path | None = None
+) -> dict[str, Any]:
     """Return the table: a row a network, their means over seeds, and the error of going on straight.
 
-    Raises: as ``members``; DataError where the file has another grid or its runs are too short.
+    The rows of the table ``beside``, measured earlier on the same data, stand in it too.
+    Raises: as ``members``, ``waves_beside.read`` and ``joined``; DataError where the file has another grid or its runs
+    are too short.
     """
     found = members(folders)
     of = advance.fitting(data, found[0].net.grid, found[0].trained.standardisation.output)
     for member in found:
         roll_out.check(of, horizon, member.net.frames)
+    table: dict[str, Any] = {
+        "command": command,
+        "machine": machine(),
+        "data": describe(data, of),
+        "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
+        "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+    }
+    earlier = None if beside is None else waves_beside.read(beside, table)
+    rows = _rows(found, of, horizon, say)
+    if earlier is not None:
+        rows, table["runs"] = waves_beside.joined(rows, earlier, table)
+    straight_on = _errors(roll_out.growth_straight_on(found[0].trained, of, horizon), horizon)
+    return {**table, "rows": rows, "over_seeds": over_seeds(rows), STRAIGHT_ON: straight_on}
+
+
+def describe(data: Path, of: Waves) -> dict[str, Any]:
+    """Return what a table states of its data: the file's name, its hash, runs and frames."""
+    with data.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"file": data.name, "sha256": digest, "runs": len(of.frames), "frames": of.frames.shape[1]}
+
+
+def _rows(found: Sequence[Member], of: Waves, horizon: Horizon, say: Say) -> list[Row]:
     say(f"training steps of {len(distinct(found))} networks, in turns")
     steps = step_seconds(distinct(found))
     rows = []
     for number, member in enumerate(found, 1):
         say(f"{member.folder}: rolled out, {number} of {len(found)}")
         rows.append(_row(member, of, horizon, steps[member.kind]))
-    return {
-        "command": command,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "data": {"file": data.name, "runs": len(of.frames), "frames": of.frames.shape[1]},
-        "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
-        "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
-        "rows": rows,
-        "over_seeds": over_seeds(rows),
-        STRAIGHT_ON: _errors(roll_out.growth_straight_on(found[0].trained, of, horizon), horizon),
-    }
+    return rows
+
+
+def shows_best(table: Mapping[str, Any]) -> bool:
+    """Tell whether the network of the least error on its own test fields was measured in the table's own run."""
+    best = min(table["rows"], key=lambda row: float(row["test_error"]))
+    return bool(best.get("measured_by", 0) == len(table.get("runs", (0,))) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +146,8 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["format"], row["rank"], *_size(row)), []).append(row)
-    made = [_group(same) for same in groups.values()]
+    timed = waves_beside.most(rows)
+    made = [_group(same, timed) for same in groups.values()]
     plain = {_size(row): row for row in made if row["format"] == PLAIN}
     for row in made:
         beside = plain.get(_size(row))
@@ -137,11 +163,12 @@ def _size(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("bits", "grid", "width", "depth", "kernel_size"))
 
 
-def _group(same: Sequence[Row]) -> Row:
+def _group(same: Sequence[Row], timed: int) -> Row:
     first = same[0]
     kept = ("format", "rank", "bits", "grid", "width", "depth", "kernel_size", "parameters", "weight_bytes", "macs")
     row: Row = {name: first[name] for name in kept} | {"seeds": sorted(of["seed"] for of in same)}
-    row["seconds_per_epoch"] = fmean(of["seconds_per_epoch"] for of in same)
+    times = [of["seconds_per_epoch"] for of in same if of.get("measured_by", 0) == timed]
+    row["seconds_per_epoch"] = fmean(times) if times else None
     for key in ("test_error", *(f"error_{step}" for step in STEPS if f"error_{step}" in first)):
         numbers = [of[key] for of in same]
         row |= {key: fmean(numbers), f"{key}_deviation": stdev(numbers) if len(numbers) > 1 else None}

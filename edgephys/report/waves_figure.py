@@ -20,7 +20,7 @@ GIF_MS = 120
 
 def picture(table: Mapping[str, Any]) -> bytes:
     """Return as PNG: the error's growth with the steps, and the error one frame on against the parameters."""
-    pyplot = _pyplot()
+    pyplot = pyplot_of()
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10.5, 4.3))
     widest = max(row["bits"] or 32 for row in table["over_seeds"])
     for row in table["over_seeds"]:
@@ -48,7 +48,7 @@ def picture(table: Mapping[str, Any]) -> bytes:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.tight_layout()
-    return _png(figure)
+    return png(figure)
 
 
 def _point(row: Mapping[str, Any], widest: int) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def fields(truth: NDArray[Any], found: NDArray[Any], steps: Sequence[int], title
 
     Shape: truth and found (step, row, column).
     """
-    pyplot = _pyplot()
+    pyplot = pyplot_of()
     figure, grid = pyplot.subplots(3, len(steps), figsize=(2.1 * len(steps) + 0.6, 6.6), squeeze=False)
     top = float(np.abs(truth).max())
     for column, step in enumerate(steps):
@@ -86,7 +86,7 @@ def fields(truth: NDArray[Any], found: NDArray[Any], steps: Sequence[int], title
         grid[2, column].set_xlabel(f"error {100 * share:.3g} %", fontsize=9)
     figure.suptitle(title, fontsize=10)
     figure.colorbar(drawn, ax=grid, shrink=0.6, pad=0.02)
-    return _png(figure)
+    return png(figure)
 
 
 def film(truth: NDArray[Any], found: NDArray[Any], zoom: int = 5) -> bytes:
@@ -108,7 +108,8 @@ def film(truth: NDArray[Any], found: NDArray[Any], zoom: int = 5) -> bytes:
     return buffer.getvalue()
 
 
-def _pyplot() -> Any:
+def pyplot_of() -> Any:
+    """Return pyplot, drawing into memory."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -117,8 +118,9 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """Return a figure as PNG, the same bytes each time, and close it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None}, bbox_inches="tight")
-    _pyplot().close(figure)
+    pyplot_of().close(figure)
     return buffer.getvalue()

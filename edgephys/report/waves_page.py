@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.table import Table
 from edgephys.artefact import write_file
 from edgephys.report.show import titled
 from edgephys.report.waves import STEPS, STRAIGHT_ON, Shown
+from edgephys.report.waves_beside import most
 from edgephys.report.waves_figure import fields, film, picture
 from edgephys.tasks.wave_networks import PLAIN
 
@@ -59,7 +61,7 @@ def cells(row: Row) -> list[str]:
         "–" if fewer is None or row["format"] == PLAIN else f"{fewer:.1f} times",
         f"{row['weight_bytes']:,}",
         f"{row['macs']:,}",
-        f"{row['seconds_per_epoch']:.1f}",
+        "–" if row["seconds_per_epoch"] is None else f"{row['seconds_per_epoch']:.1f}",
         *(_error(row, f"error_{step}") for step in STEPS),
     ]
 
@@ -85,15 +87,14 @@ def page(table: Mapping[str, Any], name: str) -> str:
         [
             "# Waves: what convolutions cost that are compressed before training",
             "",
-            f"Made by `{table['command']}` on {table['machine']}; edgephys {table['versions']['edgephys']}, Keras "
-            f"{table['versions']['keras']}.",
+            *_made_by(table),
             "",
             f"![growth of the error, and error against parameters]({name}.png)",
             "",
             f"Relative L2 error of a frame, mean over {of['runs']} runs of `{of['file']}` that no network has seen, "
             f"each rolled out {far['steps']} frames from frames {begins}; ± the deviation over seeds; in brackets the "
             "ratio to the plain network of the same bits, width, depth and kernel. Networks are fed with their own "
-            "frames, in the integers that every target computes.",
+            "frames, in the format of their input.",
             "",
             _line(HEADINGS),
             _line(["---", *["---:"] * (len(HEADINGS) - 1)]),
@@ -112,6 +113,25 @@ def page(table: Mapping[str, Any], name: str) -> str:
             "",
         ]
     )
+
+
+def _made_by(table: Mapping[str, Any]) -> list[str]:
+    """Say which command made the table; where rows of earlier ones stand in it, which run measured how many."""
+    lines = [f"Made by `{table['command']}` on {_on(table)}."]
+    if "runs" in table:
+        timed = most(table["rows"])
+        counts = Counter(row["measured_by"] for row in table["rows"])
+        lines += ["", f"Networks were measured in {len(table['runs'])} runs, on the same bytes of data:", ""]
+        for number, run in enumerate(table["runs"]):
+            times = "; the seconds an epoch are of this run alone" if number == timed else ""
+            command = "this one" if number == len(table["runs"]) - 1 else f"`{run['command']}`"
+            lines.append(f"- {counts[number]} in {command}, on {_on(run)}{times}.")
+    return lines
+
+
+def _on(run: Mapping[str, Any]) -> str:
+    versions = run["versions"]
+    return f"{run['machine']}; edgephys {versions['edgephys']}, Keras {versions['keras']}"
 
 
 def _straight(errors: Row) -> list[str]:

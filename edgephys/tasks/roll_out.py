@@ -77,7 +77,7 @@ def first_frames(trained: Trained, of: Waves, start: int) -> Floats:
     return form.values(form.quantise(np.stack(shown, -1))).astype(np.float32)
 
 
-def relative_errors(found: Floats, wanted: Floats) -> NDArray[np.float64]:
+def relative_errors(found: NDArray[np.floating[Any]], wanted: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return the L2 error of each frame relative to the true one, or to ``FAINT`` of the run where that is more.
 
     Shape: (run, step, row, column) twice -> (run, step).

@@ -2,7 +2,8 @@
 //
 // X holds COUNT vectors of INPUTS int64, Y gets COUNT vectors of OUTPUTS (or RESULTS, every layer's) int64,
 // all in steps of their formats. TOP is the emitted top function, in TOP_SOURCE; TYPES reads and sets
-// its numbers, STORAGE defines the constants that the sources only declare.
+// its numbers, STORAGE defines the constants that the sources only declare. STREAMED says that it takes and gives
+// streams, a pixel a beat, in raster order.
 
 #include TYPES
 #include TOP_SOURCE
@@ -27,6 +28,25 @@ struct Share {
     bool probing;
 };
 
+#ifdef STREAMED
+static void call(const long long *from, long long *to, bool probing) {
+    hls::stream<input_t> x("x");
+    hls::stream<result_t> y("y");
+    for (size_t beat = 0; beat < INPUTS / input_t::size; beat++) {
+        input_t pixel;
+        for (size_t i = 0; i < input_t::size; i++)
+            edge_set(pixel[i], *from++);
+        x.write(pixel);
+    }
+    nnet::edge_probe_sink = probing ? to : NULL;
+    TOP(x, y);
+    for (size_t beat = 0; beat < OUTPUTS / result_t::size; beat++) {
+        const result_t pixel = y.read();
+        for (size_t i = 0; i < result_t::size && !probing; i++)
+            *to++ = edge_integer(pixel[i]);
+    }
+}
+#else
 static void call(const long long *from, long long *to, bool probing) {
     static thread_local input_t x[INPUTS];
     static thread_local result_t y[OUTPUTS];
@@ -38,6 +58,7 @@ static void call(const long long *from, long long *to, bool probing) {
         for (size_t i = 0; i < OUTPUTS; i++)
             to[i] = edge_integer(y[i]);
 }
+#endif
 
 static void *work(void *given) {
     const Share share = *static_cast<Share *>(given);

@@ -2,7 +2,7 @@
 
 ::
 
-    edgephys.json   what it is: kind, options, facts of the emission, versions, hashes
+    edgephys.json   what it is: kind (``targets``), options, facts of the emission, versions, hashes
     graph.json      the Graph that was emitted
     vectors.npz     held-out inputs, labels and the golden model's outputs
     model/          the trained model, card and all
@@ -24,20 +24,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys import __version__
-from edgephys.artefact import CARD, MODEL, integers, load_vectors, replace_folder, write_file
+from edgephys import __version__, imported
+from edgephys.artefact import CARD, MODEL, ONNX, integers, load_vectors, replace_folder, write_file
 from edgephys.artefact import VECTORS as HELD_OUT
 from edgephys.errors import ModelError, ProjectError, UsageError
-from edgephys.firmware import hls, rtl
 from edgephys.fixed import Integers
 from edgephys.lower import evaluate
 from edgephys.lower.graph import Graph, from_record, to_record
 from edgephys.lower.ranges import require_proven
+from edgephys.targets import TARGETS, Target, kind_of
 
 MANIFEST = "edgephys.json"
 FORMAT = 1
-REVISIONS = {"hls": hls.REVISION, "rtl": rtl.REVISION}
-KINDS = tuple(REVISIONS)
 TESTBENCH = 100
 """Vectors for the vendor's own test bench of an HLS project."""
 
@@ -66,8 +64,13 @@ class Project:
 
     @property
     def kind(self) -> str:
-        """Either 'hls' or 'rtl'."""
+        """Name of its target."""
         return str(self.manifest["kind"])
+
+    @property
+    def target(self) -> Target:
+        """What it is emitted for."""
+        return TARGETS[self.kind]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -76,12 +79,12 @@ class Project:
 
     @property
     def clock_ns(self) -> float:
-        """The clock that the project was emitted for."""
+        """The clock that the project was emitted for; only firmware has one."""
         return float(self.manifest["options"]["clock_ns"])
 
     @property
     def part(self) -> str:
-        """The part that the project was emitted for."""
+        """The part that the project was emitted for; only firmware has one."""
         return str(self.manifest["options"]["part"])
 
     @property
@@ -113,17 +116,18 @@ def _digest(path: Path) -> str | None:
 def emit(
     graph: Graph,
     model: Path,
-    options: hls.HlsOptions | rtl.RtlOptions,
+    options: Any,
     out: Path,
     force: bool = False,
     vectors: int | None = None,
 ) -> Project:
-    """Write a project folder, replacing a former one of ours atomically.
+    """Write a project folder, replacing a former one of ours atomically; its kind follows from the options' type.
 
     Raises: UsageError where ``out`` is not ours or an option is out of range; ModelError where the
-    graph has no exact firmware; ProjectError where the model has no held-out vectors.
+    graph has no exact form on the target; ProjectError where the model has no held-out vectors.
     """
-    kind = "hls" if isinstance(options, hls.HlsOptions) else "rtl"
+    kind = kind_of(options)
+    target = TARGETS[kind]
     held_out = load_vectors(model / HELD_OUT)
     if vectors is not None and not 1 <= vectors <= len(held_out.inputs):
         raise UsageError(f"vectors must be 1..{len(held_out.inputs)} (what the model carries), not {vectors}")
@@ -132,26 +136,25 @@ def emit(
 
     def write(folder: Path) -> None:
         (folder / "firmware").mkdir()
-        emitter = hls.emit if isinstance(options, hls.HlsOptions) else rtl.emit
-        facts = emitter(graph, folder / "firmware", options)  # type: ignore[arg-type]
-        if kind == "hls":
-            hls.write_testbench(graph, folder / "firmware", inputs[:TESTBENCH])
+        facts = target.emitter.emit(graph, folder / "firmware", options)
+        if target.testbench is not None:
+            target.testbench(graph, folder / "firmware", inputs[:TESTBENCH])
         (folder / "model").mkdir()
-        for name in (MODEL, CARD):
+        for name in model_files(model):
             shutil.copyfile(model / name, folder / "model" / name)
         np.savez_compressed(folder / "vectors.npz", inputs=inputs, labels=labels, expected=expected)
         (folder / "graph.json").write_text(json.dumps(to_record(graph)) + "\n")
         manifest = {
             "format": FORMAT,
             "kind": kind,
-            "revision": REVISIONS[kind],
+            "revision": target.emitter.REVISION,
             "name": out.name,
             "model": graph.name,
             "graph": graph.digest,
             "options": asdict(options),
             "facts": facts,
             "versions": {"edgephys": __version__}
-            | {name: importlib.metadata.version(name) for name in ("hls4ml", "alkaid")},
+            | {name: importlib.metadata.version(name) for name in target.packages},
             "files": {
                 str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()
             },
@@ -162,6 +165,11 @@ def emit(
     return read(out)
 
 
+def model_files(model: Path) -> tuple[str, ...]:
+    """Return the names of the files that travel in a project: a trained model's, or an imported one's."""
+    return (ONNX, imported.GRAPH, CARD) if imported.is_imported(model) else (MODEL, CARD)
+
+
 def read(folder: Path) -> Project:
     """Return the project in ``folder``; raise ProjectError saying what is missing or malformed."""
     if not (folder / MANIFEST).is_file():
@@ -169,7 +177,7 @@ def read(folder: Path) -> Project:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         graph = require_proven(from_record(json.loads((folder / "graph.json").read_text())))
-        if manifest["format"] != FORMAT or manifest["kind"] not in KINDS or manifest["graph"] != graph.digest:
+        if manifest["format"] != FORMAT or manifest["kind"] not in TARGETS or manifest["graph"] != graph.digest:
             raise ValueError("format, kind or graph do not agree")
         missing = {"name", "facts", "options", "versions", "files"} - set(manifest)
         if missing:

@@ -1,0 +1,80 @@
+"""What Keras makes of a trained model for other runtimes: its own ONNX export, and TFLite's conversion.
+
+Made in a process of its own and kept by content, so that no runtime is timed beside a TensorFlow that exported.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgephys.data import pool
+from edgephys.errors import EdgephysError, ToolError
+from edgephys.firmware import tools
+
+FORMS = {"keras_onnx": "model.onnx", "tflite": "model.tflite"}
+"""The forms of an export and their files."""
+FACTS = "facts.json"
+REVISION = 2
+TF2ONNX = "tf2onnx"
+"""What Keras' ONNX export needs on TensorFlow; Keras imports it, we only ask whether it is here."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Hold where an export is, or why there is none; ``facts`` say how it was made."""
+
+    path: Path | None
+    facts: dict[str, Any]
+    why: str | None = None
+
+
+def exports(model: Path, forms: Sequence[str] = tuple(FORMS)) -> dict[str, Export]:
+    """Return each form of the model in a .keras file, made where none is kept."""
+    tasks = [(form, model) for form in forms]
+    made = pool.in_order(_made, tasks, 1, "Keras' exports", "2 GB")
+    return dict(zip(forms, made, strict=True))
+
+
+def _made(task: tuple[str, Path]) -> Export:
+    form, model = task
+    try:
+        versions = _versions(form)
+        key = tools.content_key([model], f"{form} {REVISION}", *(f"{name} {told}" for name, told in versions.items()))
+        folder = tools.built(key, lambda home: _write(form, model, home / FORMS[form]))
+    except EdgephysError as error:
+        return Export(None, {}, str(error))
+    except Exception as error:  # Keras, TensorFlow and tf2onnx raise many kinds; each means that there is no export
+        return Export(None, {}, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    return Export(folder / FORMS[form], {"made_with": versions} | json.loads((folder / FACTS).read_text()))
+
+
+def _versions(form: str) -> dict[str, str]:
+    names = ("keras", "tensorflow", TF2ONNX) if form == "keras_onnx" else ("keras", "tensorflow")
+    if TF2ONNX in names and importlib.util.find_spec(TF2ONNX) is None:
+        raise ToolError(f"Keras' own ONNX export needs {TF2ONNX}, which is missing: pip install {TF2ONNX}")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _write(form: str, path: Path, out: Path) -> None:
+    os.dup2(1, 2)  # standard output goes nowhere in a worker, and so shall what TensorFlow says of itself
+    from edgephys.artefact import load_keras
+    from edgephys.nets.backend import tf
+
+    model = load_keras(path)
+    model(tf.zeros((1, *model.input_shape[1:])))  # Keras exports a model that was called
+    facts = {}
+    if form == "keras_onnx":
+        import onnx
+
+        model.export(str(out), format="onnx", verbose=False)
+        facts["nodes"] = len(onnx.load(out).graph.node)
+    else:
+        out.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    (out.parent / FACTS).write_text(json.dumps(facts | {"bytes": out.stat().st_size}))

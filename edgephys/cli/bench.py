@@ -1,0 +1,38 @@
+"""The command that measures latency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgephys.cli.words import Json, line
+from edgephys.console import give, say
+
+
+def bench(
+    projects: Annotated[
+        list[Path], typer.Argument(metavar="PROJECT...", help="Emitted projects; those of one Graph are one model.")
+    ],
+    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png.")] = Path("hls_projects/results/bench"),
+    seconds: Annotated[float, typer.Option(help="Seconds of timing for each model, all targets together.")] = 60.0,
+    rounds: Annotated[int, typer.Option(help="Rounds, in each of which every target takes its turn.")] = 20,
+    batch: Annotated[int | None, typer.Option(help="The large batch; 1024 by default, fewer of large inputs.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order within rounds.")] = 1,
+    core: Annotated[int | None, typer.Option(help="Core to measure on; the last one by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure latency and throughput of every target on one core, beside Keras, its own export and TFLite.
+
+    \b
+    Example: edgephys bench hls_projects/jet_deepsets_n8_8bit_c hls_projects/jet_deepsets_n8_8bit_onnx
+    """
+    from edgephys.bench import measure as house
+    from edgephys.bench.keep import keep
+    from edgephys.report import bench_page as pages
+
+    plan = house.Plan(seconds, rounds, batch, seed, core)
+    table = house.measure(projects, plan, line(), say, lambda table: pages.write(table, out))
+    keep(table, projects)
+    give(as_json, table, lambda: pages.shown(table))

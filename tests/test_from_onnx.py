@@ -1,0 +1,360 @@
+"""QONNX models of others become Graphs with the same integers, or are refused in one line that names the node."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import onnx
+import onnx_models
+import pytest
+from hypothesis import given, settings
+from onnx import numpy_helper
+from onnx_models import QONNX, Model
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.qonnx_to_qcdq import QuantToQCDQ
+from qonnx.util.cleanup import cleanup_model
+from random_graphs import EVERY, field_graphs, graphs, vectors
+from test_qonnx import convolution, network
+
+from edgephys import imported
+from edgephys.edge import qonnx
+from edgephys.errors import DataError, MismatchError, ModelError, ProjectError, UsageError
+from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.lower import evaluate, from_onnx, onnx_file
+from edgephys.lower.graph import Kind
+
+
+def read(path, input_format=None):
+    return from_onnx.lower(onnx_file.read(path), "read", input_format)
+
+
+def agrees(graph, folder, count=16):
+    try:
+        qonnx.emit(graph, folder, qonnx.QonnxOptions())
+    except ModelError:
+        return
+    again = read(folder / qonnx.FILE)
+    x = vectors(graph, count)
+    finer = graph.output.fixed.fraction - again.output.fixed.fraction
+    assert np.array_equal(evaluate.run(again, x) * 2.0**finer, evaluate.run(graph, x))
+
+
+def built(model, tmp_path, *outputs, **options):
+    return model.save(tmp_path / "model.onnx", *outputs, **options)
+
+
+# Models of others -------------------------------------------------------------------------------
+
+
+@settings(max_examples=100)
+@given(graphs(EVERY, widest=5))
+def test_what_is_written_is_read_as_the_same_integers(tmp_path_factory, graph):
+    agrees(graph, tmp_path_factory.mktemp("round"))
+
+
+@settings(max_examples=50)
+@given(field_graphs(EVERY))
+def test_fields_that_are_written_are_read_as_the_same_integers(tmp_path_factory, graph):
+    agrees(graph, tmp_path_factory.mktemp("round"))
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 14])
+def test_a_brevitas_mlp_is_what_qonnx_computes(tmp_path, opset):
+    """Gemm with transB, MatMul with a transposed weight, channels of their own scales, an exact BatchNormalization."""
+    made = imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx", opset), tmp_path / "mlp")
+    assert made.card["imported"]["outputs_compared"] == 3000
+    assert [node.kind for node in made.graph.nodes].count(Kind.DENSE) == 3
+    (said,) = made.card["imported"]["dropped"]
+    assert said.startswith("Softmax '/softmax' at the end")
+
+
+@pytest.mark.parametrize("domain", ["onnx.brevitas", "finn.custom_op.general", QONNX])
+def test_the_domains_of_older_tools_are_read(tmp_path, domain):
+    path = onnx_models.mlp(tmp_path / "mlp.onnx", end=None, batch="N", domain=domain)
+    assert not imported.import_model(path, tmp_path / "mlp").card["imported"]["dropped"]
+
+
+@pytest.mark.parametrize("bits", [8, 4, 3])
+def test_pairs_of_quantize_and_dequantize_are_what_qonnx_computes(tmp_path, bits):
+    """Weights with a zero point and scales of their channels; a Clip to fewer bits is a format."""
+    made = imported.import_model(onnx_models.qcdq(tmp_path / "qcdq.onnx", bits=bits), tmp_path / "qcdq")
+    assert made.graph.input.fixed == Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)
+    assert made.graph.output.fixed.bits == bits
+
+
+@pytest.mark.parametrize("graph", [network(), convolution()], ids=["network", "convolution"])
+@pytest.mark.parametrize("form", ["cleaned", "qcdq"])
+def test_what_qonnxs_own_tools_make_of_ours_is_read_as_the_same_integers(tmp_path, graph, form):
+    """Its cleaning names every parameter anew; its QuantToQCDQ is written by others than who reads it here."""
+    qonnx.emit(graph, tmp_path, qonnx.QonnxOptions())
+    model = cleanup_model(ModelWrapper(str(tmp_path / qonnx.FILE)))
+    if form == "qcdq":
+        model = model.transform(QuantToQCDQ())
+    assert ("QuantizeLinear" in {node.op_type for node in model.graph.node}) == (form == "qcdq")
+    model.save(str(tmp_path / "theirs.onnx"))
+    again, x = read(tmp_path / "theirs.onnx"), vectors(graph, 40)
+    finer = graph.output.fixed.fraction - again.output.fixed.fraction
+    assert np.array_equal(evaluate.run(again, x) * 2.0**finer, evaluate.run(graph, x))
+
+
+@pytest.mark.parametrize(("flatten", "batch"), [("Flatten", 1), ("Flatten", 4), ("Reshape", 1), ("mean", 4)])
+def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path, flatten, batch):
+    """Groups, steps, narrow edges, a skip, a scale a channel: and a Flatten that takes channels first."""
+    made = imported.import_model(onnx_models.cnn(tmp_path / "m.onnx", 13, flatten, batch), tmp_path / "cnn", count=64)
+    assert made.graph.input.shape == (8, 8, 3)  # pixels arrive channels last, as streams want them
+    assert made.graph.metadata["onnx"]["input_axes"] == [2, 0, 1]
+    x = made.held_out.inputs[:8]
+    edges, last = evaluate.trace(made.graph, {made.graph.input.name: x}), dict(made.graph.layers())
+    probed = imported.probe_original(tmp_path / "cnn", made.graph, x)
+    assert {"conv1", "conv2", "conv3", "fc"} <= set(probed)
+    for layer, found in probed.items():
+        assert np.array_equal(found, edges[last[layer].name]), layer
+
+
+def test_an_export_of_brevitas_itself_is_what_qonnx_computes(tmp_path):
+    path = onnx_models.shipped(tmp_path)
+    made = imported.import_model(path, tmp_path / "espcn", Fixed(False, 8, 0), count=6)
+    assert made.card["imported"]["producer"] == "pytorch 1.12.1"
+    assert made.graph.output.shape == (3, 12, 12)  # two pixels for one, by DepthToSpace
+
+
+def test_scales_that_are_no_powers_of_two_are_refused_with_their_value(tmp_path):
+    path = onnx_models.shipped(tmp_path)
+    model = onnx.load(path)
+    for entry in model.graph.initializer:
+        if entry.name == "scale.3":
+            entry.CopyFrom(numpy_helper.from_array(np.float32(0.04611974), entry.name))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"\(Quant\): its scale must be a power of two, not 0.0461197; train it with"):
+        read(path, Fixed(False, 8, 0))
+
+
+@pytest.mark.parametrize("mode", ["ROUND", "HALF_EVEN", "FLOOR", "CEIL", "DOWN", "HALF_UP", "HALF_DOWN"])
+@pytest.mark.parametrize(("signed", "narrow"), [(1, 0), (1, 1), (0, 0)])
+def test_every_rounding_mode_is_qonnxs_own_on_every_value(tmp_path, mode, signed, narrow):
+    model = Model((1,))
+    x = model.quant("x", 10, 2.0**-5)
+    path = built(model, tmp_path, model.quant(x, 5, 0.25, signed, narrow, mode))
+    made = imported.import_model(path, tmp_path / "out", vectors=every_value(tmp_path, -512, 512))
+    assert made.card["imported"]["outputs_compared"] == 1024
+
+
+def every_value(tmp_path, low, high):
+    np.savez(tmp_path / "every.npz", inputs=np.arange(low, high)[:, None])
+    return tmp_path / "every.npz"
+
+
+@pytest.mark.parametrize("kind", ["Quant", "BipolarQuant"])
+def test_one_signed_bit_is_the_sign(tmp_path, kind):
+    model = Model((1,))
+    x = model.quant("x", 6, 0.5)
+    if kind == "Quant":
+        y = model.quant(x, 1, 0.25)
+    else:
+        y = model.op("BipolarQuant", x, model.const("half", 0.25), domain=QONNX)
+    imported.import_model(built(model, tmp_path, y), tmp_path / "o", vectors=every_value(tmp_path, -32, 32))
+
+
+def wires(model, x, case):
+    if case == "unsqueeze":
+        x = model.op("Unsqueeze", x, model.const("axes", [2], np.int64))
+        return model.op("Squeeze", x, model.const("axes_2", [2], np.int64))
+    if case == "slice":
+        ends = [model.const(name, [n], np.int64) for name, n in (("s", -3), ("e", 2**40), ("a", 2), ("t", 2))]
+        return model.op("Slice", x, *ends)
+    if case == "gather":
+        return model.op("Gather", x, model.const("rows", [[-1, 0], [1, 1]], np.int64), axis=2)
+    if case == "shape":  # how PyTorch flattens where the batch may be any
+        first = model.op("Gather", model.op("Shape", x), model.const("zero", 0, np.int64), axis=0)
+        first = model.op("Unsqueeze", first, model.const("front", [0], np.int64))
+        return model.op("Reshape", x, model.op("Concat", first, model.const("rest", [-1], np.int64), axis=0))
+    if case == "transposed":
+        x = model.op("Transpose", x, perm=[0, 2, 1])
+        return model.op("MatMul", x, model.weight("w", (3, 2), per_channel=False))
+    if case == "sums":
+        axes = model.const("axes", [1, -1], np.int64)
+        return model.op("ReduceSum", x, axes, keepdims=1)
+    if case == "mean":
+        return model.op("ReduceMean", x, axes=[2], keepdims=0)
+    if case == "differences":
+        halves = model.op("Div", x, model.const("four", 4.0))
+        y = model.op("Sub", model.quant(model.const("ones", np.ones((3, 1))), 3, 0.5), halves)
+        return model.op("Sub", model.op("Neg", y), x)
+    if case == "clip":  # to 4 bits of the same step, and a ReLU in other words
+        x = model.op("Clip", x, model.const("low", -2.0), model.const("high", 1.75))
+        return model.op("Clip", x, model.const("nothing", 0.0))
+    beside = model.op("Concat", x, model.op("Dropout", model.op("Identity", x)), axis=-1)
+    return model.op("Cast", beside, to=1)
+
+
+CASES = ["unsqueeze", "slice", "gather", "shape", "transposed", "sums", "mean", "differences", "clip", "concat"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wires_sums_and_differences_are_what_qonnx_computes(tmp_path, case):
+    model = Model((3, 4))
+    path = built(model, tmp_path, wires(model, model.quant("x", 6, 0.25), case))
+    imported.import_model(path, tmp_path / "out", count=20)
+
+
+def test_a_quantiser_behind_a_transpose_states_the_inputs_format(tmp_path):
+    model = Model((3, 4))
+    path = built(model, tmp_path, model.quant(model.op("Transpose", "x", perm=[0, 2, 1]), 6, 0.25, mode="FLOOR"))
+    made = imported.import_model(path, tmp_path / "out", count=20)
+    assert made.graph.input.fixed == Fixed(True, 6, 4, Rounding.TRN, Overflow.SAT)
+    assert made.graph.output.shape == (3, 4)  # axes are followed, not moved
+
+
+def test_a_stated_format_takes_the_place_of_an_input_quantiser(tmp_path):
+    path = onnx_models.mlp(tmp_path / "mlp.onnx")
+    wider = Fixed.of_text("fixed<12,4,RND,SAT>")
+    made = imported.import_model(path, tmp_path / "out", wider)
+    assert made.graph.input.fixed == wider
+    assert made.graph.nodes[1].kind is Kind.REQUANTISE  # the file's own quantiser follows
+
+
+# The folder -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    home = tmp_path_factory.mktemp("imported")
+    imported.import_model(onnx_models.mlp(home / "mlp.onnx"), home / "mlp")
+    return home / "mlp"
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "mlp")
+
+
+def test_a_folder_is_loaded_as_it_was_made(folder):
+    made = imported.load_imported(folder)
+    assert imported.is_imported(folder) and not imported.is_imported(folder.parent)
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "graph.json", "held_out.npz", "model.onnx"]
+    assert made.name == "mlp"
+    x = made.held_out.inputs
+    golden = evaluate.run(made.graph, x)
+    assert np.array_equal(imported.original(folder, made.graph, x), golden)
+    assert np.array_equal(made.held_out.labels, golden.argmax(1))  # what the file itself answers
+    assert made.card["imported"]["labels"] == "what the file itself answers"
+
+
+def test_given_vectors_are_quantised_as_the_file_does_and_give_an_accuracy(tmp_path):
+    path = onnx_models.cnn(tmp_path / "cnn.onnx")
+    inputs = np.random.default_rng(2).uniform(-1, 3, (40, 3, 8, 8))
+    np.savez(tmp_path / "given.npz", inputs=inputs, labels=np.arange(40) % 3)
+    made = imported.import_model(path, tmp_path / "cnn", vectors=tmp_path / "given.npz")
+    steps = np.clip(np.rint(inputs * 32), 0, 63)
+    assert np.array_equal(made.held_out.inputs, steps.transpose(0, 2, 3, 1))
+    right = evaluate.run(made.graph, made.held_out.inputs).argmax(1) == np.arange(40) % 3
+    assert made.card["metrics"]["accuracy"] == pytest.approx(right.mean())
+
+
+def test_the_original_that_was_changed_gives_other_integers(copied):
+    made = imported.load_imported(copied)
+    model = onnx.load(copied / "model.onnx")
+    for entry in model.graph.initializer:
+        if entry.name == "fc3.weight":
+            entry.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(entry), entry.name))
+    onnx.save(model, copied / "model.onnx")
+    x = made.held_out.inputs[:20]
+    assert not np.array_equal(imported.original(copied, made.graph, x), evaluate.run(made.graph, x))
+
+
+def test_a_graph_that_is_not_the_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    """Were the lowering wrong, this is where it would be seen."""
+
+    def wrong(model, name, input_format=None):
+        graph = from_onnx.lower(model, name, input_format)
+        nodes = [
+            dataclasses.replace(node, constant=dataclasses.replace(node.constant, integers=-node.constant.integers))
+            if node.name == "fc2_matmul_dense"
+            else node
+            for node in graph.nodes
+        ]
+        assert [node.name for node in nodes].count("fc2_matmul_dense") == 1
+        return graph.with_nodes(tuple(nodes))
+
+    monkeypatch.setattr(imported, "lower", wrong)
+    with pytest.raises(MismatchError, match="layer 'fc2_matmul' differs first from the ONNX file run by qonnx, in "):
+        imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp")
+    assert not (tmp_path / "mlp").exists()
+
+
+def test_a_folder_of_others_is_not_replaced(tmp_path):
+    path = onnx_models.mlp(tmp_path / "mlp.onnx")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match="exists and is not an imported model of ours"):
+        imported.import_model(path, tmp_path / "theirs")
+    imported.import_model(path, tmp_path / "ours")
+    imported.import_model(path, tmp_path / "ours", count=3)
+    assert len(imported.load_imported(tmp_path / "ours").held_out.inputs) == 3
+
+
+def test_a_damaged_folder_names_the_file(copied):
+    graph = json.loads((copied / "graph.json").read_text())
+    (copied / "graph.json").write_text(json.dumps(graph | {"metadata": {}}))
+    with pytest.raises(ModelError, match=r"graph\.json: expected an imported model's Graph, found it does not tell"):
+        imported.load_imported(copied)
+    (copied / "graph.json").write_text("{")
+    with pytest.raises(ModelError, match=r"graph\.json: expected an imported model's Graph"):
+        imported.load_imported(copied)
+    (copied / "graph.json").write_text(json.dumps(graph))
+    np.savez(copied / "held_out.npz", inputs=np.zeros((2, 5), int), labels=np.zeros(2, int))
+    with pytest.raises(ModelError, match=r"held_out\.npz: inputs must be \(vector, \*\(6,\)\), not \(2, 5\)"):
+        imported.load_imported(copied)
+    (copied / "held_out.npz").unlink()
+    with pytest.raises(ProjectError, match=r"held_out\.npz: expected vectors"):
+        imported.load_imported(copied)
+    (copied / "model.onnx").unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx: no such file; import the model again"):
+        imported.load_imported(copied)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros(3)}, "expected a .npz with 'inputs'"),
+        (
+            {"inputs": np.zeros((3, 5))},
+            r"inputs must be numbers of shape \(1 or more, \*\(6,\)\), not float64 \(3, 5\)",
+        ),
+        ({"inputs": np.zeros((0, 6))}, r"inputs must be numbers of shape \(1 or more"),
+        ({"inputs": np.full((2, 6), 900)}, r"integer inputs must be -128\.\.127"),
+        ({"inputs": np.zeros((2, 6)), "labels": np.zeros(3, int)}, "labels must be an integer for each of 2 inputs"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "given.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        imported.import_model(onnx_models.mlp(tmp_path / "m.onnx"), tmp_path / "o", vectors=tmp_path / "given.npz")
+
+
+def test_vectors_of_nan_and_no_vectors_are_refused(tmp_path):
+    path = onnx_models.mlp(tmp_path / "m.onnx")
+    np.savez(tmp_path / "given.npz", inputs=np.full((2, 6), np.nan))
+    with pytest.raises(ModelError, match="values must be finite"):
+        imported.import_model(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+    with pytest.raises(UsageError, match="--count must be 1 or more, not 0"):
+        imported.import_model(path, tmp_path / "o", count=0)
+    (tmp_path / "given.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError, match=r"expected a .npz with 'inputs'"):
+        imported.import_model(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+
+
+# The format in words ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["fixed<16,6>", "ufixed<8,0,RND_CONV,SAT>", "fixed<4,-3>"])
+def test_a_format_is_read_as_it_is_written(text):
+    assert str(Fixed.of_text(text)) == text
+    assert Fixed.of_text(text.replace(",", ", ")) == Fixed.of_text(text)
+
+
+@pytest.mark.parametrize("text", ["int8", "fixed<16>", "fixed<8,4,ROUND,SAT>", "fixed<8,4,RND>", "fixed<x,4>"])
+def test_what_is_no_format_is_refused(text):
+    with pytest.raises(UsageError, match=r"number format must be such as fixed<16,6> or .*, not '"):
+        Fixed.of_text(text)

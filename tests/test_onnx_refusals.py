@@ -1,0 +1,390 @@
+"""ONNX files that are damaged, reach out of their folder or have no exact form are refused in one line, by name."""
+
+import os
+import shutil
+
+import numpy as np
+import onnx
+import onnx_models
+import pytest
+from onnx import TensorProto
+from onnx_models import QONNX, Model
+
+from edgephys import imported
+from edgephys.errors import ModelError
+from edgephys.fixed import Fixed
+from edgephys.lower import evaluate, from_onnx, onnx_file
+
+
+def read(path, input_format=None):
+    return from_onnx.lower(onnx_file.read(path), "read", input_format)
+
+
+def built(model, tmp_path, *outputs, **options):
+    return model.save(tmp_path / "model.onnx", *outputs, **options)
+
+
+# Files that are refused --------------------------------------------------------------------------
+
+
+def test_a_file_that_is_truncated_or_no_onnx_is_refused(tmp_path):
+    path = onnx_models.mlp(tmp_path / "m.onnx")
+    content = path.read_bytes()
+    for size in (0, 1, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(ModelError, match="not an ONNX file, or a truncated one"):
+            onnx_file.read(path)
+    path.write_text("not a model\n")
+    with pytest.raises(ModelError, match="not an ONNX file, or a truncated one"):
+        onnx_file.read(path)
+    with pytest.raises(ModelError, match=r"none\.onnx: expected an ONNX file, but it cannot be read \(No such file"):
+        onnx_file.read(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="but it cannot be read"):
+        onnx_file.read(tmp_path)
+
+
+def test_a_name_that_is_no_plain_text_is_refused_in_one_line(tmp_path):
+    path = onnx_models.mlp(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b"/fc1/Gemm", b"/fc1\nGemm"))
+    with pytest.raises(ModelError, match=r"the name '/fc1\\nGemm' is no plain text; the file is damaged"):
+        onnx_file.read(path)
+
+
+@pytest.mark.parametrize("make", [onnx_models.mlp, onnx_models.cnn, onnx_models.qcdq])
+def test_a_file_with_any_byte_changed_is_read_or_refused_in_one_line(tmp_path, make):
+    content = make(tmp_path / "m.onnx").read_bytes()
+    random = np.random.default_rng(4)
+    ends = {"read": 0, "refused": 0}
+    for _ in range(150):
+        changed = bytearray(content)
+        for at in random.integers(len(content), size=random.integers(1, 4)):
+            changed[at] = random.integers(256)
+        (tmp_path / "changed.onnx").write_bytes(bytes(changed))
+        try:
+            read(tmp_path / "changed.onnx")
+            ends["read"] += 1
+        except ModelError as error:
+            assert "\n" not in str(error)
+            ends["refused"] += 1
+    assert min(ends.values()) > 0, ends
+
+
+def test_an_input_of_more_elements_than_memory_has_is_refused(tmp_path):
+    model = Model((1 << 20, 1 << 20))
+    path = built(model, tmp_path, model.quant("x", 4, 1.0))
+    with pytest.raises(ModelError, match=r"input 'x' must have at most 16777216 elements, not \(1048576, 1048576\)"):
+        onnx_file.read(path)
+
+
+def outside(tmp_path, location, data=True):
+    """A model whose first weight lies in another file."""
+    path = onnx_models.mlp(tmp_path / "home" / "m.onnx")
+    model = onnx.load(path)
+    tensor = next(entry for entry in model.graph.initializer if entry.name == "fc1.weight")
+    content = tensor.raw_data
+    onnx.external_data_helper.set_external_data(tensor, location, offset=0, length=len(content))
+    tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    if data:
+        (tmp_path / "home" / "weights.bin").write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "home").mkdir()
+    return tmp_path
+
+
+def test_data_beside_the_file_is_read_and_travels_in_the_folder(home):
+    path = outside(home, "weights.bin")
+    made = imported.import_model(path, home / "out")
+    shutil.rmtree(home / "home")
+    x = made.held_out.inputs
+    assert np.array_equal(imported.original(home / "out", made.graph, x), evaluate.run(made.graph, x))
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "a/../../weights.bin", "/etc/passwd", ""])
+def test_data_that_leaves_the_folder_is_refused(home, location):
+    (home / "weights.bin").write_bytes(bytes(192))
+    with pytest.raises(ModelError, match=r"initialiser 'fc1.weight': its data must lie in the model's folder, not at"):
+        onnx_file.read(outside(home, location))
+
+
+def test_data_behind_a_link_is_refused(home):
+    path = outside(home, "weights.bin", data=False)
+    (home / "secret.bin").write_bytes(bytes(192))
+    os.symlink(home / "secret.bin", home / "home" / "weights.bin")
+    with pytest.raises(ModelError, match=r"its data must lie in the model's folder, not at 'weights.bin'"):
+        onnx_file.read(path)
+
+
+def test_data_that_is_missing_or_short_is_refused(home):
+    path = outside(home, "weights.bin", data=False)
+    with pytest.raises(ModelError, match=r"initialiser 'fc1.weight': its data 'weights.bin' is missing or too short"):
+        onnx_file.read(path)
+    (home / "home" / "weights.bin").write_bytes(bytes(20))
+    with pytest.raises(ModelError, match=r"its data 'weights.bin' is missing or too short"):
+        onnx_file.read(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_no_number_is_refused(tmp_path, value):
+    model = Model((2,))
+    weight = model.quant(model.const("fc.weight", [[1.0], [value]]), 4, 0.5)
+    path = built(model, tmp_path, model.op("MatMul", model.quant("x", 4, 1.0), weight))
+    with pytest.raises(ModelError, match=r"initialiser 'fc.weight' holds NaN or infinity; train the model again"):
+        onnx_file.read(path)
+
+
+def test_two_inputs_or_outputs_are_refused(tmp_path):
+    model = Model((2,))
+    x, y = model.quant("x", 4, 1.0), model.quant("y", 4, 1.0)
+    path = built(model, tmp_path, model.op("Add", x, y), inputs=("x", "y"))
+    with pytest.raises(ModelError, match=r"expected 1 input and 1 output, not 2 and 1 \('x', 'y', '/Add_2_output_0'\)"):
+        onnx_file.read(path)
+    path = built(model, tmp_path, x, y)
+    with pytest.raises(ModelError, match="expected 1 input and 1 output, not 1 and 2"):
+        onnx_file.read(path)
+
+
+def test_an_axis_without_a_length_is_refused_unless_it_is_the_batch(tmp_path):
+    model = Model(("width", 2))
+    path = built(model, tmp_path, model.quant("x", 4, 1.0), batch="N")
+    with pytest.raises(ModelError, match=r"input 'x': only the batch may be of any length, not axis 1 \('width'\)"):
+        onnx_file.read(path)
+
+
+def test_an_input_of_integers_is_refused(tmp_path):
+    model = Model((2,))
+    proto = model.proto(model.quant("x", 4, 1.0))
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT8
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="input 'x' must be float32 of a stated shape, a batch first"):
+        onnx_file.read(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("opset", "version", "message"),
+    [
+        (6, 1, r"the operators' version must be 7\.\.24, not 6; export it with opset 13"),
+        (99, 1, r"the operators' version must be 7\.\.24, not 99"),
+        (13, 3, "the version of qonnx.custom_op.general must be 1 or 2, not 3"),
+    ],
+)
+def test_an_unknown_version_is_refused(tmp_path, opset, version, message):
+    model = Model((2,), opset, domain_version=version)
+    path = built(model, tmp_path, model.quant("x", 4, 1.0))
+    with pytest.raises(ModelError, match=message):
+        onnx_file.read(path)
+
+
+def test_a_tensor_that_nothing_gives_is_refused(tmp_path):
+    model = Model((2,))
+    path = built(model, tmp_path, model.op("Add", model.quant("x", 4, 1.0), "lost", name="/add"))
+    with pytest.raises(ModelError, match=r"node '/add' \(Add\): reads 'lost', which nothing before it gives"):
+        onnx_file.read(path)
+    path = built(model, tmp_path, "nowhere")
+    with pytest.raises(ModelError, match=r"reads 'lost'|output 'nowhere' is given by no operator"):
+        onnx_file.read(path)
+
+
+# Operators that are refused ----------------------------------------------------------------------
+
+
+def refused(tmp_path, message, add, shape=(4,), quantised=True, input_format=None):
+    model = Model(shape)
+    x = model.quant("x", 6, 0.25) if quantised else "x"
+    path = built(model, tmp_path, add(model, x))
+    with pytest.raises(ModelError, match=message) as caught:
+        read(path, input_format)
+    assert "\n" not in str(caught.value)
+
+
+FLOAT = np.random.default_rng(0).normal(size=(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("message", "add"),
+    [
+        (
+            r"node '/tanh' \(Tanh\): has no exact form in fixed point; use one of Add, .* or end the model before it",
+            lambda m, x: m.op("Tanh", x, name="/tanh"),
+        ),
+        (r"\(com.microsoft.Gelu\): has no exact form", lambda m, x: m.op("Gelu", x, domain="com.microsoft")),
+        (r"\(ONNX's own Quant\): has no exact form", lambda m, x: m.op("Quant", x, x, x, x)),
+        (
+            r"node '/fc' \(MatMul\): weight 'fc.weight' is float, without a Quant, and needs \d+ bits; quantise it",
+            lambda m, x: m.op("MatMul", x, m.const("fc.weight", FLOAT), name="/fc"),
+        ),
+        (
+            r"\(Add\): bias 'fc.bias' is float, without a Quant",
+            lambda m, x: m.op("Add", x, m.const("fc.bias", FLOAT[:, 0])),
+        ),
+        (
+            r"\(MatMul\): weight 'w' needs \d\d bits together, of which at most 24 are exact in float32; use scales",
+            lambda m, x: m.op("MatMul", x, m.quant(m.const("w", np.ones((4, 2))), 4, np.array([1.0, 2.0**-30]))),
+        ),
+        (r"its scale must be a power of two, not 0.3", lambda m, x: m.quant(x, 4, 0.3)),
+        (r"its scale must be a power of two, not 0\b", lambda m, x: m.quant(x, 4, [1.0, 0.0, 1.0, 1.0])),
+        (r"its zero point must be 0, not 3; use a symmetric quantiser", lambda m, x: m.quant(x, 4, 1.0, zero=3)),
+        (r"its bit width must be one whole number 1\.\.24, not 3.5", lambda m, x: m.quant(x, 3.5, 1.0)),
+        (r"its rounding mode must be one of .*, not ODD; use ROUND", lambda m, x: m.quant(x, 3, 1.0, mode="ODD")),
+        (r"rounding mode UP, away from zero, has no exact form", lambda m, x: m.quant(x, 3, 1.0, mode="UP")),
+        (r"an unsigned narrow range has no fixed-point format", lambda m, x: m.quant(x, 3, 1.0, signed=0, narrow=1)),
+        (
+            r"\(Quant\): its scale must be a constant, not computed from the input",
+            lambda m, x: m.op("Quant", x, x, m.const("z", 0), m.const("b", 4), domain=QONNX, signed=1, narrow=0),
+        ),
+        (r"\(Quant\): expected 4 inputs, not 2", lambda m, x: m.op("Quant", x, m.const("s", 1), domain=QONNX)),
+        (r"\(MatMul\): its second factor must be constant", lambda m, x: m.op("MatMul", x, x)),
+        (r"\(Mul\): its factor must be constant", lambda m, x: m.op("Mul", x, x)),
+        (r"\(Div\): its divisor 'six' must be powers of two", lambda m, x: m.op("Div", x, m.const("six", 6.0))),
+        (
+            r"\(Gemm\): alpha must be 1, not 2; export it so",
+            lambda m, x: m.op("Gemm", x, m.weight("w", (4, 4)), alpha=2.0),
+        ),
+        (r"weight must be a matrix whose rows are", lambda m, x: m.op("MatMul", x, m.weight("w", (3, 4)))),
+        (r"\(ReduceMean\): its mean of 3 elements is rounded", lambda m, x: mean_of_three(m, x)),
+        (r"\(ReduceSum\): its axes must be stated", lambda m, x: m.op("ReduceSum", x)),
+        (
+            r"\(ReduceSum\): axis must be 1\.\.1, not 0: vectors of a batch do not meet",
+            lambda m, x: m.op("ReduceSum", x, m.const("axes", [0], np.int64)),
+        ),
+        (r"\(Transpose\): perm must leave the batch first, not \[1, 0\]", lambda m, x: m.op("Transpose", x)),
+        (
+            r"\(Reshape\): shape \[2, 2\] does not keep the batch and 4 elements a vector",
+            lambda m, x: m.op("Reshape", x, m.const("to", [2, 2], np.int64)),
+        ),
+        (r"\(Flatten\): axis must be 1, which keeps the batch, not 0", lambda m, x: m.op("Flatten", x, axis=0)),
+        (
+            r"\(Softmax\): has no exact form in fixed point; only at the end of a model is it left away",
+            lambda m, x: m.quant(m.op("Softmax", x), 4, 0.25),
+        ),
+        (r"\(Cast\): must keep floats", lambda m, x: m.op("Cast", x, to=TensorProto.INT32)),
+        (
+            r"\(Add\): both inputs must have one shape, not \(4,\) and \(1,\)",
+            lambda m, x: m.op("Add", x, m.op("MatMul", x, m.weight("w", (4, 1)))),
+        ),
+        (
+            r"\(Add\): 'c' of shape \(3, 4\) does not fit a tensor of \(4,\)",
+            lambda m, x: m.op("Add", x, m.const("c", np.ones((3, 4)))),
+        ),
+        (r"\(Concat\): 'c' is a constant where", lambda m, x: m.op("Concat", x, m.const("c", [[1.0]]), axis=1)),
+        (
+            r"layer 'fc2': it needs \d+ bits, but ONNX sums in float32, which holds 24 exactly",
+            lambda m, x: m.op("MatMul", twelve(m, x, "fc1"), twelve_bits(m, "fc2"), name="/fc2"),
+        ),
+        (
+            r"\(BatchNormalization\): its factor of a channel is no fixed-point number; merge it into the weights",
+            lambda m, x: m.op("BatchNormalization", x, *(m.const(f"bn{k}", np.full(4, 0.3)) for k in range(4))),
+        ),
+        (
+            r"\(Sqrt\): has no exact form",
+            lambda m, x: m.op("Mul", x, m.op("Sqrt", m.const("c", [2.0]))),
+        ),
+        (r"\(Relu\): cannot be folded into a constant", lambda m, x: m.op("Mul", x, m.op("Relu", m.const("c", [2.0])))),
+        (
+            r"\(Concat\): an attribute or input of it is missing or malformed \(KeyError\('axis'\)\)",
+            lambda m, x: m.op("Concat", x, x),
+        ),
+        (
+            r"its scales differ by 2\*\*30, at most by 2\*\*24; bring them closer",
+            lambda m, x: m.quant(x, 4, 2.0 ** np.array([0, -30, 0, 0])),
+        ),
+        (r"rounds 38 bits away by CEIL, at most 24", lambda m, x: m.quant(x, 4, 2.0**36, mode="CEIL")),
+        (
+            r"\(MatMul\): reads the integers of a QuantizeLinear; put a DequantizeLinear between them",
+            lambda m, x: m.op("MatMul", integers_of(m, x), m.weight("w", (4, 4))),
+        ),
+        (
+            r"\(Clip\): its ends 0.0 and 6.0 are no format's, such as 0\.\.2\*\*n - 1",
+            lambda m, x: m.op("Clip", x, m.const("low", 0.0), m.const("high", 6.0)),
+        ),
+        (
+            r"\(DequantizeLinear\): must read a QuantizeLinear, with one scale that is a power of two",
+            lambda m, x: m.op("DequantizeLinear", integers_of(m, x), m.const("other", 0.3)),
+        ),
+        (
+            r"\(QuantizeLinear\): its integers must be of 4, 8 or 16 bits, not int32",
+            lambda m, x: m.op("QuantizeLinear", x, m.const("one", 1.0), m.const("zero", 0, np.int32)),
+        ),
+        (
+            r"its output '/QuantizeLinear_1_output_0' holds integers; end it with a DequantizeLinear",
+            lambda m, x: integers_of(m, x),
+        ),
+        (r"\(Conv\): fields must have 2 axes, not 0", lambda m, x: m.op("Conv", x, m.weight("w", (1, 1, 1, 1)))),
+    ],
+)
+def test_what_has_no_exact_form_is_refused_by_the_name_of_its_node(tmp_path, message, add):
+    refused(tmp_path, message, add)
+
+
+def integers_of(model, x):
+    return model.op("QuantizeLinear", x, model.const("s", 0.5), model.const("z", 0, np.int8))
+
+
+def mean_of_three(model, x):
+    return model.op("ReduceMean", model.op("Gather", x, model.const("three", [0, 1, 2], np.int64), axis=1), axes=[1])
+
+
+def twelve_bits(model, name):
+    return model.quant(model.const(f"{name}.weight", np.full((4, 4), 2001.0)), 12, 1.0)
+
+
+def twelve(model, x, name):
+    return model.op("MatMul", x, twelve_bits(model, name), name=f"/{name}")
+
+
+@pytest.mark.parametrize(
+    ("message", "settings_"),
+    [
+        (r"pads \[2, 2, 2, 2\] with a kernel of \(3, 3\) reach further than its own size", {"pads": [2, 2, 2, 2]}),
+        (r"2 groups of 3 channels do not fit 3 channels", {"group": 2}),
+        (r"a kernel of \[18000001, 3\] must have at most 4096 taps", {"dilations": [9000000, 1]}),
+        (r"auto_pad SAME_LOWER with these strides", {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
+    ],
+)
+def test_a_convolution_that_is_not_computed_is_refused(tmp_path, message, settings_):
+    refused(tmp_path, message, lambda m, x: m.op("Conv", x, m.weight("w", (2, 3, 3, 3)), **settings_), shape=(3, 6, 6))
+
+
+@pytest.mark.parametrize("settings_", [{"auto_pad": "SAME_UPPER"}, {"dilations": [2, 1]}, {"strides": [3, 2]}])
+@pytest.mark.parametrize("size", [(2, 3), (1, 4)])
+def test_every_convolution_else_is_what_qonnx_computes(tmp_path, settings_, size):
+    model = Model((3, 6, 7))
+    x = model.op("Conv", model.quant("x", 5, 0.5), model.weight("w", (2, 3, *size)), **settings_)
+    imported.import_model(built(model, tmp_path, x), tmp_path / "out", count=10)
+
+
+def test_an_input_that_no_quantiser_fixes_asks_for_its_format(tmp_path):
+    def add(model, x):
+        return model.op("MatMul", x, model.weight("w", (4, 3)), name="/fc")
+
+    refused(
+        tmp_path,
+        r"node '/fc' \(MatMul\): reads input 'x' without a Quant before it, so nothing states the input's format; "
+        r"give it, such as --input-format 'fixed<16,6>'",
+        add,
+        quantised=False,
+    )
+    model = Model((4,))
+    path = built(model, tmp_path, add(model, "x"))
+    assert read(path, Fixed.of_text("fixed<8,4>")).input.fixed == Fixed(True, 8, 4)
+
+
+def test_an_input_quantised_in_two_ways_asks_for_its_format(tmp_path):
+    def add(model, x):
+        return model.op("Add", model.quant("x", 4, 1.0), model.quant("x", 5, 1.0))
+
+    refused(tmp_path, r"\(Quant\): the input 'x' must be quantised in one way", add, quantised=False)
+    refused(tmp_path, "the input 'x' must be quantised in one way", lambda m, x: m.quant("x", 1, 1.0), quantised=False)
+
+
+def test_a_model_that_does_not_read_its_input_is_refused(tmp_path):
+    model = Model((4,))
+    path = built(model, tmp_path, model.quant(model.const("c", np.ones(4)), 4, 1.0))
+    with pytest.raises(ModelError, match="nothing reads its input 'x'"):
+        read(path)
+    with pytest.raises(ModelError, match=r"its output '.*' does not depend on its input"):
+        read(path, Fixed(True, 8, 4))

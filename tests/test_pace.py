@@ -1,0 +1,277 @@
+"""The time of a frame beside its error: one core, turns, and no figure without its error."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgephys.data import wave_runs, waves
+from edgephys.errors import ProjectError, ToolError, UsageError
+from edgephys.nets.wave_cnn import WaveCnn
+from edgephys.report import pace as house
+from edgephys.report import pace_page as pages
+from edgephys.tasks import pace, stopwatch
+from edgephys.tasks.roll_out import Horizon
+from edgephys.tasks.stopwatch import Lap
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "models" / "samples" / "waves.h5"
+SMALL = WaveCnn(grid=32, width=2, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)
+
+
+# The stopwatch ----------------------------------------------------------------------------------
+
+
+def test_contestants_take_turns_after_a_warm_up(monkeypatch):
+    monkeypatch.setattr(stopwatch, "LAP_S", 0.0)
+    called = []
+    laps = stopwatch.race({name: lambda name=name: called.append(name) for name in "ab"}, 3)
+    assert called == ["a", "a", "b", "b", *"ababab"]  # one call warms up, one says how many fill a lap
+    assert laps["a"].rounds == 3 and laps["a"].lowest <= laps["a"].seconds <= laps["a"].highest
+
+
+def test_a_lap_is_filled_with_calls_and_states_the_time_of_one(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(stopwatch.time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: 3 * clock[0])
+    calls = []
+
+    def work():
+        calls.append(1)
+        clock[0] += 0.03
+
+    lap = stopwatch.race({"work": work}, 2)["work"]
+    assert len(calls) == 2 + 2 * 4
+    assert lap.seconds == pytest.approx(0.03) and lap.wall == pytest.approx(0.09) and lap.cores == pytest.approx(1 / 3)
+
+
+def test_more_than_one_core_at_work_is_refused(monkeypatch):
+    wall = [0.0]
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: wall[0])
+    monkeypatch.setattr(stopwatch.time, "process_time", lambda: 1.9 * wall[0])
+
+    def work():
+        wall[0] += 0.2
+
+    with pytest.raises(ToolError, match=r"timing, both: expected one core at work, found 1\.9; run it as a command of"):
+        stopwatch.race({"both": work}, 1)
+    with pytest.raises(UsageError, match="rounds must be 1 or more, not 0"):
+        stopwatch.race({"both": work}, 0)
+
+
+def test_within_one_core_there_is_one_and_afterwards_all_again(monkeypatch):
+    before = os.sched_getaffinity(0)
+    with pytest.raises(KeyError), stopwatch.one_core() as core:
+        assert os.sched_getaffinity(0) == {core}
+        raise KeyError
+    assert os.sched_getaffinity(0) == before
+    monkeypatch.delattr(os, "sched_setaffinity")
+    with pytest.raises(ToolError, match="one core of its own needs Linux"), stopwatch.one_core():
+        pass
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="needs two cores")
+def test_threads_that_may_run_on_other_cores_are_refused():
+    stop = threading.Event()
+    with stopwatch.one_core():
+        within = threading.Thread(target=stop.wait)
+        within.start()
+    try:
+        with pytest.raises(
+            ToolError, match=r"timing: expected one core for all \d+ threads, found \d+ cores; run it as"
+        ):
+            stopwatch.require_one_core()
+    finally:
+        stop.set()
+        within.join()
+    code = (
+        "import threading; from edgephys.tasks.stopwatch import one_core, require_one_core\n"
+        "with one_core():\n threading.Thread(target=threading.Event().wait, daemon=True).start(); require_one_core()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# The course -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def course():
+    """Two runs, six frames, against a mesh twice as fine as the grid's double: quick."""
+    of = waves.read(SAMPLE, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pace, "_meshes", lambda of: (4, 8))
+        return pace.lay_out(of, Horizon(4, (2,)), 2, lambda text: None)
+
+
+def test_a_finer_mesh_errs_less_and_the_order_is_two(course):
+    errors = {refinement: pace.solver_errors(course, refinement) for refinement in (1, 2)}
+    assert errors[1].shape == (2, 4)
+    assert np.all(errors[2] < errors[1])
+    assert 2.5 < (errors[1] / errors[2]).mean() < 6.5
+
+
+def test_the_truth_of_a_course_is_the_run_of_the_file(course):
+    gap = np.linalg.norm(course.truth - course.of.frames[:, :6]) / np.linalg.norm(course.truth)
+    assert course.truth.shape == (2, 6, 32, 32) and gap < 0.003
+
+
+def test_the_solver_that_is_timed_makes_the_frames_that_are_judged(course):
+    first = pace.solvers(course)[0]
+    assert (first.facts["refinement"], first.facts["steps"], first.frames) == (1, course.plans[1].steps, 1)
+    made = np.stack([first.work() for _ in range(6)])
+    assert np.array_equal(made, pace.solved(course.of, course.plans[1])[0])
+
+
+def test_a_course_that_cannot_be_laid_out_is_refused():
+    of = waves.read(SAMPLE, 2)
+    with pytest.raises(UsageError, match=r"runs must be 2\.\.2, those of '.*waves\.h5', not 3; set --runs"):
+        pace.lay_out(of, Horizon(4, (2,)), 3, lambda text: None)
+    with pytest.raises(UsageError, match="a pace has one start"):
+        pace.lay_out(of, Horizon(4, (2, 13)), 2, lambda text: None)
+
+
+# The table --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    from wave_model import save_waves  # loads Keras
+
+    return save_waves(tmp_path_factory.mktemp("pace") / "small", SMALL)
+
+
+@pytest.fixture(scope="module")
+def project(network, tmp_path_factory):
+    from edgephys import artefact, project
+    from edgephys.firmware.rtl import RtlOptions
+    from edgephys.lower.from_keras import lower
+
+    trained = artefact.load(network)
+    graph = lower(trained.model, trained.standardisation.output, trained.name)
+    return project.emit(graph, network, RtlOptions(), tmp_path_factory.mktemp("emitted") / "rtl", vectors=1)
+
+
+SIMULATED = {"vectors": 1, "mismatches": 0, "tool": "verilator", "version": "5", "latency_cycles": 1100, "ii": 1024}
+VERIFIED = {"targets": {"rtl": SIMULATED}, "mismatches": 0, "changed": []}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Time nothing: every contestant is called once and is said to take a millisecond a call."""
+
+    def race(contestants, rounds):
+        for work in contestants.values():
+            work()
+        return {name: Lap(1e-3, 0.9e-3, 1.2e-3, 2e-3, 0.5, rounds) for name in contestants}
+
+    monkeypatch.setattr(house, "race", race)
+    monkeypatch.setattr(house, "require_one_core", lambda: None)
+    monkeypatch.setattr(pace, "_meshes", lambda of: (3, 4))
+
+
+def table_of(network, projects=(), **changed):
+    asked = {"data": SAMPLE, "horizon": Horizon(3, (2,)), "runs": 2, "rounds": 1} | changed
+    return house.tabulate([network], projects, command="edgephys pace", say=lambda text: None, **asked)
+
+
+def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, project):
+    from edgephys.project import write_result
+
+    with pytest.raises(ProjectError, match="not verified as it stands; run `edgephys verify` on it"):
+        table_of(network, [project.folder])
+    write_result(project, "verify", {**VERIFIED, "mismatches": 3})
+    with pytest.raises(ProjectError, match="verification failed: 3 outputs differ"):
+        table_of(network, [project.folder])
+    write_result(project, "verify", VERIFIED)
+    table = table_of(network, [project.folder])
+    kinds = [row["kind"] for row in table["rows"]]
+    assert kinds == [*["solver"] * 3, "Keras", "Keras", "golden model", "firmware"]
+    assert all({"seconds", "error_1", "error_1_error", "stage", "target"} <= set(row) for row in table["rows"])
+    one, many, golden, firmware = table["rows"][3:]
+    assert (one["batch"], many["batch"]) == pace.BATCHES and many["seconds"] == pytest.approx(1e-3 / 64)
+    assert firmware["stage"] == "estimated" and firmware["seconds"] == pytest.approx(1100 * 5e-9)
+    assert firmware["seconds_streamed"] == pytest.approx(1024 * 5e-9)
+    assert one["error_1"] == many["error_1"] == golden["error_1"] == firmware["error_1"] > table["rows"][0]["error_1"]
+    page = pages.page(table)
+    assert "1,100 simulated cycles" in page and "which no routing has confirmed" in page and "estimated" in page
+    assert "the time of solver, 1 cell a point, 3 steps a frame" in page
+
+
+def test_a_network_without_a_graph_has_no_golden_row_and_the_page_says_why(quick, network, monkeypatch):
+    from edgephys.errors import ModelError
+
+    def refuse(*_):
+        raise ModelError("layer 'stage_1': its accumulator needs 25 bits")
+
+    monkeypatch.setattr(house, "lower", refuse)
+    table = table_of(network)
+    assert "golden model" not in [row["kind"] for row in table["rows"]]
+    assert "has no firmware and no golden model: layer 'stage_1': its accumulator needs 25 bits." in pages.page(table)
+
+
+def test_projects_of_other_networks_and_of_other_kinds_are_refused(quick, network, project, monkeypatch, tmp_path):
+    from wave_model import save_waves  # loads Keras
+
+    wider = save_waves(tmp_path / "wider", dataclasses.replace(SMALL, width=3))
+    with pytest.raises(UsageError, match=r"its network must be one of small_.*, found another"):
+        table_of(wider, [project.folder])
+    monkeypatch.setattr(house, "STREAM", "another")
+    with pytest.raises(ProjectError, match="expected RTL that streams pixels, found rtl"):
+        table_of(network, [project.folder])
+
+
+def test_a_verdict_says_which_mesh_is_faster_and_errs_less():
+    def row(kind, seconds, error, **facts):
+        return {"kind": kind, "seconds": seconds, "error_1": error, "error_1_error": 0.0, **facts}
+
+    rows = [
+        row("solver", 1e-5, 0.05, refinement=1, steps=3),
+        row("solver", 1e-4, 0.01, refinement=2, steps=5),
+        row("Keras", 1e-3, 0.02, model="good", batch=1),
+        row("Keras", 1e-3, 0.001, model="better", batch=1),
+    ]
+    told = pages.verdicts({"rows": rows, "horizon": {"steps": 1}})
+    assert told[0].startswith("good, Keras, 1 field at a time: 10 times the time of solver, 2 cells a point")
+    assert told[1] == "better, Keras, 1 field at a time: no mesh errs less after 1 step."
+
+
+def test_times_are_told_in_the_unit_that_suits_them():
+    assert [pages.seconds(value) for value in (2.0, 0.0123, 4.56e-5, 7e-9)] == ["2 s", "12.3 ms", "45.6 µs", "7 ns"]
+
+
+@pytest.mark.slow
+def test_the_command_times_on_one_core_and_writes_its_page(network, tmp_path):
+    words = ["pace", network, "--data", SAMPLE, "--runs", 2, "--steps", 1, "--rounds", 1, "--out", tmp_path / "speed"]
+    done = subprocess.run(
+        [sys.executable, "-m", "edgephys.cli", *map(str, words)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "speed.json").read_text())
+    assert all(row["seconds"] > 0 for row in table["rows"]) and table["reference"]["refinement"] == 12
+    assert "| way to the next frame |" in (tmp_path / "speed.md").read_text()
+
+
+def test_the_command_refuses_two_seeds_and_other_models_in_one_line(run, network, tmp_path):
+    tagger = ROOT / "models" / "zoo" / "jet_mlp_n8_8bit"
+    ended = run("pace", tagger, "--data", SAMPLE, "--out", tmp_path / "speed")
+    assert ended.status == 2 and "expected a network that advances a wave" in ended.err
+    ended = run("pace", network, "--data", SAMPLE, "--runs", 13, "--steps", 2, "--out", tmp_path / "speed")
+    assert ended.status == 2 and "runs must be 2..12" in ended.err and not list(tmp_path.iterdir())
+
+
+def test_sampled_frames_go_on_without_end_and_begin_with_the_pulses():
+    of = wave_runs.plan(grid=24, frames=3, refinement=1)
+    scene = wave_runs.draw(of, 1)
+    from edgephys.data.wave_equation import assemble
+
+    frames = wave_runs.sampled(of, scene, assemble(scene.medium, of.cells))
+    x, y = np.meshgrid(wave_runs.ticks(24), wave_runs.ticks(24))
+    np.testing.assert_allclose(next(frames), sum(pulse.field(x, y) for pulse in scene.pulses), atol=1e-12)
+    assert all(next(frames).shape == (24, 24) for _ in range(10))
