@@ -77,12 +77,12 @@ def emitted(graph, folder, **options):
 # Exact --------------------------------------------------------------------------------------------
 
 
-@given(
-    st.lists(st.one_of(graphs(), graphs(steps=9), field_graphs()), min_size=20, max_size=20), st.sampled_from(c.STYLES)
-)
-@settings(max_examples=2, phases=(Phase.generate,))  # to shrink is to compile again and again
-def test_twenty_random_graphs_in_one_program_keep_every_layers_integers(found_graphs, style):
-    """With address and undefined-behaviour sanitisers, and all warnings on."""
+@given(st.data(), st.sampled_from(c.STYLES))
+@settings(max_examples=3, phases=(Phase.generate,))  # to shrink is to compile again and again
+def test_twenty_random_graphs_in_one_program_keep_every_layers_integers(data, style):
+    """With address and undefined-behaviour sanitisers, and all warnings on. Drawn within: twenty are long to print."""
+    drawn = st.lists(st.one_of(graphs(), graphs(steps=9), field_graphs()), min_size=20, max_size=20)
+    found_graphs = data.draw(drawn, label="graphs")
     xs = [vectors(graph, 20) for graph in found_graphs]
     with tempfile.TemporaryDirectory() as folder:
         for graph, x, (y, layers) in zip(

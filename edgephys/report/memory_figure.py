@@ -27,7 +27,7 @@ def picture(facts: Mapping[str, Any], title: str) -> bytes:
         low, high = tensor["offset"] / unit, tensor["bytes"] / unit
         width = tensor["last"] - tensor["first"] + 1
         colour = COLOURS[number % len(COLOURS)]
-        axes.add_patch(Rectangle((tensor["first"] - 0.5, low), width, high, fc=colour, ec="white", lw=1.2, alpha=0.85))
+        axes.add_patch(Rectangle((tensor["first"] - 0.5, low), width, high, fc=colour, ec="white", lw=0.4, alpha=0.85))
         if tensor["bytes"] >= 0.045 * facts["arena_bytes"]:
             said = f"{tensor['bytes'] / unit:g}"
             axes.text(tensor["first"] - 0.5 + width / 2, low + high / 2, said, ha="center", va="center", fontsize=8)
