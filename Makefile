@@ -8,6 +8,8 @@
 # make alone    every compression stage alone, over three seeds, the first one synthesised (hours)
 # make front    accuracy against LUTs and latency: the price of an adder walked over three seeds (two hours)
 # make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
+# make agree    every model of the zoo on C, ONNX and QONNX: how many integers differ (about half an hour)
+# make bench    latency of four networks on every processor target (ten minutes of a quiet machine)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
@@ -19,7 +21,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all check street scaling sweep compression alone front speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all check street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -126,6 +128,17 @@ alone: install
 front: install
 	$(CLI) pareto models/zoo/jet_deepsets_n8_8bit compress/frugal.toml $(JETS) --seeds 1,2,3 --measure \
 	    --beside $(OUT)/results/uniform.json --out runs/front_n8
+
+agree: install
+	$(CLI) agree models/zoo/*bit models/compressed/* models/waves/cp12_8bit models/waves/full_8bit_input14
+
+TIMED := jet_deepsets_n8_8bit jet_interaction_n8_8bit jet_mlp_n8_8bit
+bench: install
+	set -e; for to in c onnx; do \
+	    for model in $(TIMED); do $(CLI) emit models/zoo/$$model --to $$to; done; \
+	    $(CLI) emit models/waves/cp12_8bit --to $$to --out $(OUT)/waves_cp12_8bit_$$to; \
+	done
+	$(CLI) bench $(foreach m,$(TIMED) waves_cp12_8bit,$(OUT)/$(m)_c $(OUT)/$(m)_onnx)
 
 speed: install
 	$(BIN)/python tests/bench_tool.py

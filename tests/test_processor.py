@@ -44,7 +44,9 @@ def test_a_project_for_a_processor_verifies_and_its_report_says_what_ran_it(run,
 
 
 def test_the_report_of_c_gives_its_memory_and_that_of_a_microcontroller(run, copy):
-    found = figures_of(run, copy("c"))
+    folder = copy("c")
+    found = figures_of(run, folder)
+    assert (folder / "results" / "memory.png").read_bytes().startswith(b"\x89PNG")
     arena, bound, alone = (found[f"arena_{name}bytes"]["value"] for name in ("", "bound_", "no_sharing_"))
     assert bound <= arena < alone
     if found["flash_bytes"]["value"] is None:

@@ -182,11 +182,17 @@ def report(
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
+    from edgephys.artefact import write_file
     from edgephys.project import read
     from edgephys.report.gather import Wishes, gather, keep
+    from edgephys.report.memory_figure import picture
     from edgephys.report.show import figures_table
 
     opened = read(project)
     figures = gather(opened, Wishes(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
     record = keep(opened, figures)
+    if opened.kind == "c":
+        path = opened.folder / "results" / "memory.png"
+        write_file(path, picture(opened.facts, opened.name))
+        say(f"the plan of its memory: {path}")
     give(as_json, record, lambda: figures_table(opened.name, figures))
