@@ -138,7 +138,10 @@ bench: install
 	    for model in $(TIMED); do $(CLI) emit models/zoo/$$model --to $$to; done; \
 	    $(CLI) emit models/waves/cp12_8bit --to $$to --out $(OUT)/waves_cp12_8bit_$$to; \
 	done
-	$(CLI) bench $(foreach m,$(TIMED) waves_cp12_8bit,$(OUT)/$(m)_c $(OUT)/$(m)_onnx)
+	for to in hls rtl; do $(CLI) emit models/zoo/jet_deepsets_n8_8bit --to $$to; done
+	$(CLI) verify $(OUT)/jet_deepsets_n8_8bit_rtl
+	$(CLI) bench $(OUT)/jet_deepsets_n8_8bit_hls $(OUT)/jet_deepsets_n8_8bit_rtl \
+	    $(foreach m,$(TIMED) waves_cp12_8bit,$(OUT)/$(m)_c $(OUT)/$(m)_onnx)
 
 speed: install
 	$(BIN)/python tests/bench_tool.py
