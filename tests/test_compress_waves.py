@@ -1,8 +1,11 @@
 """Pipelines on a wave network: the command, its table, and the tables that are of taggers alone."""
 
 import json
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from edgephys import artefact, train
@@ -89,3 +92,14 @@ def test_tables_of_taggers_refuse_a_wave_network(model, run, tmp_path):
     )
     ended = run("scaling", model, "--out", tmp_path / "scaling")
     assert ended.status == 2 and "the table is of taggers, wave_small_n32_cp_6bit is none; `edgephys emit`" in ended.err
+
+
+def test_fields_with_nan_are_refused_before_a_folder_is_made(finished, run, tmp_path):
+    order, _ = finished
+    bad = tmp_path / "bad.h5"
+    shutil.copyfile(SAMPLE, bad)
+    with h5py.File(bad, "r+") as file:
+        file["frames"][3, 2, 1, 0] = np.nan
+    ended = run("compress", order.model, order.out.parent / "waves.toml", "--data", bad, "--out", tmp_path / "out")
+    assert ended.status == 1 and "run 3, frame 2, point (1, 0): expected finite u" in " ".join(ended.err.split())
+    assert not (tmp_path / "out").exists()

@@ -72,9 +72,9 @@ def run(order: Order, say: Say, progress: Callable[[str], Progress], command: st
     start = artefact.load(order.model)
     name = _name(start, order)
     digest = _digest(order)
-    order.out.mkdir(parents=True, exist_ok=True)
     say(f"read {order.data}")
     task = task_of(start, order.data, order.test_data)
+    order.out.mkdir(parents=True, exist_ok=True)
     table: dict[str, Any] = {
         "command": command,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
