@@ -32,7 +32,9 @@ A walk down the street, on the jets that the repository ships:
   edgephys report hls_projects/tagger_rtl
 """
 
-INTERRUPTED = "interrupted; what stood before is unchanged"
+WHOLE = "no file is left half-written"
+"""What holds however a command ends; a table that grows by rows keeps those that were done."""
+INTERRUPTED = f"interrupted; {WHOLE}"
 TYPER_INTERRUPTED = 130
 
 
@@ -99,14 +101,14 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except TyperException as error:  # what Typer makes of the words on the line
-        fail(f"{error.format_message()}; see `edgephys {_named()}--help`", 2)
+        fail(f"{error.format_message().rstrip('.')}; see `edgephys {_named()}--help`", 2)
     except EdgephysError as error:
         fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         fail(INTERRUPTED, 1)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        fail(f"{error.strerror or error}{where}; what stood before is unchanged; check the folder and the disk", 1)
+        fail(f"{error.strerror or error}{where}; {WHOLE}; check the folder and the disk", 1)
     except Exception as error:
         if os.environ.get("EDGEPHYS_TRACEBACK"):
             raise
