@@ -18,7 +18,7 @@ from random_graphs import EVERY, field_graphs, graphs, vectors
 from test_qonnx import convolution, network
 
 from edgephys import imported
-from edgephys.edge import qonnx
+from edgephys.edge import onnx_model, qonnx
 from edgephys.errors import DataError, MismatchError, ModelError, ProjectError, UsageError
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.lower import evaluate, from_onnx, onnx_file
@@ -34,7 +34,7 @@ def agrees(graph, folder, count=16):
         qonnx.emit(graph, folder, qonnx.QonnxOptions())
     except ModelError:
         return
-    again = read(folder / qonnx.FILE)
+    again = read(folder / onnx_model.FILE)
     x = vectors(graph, count)
     finer = graph.output.fixed.fraction - again.output.fixed.fraction
     assert np.array_equal(evaluate.run(again, x) * 2.0**finer, evaluate.run(graph, x))
@@ -88,7 +88,7 @@ def test_pairs_of_quantize_and_dequantize_are_what_qonnx_computes(tmp_path, bits
 def test_what_qonnxs_own_tools_make_of_ours_is_read_as_the_same_integers(tmp_path, graph, form):
     """Its cleaning names every parameter anew; its QuantToQCDQ is written by others than who reads it here."""
     qonnx.emit(graph, tmp_path, qonnx.QonnxOptions())
-    model = cleanup_model(ModelWrapper(str(tmp_path / qonnx.FILE)))
+    model = cleanup_model(ModelWrapper(str(tmp_path / onnx_model.FILE)))
     if form == "qcdq":
         model = model.transform(QuantToQCDQ())
     assert ("QuantizeLinear" in {node.op_type for node in model.graph.node}) == (form == "qcdq")

@@ -12,7 +12,8 @@ from hypothesis import given, strategies
 from onnx import numpy_helper
 from random_graphs import field_graphs, graphs, vectors
 
-from edgephys.edge.onnx import FILE, OPSETS, STYLES, OnnxOptions, emit, probe, run, session, tool
+from edgephys.edge.onnx import OPSETS, STYLES, OnnxOptions, emit, probe, run, session, tool
+from edgephys.edge.onnx_model import FILE
 from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.fixed import Fixed, Overflow, Rounding
 from edgephys.lower import evaluate

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from random_graphs import EVERY, field_graphs, graphs, vectors
 
-from edgephys.edge import qonnx
+from edgephys.edge import onnx_model, qonnx
 from edgephys.edge.qonnx_nodes import DOMAIN
 from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.fixed import Fixed, Overflow, Rounding
@@ -88,7 +88,7 @@ def test_every_rounding_and_overflow_is_exact_on_every_value(tmp_path, rounding,
 
 def test_weights_are_floats_behind_a_quant_of_their_width_and_scale(tmp_path):
     emitted(network(), tmp_path)
-    model = onnx.load(tmp_path / qonnx.FILE)
+    model = onnx.load(tmp_path / onnx_model.FILE)
     constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in model.graph.initializer}
     made = {node.output[0]: node for node in model.graph.node}
     product = next(node for node in model.graph.node if node.op_type == "MatMul")
@@ -116,7 +116,7 @@ def test_the_same_graph_gives_the_same_bytes(tmp_path):
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         emitted(network(), tmp_path / name)
-        contents.append((tmp_path / name / qonnx.FILE).read_bytes())
+        contents.append((tmp_path / name / onnx_model.FILE).read_bytes())
     assert contents[0] == contents[1]
 
 
@@ -141,13 +141,13 @@ def test_vectors_beyond_one_call_of_qonnx_are_computed_in_several(tmp_path, monk
 def test_a_changed_weight_is_seen_and_its_layer_named_by_the_probe(tmp_path):
     graph = network()
     facts = emitted(graph, tmp_path)
-    model = onnx.load(tmp_path / qonnx.FILE)
+    model = onnx.load(tmp_path / onnx_model.FILE)
     for entry in model.graph.initializer:
         if entry.name == "logits_dense_weight_float":
             values = onnx.numpy_helper.to_array(entry).copy()
             values[0, 0] += 0.25
             entry.CopyFrom(onnx.numpy_helper.from_array(values, entry.name))
-    onnx.save(model, tmp_path / qonnx.FILE)
+    onnx.save(model, tmp_path / onnx_model.FILE)
     x = vectors(graph, 8)
     assert not np.array_equal(qonnx.run(tmp_path, facts, x), evaluate.run(graph, x))
     edges, probed, last = evaluate.trace(graph, {"jets": x}), qonnx.probe(tmp_path, facts, x), dict(graph.layers())
@@ -201,7 +201,7 @@ def test_what_cannot_be_run_says_so(tmp_path):
         qonnx.run(tmp_path, facts | {"output": facts["output"] | {"fraction": 0}}, x)
     with pytest.raises(ToolError, match="qonnx computes no tensor 'nowhere'"):
         qonnx.run(tmp_path, facts | {"output": facts["output"] | {"name": "nowhere"}}, x)
-    path = Path(tmp_path / qonnx.FILE)
+    path = Path(tmp_path / onnx_model.FILE)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(ProjectError, match="not an ONNX model; emit the project again"):
@@ -244,7 +244,7 @@ def test_hls4mls_own_reader_of_qonnx_computes_the_golden_integers(tmp_path):
         from qonnx.core.modelwrapper import ModelWrapper
         from qonnx.util.cleanup import cleanup_model
 
-        model = cleanup_model(ModelWrapper(str(tmp_path / qonnx.FILE)))
+        model = cleanup_model(ModelWrapper(str(tmp_path / onnx_model.FILE)))
         config = hls4ml.utils.config.config_from_onnx_model(
             model, granularity="name", backend="Vitis", default_precision="fixed<32,16>"
         )
@@ -272,7 +272,7 @@ def test_shipped_models_give_the_golden_integers_written_and_read_again(tmp_path
     x = trained.held_out.inputs[:500]
     golden = evaluate.run(graph, x)
     assert np.array_equal(qonnx.run(tmp_path, facts, x), golden)
-    again = from_onnx.lower(onnx_file.read(tmp_path / qonnx.FILE), "again")
+    again = from_onnx.lower(onnx_file.read(tmp_path / onnx_model.FILE), "again")
     assert len(again.nodes) == len(graph.nodes)
     assert np.array_equal(evaluate.run(again, x), golden)
     if name == "zoo/jet_deepsets_n8_8bit":

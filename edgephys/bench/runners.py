@@ -6,6 +6,7 @@ and Keras, whose inputs are arrays made beforehand; from C for what is compiled,
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,48 +124,22 @@ def in_steps(output: Fixed) -> Callable[[Any], NDArray[np.float64]]:
     return lambda values: np.asarray(values, np.float64) * 2.0**output.fraction
 
 
-def _c(job: Job, x: Integers) -> Runner:
-    from edgephys.bench import compiled
+def _of(module: str, name: str) -> Callable[[Job, Integers], Runner]:
+    """Return what loads a target by a function of a module that is imported only then."""
 
-    return compiled.c(job, x)
+    def load(job: Job, x: Integers) -> Runner:
+        found: Runner = getattr(importlib.import_module(f"edgephys.bench.{module}"), name)(job, x)
+        return found
 
-
-def _csim(job: Job, x: Integers) -> Runner:
-    from edgephys.bench import compiled
-
-    return compiled.csim(job, x)
-
-
-def _onnx(job: Job, x: Integers) -> Runner:
-    from edgephys.bench import onnx_runtime
-
-    return onnx_runtime.ours(job, x)
-
-
-def _keras_onnx(job: Job, x: Integers) -> Runner:
-    from edgephys.bench import onnx_runtime
-
-    return onnx_runtime.of_keras(job, x)
-
-
-def _keras(job: Job, x: Integers) -> Runner:
-    from edgephys.bench import keras_runtime
-
-    return keras_runtime.keras(job, x)
-
-
-def _tflite(job: Job, x: Integers) -> Runner:
-    from edgephys.bench import keras_runtime
-
-    return keras_runtime.tflite(job, x)
+    return load
 
 
 RUNNERS: Mapping[str, Callable[[Job, Integers], Runner]] = {
-    "c": _c,
-    "onnx": _onnx,
-    "keras_onnx": _keras_onnx,
-    "tflite": _tflite,
-    "keras": _keras,
-    "csim": _csim,
+    "c": _of("compiled", "c"),
+    "onnx": _of("onnx_runtime", "ours"),
+    "keras_onnx": _of("onnx_runtime", "of_keras"),
+    "tflite": _of("keras_runtime", "tflite"),
+    "keras": _of("keras_runtime", "keras"),
+    "csim": _of("compiled", "csim"),
 }
 """What loads each kind of target; the libraries of one are not loaded for another."""

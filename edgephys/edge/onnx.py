@@ -7,7 +7,6 @@ bit; what a runtime fuses, it fuses to integers of the same values. ``metadata_p
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -20,18 +19,17 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgephys import __version__
+from edgephys.edge import onnx_model
 from edgephys.edge.onnx_forms import PLAIN, ROWS, TYPES, Form, Tensors
 from edgephys.edge.onnx_nodes import write
 from edgephys.edge.onnx_plan import CARRIERS, DOUBLE, FLOAT, QDQ, SINGLE, plan
-from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.errors import MismatchError, ModelError, ToolError, UsageError
 from edgephys.fixed import Integers
 from edgephys.lower.graph import Graph, Node, check
 from edgephys.lower.ranges import derive
 
 REVISION = 1
 """Raised when the same Graph and options give another file: a table is then measured again."""
-FILE = "model.onnx"
 STYLES = (QDQ, FLOAT)
 OPSETS = range(21, 25)
 """Versions of the operators: 21 is the first that quantises to 16 bits."""
@@ -72,17 +70,11 @@ def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
         raise ModelError(f"graph '{graph.name}': its output is its input; there is nothing to build")
     taken = tensors.forms[source.name]
     model = _model(graph, tensors, taken, result, options)
-    content = model.SerializeToString(deterministic=True)
-    (folder / FILE).write_bytes(content)
     return {
         "backend": "onnx",
         "style": options.style,
         "opset": options.opset,
-        "ir_version": model.ir_version,
-        "file": FILE,
-        "bytes": len(content),
-        "nodes": len(model.graph.node),
-        "ops": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
+        **onnx_model.save(model, folder),
         "widest": max(prod(node.shape) for node in graph.nodes),
         "input": {**_end(source, taken), "low": source.fixed.low, "high": source.fixed.high},
         "output": _end(output, result),
@@ -117,23 +109,13 @@ def _model(graph: Graph, tensors: Tensors, taken: Form, result: Form, options: O
         [helper.make_tensor_value_info(result.tensor, TYPES[result.carrier], ["N", *output.shape])],
         tensors.initialisers,
     )
-    opsets = [helper.make_opsetid("", options.opset)]
-    model = helper.make_model(
+    model = onnx_model.closed(
+        graph,
         written,
-        producer_name="edgephys",
-        producer_version=__version__,
-        opset_imports=opsets,
-        ir_version=helper.find_min_ir_version_for(opsets),
+        [helper.make_opsetid("", options.opset)],
+        input_fraction=str(source.fixed.fraction),
+        output_fraction=str(output.fixed.fraction),
     )
-    properties = {
-        "edgephys": __version__,
-        "graph": graph.digest,
-        "input_format": str(source.fixed),
-        "input_fraction": str(source.fixed.fraction),
-        "output_format": str(output.fixed),
-        "output_fraction": str(output.fixed.fraction),
-    }
-    helper.set_model_props(model, properties)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -148,7 +130,7 @@ def run(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
     Raises: MismatchError for no vectors or a value between steps; ProjectError without a model; ToolError where
     onnxruntime takes it not.
     """
-    (found,) = _computed(_bytes(folder, facts), facts, x, [facts["output"]])
+    (found,) = _computed(onnx_model.content(folder, facts), facts, x, [facts["output"]])
     return found
 
 
@@ -158,7 +140,7 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     In a copy of the model these edges are outputs. A convolution's wires, a layer of their own, are no tensor.
     Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``run``.
     """
-    model = _parsed(_bytes(folder, facts), folder / facts["file"])
+    model = onnx_model.load(folder, facts)
     names = {facts["input"]["name"], *(entry.name for entry in model.graph.output)}
     for entry in facts["probes"].values():
         if entry["name"] not in names:
@@ -173,7 +155,7 @@ def tool() -> tuple[str, str]:
     return "onnxruntime", onnxruntime.__version__
 
 
-def session(content: bytes, what: str = FILE, level: str = "ENABLE_ALL") -> Any:
+def session(content: bytes, what: str = onnx_model.FILE, level: str = "ENABLE_ALL") -> Any:
     """Return an onnxruntime session on one thread of the processor.
 
     ``level`` is what it may change of the model: DISABLE_ALL, ENABLE_BASIC, ENABLE_EXTENDED, ENABLE_LAYOUT, ENABLE_ALL.
@@ -187,20 +169,6 @@ def session(content: bytes, what: str = FILE, level: str = "ENABLE_ALL") -> Any:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ToolError(f"onnxruntime does not take {what}: {str(error).splitlines()[0]}; emit it again") from error
-
-
-def _bytes(folder: Path, facts: Mapping[str, Any]) -> bytes:
-    path = folder / str(facts["file"])
-    if not path.is_file():
-        raise ProjectError(f"{path}: the model is missing; emit the project again")
-    return path.read_bytes()
-
-
-def _parsed(content: bytes, path: Path) -> Any:
-    try:
-        return onnx.load_from_string(content)
-    except Exception as error:
-        raise ProjectError(f"{path}: not an ONNX model; emit the project again") from error
 
 
 def _computed(content: bytes, facts: Mapping[str, Any], x: Integers, wanted: list[Any]) -> list[Integers]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -20,15 +19,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgephys import __version__
+from edgephys.edge import onnx_model
 from edgephys.edge.qonnx_nodes import FIRST, PLAIN, Writer, floats, opset_imports, value_info
-from edgephys.errors import EdgephysError, MismatchError, ProjectError, ToolError, UsageError
+from edgephys.errors import EdgephysError, MismatchError, ToolError, UsageError
 from edgephys.fixed import Integers
 from edgephys.lower.graph import Graph, Node, check
 
 REVISION = 1
 """Raised when the same Graph and options give another file: a table is then measured again."""
-FILE = "model.onnx"
 OPSETS = range(13, 19)
 """Versions of the standard operators: from 13 on a sum's axes are an input; the ecosystem lags behind the newest."""
 CHUNK = 1 << 24
@@ -57,16 +55,10 @@ def emit(graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
     writer = Writer(graph)
     result = writer.asked(output.name, PLAIN)
     model = _model(writer, result, options)
-    content = model.SerializeToString(deterministic=True)
-    (folder / FILE).write_bytes(content)
     return {
         "backend": "qonnx",
         "opset": options.opset,
-        "ir_version": model.ir_version,
-        "file": FILE,
-        "bytes": len(content),
-        "nodes": len(model.graph.node),
-        "ops": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
+        **onnx_model.save(model, folder),
         "widest": max(prod(shape) for name, shape in writer.shapes.items() if name not in writer.initialisers),
         "input": _end(source, source.name, PLAIN),
         "output": _end(output, result, PLAIN),
@@ -106,21 +98,7 @@ def _model(writer: Writer, result: str, options: QonnxOptions) -> Any:
             if name not in ends and name not in writer.initialisers
         ],
     )
-    opsets = opset_imports(options.opset)
-    model = helper.make_model(
-        written,
-        producer_name="edgephys",
-        producer_version=__version__,
-        opset_imports=opsets,
-        ir_version=helper.find_min_ir_version_for(opsets[:1]),
-    )
-    properties = {
-        "edgephys": __version__,
-        "graph": graph.digest,
-        "input_format": str(graph.input.fixed),
-        "output_format": str(graph.output.fixed),
-    }
-    helper.set_model_props(model, properties)
+    model = onnx_model.closed(graph, written, opset_imports(options.opset))
     onnx.checker.check_model(model)
     return model
 
@@ -153,16 +131,11 @@ def tool() -> tuple[str, str]:
 
 
 def _computed(folder: Path, facts: Mapping[str, Any], x: Integers, wanted: Mapping[str, Any]) -> dict[str, Integers]:
-    given, path = facts["input"], folder / facts["file"]
+    given = facts["input"]
     x = np.asarray(x)
     if x.ndim == 0 or list(x.shape[1:]) != given["shape"] or not len(x):
         raise MismatchError(f"qonnx: vectors must be (1 or more, *{tuple(given['shape'])}), not {x.shape}")
-    if not path.is_file():
-        raise ProjectError(f"{path}: the model is missing; emit the project again")
-    try:
-        model = onnx.load_from_string(path.read_bytes())
-    except Exception as error:  # protobuf's own, of which there are several
-        raise ProjectError(f"{path}: not an ONNX model; emit the project again") from error
+    model = onnx_model.load(folder, facts)
     names = tuple({entry["name"]: None for entry in wanted.values()})
     size = max(1, CHUNK // facts["widest"])
     values = execute(model, given["name"], floats(x, given["fraction"]), names, size)
