@@ -1,10 +1,13 @@
 """Verification, reports and result tables: what agrees, what is named when it does not, what vouches for nothing."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+
+from edgephys.report import street
 
 
 @pytest.mark.parametrize("kind", ["hls", "rtl"])
@@ -176,3 +179,14 @@ def test_street_tabulates_one_row_a_model_with_both_targets(run, project, tmp_pa
     assert "small_n4_4bit" in (tmp_path / "t.md").read_text()
     assert "is there twice" in run("street", tmp_path / "rtl", tmp_path / "rtl", "--out", tmp_path / "t").err
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_of_waves_alone_has_no_column_and_no_note_of_taggers():
+    wave = {"model": "w", "relative_l2": 0.02, "relative_l2_error": 0.001, "auc": {}, "published": None, "vectors": 128}
+    told = street._markdown({"command": "c", "machine": "m", "rows": [wave]})
+    assert "| w | 2.00 ± 0.10 | 128 | – / – |" in told
+    assert "Relative L2 error: " in told and not re.search("AUC|Accuracy|Published", told)
+    tagger = {**wave, "relative_l2": None, "accuracy": 0.5, "accuracy_error": 0.01, "auc": {"g": 0.8}}
+    told = street._markdown({"command": "c", "machine": "m", "rows": [wave, tagger]})
+    assert "| w | 2.00 ± 0.10 |  | 128 |" in told and "| w | 50.00 ± 1.00 | 80.0 | 128 |" in told
+    assert "Accuracy: " in told and "Relative L2 error: " in told and "Published" not in told

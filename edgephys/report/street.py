@@ -92,14 +92,14 @@ def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[s
         row["lut_flat"] = figures["lut_flat"]["value"]
 
 
-def cells(row: Mapping[str, Any]) -> list[str]:
+def cells(row: Mapping[str, Any], with_auc: bool) -> list[str]:
     """Return a row as text, in the order of ``headings``."""
-    auc = row.get("auc", {})
+    auc = " ".join(f"{100 * area:.1f}" for area in row.get("auc", {}).values())
     mismatches = " / ".join(_count(row.get(f"mismatches_{target}")) for target in ("csim", "rtl"))
     return [
         str(row["model"]),
         f"{100 * row[scored(row).key]:.2f} ± {100 * row[scored(row).error]:.2f}",
-        " ".join(f"{100 * area:.1f}" for area in auc.values()),
+        *([auc] if with_auc else []),
         _count(row.get("vectors")),
         mismatches,
         *(_measure(row, name) for name, _ in MEASURES),
@@ -115,7 +115,13 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
 def headings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the headings of the table."""
     units = [heading for _, heading in MEASURES]
-    return ["model", f"{told(rows)} %", "AUC g q W Z t %", "vectors", "mismatches C sim / RTL", *units, "LUT stage"]
+    auc = ["AUC g q W Z t %"] if tags(rows) else []
+    return ["model", f"{told(rows)} %", *auc, "vectors", "mismatches C sim / RTL", *units, "LUT stage"]
+
+
+def tags(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a row is a tagger's, which alone has areas under curves."""
+    return any(row.get("auc") for row in rows)
 
 
 def _count(value: Any) -> str:
@@ -135,7 +141,7 @@ def shown(table: Mapping[str, Any]) -> Group:
     view.add_column("")
     for row in table["rows"]:
         view.add_column(str(row["model"]), justify="right")
-    columns = [cells(row) for row in table["rows"]]
+    columns = [cells(row, tags(table["rows"])) for row in table["rows"]]
     for index, heading in enumerate(headings(table["rows"])):
         if index:
             view.add_row(heading, *(column[index] for column in columns))
@@ -154,10 +160,10 @@ def _markdown(table: Mapping[str, Any]) -> str:
     lines = [f"Made by `{table['command']}` on {table['machine']}.", "", "| " + " | ".join(head) + " |"]
     lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(head) - 1)]) + "|")
     for row in table["rows"]:
-        lines.append("| " + " | ".join(cells(row)) + " |")
+        lines.append("| " + " | ".join(cells(row, tags(table["rows"]))) + " |")
         if row["published"] is not None:
             lines.append("| " + " | ".join(_published(row["published"])) + " |")
-    lines += ["", _notes()]
+    lines += ["", _notes(table["rows"])]
     return "\n".join(lines) + "\n"
 
 
@@ -167,13 +173,22 @@ def _published(facts: Mapping[str, Any]) -> list[str]:
     return ["*published, other jets*", f"{100 * facts['accuracy']:.1f}", auc, "–", "–", *found, "synthesised (vendor)"]
 
 
-def _notes() -> str:
-    return (
-        "Accuracy: held-out test jets, binomial error. Relative L2 error: the next frame of held-out fields. "
+MEANT = {
+    "accuracy": "Accuracy: held-out test jets, binomial error.",
+    "relative L2 error": "Relative L2 error: the next frame of held-out fields, over their norm; standard error.",
+}
+
+
+def _notes(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the columns are, of those that stand here."""
+    scores = [MEANT[name] for name in dict.fromkeys(scored(row).name for row in rows)]
+    common = (
         "Mismatches: output integers that differ from the golden model, which Keras equals too. Latency and II: "
         "measured from clock edges in the RTL simulation, ns at the stated clock, which no routing has confirmed. LUT, "
-        "FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, unless the stage says otherwise. " + CAVEAT
+        "FF, DSP, BRAM: Yosys for UltraScale+, sum of the layers, unless the stage says otherwise."
     )
+    beside = [CAVEAT] if any(row["published"] is not None for row in rows) else []
+    return " ".join([*scores, common, *beside])
 
 
 def _picture(table: Mapping[str, Any]) -> bytes:
