@@ -149,7 +149,6 @@ def beside(folders, path, horizon=None):
 
 def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, earlier, tmp_path):
     """Seconds an epoch are of the run that measured most networks, the first one where as many."""
-    from edgephys.report import waves as house
     from edgephys.report import waves_page as pages
 
     table = beside(folders, earlier)
@@ -166,7 +165,17 @@ def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, ear
     (tmp_path / "again.json").write_text(json.dumps(table))
     again = beside(folders[1:], tmp_path / "again.json")
     assert [row["measured_by"] for row in again["rows"]] == [0, 1] and len(again["runs"]) == 3
-    assert house.shows_best(json.loads(earlier.read_text())) and not house.shows_best(again)
+
+
+def test_pictures_are_of_the_best_network_named_and_say_which_run(folders):
+    from edgephys.report import waves as house
+
+    cards = [json.loads((folder / "card.json").read_text()) for folder in folders]
+    best = min(cards, key=lambda card: card["metrics"]["relative_l2"])
+    shown = house.shown_run(folders, SAMPLE, Horizon(3, (2,)), 1)
+    assert shown.name == f"{best['name']}, seed {best['seed']}, run 1" and shown.truth.shape == shown.found.shape
+    other = next(folder for folder, card in zip(folders, cards, strict=True) if card is not best)
+    assert house.shown_run([other], SAMPLE, Horizon(3, (2,)), 1).name != shown.name
 
 
 @pytest.mark.parametrize(

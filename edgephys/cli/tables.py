@@ -96,7 +96,7 @@ def waves(
     ),
     steps: Annotated[int, typer.Option(help="Frames that are rolled out.")] = 50,
     starts: Annotated[str, typer.Option(help="First frames that are predicted, such as 2,13.")] = "2,13",
-    run: Annotated[int, typer.Option(help="The run that the pictures show.")] = 0,
+    run: Annotated[int, typer.Option(help="The run that the pictures show, of the best network named here.")] = 0,
     beside: Annotated[Path | None, typer.Option(help="An earlier table of the same data: keep its rows.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -117,10 +117,7 @@ def waves(
         ) from None
     table = house.tabulate(models, data, horizon, line(), say, beside)
     pages.write(table, out)
-    if house.shows_best(table):
-        pages.write_pictures(house.shown_run(models, data, horizon, run), out)
-    else:
-        say("the best network was measured earlier and is not here: the pictures of its fields stay as they are")
+    pages.write_pictures(house.shown_run(models, data, horizon, run), out)
     give(as_json, table, lambda: pages.shown(table))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
+NONE = "–"
 LABELS = {
     "keras": "Keras",
     "keras_onnx": "onnxruntime, Keras' export",
@@ -96,8 +97,8 @@ def _latencies(axes: Any, rows: Sequence[Row]) -> None:
             axes.plot([row["p90_us"]], [place], "|", color=colour, ms=9)
         hollow = {} if row["stage"] == "measured" else {"mfc": "white"}
         axes.plot([row["p50_us"]], [place], "o", color=colour, ms=6, **hollow)
-        times = "" if row["ratio"] is None else f"   {row['ratio']:.3g}×"
-        told = f"{row['p50_us']:.3g} µs{times}"
+        times = "" if row["ratio"] is None else f"   {number(row['ratio'])}×"
+        told = f"{number(row['p50_us'])} µs{times}"
         axes.annotate(told, (far, place), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
 
 
@@ -138,6 +139,15 @@ def _why(axes: Any, place: int, row: Row) -> None:
 
 def _colour(row: Row) -> str:
     return COLOURS.get(str(row["target"]).split(" ")[0], OURS)
+
+
+def number(value: float | None) -> str:
+    """Return a figure with three digits, or more where it has more before the point."""
+    if value is None:
+        return NONE
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value < 10 else f"{value:.1f}"
 
 
 def _short(value: float) -> str:

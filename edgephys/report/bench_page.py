@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.artefact import write_file
-from edgephys.report.bench_figure import label, models, picture
+from edgephys.report.bench_figure import NONE, label, models, number, picture
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
@@ -21,7 +21,6 @@ QUIET = 0.9
 """The share of the core that a target has on a quiet machine, at least."""
 
 HEADINGS = ("target", "batch", "p50 µs", "p90 µs", "p99 µs", "times faster", "inputs/s", "CPU µs", "core %", "differ")
-NONE = "–"
 
 
 def write(table: Mapping[str, Any], out: Path) -> None:
@@ -48,15 +47,6 @@ def cells(row: Row) -> list[str]:
         NONE if row["core_share"] is None else f"{100 * row['core_share']:.0f}",
         f"{row['mismatches']:,}",
     ]
-
-
-def number(value: float | None) -> str:
-    """Return a figure with three digits, or more where it has more before the point."""
-    if value is None:
-        return NONE
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value < 10 else f"{value:.1f}"
 
 
 def page(table: Mapping[str, Any], name: str) -> str:

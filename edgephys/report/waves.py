@@ -70,15 +70,9 @@ def _rows(found: Sequence[Member], of: Waves, horizon: Horizon, say: Say) -> lis
     return rows
 
 
-def shows_best(table: Mapping[str, Any]) -> bool:
-    """Tell whether the network of the least error on its own test fields was measured in the table's own run."""
-    best = min(table["rows"], key=lambda row: float(row["test_error"]))
-    return bool(best.get("measured_by", 0) == len(table.get("runs", (0,))) - 1)
-
-
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Hold what a picture shows: a network's name, its frames of one run and the true ones.  Shape: (step, y, x)."""
+    """Hold what a picture shows: a network and a run, its frames and the true ones.  Shape: (step, y, x)."""
 
     name: str
     truth: Any
@@ -86,7 +80,7 @@ class Shown:
 
 
 def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -> Shown:
-    """Return what the network of the least error on its own test fields makes of a run.
+    """Return what a network makes of a run: of those named here, the one of the least error on its own test fields.
 
     Raises: UsageError for a run that the file does not have.
     """
@@ -98,7 +92,8 @@ def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -
     start = horizon.starts[0]
     seen = roll_out.first_frames(best.trained, of, start)[run : run + 1]
     made = roll_out.roll_out(best.trained.model, seen, horizon.steps)[0]
-    return Shown(best.trained.name, of.frames[run, start : start + horizon.steps], made)
+    name = f"{best.trained.name}, seed {best.trained.card['seed']}, run {run}"
+    return Shown(name, of.frames[run, start : start + horizon.steps], made)
 
 
 def _row(member: Member, of: Waves, horizon: Horizon, seconds: float) -> Row:

@@ -69,6 +69,7 @@ def _look(row: Mapping[str, Any]) -> dict[str, Any]:
 def fields(truth: NDArray[Any], found: NDArray[Any], steps: Sequence[int], title: str) -> bytes:
     """Return as PNG truth, prediction and their difference, a column a number of steps.
 
+    Truth and prediction are drawn on the scale at the right, each difference on its own, whose end it states.
     Shape: truth and found (step, row, column).
     """
     pyplot = pyplot_of()
@@ -76,16 +77,19 @@ def fields(truth: NDArray[Any], found: NDArray[Any], steps: Sequence[int], title
     top = float(np.abs(truth).max())
     for column, step in enumerate(steps):
         three = (truth[step - 1], found[step - 1], found[step - 1] - truth[step - 1])
-        for axes, field, name in zip(grid[:, column], three, ("truth", "network", "difference"), strict=True):
-            drawn = axes.imshow(field, cmap=FIELD, vmin=-top, vmax=top, origin="lower")
+        ends = (top, top, float(np.abs(three[2]).max()) or top)
+        for axes, field, end, name in zip(
+            grid[:, column], three, ends, ("truth", "network", "difference"), strict=True
+        ):
+            axes.imshow(field, cmap=FIELD, vmin=-end, vmax=end, origin="lower")
             axes.set(xticks=[], yticks=[])
             if not column:
                 axes.set_ylabel(name)
         share = np.linalg.norm(three[2]) / np.linalg.norm(three[0])
         grid[0, column].set_title(f"{step} step{'s' if step > 1 else ''}", fontsize=10)
-        grid[2, column].set_xlabel(f"error {100 * share:.3g} %", fontsize=9)
+        grid[2, column].set_xlabel(f"error {100 * share:.3g} %\nscale ± {ends[2]:.2g}", fontsize=9)
     figure.suptitle(title, fontsize=10)
-    figure.colorbar(drawn, ax=grid, shrink=0.6, pad=0.02)
+    figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.6, pad=0.02)
     return png(figure)
 
 

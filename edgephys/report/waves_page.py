@@ -91,6 +91,10 @@ def page(table: Mapping[str, Any], name: str) -> str:
             "",
             f"![growth of the error, and error against parameters]({name}.png)",
             "",
+            f"Truth, prediction and difference of the network and run that it names; the same [as a film]({name}.gif).",
+            "",
+            f"![a wave rolled out: truth, network, difference]({name}_fields.png)",
+            "",
             f"Relative L2 error of a frame, mean over {of['runs']} runs of `{of['file']}` that no network has seen, "
             f"each rolled out {far['steps']} frames from frames {begins}; ± the deviation over seeds; in brackets the "
             "ratio to the plain network of the same bits, width, depth and kernel. Networks are fed with their own "
