@@ -24,15 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys import __version__, imported
-from edgephys.artefact import CARD, MODEL, ONNX, integers, load_vectors, replace_folder, write_file
-from edgephys.artefact import VECTORS as HELD_OUT
-from edgephys.errors import ModelError, ProjectError, UsageError
-from edgephys.fixed import Integers
-from edgephys.lower import evaluate
-from edgephys.lower.graph import Graph, from_record, to_record
-from edgephys.lower.ranges import require_proven
-from edgephys.targets import TARGETS, Target, kind_of
+from edgephys import __version__
+from edgephys.core.errors import ModelError, ProjectError, UsageError
+from edgephys.core.fixed import Integers
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph, from_record, to_record
+from edgephys.graph.ranges import require_proven
+from edgephys.models import imported
+from edgephys.models.trained import CARD, MODEL, ONNX, integers, load_vectors, replace_folder, write_file
+from edgephys.models.trained import VECTORS as HELD_OUT
+from edgephys.targets.target import TARGETS, Target, kind_of
 
 MANIFEST = "edgephys.json"
 FORMAT = 1

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from edgephys import imported
-from edgephys.artefact import load_keras
-from edgephys.errors import MismatchError, ProjectError
-from edgephys.firmware.design import STREAM
-from edgephys.fixed import Integers
-from edgephys.lower import evaluate
-from edgephys.lower.graph import Graph
+from edgephys.core.errors import MismatchError, ProjectError
+from edgephys.core.fixed import Integers
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph
+from edgephys.models import imported
+from edgephys.models.trained import load_keras
 from edgephys.project import Project, Vectors, drop_result, read_card, read_vectors, write_result
+from edgephys.targets.rtl.design import STREAM
 
 Stage = Callable[[str], None]
 Probe = Callable[[Integers], Mapping[str, Integers]]
@@ -156,7 +156,7 @@ def _stored(graph: Graph, given: Vectors, golden: Integers) -> Target:
 
 
 def _keras(project: Project, given: Vectors) -> Target:
-    from edgephys.nets.backend import keras
+    from edgephys.networks.backend import keras
 
     model = load_keras(project.model / "model.keras")
 
@@ -265,7 +265,8 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
 
     Raises: DataError as the reader of jets does.
     """
-    from edgephys.data import inputs, standardise
+    from edgephys.applications.jets import inputs
+    from edgephys.models import standardise
 
     ready = standardise.from_record(read_card(project)["standardisation"])
     if ready.output != project.graph.input.fixed:

@@ -6,9 +6,9 @@ constituents (edgephys/data/substructure.py says how, and what differs from the 
 Source: arXiv 1804.06913; widths are the paper's, the learning rate ours.
 """
 
-from edgephys.data.substructure import HIGH_LEVEL
-from edgephys.nets.mlp import Mlp
-from edgephys.train import Recipe
+from edgephys.applications.jets.mlp import Mlp
+from edgephys.applications.jets.substructure import HIGH_LEVEL
+from edgephys.train.fit import Recipe
 
 RECIPE = Recipe(
     script="jet_highlevel",

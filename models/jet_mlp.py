@@ -5,8 +5,8 @@ through the CLI (`edgephys train models/jet_mlp.py --set constituents=16 --set b
 Source: arXiv 2402.01876; widths are the paper's, the learning rate ours.
 """
 
-from edgephys.nets.mlp import Mlp
-from edgephys.train import Recipe
+from edgephys.applications.jets.mlp import Mlp
+from edgephys.train.fit import Recipe
 
 RECIPE = Recipe(
     script="jet_mlp",

@@ -17,14 +17,14 @@ from typing import Any
 
 from bench_tool import ROOT, ZOO, machine
 
-from edgephys.artefact import load, write_file
+from edgephys.applications.jets.task import of_jets
+from edgephys.applications.task import Task
 from edgephys.compress.anatomy import rebuilt
-from edgephys.compress.bitwise import Bitwise
-from edgephys.compress.finetune import Finetune
-from edgephys.compress.frugal import Frugal
 from edgephys.compress.stage import Training
-from edgephys.tasks.tagging import of_jets
-from edgephys.tasks.task import Task
+from edgephys.compress.stages.bitwise import Bitwise
+from edgephys.compress.stages.finetune import Finetune
+from edgephys.compress.stages.frugal import Frugal
+from edgephys.models.trained import load, write_file
 
 KERAS = "QKeras, Keras' own loop"
 BATCH, EPOCHS, ROUNDS = 1024, 4, 3
@@ -40,7 +40,7 @@ LIMITS = {"bitwise": 2.0, "bitwise, priced, learned widths": 2.0}
 
 def keras_step(model: Any, task: Task) -> float:
     """Return the seconds of a step of Keras' loop, compilation left out."""
-    from edgephys.nets.backend import keras
+    from edgephys.networks.backend import keras
 
     fresh = rebuilt(model, lambda layer: None)
     fresh.compile(keras.optimizers.Adam(1e-4), lambda labels, logits: task.loss(labels, logits, None), jit_compile=True)

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.artefact import load, write_file
-from edgephys.firmware.rtl import RtlOptions, emit
-from edgephys.fixed import Fixed, Integers
-from edgephys.lower import evaluate
-from edgephys.lower.from_keras import lower
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.tagger import Tagger
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.tagger import Tagger
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.graph import evaluate
+from edgephys.models.files.keras import lower
+from edgephys.models.trained import load, write_file
+from edgephys.targets.rtl.emit import RtlOptions, emit
 
 ROOT = Path(__file__).parent.parent
 ZOO = ROOT / "models" / "zoo"

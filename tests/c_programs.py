@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from edgephys.edge import c
-from edgephys.firmware import tools
+from edgephys.core import processes as tools
+from edgephys.targets.c import emit as c
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITISED = (*WARNINGS, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgephys.artefact import HeldOut
-from edgephys.data.division import Division
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.mlp import Mlp
-from edgephys.nets.wave_cnn import WaveCnn
-from edgephys.tasks.advance import Advance
-from edgephys.tasks.tagging import Tagging
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.division import Division
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.mlp import Mlp
+from edgephys.applications.jets.task import Tagging
+from edgephys.applications.waves.task import Advance
+from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.models.trained import HeldOut
 
 NETS = {
     "mlp": Mlp(constituents=3, layers=(6, 5), bits=6),
@@ -28,7 +28,7 @@ FIELDS = {
 
 def model_of(net, seed=1):
     """Return a net's Keras model with random weights, biases too."""
-    from edgephys.nets.backend import keras
+    from edgephys.networks.backend import keras
 
     keras.utils.set_random_seed(seed)
     model = net.build()

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import ranges
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape
-from edgephys.nets.interaction import InteractionNetwork
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import ranges
+from edgephys.graph.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape
+from edgephys.models.files.keras import lower
 
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from edgephys.errors import ModelError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.from_keras import lower
-from edgephys.nets.backend import keras, qkeras
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.models.files.keras import lower
+from edgephys.networks.backend import keras, qkeras
 
 INPUT = Fixed(True, 8, 3, Rounding.RND_CONV, Overflow.SAT)
 

@@ -27,7 +27,8 @@ MEMBERS = [name for name in NAMES if name.endswith("seed1")]
 
 def sweep_of(folder, seeds=(1, 2), **more):
     """Return a sweep of three values and two seeds, of which seed 1 is the better one; its results go to ``out``."""
-    from edgephys.pipelines import pareto, recipe
+    from edgephys.compress import pareto
+    from edgephys.compress import pipeline_file as recipe
 
     for name, text in (("mine.toml", KNOB), ("jets.h5", "jets")):
         if not (folder / name).exists():
@@ -38,8 +39,8 @@ def sweep_of(folder, seeds=(1, 2), **more):
 
 def swept(of, carry, work, told=None, said=None):
     """Carry a sweep out, its table written as the command writes it."""
-    from edgephys.artefact import write_file
-    from edgephys.pipelines import pareto
+    from edgephys.compress import pareto
+    from edgephys.models.trained import write_file
 
     def write(table):
         write_file(of.out / "pareto.json", json.dumps(table).encode())
@@ -51,9 +52,9 @@ def swept(of, carry, work, told=None, said=None):
 
 def small_tagger(data, folder):
     """Train a small tagger for an epoch; return its folder."""
-    from edgephys import artefact
-    from edgephys.nets.deepsets import DeepSets
-    from edgephys.train import Recipe, fit
+    from edgephys.applications.jets.deepsets import DeepSets
+    from edgephys.models import trained as artefact
+    from edgephys.train.fit import Recipe, fit
 
     net = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=6)
     recipe = Recipe(script="jet_deepsets", net=net, learning_rate={8: 5e-3}, epochs=1, batch=256)
@@ -83,7 +84,7 @@ def logged(out, what):
 
 def work(order):
     """Complete an order as a worker does, but for what a run computes."""
-    from edgephys.pipelines import pareto
+    from edgephys.compress import pareto
 
     pareto.run = pretend
     return pareto.complete(order, "edgephys pareto in a test", quiet, quiet)
@@ -91,9 +92,9 @@ def work(order):
 
 def pretend(order, say, progress, command):
     """Make a run's table, stage after stage; what it should wait for or die of stands in files beside the runs."""
-    from edgephys.artefact import write_file
-    from edgephys.errors import ModelError
-    from edgephys.pipelines.run import TABLE
+    from edgephys.compress.pipeline import TABLE
+    from edgephys.core.errors import ModelError
+    from edgephys.models.trained import write_file
 
     log(order, "begin")
     for number, step in enumerate(order.pipeline.steps, 1):
@@ -124,7 +125,7 @@ def await_word(order):
 
 def made(order):
     """Return a table whose figures follow from the knob and the seed: dearer is better, seed 1 better still."""
-    from edgephys.pipelines import run
+    from edgephys.compress import pipeline as run
 
     digests = [run._digest(order)]
     for step in order.pipeline.steps:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis import strategies
 
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph
-from edgephys.lower.ranges import derive
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph
+from edgephys.graph.ranges import derive
 
 WITH_RTL = tuple(Rounding), (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM)
 """Modes that the RTL back end computes; ``EVERY`` adds the one that it must refuse."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph
 
 INPUT = Fixed(True, 8, 4)
 ACTIVATION = Fixed(False, 5, 2, Rounding.RND_CONV, Overflow.SAT)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import small_model
 
-from edgephys.artefact import CARD, HeldOut, Trained, save
-from edgephys.data import jets, standardise
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.interaction import InteractionNetwork
+from edgephys.applications.jets import files as jets
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.models import standardise
+from edgephys.models.trained import CARD, HeldOut, Trained, save
 
 DEEP_SETS = DeepSets(constituents=4, phi=(4,), rho=(), bits=4)
 INTERACTION = InteractionNetwork(constituents=3, effects=(2,), objects=(2,), classifier=(), bits=3)
@@ -19,7 +20,7 @@ VECTORS = 60
 
 
 def trained(script, net, seed=1):
-    from edgephys.nets.backend import keras
+    from edgephys.networks.backend import keras
 
     keras.utils.set_random_seed(seed)
     read = jets.read(small_model.SAMPLE, net.constituents, net.features, limit=VECTORS)

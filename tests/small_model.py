@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edgephys.artefact import HeldOut, Trained, save
-from edgephys.data import jets, standardise
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.tagger import Tagger
+from edgephys.applications.jets import files as jets
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.tagger import Tagger
+from edgephys.models import standardise
+from edgephys.models.trained import HeldOut, Trained, save
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "jets.h5"
 NET = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=4)
 
 
 def trained(seed: int = 1, vectors: int = 200, net: Tagger = NET) -> Trained:
-    from edgephys.nets.backend import keras
+    from edgephys.networks.backend import keras
 
     keras.utils.set_random_seed(seed)
     read = jets.read(SAMPLE, net.constituents, net.features, limit=vectors)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgephys.report import steps
+from edgephys import workflow as steps
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_broken_project_is_made_again(again):
 
 
 def test_targets_that_differ_are_counted_and_the_run_fails(again, monkeypatch):
-    from edgephys.edge import c
+    from edgephys.targets.c import emit as c
 
     projects, start = again
     shutil.rmtree(projects / "small_c")

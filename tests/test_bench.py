@@ -11,9 +11,9 @@ from edgephys.bench import exports, measure, targets, turns
 from edgephys.bench.exports import Export
 from edgephys.bench.turns import Slice
 from edgephys.cli import bench as command
-from edgephys.errors import ProjectError, ToolError, UsageError
-from edgephys.figures import Stage
-from edgephys.lower import evaluate
+from edgephys.core.errors import ProjectError, ToolError, UsageError
+from edgephys.core.figure import Stage
+from edgephys.graph import evaluate
 from edgephys.project import read, read_vectors, write_result
 from edgephys.report import bench_figure, bench_page
 

@@ -6,10 +6,11 @@ import os
 import numpy as np
 import pytest
 
-from edgephys.bench import machine, runners, turns
+from edgephys.bench import runners, turns
 from edgephys.bench import worker as worker_house
 from edgephys.bench.turns import Slice, Slot
-from edgephys.errors import ToolError, UsageError
+from edgephys.core import machine
+from edgephys.core.errors import ToolError, UsageError
 
 
 def sliced(*us):

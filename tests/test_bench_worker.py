@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgephys.bench import compiled, exports, machine, measure, runners
+from edgephys.bench import compiled, exports, measure, runners
 from edgephys.bench.worker import Job, Worker
-from edgephys.errors import ProjectError, ToolError
-from edgephys.fixed import Fixed
+from edgephys.core import machine
+from edgephys.core.errors import ProjectError, ToolError
+from edgephys.core.fixed import Fixed
 
 EIGHT = Fixed(True, 8, 4)
 
@@ -170,7 +171,7 @@ def test_a_missing_tf2onnx_says_what_to_install(monkeypatch) -> None:
 
 def test_a_missing_tflite_says_why(tmp_path, monkeypatch) -> None:
     without = SimpleNamespace(tf=SimpleNamespace(__version__="9.9"))
-    monkeypatch.setitem(sys.modules, "edgephys.nets.backend", without)
+    monkeypatch.setitem(sys.modules, "edgephys.networks.backend", without)
     job = replace(onnx_job(tmp_path / "firmware", "FLOAT"), runner="tflite")
     with pytest.raises(ToolError, match=r"TFLite is missing: TensorFlow 9\.9 comes without"):
         runners.load(job)

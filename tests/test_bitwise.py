@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_step
-from edgephys.compress.bitwise import Bitwise, Kernel, published_scale, random_scores, scores_of
-from edgephys.errors import UsageError
+from edgephys.compress.stages.bitwise import Bitwise, Kernel, published_scale, random_scores, scores_of
+from edgephys.core.errors import UsageError
 
 NET = NETS["deepsets"]
 
@@ -20,7 +20,7 @@ def kernel_of(magnitudes=5, shape=(4, 3), step=2.0**-5, trained=None, seed=1):
 
 def test_gradients_of_the_scores_are_the_closed_form():
     """dL/ds_i = g alpha sgn 2**i and dL/ds_sign = -g alpha magnitude."""
-    from edgephys.nets.backend import tf
+    from edgephys.networks.backend import tf
 
     kernel = kernel_of()
     g = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
@@ -36,7 +36,7 @@ def test_gradients_of_the_scores_are_the_closed_form():
 
 
 def test_the_sign_of_a_zero_weight_gets_no_gradient():
-    from edgephys.nets.backend import tf
+    from edgephys.networks.backend import tf
 
     kernel = Kernel(np.full((1, 1), 0.1, np.float32), np.full((3, 1, 1), -0.1, np.float32), 0.25, 4)
     with tf.GradientTape() as tape:

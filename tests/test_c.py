@@ -12,13 +12,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from random_graphs import field_graphs, graphs, random_graph, vectors
 
-from edgephys.edge import c
-from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.firmware import tools
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Constant, Graph, Kind, Node
+from edgephys.core import processes as tools
+from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Constant, Graph, Kind, Node
+from edgephys.targets.c import emit as c
 
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgephys.edge import call_graph
-from edgephys.errors import ModelError
+from edgephys.core.errors import ModelError
+from edgephys.targets.c import call_graph
 
 GRAPH = """\
 graph: { title: "m.c"

@@ -12,12 +12,12 @@ import pareto_runs
 import pytest
 from pareto_runs import MEMBERS, NAMES
 
-from edgephys import artefact
-from edgephys.errors import ToolError
-from edgephys.pipelines import pareto
-from edgephys.pipelines.cluster import Cluster
-from edgephys.pipelines.local import Processes
-from edgephys.pipelines.run import run as plain_run
+from edgephys.compress import pareto
+from edgephys.compress.cluster import Cluster
+from edgephys.compress.local import Processes
+from edgephys.compress.pipeline import run as plain_run
+from edgephys.core.errors import ToolError
+from edgephys.models import trained as artefact
 
 # Processes of this machine -------------------------------------------------------------------------
 

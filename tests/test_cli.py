@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgephys import cli
-from edgephys.firmware import rtl
+from edgephys.targets.rtl import emit as rtl
 
 SCRIPT = Path(__file__).parent.parent / "models" / "jet_deepsets.py"
 QUICK = ["--set", "constituents=4", "--set", "phi=4", "--set", "rho=4", "--set", "epochs=2", "--set", "bits=4"]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgephys.compress.anatomy import kernel_integers, kernel_layers
-from edgephys.compress.codebook import Book, Codebook, gradient_norms, redistributed, scales, starting
-from edgephys.errors import UsageError
-from edgephys.nets.backend import keras, tf
-from edgephys.nets.layers import dense
+from edgephys.compress.stages.codebook import Book, Codebook, gradient_norms, redistributed, scales, starting
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import keras, tf
+from edgephys.networks.layers import dense
 
 NET = NETS["mlp"]
 QUICK = {"epochs": 3, "batch": 64, "learning_rate": 1e-2, "keep": "last"}

@@ -26,9 +26,9 @@ kind = "untie"
 @pytest.fixture(scope="module")
 def trained(few_jets, tmp_path_factory):
     """A small tagger that was trained for an epoch."""
-    from edgephys import artefact
-    from edgephys.nets.deepsets import DeepSets
-    from edgephys.train import Recipe, fit
+    from edgephys.applications.jets.deepsets import DeepSets
+    from edgephys.models import trained as artefact
+    from edgephys.train.fit import Recipe, fit
 
     net = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=6)
     recipe = Recipe(script="small", net=net, learning_rate={8: 5e-3}, epochs=1, batch=256)
@@ -64,7 +64,7 @@ def start(trained, pipeline, data, out):
 
 
 def weights_of(folder):
-    from edgephys import artefact
+    from edgephys.models import trained as artefact
 
     return [weight.tobytes() for weight in artefact.load(folder).model.get_weights()]
 
@@ -117,8 +117,8 @@ def test_a_second_run_does_nothing_anew_and_other_stages_are_run_anew(
 
 
 def test_runs_side_by_side_share_the_stages_in_which_they_are_equal(finished, trained, pipeline, few_jets, tmp_path):
-    from edgephys.pipelines.recipe import read
-    from edgephys.pipelines.run import Order, run
+    from edgephys.compress.pipeline import Order, run
+    from edgephys.compress.pipeline_file import read
 
     out = shutil.copytree(finished[0], tmp_path / "runs" / "whole").parent
     longer = tmp_path / "longer.toml"

@@ -9,31 +9,31 @@ from compress_tasks import FIELDS, model_of, task_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys import artefact
+from edgephys.applications.task import Lesson
+from edgephys.applications.waves.wave_cnn import WaveCnn
 from edgephys.compress import digits
 from edgephys.compress.anatomy import fan_in, kernel_integers, kernel_layers, requantised
-from edgephys.compress.codebook import gradient_norms
 from edgephys.compress.cost import Circuit
-from edgephys.compress.distil import Distil
+from edgephys.compress.gains import adder_bits
 from edgephys.compress.local_rank import local_rank
-from edgephys.compress.prune import Prune
-from edgephys.compress.shrink import Shrink, channels, dead_channels, shrink
-from edgephys.compress.sparse_momentum import SparseMomentum
-from edgephys.compress.spectrum import Spectrum
-from edgephys.compress.stages import STAGES
-from edgephys.compress.untie import Untie
+from edgephys.compress.stages.codebook import gradient_norms
+from edgephys.compress.stages.distil import Distil
+from edgephys.compress.stages.prune import Prune
+from edgephys.compress.stages.shrink import Shrink, channels, dead_channels, shrink
+from edgephys.compress.stages.sparse_momentum import SparseMomentum
+from edgephys.compress.stages.spectrum import Spectrum
+from edgephys.compress.stages.table import STAGES
+from edgephys.compress.stages.untie import Untie
 from edgephys.compress.widths import learnable, learned
-from edgephys.data.standardise import Standardisation
-from edgephys.errors import UsageError
-from edgephys.fixed import Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Kind
-from edgephys.nets.backend import keras, tf
-from edgephys.nets.kernels import kernel_of, matrix
-from edgephys.nets.wave_cnn import WaveCnn
-from edgephys.pipelines.gains import adder_bits
-from edgephys.tasks.task import Lesson
+from edgephys.core.errors import UsageError
+from edgephys.core.fixed import Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Kind
+from edgephys.models import trained as artefact
+from edgephys.models.files.keras import lower
+from edgephys.models.standardise import Standardisation
+from edgephys.networks.backend import keras, tf
+from edgephys.networks.kernels import kernel_of, matrix
 
 NET = FIELDS["wave cp"]
 WIDER = WaveCnn(grid=4, width=5, depth=2, format="one_way", bits=6)

@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys import artefact, train
-from edgephys.nets.wave_cnn import WaveCnn
+from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.models import trained as artefact
+from edgephys.train import fit as train
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 NET = WaveCnn(grid=32, width=3, depth=1, format="cp", bits=6, input_bits=15, input_integer=3)
@@ -43,8 +44,8 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(model, tmp_path_factory):
     """A whole pipeline, through the house that the command calls."""
-    from edgephys.pipelines.recipe import read
-    from edgephys.pipelines.run import Order, run
+    from edgephys.compress.pipeline import Order, run
+    from edgephys.compress.pipeline_file import read
 
     top = tmp_path_factory.mktemp("runs")
     pipeline = top / "waves.toml"

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import random_graph, vectors
 
-from edgephys.edge import c, cortex_m
-from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.figures import Stage
-from edgephys.firmware import tools
-from edgephys.lower import evaluate
+from edgephys.core import processes as tools
+from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.core.figure import Stage
+from edgephys.graph import evaluate
+from edgephys.targets.c import cortex_m
+from edgephys.targets.c import emit as c
 
 here = all(shutil.which(name) for name in (cortex_m.GCC, cortex_m.SIZE, cortex_m.QEMU))
 needs_tools = pytest.mark.skipif(not here, reason="needs arm-none-eabi-gcc and qemu-system-arm")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from edgephys.applications.jets.deepsets import DeepSets
 from edgephys.compress import widths
 from edgephys.compress.anatomy import kernel_layers
 from edgephys.compress.cost import Circuit
-from edgephys.nets.deepsets import DeepSets
 
 NET = DeepSets(constituents=4, phi=(6,), rho=(5,), bits=6)  # 3 features, 5 classes; the pool keeps 8 bits
 CARRY = 1

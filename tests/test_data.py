@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.data import jets, layout, split, trim
-from edgephys.errors import DataError, UsageError
+from edgephys.applications.jets import files as jets
+from edgephys.applications.jets import layout, split, trim
+from edgephys.core.errors import DataError, UsageError
 
 NAMES = [layout.PREFIX + name for name in layout.PARTICLE_NAMES] + list(layout.UNSTORED_NAMES)
 PT = layout.PARTICLE_NAMES.index("pt")

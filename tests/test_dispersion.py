@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.data import wave_runs
-from edgephys.data.wave_scene import Band
-from edgephys.errors import UsageError
-from edgephys.nets.wave_cnn import WaveCnn
-from edgephys.report import dispersion as house
-from edgephys.tasks import dispersion
+from edgephys.applications.waves import dispersion
+from edgephys.applications.waves import dispersion_table as house
+from edgephys.applications.waves import runs as wave_runs
+from edgephys.applications.waves.scene import Band
+from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.core.errors import UsageError
 
 GRID = 32
 SMALL = WaveCnn(grid=GRID, width=2, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)
@@ -91,7 +91,7 @@ def network(tmp_path_factory):
 
 def test_a_network_that_goes_on_straight_makes_every_wave_too_slow_to_turn(network):
     """u + (u - former u) has cos(omega dt) = 1, no frequency at all."""
-    from edgephys import artefact
+    from edgephys.models import trained as artefact
 
     trained = artefact.load(network)
     trained.model.set_weights([0 * weight for weight in trained.model.get_weights()])

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_model import trained
 
-from edgephys.artefact import save
+from edgephys.applications.jets import inputs
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.task import of_jets
+from edgephys.applications.task import Lesson
 from edgephys.compress.anatomy import kernel_layers, rebuilt, requantised
-from edgephys.compress.distil import Distil
-from edgephys.compress.finetune import Finetune
-from edgephys.data import inputs
-from edgephys.errors import ModelError, UsageError
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.interaction import InteractionNetwork
-from edgephys.tasks.tagging import of_jets
-from edgephys.tasks.task import Lesson
+from edgephys.compress.stages.distil import Distil
+from edgephys.compress.stages.finetune import Finetune
+from edgephys.core.errors import ModelError, UsageError
+from edgephys.models.trained import save
 
 STUDENT = DeepSets(constituents=8, phi=(6, 5), rho=(5,), bits=6)
 TEACHER = InteractionNetwork(constituents=32, effects=(3,), objects=(4,), classifier=(5,), bits=6)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import build, graphs, vectors
 
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate, numbers
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph, Kind, Node
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate, numbers
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph, Kind, Node
 
 WIDE = 44
 """Bits of an input of which some edges need float64."""

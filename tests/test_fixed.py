@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from edgephys.errors import ModelError
-from edgephys.fixed import WIDEST, Fixed, Overflow, Rounding, narrowest
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import WIDEST, Fixed, Overflow, Rounding, narrowest
 
 MONOTONE = (Overflow.SAT, Overflow.SAT_SYM)
 

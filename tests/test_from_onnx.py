@@ -17,12 +17,15 @@ from qonnx.util.cleanup import cleanup_model
 from random_graphs import EVERY, field_graphs, graphs, vectors
 from test_qonnx import convolution, network
 
-from edgephys import imported
-from edgephys.edge import onnx_model, qonnx
-from edgephys.errors import DataError, MismatchError, ModelError, ProjectError, UsageError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate, from_onnx, onnx_file
-from edgephys.lower.graph import Kind
+from edgephys.core.errors import DataError, MismatchError, ModelError, ProjectError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Kind
+from edgephys.models import imported
+from edgephys.models.files import onnx as from_onnx
+from edgephys.models.files import onnx_file
+from edgephys.targets.onnx import model_file as onnx_model
+from edgephys.targets.qonnx import emit as qonnx
 
 
 def read(path, input_format=None):

@@ -8,16 +8,16 @@ from compress_tasks import NETS, model_of, task_of
 
 from edgephys.compress import digits, widths
 from edgephys.compress.anatomy import activation_formats, activation_layers, kernel_integers, kernel_layers
-from edgephys.compress.finetune import Finetune, patience_of
-from edgephys.compress.frugal import Frugal, Priced
 from edgephys.compress.rounding import Budgeted
-from edgephys.compress.untie import Untie
+from edgephys.compress.stages.finetune import Finetune, patience_of
+from edgephys.compress.stages.frugal import Frugal, Priced
+from edgephys.compress.stages.untie import Untie
 from edgephys.compress.widths import INPUT
-from edgephys.errors import UsageError
-from edgephys.fixed import Rounding
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Kind
-from edgephys.nets.backend import keras
+from edgephys.core.errors import UsageError
+from edgephys.core.fixed import Rounding
+from edgephys.graph.graph import Kind
+from edgephys.models.files.keras import lower
+from edgephys.networks.backend import keras
 
 NET = NETS["deepsets"]
 ENDLESS = keras.Variable(1.0, trainable=False)

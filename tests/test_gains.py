@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from edgephys.errors import ProjectError
-from edgephys.fixed import Fixed
-from edgephys.lower.build import Builder
-from edgephys.pipelines.gains import adder_bits, ebops
+from edgephys.compress.gains import adder_bits, ebops
+from edgephys.core.errors import ProjectError
+from edgephys.core.fixed import Fixed
+from edgephys.graph.build import Builder
 from edgephys.report.compression_page import page
 from edgephys.report.gains import tabulate
 

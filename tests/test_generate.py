@@ -15,8 +15,11 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.data import atomic, cluster, collide, detect, generate, jets, layout, pool
-from edgephys.errors import DataError, ToolError, UsageError
+from edgephys.applications.jets import cluster, collide, detect, generate, layout
+from edgephys.applications.jets import files as jets
+from edgephys.core import hdf5 as atomic
+from edgephys.core import workers as pool
+from edgephys.core.errors import DataError, ToolError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "models" / "samples" / "jets.h5"
@@ -202,7 +205,7 @@ def test_ended_generation_never_touches_the_old_file(tmp_path: Path, deadly: str
     out = tmp_path / "jets.h5"
     out.write_text("the old file")
     program = (
-        "from pathlib import Path; from edgephys.data.generate import generate\n"
+        "from pathlib import Path; from edgephys.applications.jets.generate import generate\n"
         "if __name__ == '__main__': generate(Path('jets.h5'), 2000, 1, workers=1)"
     )
     run = subprocess.Popen(

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import graphs, random_graph, vectors
 
-from edgephys.errors import ModelError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate, ranges
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Constant, Graph, Kind, Node, check, from_record, to_record
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate, ranges
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Constant, Graph, Kind, Node, check, from_record, to_record
 
 X = Node("x", Kind.INPUT, (), (2, 3), Fixed(True, 4, 2), "x")
 WEIGHT = Constant(np.ones((3, 4)), 1)

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from hls_graphs import Builder, additions_and_rows, deep_sets, every_mode, everything, interaction, vectors
 
-from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.firmware import csim, hls
-from edgephys.firmware.hls import BACKENDS, HlsOptions, emit
-from edgephys.firmware.hls_steps import KERNELS, plan
-from edgephys.firmware.parts import FAMILIES, check_part
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.graph import Constant, Kind
+from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Constant, Kind
+from edgephys.targets.hls import csim
+from edgephys.targets.hls import emit as hls
+from edgephys.targets.hls.emit import BACKENDS, HlsOptions, emit
+from edgephys.targets.hls.steps import KERNELS, plan
+from edgephys.targets.parts import FAMILIES, check_part
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,18 @@ from random_graphs import EVERY, build_field, field_graphs, vectors
 from rtl_graphs import tagger
 from test_stream import blurred, joined
 
-from edgephys.errors import ModelError, ToolError, UsageError
-from edgephys.firmware import csim, hls
-from edgephys.firmware.hls import HlsOptions, emit
-from edgephys.firmware.hls_layers import STREAM_HEADER
-from edgephys.firmware.hls_steps import KERNELS, plan
-from edgephys.firmware.hls_stream import COPIES, DEEPEST_PIPELINE, FASTEST_PROCESS, SHALLOW, connected, times
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph, Kind
-from edgephys.nets.formats import FORMATS
+from edgephys.core.errors import ModelError, ToolError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph, Kind
+from edgephys.networks.decompositions import FORMATS
+from edgephys.targets.hls import csim
+from edgephys.targets.hls import emit as hls
+from edgephys.targets.hls.emit import HlsOptions, emit
+from edgephys.targets.hls.layers import STREAM_HEADER
+from edgephys.targets.hls.steps import KERNELS, plan
+from edgephys.targets.hls.stream import COPIES, DEEPEST_PIPELINE, FASTEST_PROCESS, SHALLOW, connected, times
 
 PIXEL = Fixed(True, 6, 2)
 
@@ -115,8 +116,8 @@ def test_more_random_graphs_on_fields_stream_as_the_golden_model(seed, tmp_path)
 
 @pytest.mark.slow
 def test_the_shipped_network_of_a_wave_is_exact_at_every_pixel(tmp_path):
-    from edgephys import artefact
-    from edgephys.lower.from_keras import lower
+    from edgephys.models import trained as artefact
+    from edgephys.models.files.keras import lower
 
     trained = artefact.load(Path(__file__).parent.parent / "models" / "waves" / "cp12_8bit")
     graph, x = lower(trained.model, trained.standardisation.output, trained.name), trained.held_out.inputs[:16]

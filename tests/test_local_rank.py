@@ -5,9 +5,9 @@ import pytest
 from compress_tasks import NETS, model_of, task_of
 
 from edgephys.compress.local_rank import BATCH, local_rank
-from edgephys.errors import ModelError, UsageError
-from edgephys.nets.backend import keras
-from edgephys.nets.layers import dense
+from edgephys.core.errors import ModelError, UsageError
+from edgephys.networks.backend import keras
+from edgephys.networks.layers import dense
 
 RANDOM = np.random.default_rng(1)
 

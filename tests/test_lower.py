@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from keras_models import INPUT, activation, assert_equal_to_keras, bits, model_of, qdense, refuses, scattered
 
-from edgephys.artefact import load_keras
-from edgephys.errors import ModelError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Kind
-from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph.graph import Kind
+from edgephys.models.files.keras import lower
+from edgephys.models.trained import load_keras
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
 
 
 @pytest.mark.parametrize("width", [2, 4, 8])
@@ -249,9 +249,7 @@ def test_a_saved_model_lowers_to_the_same_graph(tmp_path):
 def test_a_saved_model_loads_in_a_fresh_process(tmp_path):
     """Our own layers must be known to the loader itself, not only where something else has imported them."""
     DeepSets(3, bits=4, phi=(4,), rho=(4,)).build().save(tmp_path / "m.keras")
-    code = (
-        "import sys; from pathlib import Path; from edgephys.artefact import load_keras; load_keras(Path(sys.argv[1]))"
-    )
+    code = "import sys, pathlib; from edgephys.models.trained import load_keras; load_keras(pathlib.Path(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.keras")], capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-500:]
 

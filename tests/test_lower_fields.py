@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from keras_models import INPUT, activation, assert_equal_to_keras, bits, model_of, qconv, qdepthwise, refuses, scattered
 
-from edgephys.artefact import load_keras
-from edgephys.errors import ModelError
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Kind
-from edgephys.nets.backend import keras, qkeras
+from edgephys.core.errors import ModelError
+from edgephys.graph.graph import Kind
+from edgephys.models.files.keras import lower
+from edgephys.models.trained import load_keras
+from edgephys.networks.backend import keras, qkeras
 
 
 @pytest.mark.parametrize("compiled", [False, True])

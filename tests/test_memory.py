@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.edge import memory
-from edgephys.edge.memory import Tensor
-from edgephys.errors import UsageError
+from edgephys.core.errors import UsageError
+from edgephys.targets.c import memory
+from edgephys.targets.c.memory import Tensor
 
 
 def tensors_of(*records):

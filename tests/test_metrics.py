@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys import metrics
-from edgephys.errors import DataError
+from edgephys.applications import metrics
+from edgephys.core.errors import DataError
 
 
 def test_the_relative_error_is_the_mean_of_each_fields():

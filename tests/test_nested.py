@@ -7,10 +7,10 @@ import pytest
 from compress_tasks import NETS, model_of, task_of
 
 from edgephys.compress.anatomy import kernel_layers
-from edgephys.compress.nested import Course, Nested, nested, silent_units
-from edgephys.compress.shrink import shrink
-from edgephys.errors import UsageError
-from edgephys.nets.backend import tf
+from edgephys.compress.stages.nested import Course, Nested, nested, silent_units
+from edgephys.compress.stages.shrink import shrink
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import tf
 
 FRACTIONS = (0.25, 0.5, 1.0)
 UNITS = {

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from keras_models import random_net
 from small_model import trained
 
-from edgephys import artefact
-from edgephys.data.layout import PARTICLE_NAMES
-from edgephys.data.substructure import HIGH_LEVEL
-from edgephys.errors import UsageError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Kind
-from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.equalise import Range, begin, rescaled
-from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.layers import (
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.layout import PARTICLE_NAMES
+from edgephys.applications.jets.mlp import Mlp
+from edgephys.applications.jets.substructure import HIGH_LEVEL
+from edgephys.core.errors import UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Kind
+from edgephys.models import trained as artefact
+from edgephys.models.files.keras import lower
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.layers import (
     RECIPROCAL_BITS,
     ChannelActivation,
     ConstituentMean,
@@ -32,7 +32,7 @@ from edgephys.nets.layers import (
     dense,
     reciprocal,
 )
-from edgephys.nets.mlp import Mlp
+from edgephys.train.equalise import Range, begin, rescaled
 
 SMALL = {
     "deepsets": DeepSets(4, phi=(6, 5), rho=(5,)),

@@ -12,13 +12,13 @@ from hypothesis import given, strategies
 from onnx import numpy_helper
 from random_graphs import field_graphs, graphs, vectors
 
-from edgephys.edge.onnx import OPSETS, STYLES, OnnxOptions, emit, probe, run, session, tool
-from edgephys.edge.onnx_model import FILE
-from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph
+from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph
+from edgephys.targets.onnx.emit import OPSETS, STYLES, OnnxOptions, emit, probe, run, session, tool
+from edgephys.targets.onnx.model_file import FILE
 
 LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_LAYOUT", "ENABLE_ALL")
 """What onnxruntime may change of a model: nothing, ..., all."""
@@ -238,8 +238,8 @@ def test_a_thousand_vectors_at_once_are_as_one_by_one(style, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["zoo/jet_deepsets_n8_8bit", "compressed/jet_deepsets_n8_frugal"])
 def test_trained_deep_sets_of_at_most_40_operators_are_exact_on_their_held_out_jets(folder, tmp_path):
-    from edgephys import artefact
-    from edgephys.lower.from_keras import lower
+    from edgephys.models import trained as artefact
+    from edgephys.models.files.keras import lower
 
     trained = artefact.load(Path(__file__).parent.parent / "models" / folder)
     graph = lower(trained.model, trained.standardisation.output, trained.name)

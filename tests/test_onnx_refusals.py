@@ -10,10 +10,12 @@ import pytest
 from onnx import TensorProto
 from onnx_models import QONNX, Model
 
-from edgephys import imported
-from edgephys.errors import ModelError
-from edgephys.fixed import Fixed
-from edgephys.lower import evaluate, from_onnx, onnx_file
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed
+from edgephys.graph import evaluate
+from edgephys.models import imported
+from edgephys.models.files import onnx as from_onnx
+from edgephys.models.files import onnx_file
 
 
 def read(path, input_format=None):

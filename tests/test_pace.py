@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.data import wave_runs, waves
-from edgephys.errors import ProjectError, ToolError, UsageError
-from edgephys.nets.wave_cnn import WaveCnn
-from edgephys.report import pace as house
-from edgephys.report import pace_page as pages
-from edgephys.tasks import pace, stopwatch
-from edgephys.tasks.roll_out import Horizon
-from edgephys.tasks.stopwatch import Lap
+from edgephys.applications.waves import files as waves
+from edgephys.applications.waves import pace
+from edgephys.applications.waves import pace_page as pages
+from edgephys.applications.waves import pace_table as house
+from edgephys.applications.waves import runs as wave_runs
+from edgephys.applications.waves.roll_out import Horizon
+from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.core import stopwatch
+from edgephys.core.errors import ProjectError, ToolError, UsageError
+from edgephys.core.stopwatch import Lap
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"
@@ -91,7 +93,7 @@ def test_threads_that_may_run_on_other_cores_are_refused():
         stop.set()
         within.join()
     code = (
-        "import threading; from edgephys.tasks.stopwatch import one_core, require_one_core\n"
+        "import threading; from edgephys.core.stopwatch import one_core, require_one_core\n"
         "with one_core():\n threading.Thread(target=threading.Event().wait, daemon=True).start(); require_one_core()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -148,9 +150,10 @@ def network(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def project(network, tmp_path_factory):
-    from edgephys import artefact, project
-    from edgephys.firmware.rtl import RtlOptions
-    from edgephys.lower.from_keras import lower
+    from edgephys import project
+    from edgephys.models import trained as artefact
+    from edgephys.models.files.keras import lower
+    from edgephys.targets.rtl.emit import RtlOptions
 
     trained = artefact.load(network)
     graph = lower(trained.model, trained.standardisation.output, trained.name)
@@ -204,7 +207,7 @@ def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, 
 
 
 def test_a_network_without_a_graph_has_no_golden_row_and_the_page_says_why(quick, network, monkeypatch):
-    from edgephys.errors import ModelError
+    from edgephys.core.errors import ModelError
 
     def refuse(*_):
         raise ModelError("layer 'stage_1': its accumulator needs 25 bits")
@@ -269,7 +272,7 @@ def test_the_command_refuses_two_seeds_and_other_models_in_one_line(run, network
 def test_sampled_frames_go_on_without_end_and_begin_with_the_pulses():
     of = wave_runs.plan(grid=24, frames=3, refinement=1)
     scene = wave_runs.draw(of, 1)
-    from edgephys.data.wave_equation import assemble
+    from edgephys.applications.waves.equation import assemble
 
     frames = wave_runs.sampled(of, scene, assemble(scene.medium, of.cells))
     x, y = np.meshgrid(wave_runs.ticks(24), wave_runs.ticks(24))

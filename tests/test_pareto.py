@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from pareto_runs import KNOB, MEMBERS, MODEL, NAMES
 from rich.console import Console
 
-from edgephys.errors import ModelError, ProjectError, ToolError, UsageError
-from edgephys.pipelines import pareto
-from edgephys.pipelines.front import Run, dominates, dominators, front
-from edgephys.pipelines.local import one_by_one
-from edgephys.pipelines.run import TABLE
+from edgephys.compress import pareto
+from edgephys.compress.front import Run, dominates, dominators, front
+from edgephys.compress.local import one_by_one
+from edgephys.compress.pipeline import TABLE
+from edgephys.core.errors import ModelError, ProjectError, ToolError, UsageError
 from edgephys.report import pareto_figure, pareto_page, scaling
 
 SCALING = MODEL.parents[2] / "hls_projects" / "results" / "scaling.json"

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import graphs, random_graph, vectors
 
-from edgephys.fixed import Fixed
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph, Kind, check
-from edgephys.lower.partition import blocks, identifier
+from edgephys.core.fixed import Fixed
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph, Kind, check
+from edgephys.graph.partition import blocks, identifier
 
 INPUT = Fixed(True, 6, 3)
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from random_graphs import graphs, vectors
 
-from edgephys.errors import ModelError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate, passes
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape
-from edgephys.lower.passes import PASSES, drop_dead, drop_identity, lowered, tighten, trim_constants
-from edgephys.lower.ranges import derive
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate, passes
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape
+from edgephys.graph.passes import PASSES, drop_dead, drop_identity, lowered, tighten, trim_constants
+from edgephys.graph.ranges import derive
 
 SAT = Fixed(True, 6, 2, Rounding.RND_CONV, Overflow.SAT)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edgephys.compress.stages import STAGES
-from edgephys.pipelines.recipe import read
+from edgephys.compress.pipeline_file import read
+from edgephys.compress.stages.table import STAGES
 
 SHIPPED = sorted((Path(__file__).parent.parent / "compress").rglob("*.toml"))
 

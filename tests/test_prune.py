@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 
 from edgephys.compress import digits
 from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_limits
-from edgephys.compress.finetune import Finetune
 from edgephys.compress.masks import SCOPES, largest
-from edgephys.compress.prune import Prune
-from edgephys.errors import UsageError
+from edgephys.compress.stages.finetune import Finetune
+from edgephys.compress.stages.prune import Prune
+from edgephys.core.errors import UsageError
 
 NET = NETS["mlp"]
 

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from random_graphs import EVERY, field_graphs, graphs, vectors
 
-from edgephys.edge import onnx_model, qonnx
-from edgephys.edge.qonnx_nodes import DOMAIN
-from edgephys.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
+from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.targets.onnx import model_file as onnx_model
+from edgephys.targets.qonnx import emit as qonnx
+from edgephys.targets.qonnx.nodes import DOMAIN
 
 REFUSALS = ("float32", "SAT_ZERO", "one signed bit")
 EIGHT = Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)
@@ -263,8 +264,10 @@ ZOO = Path(__file__).parent.parent / "models"
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["zoo/jet_deepsets_n8_8bit", "zoo/jet_interaction_n8_6bit", "waves/cp12_8bit"])
 def test_shipped_models_give_the_golden_integers_written_and_read_again(tmp_path, name):
-    from edgephys import artefact
-    from edgephys.lower import from_keras, from_onnx, onnx_file
+    from edgephys.models import trained as artefact
+    from edgephys.models.files import keras as from_keras
+    from edgephys.models.files import onnx as from_onnx
+    from edgephys.models.files import onnx_file
 
     trained = artefact.load(ZOO / name)
     graph = from_keras.lower(trained.model, trained.standardisation.output, trained.name)

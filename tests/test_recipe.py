@@ -2,9 +2,9 @@
 
 import pytest
 
-from edgephys.compress.stages import STAGES
-from edgephys.errors import UsageError
-from edgephys.pipelines.recipe import read
+from edgephys.compress.pipeline_file import read
+from edgephys.compress.stages.table import STAGES
+from edgephys.core.errors import UsageError
 
 
 @pytest.fixture

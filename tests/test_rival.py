@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.errors import ToolError, UsageError
-from edgephys.firmware import synth, tools
-from edgephys.firmware.cells import Cells
-from edgephys.tasks.tagging import of_jets
+from edgephys.applications.jets.task import of_jets
+from edgephys.core import processes as tools
+from edgephys.core.errors import ToolError, UsageError
+from edgephys.targets.rtl import synth
+from edgephys.targets.rtl.cells import Cells
 
 SCRIPT = Path(__file__).parent.parent / "compress" / "rival" / "rival.py"
 WORDS = ["--model", "m", "--data", "d", "--beta", "1e-6"]

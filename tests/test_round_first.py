@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_graphs import graphs, vectors
 
-from edgephys.firmware import logic
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Kind
-from edgephys.lower.round_first import low_zeros, low_zeros_of, round_first
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Kind
+from edgephys.graph.round_first import low_zeros, low_zeros_of, round_first
+from edgephys.targets.rtl import logic
 
 FORMAT = Fixed(False, 4, 2, Rounding.RND, Overflow.SAT)
 

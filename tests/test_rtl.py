@@ -12,15 +12,16 @@ from hypothesis import example, given, strategies
 from random_graphs import WITH_RTL, random_graph, vectors
 from rtl_graphs import INPUT, dense, tagger
 
-from edgephys.errors import ModelError, UsageError
-from edgephys.firmware import logic, netlist, rtl, simulate
-from edgephys.firmware.netlist import Element, Module
-from edgephys.firmware.rtl import RtlOptions
-from edgephys.firmware.schedule import plan
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph
+from edgephys.core.errors import ModelError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph
+from edgephys.targets.rtl import emit as rtl
+from edgephys.targets.rtl import logic, netlist, simulate
+from edgephys.targets.rtl.emit import RtlOptions
+from edgephys.targets.rtl.netlist import Element, Module
+from edgephys.targets.rtl.schedule import plan
 
 # The emitted text -------------------------------------------------------------------------------
 
@@ -241,7 +242,7 @@ def test_the_clock_is_honoured_over_the_whole_design_not_block_by_block(tmp_path
 def test_two_emissions_are_the_same_bytes_in_any_process(language, tmp_path):
     program = (
         "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests'); from rtl_graphs import tagger\n"
-        "from edgephys.firmware.rtl import RtlOptions, emit\n"
+        "from edgephys.targets.rtl.emit import RtlOptions, emit\n"
         "folder = Path(sys.argv[1])\n"
         "facts = emit(tagger(), folder, RtlOptions(sys.argv[2]))\n"
         "(folder / 'facts.json').write_text(json.dumps(facts))\n"

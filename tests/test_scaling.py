@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from edgephys.errors import MismatchError, ModelError, ToolError
-from edgephys.firmware import rtl, tools
+from edgephys import workflow as table_steps
+from edgephys.core import processes as tools
+from edgephys.core.errors import MismatchError, ModelError, ToolError
 from edgephys.project import read, write_result
 from edgephys.report import scaling, scaling_page
-from edgephys.report import steps as table_steps
+from edgephys.targets.rtl import emit as rtl
 from edgephys.verify import Mismatch, Target, Verified
 
 DEEP_SETS, INTERACTION, FLOAT = "jet_deepsets_n4_4bit", "jet_interaction_n3_3bit", "jet_deepsets_n4_float"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from edgephys.applications.jets.published import DEEP_SETS_8BIT, INTERACTION_8BIT, published
 from edgephys.report import scaling_figure, scaling_page
 from edgephys.report.estimator import calibrate
-from edgephys.report.published import DEEP_SETS_8BIT, INTERACTION_8BIT, published
 
 KEPT = Path(__file__).resolve().parents[1] / "hls_projects" / "results" / "scaling.json"
 

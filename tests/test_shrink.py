@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgephys.compress.anatomy import kernel_layers
-from edgephys.compress.shrink import Shrink, channels, dead_channels, shrink, widths
-from edgephys.errors import ModelError
-from edgephys.lower import evaluate
-from edgephys.lower.from_keras import lower
-from edgephys.lower.passes import lowered
-from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.layers import dense, relu
+from edgephys.compress.stages.shrink import Shrink, channels, dead_channels, shrink, widths
+from edgephys.core.errors import ModelError
+from edgephys.graph import evaluate
+from edgephys.graph.passes import lowered
+from edgephys.models.files.keras import lower
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.layers import dense, relu
 
 FAMILIES = pytest.mark.parametrize("family", sorted(NETS))
 

@@ -12,10 +12,12 @@ from hypothesis import given, strategies
 from random_graphs import WITH_RTL, random_graph, vectors
 from rtl_graphs import tagger
 
-from edgephys.errors import MismatchError, ProjectError, ToolError, UsageError
-from edgephys.firmware import bits, rtl, simulate, tools
-from edgephys.firmware.rtl import RtlOptions
-from edgephys.lower import evaluate
+from edgephys.core import processes as tools
+from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageError
+from edgephys.graph import evaluate
+from edgephys.targets.rtl import bits, simulate
+from edgephys.targets.rtl import emit as rtl
+from edgephys.targets.rtl.emit import RtlOptions
 
 ECP5 = "LFE5U-85F-6BG381C"
 

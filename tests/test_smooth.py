@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgephys.compress.anatomy import activation_layers
-from edgephys.compress.smooth import ACTIVATIONS, Analogue, Course, Smooth, deviation, reduced, share
-from edgephys.errors import UsageError
-from edgephys.nets.backend import tf
-from edgephys.nets.layers import relu
+from edgephys.compress.stages.smooth import ACTIVATIONS, Analogue, Course, Smooth, deviation, reduced, share
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import tf
+from edgephys.networks.layers import relu
 
 NET = NETS["deepsets"]
 QUICK = {"epochs": 3, "batch": 64, "learning_rate": 1e-2, "keep": "last"}

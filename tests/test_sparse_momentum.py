@@ -8,11 +8,11 @@ from compress_tasks import NETS, model_of, task_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgephys.compress import sparse_momentum
 from edgephys.compress.anatomy import kernel_layers, kernel_limits, kernel_step
-from edgephys.compress.sparse_momentum import Sparse, SparseMomentum, exactly, importance, regrown, shared_out
-from edgephys.errors import UsageError
-from edgephys.nets.backend import keras
+from edgephys.compress.stages import sparse_momentum
+from edgephys.compress.stages.sparse_momentum import Sparse, SparseMomentum, exactly, importance, regrown, shared_out
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import keras
 
 NET = NETS["mlp"]
 SIZE = 9 * 6 + 6 * 5 + 5 * 5

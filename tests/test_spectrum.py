@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_limits, kernel_step
-from edgephys.compress.spectrum import Spectrum
-from edgephys.errors import UsageError
-from edgephys.nets.backend import keras, qkeras
+from edgephys.compress.stages.spectrum import Spectrum
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import keras, qkeras
 
 NET = NETS["mlp"]
 

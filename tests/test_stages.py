@@ -8,12 +8,12 @@ from compress_tasks import FIELDS, NETS, model_of, task_of
 
 from edgephys.compress.anatomy import kernel_layers
 from edgephys.compress.stage import Training
-from edgephys.compress.stages import STAGES
-from edgephys.errors import ModelError, UsageError
-from edgephys.lower import evaluate
-from edgephys.lower.from_keras import lower
-from edgephys.lower.passes import lowered
-from edgephys.nets.kernels import kernel_of
+from edgephys.compress.stages.table import STAGES
+from edgephys.core.errors import ModelError, UsageError
+from edgephys.graph import evaluate
+from edgephys.graph.passes import lowered
+from edgephys.models.files.keras import lower
+from edgephys.networks.kernels import kernel_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 
@@ -46,7 +46,7 @@ def net(request):
 @pytest.fixture(scope="module", params=sorted(STAGES))
 def made(request, net):
     """What a stage makes of a model, twice; steps are compiled for one net, which takes longer than a few of them."""
-    from edgephys.nets.backend import tf
+    from edgephys.networks.backend import tf
 
     tf.config.run_functions_eagerly(net is not NETS["deepsets"])
     model, task = model_of(net), task_of(net, jets=128)

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_model import SAMPLE
 
-from edgephys.data import inputs
-from edgephys.data.layout import PARTICLE_NAMES
-from edgephys.data.standardise import GAIN_BITS, GRIDS, OTHER_GRID, Standardisation, fit, from_record
-from edgephys.data.substructure import HIGH_LEVEL
-from edgephys.errors import DataError, ModelError
-from edgephys.fixed import Fixed, Overflow, Rounding
+from edgephys.applications.jets import inputs
+from edgephys.applications.jets.layout import PARTICLE_NAMES
+from edgephys.applications.jets.substructure import HIGH_LEVEL
+from edgephys.core.errors import DataError, ModelError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.models.standardise import GAIN_BITS, GRIDS, OTHER_GRID, Standardisation, fit, from_record
 
 OUTPUT = Fixed(True, 12, 4, Rounding.RND_CONV, Overflow.SAT)
 NAMES = ("pt", "etarel", "phirel", "charge")

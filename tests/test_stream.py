@@ -15,16 +15,17 @@ from hypothesis import given, settings, strategies
 from random_graphs import WITH_RTL, build_field, field_graphs, vectors
 from rtl_graphs import INPUT, dense, tagger
 
-from edgephys.errors import MismatchError, ModelError, UsageError
-from edgephys.firmware import bits, rtl, simulate, stream, stream_simulate, sweep, synth
-from edgephys.firmware.bench import Bench
-from edgephys.firmware.line_buffer import WindowBuffer
-from edgephys.firmware.rtl import RtlOptions
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Graph, Kind, Node
-from edgephys.lower.passes import lowered
-from edgephys.nets.formats import FORMATS
+from edgephys.core.errors import MismatchError, ModelError, UsageError
+from edgephys.graph import evaluate, stream
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph, Kind, Node
+from edgephys.graph.passes import lowered
+from edgephys.networks.decompositions import FORMATS
+from edgephys.targets.rtl import bits, simulate, stream_simulate, sweep, synth
+from edgephys.targets.rtl import emit as rtl
+from edgephys.targets.rtl.emit import RtlOptions
+from edgephys.targets.rtl.line_buffer import WindowBuffer
+from edgephys.targets.rtl.testbench import Bench
 
 
 def simulated_as_the_golden_model(graph: Graph, folder: Path, count: int, options: RtlOptions | None = None):
@@ -357,7 +358,7 @@ def test_two_emissions_are_the_same_bytes_in_any_process(tmp_path):
     program = (
         "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests'); import numpy as np\n"
         "from random_graphs import build_field, WITH_RTL\n"
-        "from edgephys.firmware.rtl import RtlOptions, emit\n"
+        "from edgephys.targets.rtl.emit import RtlOptions, emit\n"
         "generator, folder = np.random.default_rng(8), Path(sys.argv[1])\n"
         "graph = build_field(lambda low, high: int(generator.integers(low, high, endpoint=True)), WITH_RTL, 9, 7)\n"
         "(folder / 'facts.json').write_text(json.dumps(emit(graph, folder, RtlOptions(clock_ns=1.0))))\n"

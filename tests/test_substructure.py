@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import SAMPLE
 
-from edgephys.data import inputs, jets, substructure
-from edgephys.data.cluster import import_fastjet
-from edgephys.data.layout import CLASSES, PARTICLE_NAMES
-from edgephys.data.substructure import HIGH_LEVEL, observables
-from edgephys.errors import DataError, UsageError
+from edgephys.applications.jets import files as jets
+from edgephys.applications.jets import inputs, substructure
+from edgephys.applications.jets.cluster import import_fastjet
+from edgephys.applications.jets.layout import CLASSES, PARTICLE_NAMES
+from edgephys.applications.jets.substructure import HIGH_LEVEL, observables
+from edgephys.core.errors import DataError, UsageError
 
 RATIOS = tuple(name for name in HIGH_LEVEL if name[:2] in ("c2", "d2", "m2", "n2"))
 
@@ -226,10 +227,11 @@ def test_the_features_of_shipped_jets_are_those_of_their_origin():
 
 
 def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_path):
-    from edgephys import train, verify
-    from edgephys.lower.from_keras import lower
+    from edgephys import verify
+    from edgephys.applications import choose
+    from edgephys.models.files.keras import lower
     from edgephys.project import Project
-    from edgephys.tasks import choose
+    from edgephys.train import fit as train
 
     recipe = train.script_recipe(SAMPLE.parent.parent / "jet_highlevel.py")
     assert recipe.name == "jet_highlevel_8bit"

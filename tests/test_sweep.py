@@ -8,13 +8,13 @@ from hypothesis import given, strategies
 from random_graphs import vectors
 
 from edgephys import project
-from edgephys.errors import MismatchError, ToolError, UsageError
-from edgephys.firmware import place, simulate, sweep
-from edgephys.firmware.sweep import Point, choose, explore
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
+from edgephys.core.errors import MismatchError, ToolError, UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
 from edgephys.report import pipelining
+from edgephys.targets.rtl import place, simulate, sweep
+from edgephys.targets.rtl.sweep import Point, choose, explore
 
 ACTIVATION = Fixed(False, 4, 2, Rounding.RND_CONV, Overflow.SAT)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.errors import ToolError
-from edgephys.figures import Stage
-from edgephys.firmware import place, synth, tools
-from edgephys.firmware.cells import Cells
+from edgephys.core import processes as tools
+from edgephys.core.errors import ToolError
+from edgephys.core.figure import Stage
+from edgephys.targets.rtl import place, synth
+from edgephys.targets.rtl.cells import Cells
 
 FAKE = Path(__file__).parent / "fake_tools" / "eda.py"
 

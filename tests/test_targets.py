@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from random_graphs import WITH_RTL, random_graph, vectors
 
-from edgephys.errors import ModelError
-from edgephys.firmware import csim, hls, rtl, simulate
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.graph import Kind
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Kind
+from edgephys.targets.hls import csim
+from edgephys.targets.hls import emit as hls
+from edgephys.targets.rtl import emit as rtl
+from edgephys.targets.rtl import simulate
 
 GRAPHS = range(200)
 NO_RTL = r"^.*: overflow SAT_ZERO has no RTL; use WRAP, SAT or SAT_SYM$"

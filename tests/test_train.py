@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from small_model import SAMPLE
 
-from edgephys import artefact, train
-from edgephys.data.layout import PARTICLE_NAMES
-from edgephys.errors import DataError, ModelError, UsageError
-from edgephys.nets.deepsets import DeepSets
-from edgephys.nets.interaction import InteractionNetwork
-from edgephys.nets.mlp import Mlp
+from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.layout import PARTICLE_NAMES
+from edgephys.applications.jets.mlp import Mlp
+from edgephys.core.errors import DataError, ModelError, UsageError
+from edgephys.models import trained as artefact
+from edgephys.train import fit as train
 
 NET = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=6)
 RECIPE = train.Recipe("small", NET, {4: 2e-3}, epochs=2, batch=128)

@@ -7,15 +7,17 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys import artefact, train
-from edgephys.data import waves
-from edgephys.errors import DataError, UsageError
-from edgephys.lower import evaluate
-from edgephys.lower.from_keras import lower
-from edgephys.nets.net import Net
-from edgephys.nets.wave_cnn import WaveCnn
-from edgephys.tasks import advance, choose
-from edgephys.tasks.task import Times
+from edgephys.applications import choose
+from edgephys.applications.task import Times
+from edgephys.applications.waves import files as waves
+from edgephys.applications.waves import task as advance
+from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.core.errors import DataError, UsageError
+from edgephys.graph import evaluate
+from edgephys.models import trained as artefact
+from edgephys.models.files.keras import lower
+from edgephys.networks.network import Net
+from edgephys.train import fit as train
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 NET = WaveCnn(grid=32, width=3, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)
@@ -159,7 +161,7 @@ def test_runs_that_are_too_short_for_what_is_left_out_are_refused():
 
 
 def test_leaving_times_out_of_jets_is_refused():
-    from edgephys.nets.deepsets import DeepSets
+    from edgephys.applications.jets.deepsets import DeepSets
 
     recipe = train.Recipe("small", DeepSets(constituents=4, bits=6), {4: 2e-3}, every=2)
     with pytest.raises(UsageError, match="every and unroll must be 1 for jets, which have no times, not 2, 1"):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgephys.errors import ModelError, ProjectError
-from edgephys.figures import Figure, Stage, from_record, missing, to_record
-from edgephys.firmware import vendor
+from edgephys.core.errors import ModelError, ProjectError
+from edgephys.core.figure import Figure, Stage, from_record, missing, to_record
+from edgephys.targets import vendor
 
 GOLDEN = Path(__file__).parent / "golden" / "vendor"
 READERS = {

@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_models import random_net
 
-from edgephys.artefact import load_keras
-from edgephys.errors import UsageError
-from edgephys.fixed import Fixed, Overflow, Rounding
-from edgephys.lower import evaluate
-from edgephys.lower.build import Builder
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Kind
-from edgephys.nets.backend import keras
-from edgephys.nets.formats import FORMATS, equivalent_kernel
-from edgephys.nets.kernels import matrix, spread
-from edgephys.nets.layers import FrameSum, convolution
-from edgephys.nets.wave_cnn import WaveCnn
+from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.core.errors import UsageError
+from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Kind
+from edgephys.models.files.keras import lower
+from edgephys.models.trained import load_keras
+from edgephys.networks.backend import keras
+from edgephys.networks.decompositions import FORMATS, equivalent_kernel
+from edgephys.networks.kernels import matrix, spread
+from edgephys.networks.layers import FrameSum, convolution
 
 SMALL = WaveCnn(grid=6, width=3, depth=2)
 NETS = {name: replace(SMALL, format=name) for name in FORMATS}

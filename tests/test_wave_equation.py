@@ -9,10 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.data import wave_runs, wave_scene
-from edgephys.data.wave_equation import assemble, energy, march, sampling
-from edgephys.data.wave_scene import ABSORBING, DIRICHLET, Band, Box, Disc, Floats, Medium, Pulse, Scene, Source
-from edgephys.errors import DataError, UsageError
+from edgephys.applications.waves import runs as wave_runs
+from edgephys.applications.waves import scene as wave_scene
+from edgephys.applications.waves.equation import assemble, energy, march, sampling
+from edgephys.applications.waves.scene import (
+    ABSORBING,
+    DIRICHLET,
+    Band,
+    Box,
+    Disc,
+    Floats,
+    Medium,
+    Pulse,
+    Scene,
+    Source,
+)
+from edgephys.core.errors import DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"

@@ -16,9 +16,14 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.data import atomic, pool, wave_equation, wave_runs, wave_scene, waves
-from edgephys.data.wave_scene import ABSORBING, DIRICHLET, Box, Disc, Medium
-from edgephys.errors import DataError, ToolError, UsageError
+from edgephys.applications.waves import equation as wave_equation
+from edgephys.applications.waves import files as waves
+from edgephys.applications.waves import runs as wave_runs
+from edgephys.applications.waves import scene as wave_scene
+from edgephys.applications.waves.scene import ABSORBING, DIRICHLET, Box, Disc, Medium
+from edgephys.core import hdf5 as atomic
+from edgephys.core import workers as pool
+from edgephys.core.errors import DataError, ToolError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from edgephys import __version__
-from edgephys.artefact import HeldOut, Trained, save
-from edgephys.data.standardise import Standardisation
-from edgephys.lower.from_keras import lower
-from edgephys.nets.wave_cnn import WaveCnn
+from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.models.files.keras import lower
+from edgephys.models.standardise import Standardisation
+from edgephys.models.trained import HeldOut, Trained, save
 
 NET = WaveCnn(grid=6, width=2, depth=1, format="one_way", bits=6, input_bits=12, input_integer=3)
 
@@ -30,7 +30,7 @@ def fields(net: WaveCnn, count: int, seed: int = 1) -> np.ndarray:
 
 def save_waves(folder: Path, net: WaveCnn = NET, vectors: int = 8) -> Path:
     """Write a model's folder, with a card."""
-    from edgephys.nets.backend import keras
+    from edgephys.networks.backend import keras
 
     model, _ = random_model(net)
     x = fields(net, vectors)

@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.artefact import Trained, load, write_file
-from edgephys.tasks.tagging import of_jets
-from edgephys.tasks.task import Task
-from edgephys.errors import EdgephysError, ModelError, ToolError, UsageError
-from edgephys.firmware import logic, synth, tools
-from edgephys.firmware.rtl import RtlOptions
+from edgephys.applications.jets.task import of_jets
+from edgephys.applications.task import Task
+from edgephys.core import processes as tools
+from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
+from edgephys.models.trained import Trained, load, write_file
+from edgephys.targets.rtl import logic, synth
+from edgephys.targets.rtl.emit import RtlOptions
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"

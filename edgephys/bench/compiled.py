@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from edgephys.bench import machine
 from edgephys.bench.runners import EMPTY_CALLS, Runner, distinct
 from edgephys.bench.worker import Job
-from edgephys.errors import ProjectError
-from edgephys.firmware import csim as simulation
-from edgephys.firmware import tools
-from edgephys.fixed import Integers
+from edgephys.core import machine
+from edgephys.core import processes as tools
+from edgephys.core.errors import ProjectError
+from edgephys.core.fixed import Integers
+from edgephys.targets.hls import csim as simulation
 
 LOOP = simulation.KERNELS / "c_loop.c"
 CSIM_LOOP = simulation.KERNELS / "csim_loop.cpp"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.data import pool
-from edgephys.errors import EdgephysError, ToolError
-from edgephys.firmware import tools
+from edgephys.core import processes as tools
+from edgephys.core import workers as pool
+from edgephys.core.errors import EdgephysError, ToolError
 
 FORMS = {"keras_onnx": "model.onnx", "tflite": "model.tflite"}
 """The forms of an export and their files."""
@@ -64,8 +64,8 @@ def _versions(form: str) -> dict[str, str]:
 
 def _write(form: str, path: Path, out: Path) -> None:
     os.dup2(1, 2)  # standard output goes nowhere in a worker, and so shall what TensorFlow says of itself
-    from edgephys.artefact import load_keras
-    from edgephys.nets.backend import tf
+    from edgephys.models.trained import load_keras
+    from edgephys.networks.backend import tf
 
     model = load_keras(path)
     model(tf.zeros((1, *model.input_shape[1:])))  # Keras exports a model that was called

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.artefact import load_keras
 from edgephys.bench.runners import InPython, Runner, in_steps
 from edgephys.bench.worker import Job
-from edgephys.errors import ToolError
-from edgephys.fixed import Integers
+from edgephys.core.errors import ToolError
+from edgephys.core.fixed import Integers
+from edgephys.models.trained import load_keras
 
 
 def keras(job: Job, x: Integers) -> Runner:
     """Return the Keras model, called as ``model.predict_on_batch``: the fastest of its own calls, and compiled."""
-    from edgephys.nets.backend import keras, tf
+    from edgephys.networks.backend import keras, tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -31,7 +31,7 @@ def keras(job: Job, x: Integers) -> Runner:
 
 def tflite(job: Job, x: Integers) -> Runner:
     """Return TFLite's interpreter on the converted model; a call sets the input, runs and copies the output."""
-    from edgephys.nets.backend import tf
+    from edgephys.networks.backend import tf
 
     lite = getattr(tf, "lite", None)
     if lite is None:

@@ -15,16 +15,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgephys.artefact import MODEL
-from edgephys.bench import machine, turns
+from edgephys.bench import turns
 from edgephys.bench.exports import Export, exports
 from edgephys.bench.targets import REFERENCE, Member, grouped, members
 from edgephys.bench.turns import Slice, Slot
 from edgephys.bench.worker import Job, Worker
-from edgephys.errors import EdgephysError, ProjectError, UsageError
-from edgephys.figures import Stage
-from edgephys.fixed import Integers
-from edgephys.lower import evaluate
+from edgephys.core import machine
+from edgephys.core.errors import EdgephysError, ProjectError, UsageError
+from edgephys.core.figure import Stage
+from edgephys.core.fixed import Integers
+from edgephys.graph import evaluate
+from edgephys.models.trained import MODEL
 from edgephys.project import Project, read_vectors
 
 Say = Callable[[str], None]

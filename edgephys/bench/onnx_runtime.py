@@ -10,8 +10,8 @@ import numpy as np
 
 from edgephys.bench.runners import InPython, Runner
 from edgephys.bench.worker import Job
-from edgephys.errors import ToolError
-from edgephys.fixed import Integers
+from edgephys.core.errors import ToolError
+from edgephys.core.fixed import Integers
 
 INTEGERS = {"tensor(int8)": np.int8, "tensor(uint8)": np.uint8, "tensor(int16)": np.int16, "tensor(uint16)": np.uint16}
 INTEGERS |= {"tensor(int32)": np.int32, "tensor(uint32)": np.uint32, "tensor(int64)": np.int64}

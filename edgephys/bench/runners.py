@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.artefact import integers
 from edgephys.bench.worker import Job
-from edgephys.errors import ToolError
-from edgephys.fixed import Fixed, Integers
+from edgephys.core.errors import ToolError
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.models.trained import integers
 
 FEEDS = 256
 """Different inputs that calls cycle through, at most."""

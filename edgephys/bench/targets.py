@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgephys.artefact import MODEL
 from edgephys.bench.exports import Export
 from edgephys.bench.worker import Job
-from edgephys.errors import UsageError
+from edgephys.core.errors import UsageError
+from edgephys.models.trained import MODEL
 from edgephys.project import Project, read, read_result
 
 REFERENCE = "keras_onnx"

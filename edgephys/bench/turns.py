@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.errors import ToolError, UsageError
+from edgephys.core.errors import ToolError, UsageError
 
 PERCENTILES = (50, 90, 99)
 SPREAD = (5, 95)

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.bench import machine
 from edgephys.bench.turns import Slice
-from edgephys.errors import ToolError
-from edgephys.fixed import Fixed
+from edgephys.core import machine
+from edgephys.core.errors import ToolError
+from edgephys.core.fixed import Fixed
 
 LOAD_S = 3600.0
 """What loading may take: a C simulation is compiled."""
@@ -132,7 +132,7 @@ def _serve(pipe: Connection, job: Job, core: int | None) -> None:
     except EOFError:
         return
     except Exception as error:  # whatever a runtime raises is why its row has no value
-        told = str(error) if type(error).__module__ == "edgephys.errors" else f"{type(error).__name__}: {error}"
+        told = str(error) if type(error).__module__ == "edgephys.core.errors" else f"{type(error).__name__}: {error}"
         pipe.send((False, " ".join(told.split())[:400]))
 
 

@@ -17,8 +17,8 @@ from typer.exceptions import TyperException
 
 from edgephys import __version__
 from edgephys.cli import bench, compression, firmware, models, tables
-from edgephys.console import begin, fail
-from edgephys.errors import EdgephysError, UsageError
+from edgephys.cli.console import begin, fail
+from edgephys.core.errors import EdgephysError, UsageError
 
 EXAMPLES = """From a trained physics model to silicon, with the same integers on every target.
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgephys.cli.console import give, say
 from edgephys.cli.words import Json, line
-from edgephys.console import give, say
 
 
 def bench(

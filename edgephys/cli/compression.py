@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from edgephys.cli.console import give, say, stage_progress
 from edgephys.cli.words import Force, Json, ModelFolder, line
-from edgephys.console import give, say, stage_progress
-from edgephys.errors import UsageError
+from edgephys.core.errors import UsageError
 
 
 def compress(
@@ -30,8 +30,8 @@ def compress(
     \b
     Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/sparse.toml --data jets.h5 --out runs/sparse
     """
-    from edgephys.pipelines.recipe import read
-    from edgephys.pipelines.run import Order, run
+    from edgephys.compress.pipeline import Order, run
+    from edgephys.compress.pipeline_file import read
     from edgephys.report import scaling
     from edgephys.report.compression_page import shown
 
@@ -90,9 +90,9 @@ def pareto(
         raise UsageError("--workers counts processes of this machine and --scheduler has workers of its own; give one")
     from functools import partial
 
-    from edgephys.pipelines import cluster, local
-    from edgephys.pipelines import pareto as house
-    from edgephys.pipelines.recipe import read
+    from edgephys.compress import cluster, local
+    from edgephys.compress import pareto as house
+    from edgephys.compress.pipeline_file import read
     from edgephys.report import pareto_page as pages
     from edgephys.report import scaling
 

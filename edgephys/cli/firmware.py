@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from edgephys.cli.console import give, say
 from edgephys.cli.words import Force, Json, ModelFolder, ProjectFolder, line
-from edgephys.console import give, say
-from edgephys.errors import UsageError
+from edgephys.core.errors import UsageError
 
 
 def explain(model: ModelFolder, as_json: Json = False) -> None:
@@ -18,7 +18,7 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
     \b
     Example: edgephys explain models/zoo/jet_deepsets_n8_8bit
     """
-    from edgephys.lower.ranges import derive, reason
+    from edgephys.graph.ranges import derive, reason
     from edgephys.report.show import edges_table
 
     _, graph = lowered(model)
@@ -65,7 +65,7 @@ def emit(
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to c
     """
     from edgephys import project
-    from edgephys.targets import options_of
+    from edgephys.targets.target import options_of
 
     given = {
         "clock_ns": clock_ns, "part": part, "backend": backend, "language": language, "cutoff_ns": cutoff_ns, "io": io,
@@ -83,14 +83,14 @@ def emit(
 
 def lowered(model: Path) -> tuple[Any, Any]:
     """Return a trained or imported model and its Graph."""
-    from edgephys.imported import is_imported, load_imported
+    from edgephys.models.imported import is_imported, load_imported
 
     if is_imported(model):
         found = load_imported(model)
         return found, found.graph
     say("load Keras")
-    from edgephys import artefact
-    from edgephys.lower.from_keras import lower
+    from edgephys.models import trained as artefact
+    from edgephys.models.files.keras import lower
 
     trained = artefact.load(model)
     return trained, lower(trained.model, trained.standardisation.output, trained.name)
@@ -116,10 +116,11 @@ def sweep(
     \b
     Example: edgephys sweep runs/demo --clock-ns 20 --out hls_projects/demo_swept
     """
-    from edgephys import artefact, project
-    from edgephys.firmware.rtl import RtlOptions
-    from edgephys.firmware.sweep import sweep as measure
+    from edgephys import project
+    from edgephys.models import trained as artefact
     from edgephys.report import pipelining as house
+    from edgephys.targets.rtl.emit import RtlOptions
+    from edgephys.targets.rtl.sweep import sweep as measure
 
     trained, graph = lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_swept"
@@ -182,7 +183,7 @@ def report(
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
-    from edgephys.artefact import write_file
+    from edgephys.models.trained import write_file
     from edgephys.project import read
     from edgephys.report.gather import Wishes, gather, keep
     from edgephys.report.memory_figure import picture

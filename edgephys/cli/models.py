@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from edgephys.cli.console import bar, give, say
 from edgephys.cli.words import Force, Json, ModelFolder, line
-from edgephys.console import bar, give, say
 
 
 def data_jets(
@@ -24,7 +24,7 @@ def data_jets(
     \b
     Example: edgephys data jets --jets-per-class 20000 --seed 1 --out data/jets.h5
     """
-    from edgephys.data.generate import generate
+    from edgephys.applications.jets.generate import generate
 
     with bar("jets", 5 * jets_per_class) as tick:
         generate(out, jets_per_class, seed, workers, lambda done, total: tick(done, total))
@@ -53,7 +53,8 @@ def data_waves(
     \b
     Example: edgephys data waves --runs 256 --seed 1 --out data/waves.h5
     """
-    from edgephys.data import wave_runs, waves
+    from edgephys.applications.waves import files as waves
+    from edgephys.applications.waves import runs as wave_runs
 
     plan = wave_runs.plan(seed, grid, frames, edges, inclusions, sources, refine, dt)
     with bar("waves", runs) as tick:
@@ -84,8 +85,8 @@ def train(
     \b
     Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
     """
-    from edgephys import artefact
-    from edgephys.train import fit, script_recipe, with_settings
+    from edgephys.models import trained as artefact
+    from edgephys.train.fit import fit, script_recipe, with_settings
 
     recipe = with_settings(script_recipe(script), settings or [])
     folder = out or Path("runs") / recipe.name
@@ -127,8 +128,8 @@ def score(
     \b
     Example: edgephys score models/zoo/jet_deepsets_n8_8bit --data data/other.h5
     """
-    from edgephys import artefact
-    from edgephys.tasks.choose import score as measure
+    from edgephys.applications.choose import score as measure
+    from edgephys.models import trained as artefact
 
     measured = measure(artefact.load(model), data)
     line = f"{model}: {_told(measured, '')}"
@@ -171,8 +172,8 @@ def import_(
     \b
     Example: edgephys import tagger.onnx --out runs/tagger
     """
-    from edgephys import imported as house
-    from edgephys.fixed import Fixed
+    from edgephys.core.fixed import Fixed
+    from edgephys.models import imported as house
 
     folder = out or Path("runs") / file.stem
     say(f"import {file}")

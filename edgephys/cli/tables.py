@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from edgephys.cli.console import give, say
 from edgephys.cli.words import Force, Json, line
-from edgephys.console import give, say
-from edgephys.errors import UsageError
+from edgephys.core.errors import UsageError
 
 
 def street(
@@ -105,9 +105,9 @@ def waves(
     \b
     Example: edgephys waves runs/waves/* --data data/waves_other.h5 --beside hls_projects/results/waves.json
     """
-    from edgephys.report import waves as house
-    from edgephys.report import waves_page as pages
-    from edgephys.tasks.roll_out import Horizon
+    from edgephys.applications.waves import table as house
+    from edgephys.applications.waves import table_page as pages
+    from edgephys.applications.waves.roll_out import Horizon
 
     try:
         horizon = Horizon(steps, tuple(int(word) for word in starts.split(",")))
@@ -136,13 +136,13 @@ def pace(
     \b
     Example: edgephys pace models/waves/* --data data/waves_other.h5 --project hls_projects/wave_cnn_n32_cp12_8bit_rtl
     """
-    from edgephys.tasks.stopwatch import one_core
+    from edgephys.core.stopwatch import one_core
 
     command = line()
     with one_core():  # before anything is loaded that starts threads
-        from edgephys.report import pace as house
-        from edgephys.report import pace_page as pages
-        from edgephys.tasks.roll_out import Horizon
+        from edgephys.applications.waves import pace_page as pages
+        from edgephys.applications.waves import pace_table as house
+        from edgephys.applications.waves.roll_out import Horizon
 
         table = house.tabulate(models, project or [], data, Horizon(steps, (2,)), runs, rounds, command, say)
     pages.write(table, out)
@@ -161,7 +161,7 @@ def dispersion(
     \b
     Example: edgephys dispersion models/waves/full_8bit models/waves/cp12_8bit
     """
-    from edgephys.report import dispersion as house
+    from edgephys.applications.waves import dispersion_table as house
 
     table = house.tabulate(models, line(), say)
     house.write(table, out)
@@ -174,7 +174,7 @@ def doctor(as_json: Json = False) -> None:
     \b
     Example: edgephys doctor
     """
-    from edgephys.firmware.tools import examine
+    from edgephys.core.processes import examine
     from edgephys.report.show import doctor_table
 
     found = examine()

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.errors import ModelError
-from edgephys.fixed import Integers
-from edgephys.nets.backend import keras, qkeras
-from edgephys.nets.kernels import kernel_of, quantiser_of, which
-from edgephys.nets.layers import ChannelActivation, FrameSum
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Integers
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.kernels import kernel_of, quantiser_of, which
+from edgephys.networks.layers import ChannelActivation, FrameSum
 
 
 def kernel_layers(model: Any) -> list[Any]:

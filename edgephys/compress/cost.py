@@ -16,8 +16,8 @@ from math import prod
 from typing import Any
 
 from edgephys.compress.anatomy import activation_formats, copies, flow, inputs_of, mixes
-from edgephys.nets.backend import keras, tf
-from edgephys.nets.layers import ConstituentMean, ReceivedSum
+from edgephys.networks.backend import keras, tf
+from edgephys.networks.layers import ConstituentMean, ReceivedSum
 
 GROWTH = 1.0
 """Bits that a sum is wider than what it adds, on average."""

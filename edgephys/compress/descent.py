@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys.applications.task import Task
 from edgephys.compress.stage import Progress, Training
-from edgephys.errors import ModelError
-from edgephys.nets.backend import keras, tf
-from edgephys.nets.kernels import is_depthwise, kernel_of
-from edgephys.tasks.task import Task
+from edgephys.core.errors import ModelError
+from edgephys.networks.backend import keras, tf
+from edgephys.networks.kernels import is_depthwise, kernel_of
 
 
 @dataclass(frozen=True, eq=False)

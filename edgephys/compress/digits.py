@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.fixed import Integers
-from edgephys.nets.backend import keras
+from edgephys.core.fixed import Integers
+from edgephys.networks.backend import keras
 
 
 def count(integers: Integers) -> Integers:

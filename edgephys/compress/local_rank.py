@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.compress.stage import require
-from edgephys.errors import ModelError
-from edgephys.nets.backend import keras, tf
-from edgephys.nets.kernels import kernel_of
+from edgephys.core.errors import ModelError
+from edgephys.networks.backend import keras, tf
+from edgephys.networks.kernels import kernel_of
 
 BATCH = 64
 LARGEST = 2**19

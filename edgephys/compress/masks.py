@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from edgephys.compress import digits
 from edgephys.compress.anatomy import kernel_layers, kernel_limits, kernel_step
-from edgephys.compress.shrink import Channels, channels, shrink
-from edgephys.nets.backend import keras, tf
-from edgephys.nets.kernels import is_depthwise, kernel_of, quantiser_of, spread
+from edgephys.compress.stages.shrink import Channels, channels, shrink
+from edgephys.networks.backend import keras, tf
+from edgephys.networks.kernels import is_depthwise, kernel_of, quantiser_of, spread
 
 Importance = NDArray[np.floating[Any]]
 Chosen = NDArray[np.bool_]

@@ -10,9 +10,9 @@ import numpy as np
 
 from edgephys.compress import digits
 from edgephys.compress.anatomy import kernel_integers, kernel_step
-from edgephys.errors import UsageError
-from edgephys.nets.backend import keras, tf
-from edgephys.nets.kernels import kernel_of, quantiser_of
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import keras, tf
+from edgephys.networks.kernels import kernel_of, quantiser_of
 
 MEMORY = 0.98
 """Share that the running means of a weight's turns and values keep, each step."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from edgephys.errors import UsageError
-from edgephys.tasks.task import Task
+from edgephys.applications.task import Task
+from edgephys.core.errors import UsageError
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 

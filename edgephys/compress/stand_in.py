@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgephys.compress.anatomy import activation_layers, rebuilt
-from edgephys.nets.backend import keras, qkeras
+from edgephys.networks.backend import keras, qkeras
 
 
 class StandIn(keras.layers.Layer):  # type: ignore[misc]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from edgephys.compress.anatomy import activation_formats, inputs_of, rebuilt
-from edgephys.fixed import Fixed
-from edgephys.nets.backend import keras, qkeras, tf
-from edgephys.nets.layers import ChannelActivation
+from edgephys.core.fixed import Fixed
+from edgephys.networks.backend import keras, qkeras, tf
+from edgephys.networks.layers import ChannelActivation
 
 PACE = 30.0
 """Bits that a width moves where a weight moves by 1: widths are of the order of 8, weights of 1/4."""

@@ -17,13 +17,13 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import check_free, write_file
-from edgephys.errors import MismatchError, ToolError, UsageError
-from edgephys.lower.graph import Graph
+from edgephys.core.errors import MismatchError, ToolError, UsageError
+from edgephys.graph.graph import Graph
+from edgephys.models.trained import check_free, write_file
 from edgephys.project import MANIFEST
 from edgephys.report.show import titled
-from edgephys.report.steps import Say, attempt, emitted, verified
-from edgephys.targets import named
+from edgephys.targets.target import named
+from edgephys.workflow import Say, attempt, emitted, verified
 
 Lower = Callable[[Path], Graph]
 HEADINGS = ("model", "vectors", "outputs")

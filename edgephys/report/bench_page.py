@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import write_file
+from edgephys.models.trained import write_file
 from edgephys.report.bench_figure import NONE, label, models, number, picture
 from edgephys.report.show import titled
 

@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import CARD, read_card, write_file
-from edgephys.errors import ModelError
-from edgephys.report.published import CAVEAT, published
+from edgephys.applications.jets.published import CAVEAT, published
+from edgephys.core.errors import ModelError
+from edgephys.models.trained import CARD, read_card, write_file
 from edgephys.report.show import titled
 
 

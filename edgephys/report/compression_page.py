@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import write_file
-from edgephys.metrics import scored
+from edgephys.applications.metrics import scored
+from edgephys.models.trained import write_file
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from edgephys.errors import ProjectError
-from edgephys.metrics import scored
+from edgephys.applications.metrics import scored
+from edgephys.core.errors import ProjectError
 from edgephys.report.estimator import compared
 
 Row = dict[str, Any]

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.errors import ToolError
-from edgephys.figures import Figure, Stage, missing, to_record
-from edgephys.firmware import place, synth, vendor
-from edgephys.firmware.cells import TARGETS
-from edgephys.firmware.design import STREAM
-from edgephys.fixed import Fixed
-from edgephys.metrics import scored
+from edgephys.applications.metrics import scored
+from edgephys.core.errors import ToolError
+from edgephys.core.figure import Figure, Stage, missing, to_record
+from edgephys.core.fixed import Fixed
 from edgephys.project import Project, read_card, read_result, write_result
 from edgephys.report import processor
+from edgephys.targets import vendor
+from edgephys.targets.rtl import place, synth
+from edgephys.targets.rtl.cells import TARGETS
+from edgephys.targets.rtl.design import STREAM
 
 Say = Callable[[str], None]
 TIMING = (("latency_cycles", "cycles"), ("latency_ns", "ns"), ("ii", "cycles"))

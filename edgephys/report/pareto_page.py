@@ -11,10 +11,10 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import write_file
-from edgephys.errors import ProjectError
+from edgephys.applications.jets.published import CAVEAT, family_name
+from edgephys.core.errors import ProjectError
+from edgephys.models.trained import write_file
 from edgephys.report.pareto_figure import picture, published
-from edgephys.report.published import CAVEAT, family_name
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]

@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import write_file
-from edgephys.firmware.sweep import Point, Sweep
+from edgephys.models.trained import write_file
 from edgephys.report.show import titled
+from edgephys.targets.rtl.sweep import Point, Sweep
 
 HEADINGS = (
     "stages",

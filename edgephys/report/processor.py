@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgephys.bench.keep import RESULT
-from edgephys.edge import cortex_m
-from edgephys.errors import EdgephysError
-from edgephys.figures import Figure, Stage, missing
-from edgephys.lower import evaluate
+from edgephys.core.errors import EdgephysError
+from edgephys.core.figure import Figure, Stage, missing
+from edgephys.graph import evaluate
 from edgephys.project import Project, read_result, read_vectors
+from edgephys.targets.c import cortex_m
 
 CPU = "cortex-m4"
 OPTIMISE = "-Os"

@@ -14,22 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgephys.artefact import CARD, check_free, load, read_card
-from edgephys.errors import MismatchError, ModelError, ToolError, UsageError
-from edgephys.firmware.hls import HlsOptions
-from edgephys.firmware.rtl import RtlOptions
-from edgephys.lower.from_keras import lower
-from edgephys.lower.graph import Graph
-from edgephys.metrics import scored
-from edgephys.project import (
-    MANIFEST,
-    Project,
-    read_result,
-)
+from edgephys.applications.jets.published import FAMILIES, SOURCE, published
+from edgephys.applications.metrics import scored
+from edgephys.core.errors import MismatchError, ModelError, ToolError, UsageError
+from edgephys.graph.graph import Graph
+from edgephys.models.files.keras import lower
+from edgephys.models.trained import CARD, check_free, load, read_card
+from edgephys.project import MANIFEST, Project, read_result
 from edgephys.report.estimator import calibrate
 from edgephys.report.gather import Wishes, failed, gather, keep
-from edgephys.report.published import FAMILIES, SOURCE, published
-from edgephys.report.steps import Say, attempt, emitted, kept, verified
+from edgephys.targets.hls.emit import HlsOptions
+from edgephys.targets.rtl.emit import RtlOptions
+from edgephys.workflow import Say, attempt, emitted, kept, verified
 
 Table = dict[str, Any]
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgephys.report.published import EIGHT_BIT, SOURCE, family_name
+from edgephys.applications.jets.published import EIGHT_BIT, SOURCE, family_name
 
 Row = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import write_file
-from edgephys.report.published import CAVEAT, family_name
+from edgephys.applications.jets.published import CAVEAT, family_name
+from edgephys.models.trained import write_file
 from edgephys.report.scaling_figure import picture
 from edgephys.report.show import titled
 

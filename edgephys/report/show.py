@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edgephys.figures import Figure
+from edgephys.core.figure import Figure
 
 
 def titled(title: str, table: Table) -> Group:

@@ -12,11 +12,11 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.artefact import write_file
-from edgephys.errors import ProjectError
-from edgephys.metrics import scored
+from edgephys.applications.jets.published import CAVEAT, published
+from edgephys.applications.metrics import scored
+from edgephys.core.errors import ProjectError
+from edgephys.models.trained import write_file
 from edgephys.project import Project, read, read_card, read_result
-from edgephys.report.published import CAVEAT, published
 from edgephys.report.show import titled
 
 MEASURES = (

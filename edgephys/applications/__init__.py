@@ -1,0 +1,1 @@
+"""What models are for: each application in a folder of its own."""

@@ -1,0 +1,1 @@
+"""Jet tagging: data, networks, task and score."""

@@ -1,0 +1,49 @@
+"""Divide jets in those that train a network, those that validate it and those that test it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgephys.applications.jets import files as jets
+from edgephys.applications.jets import inputs, split
+from edgephys.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Division:
+    """Say what a network sees of each jet, and which jets train, validate and test it."""
+
+    constituents: int
+    features: tuple[str, ...]
+    validation: float
+    test: float
+    seed: int
+
+
+def divide(of: Division, data: Path, test_data: Path | None = None) -> dict[str, jets.Jets]:
+    """Read jets and split them in train, validation and test; ``test_data`` gives the test jets alone.
+
+    The split depends on the file's labels and the seed, not on what the network sees of each jet. Constituents
+    are shuffled but in the test jets.
+    Raises: DataError as the reader does, and where a split would be empty.
+    """
+    if test_data is not None and test_data.resolve() == data.resolve():
+        raise DataError(f"{test_data}: the test file must not be the training file; leave --test-data out for a share")
+    read = inputs.read(data, of.constituents, of.features)
+    fractions = {"validation": of.validation} | ({} if test_data else {"test": of.test})
+    parts = split.stratified(read.labels, {"train": 1.0 - sum(fractions.values()), **fractions}, of.seed)
+    mixed = jets.shuffle_constituents(read.features, of.seed)
+    found = {
+        name: dataclasses.replace(
+            read, features=(read.features if name == "test" else mixed)[index], labels=read.labels[index]
+        )
+        for name, index in parts.items()
+    }
+    if test_data is not None:
+        found["test"] = inputs.read(test_data, of.constituents, of.features)
+    for name, part in found.items():
+        if not len(part.labels):
+            raise DataError(f"{data}: the {name} split is empty; give more jets or another share")
+    return found

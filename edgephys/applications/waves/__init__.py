@@ -1,0 +1,1 @@
+"""Wave simulation: data, networks, task, score and studies."""

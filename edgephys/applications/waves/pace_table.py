@@ -1,0 +1,178 @@
+"""The time of a frame beside the error it makes: the solver, networks on a processor core, their firmware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from edgephys.applications.waves import pace, roll_out
+from edgephys.applications.waves import task as advance
+from edgephys.applications.waves.networks import Member, distinct, members
+from edgephys.applications.waves.pace import Contestant, Course
+from edgephys.applications.waves.roll_out import Horizon
+from edgephys.applications.waves.table import STEPS, Row, Say, describe
+from edgephys.core.errors import ModelError, ProjectError, UsageError
+from edgephys.core.figure import Stage
+from edgephys.core.fixed import Integers
+from edgephys.core.stopwatch import Lap, machine, race, require_one_core
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph
+from edgephys.models.files.keras import lower
+from edgephys.project import Project, read_result
+from edgephys.project import read as read_project
+from edgephys.report.gather import failed
+from edgephys.targets.rtl.design import STREAM
+
+SOLVER, KERAS, GOLDEN, FIRMWARE = "solver", "Keras", "golden model", "firmware"
+
+
+def tabulate(
+    folders: Sequence[Path],
+    projects: Sequence[Path],
+    data: Path,
+    horizon: Horizon,
+    runs: int,
+    rounds: int,
+    command: str,
+    say: Say,
+) -> dict[str, Any]:
+    """Return the table: a row a way to get the next frame, its time and its error.
+
+    Raises: as ``members``, ``lay_out`` and ``race``; UsageError for two seeds of a network, which take as long, and for
+    a project of none of the networks; ProjectError for one that is not a verified stream.
+    """
+    found = members(folders)
+    if len(distinct(found)) < len(found):
+        raise UsageError(f"pace: {len(found)} networks, some of them seeds of another, which take as long; name one")
+    graphs, without = _lowered(found)
+    opened = [_verified(path, graphs) for path in projects]
+    of = advance.fitting(data, found[0].net.grid, found[0].trained.standardisation.output)
+    for member in found:
+        roll_out.check(of, horizon, member.net.frames)
+    course = pace.lay_out(of, horizon, runs, say)
+    contestants = [*pace.solvers(course), *pace.networks(found, course), *_golden(found, graphs, course)]
+    say(f"{len(contestants)} contestants, {rounds} rounds in turns")
+    require_one_core()
+    laps = race({one.name: one.work for one in contestants}, rounds)
+    errors = _errors(course, found, say)
+    rows = [_row(one, laps[one.name], errors) for one in contestants]
+    rows += [_firmware(project, verified, errors) for project, verified in opened]
+    return {
+        "command": command,
+        "machine": machine(),
+        "data": {**describe(data, of), "mesh_cells": of.records[0]["mesh_cells"], "runs_measured": runs},
+        "reference": {"refinement": max(course.plans), "steps_per_frame": course.plans[max(course.plans)].steps},
+        "horizon": {"steps": horizon.steps, "start": horizon.starts[0]},
+        "frame_dt": of.frame_dt,
+        "rounds": rounds,
+        "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+        "no_firmware": without,
+        "waiting": round(median(lap.wall / lap.seconds for lap in laps.values()), 2),
+        "rows": rows,
+    }
+
+
+def _lowered(found: Sequence[Member]) -> tuple[dict[str, Graph], dict[str, str]]:
+    """Return the Graphs of those networks that have one, and why the others have none: no firmware, no golden model."""
+    graphs, without = {}, {}
+    for member in found:
+        name, form = member.trained.name, member.trained.standardisation.output
+        try:
+            graphs[name] = lower(member.trained.model, form, name)
+        except ModelError as error:
+            without[name] = str(error)
+    return graphs, without
+
+
+def _verified(path: Path, graphs: Mapping[str, Graph]) -> tuple[Project, dict[str, Any]]:
+    """Return a project and what verified it."""
+    project = read_project(path)
+    if project.facts.get("io") != STREAM:
+        raise ProjectError(f"{path}: expected RTL that streams pixels, found {project.kind}; emit the network --to rtl")
+    if project.graph.digest not in {graph.digest for graph in graphs.values()}:
+        raise UsageError(
+            f"{path}: its network must be one of {', '.join(graphs) or 'those given'}, found another, "
+            f"{project.graph.name}; name its model's folder, or emit it again"
+        )
+    found = read_result(project, "verify")
+    if found is None:
+        raise ProjectError(f"{path}: not verified as it stands; run `edgephys verify` on it")
+    if why := failed(found):
+        raise ProjectError(f"{path}: {why}")
+    return project, found
+
+
+def _golden(found: Sequence[Member], graphs: Mapping[str, Graph], course: Course) -> list[Contestant]:
+    made = []
+    for member in found:
+        name, form = member.trained.name, member.trained.standardisation.output
+        if name not in graphs:
+            continue
+        x = form.quantise(roll_out.first_frames(member.trained, course.of, course.horizon.starts[0])[:1])
+        facts = {"model": name, "batch": 1, "parameters": member.trained.card["parameters"]}
+        made.append(Contestant(f"{name}, {GOLDEN}", 1, _run(graphs[name], x), facts))
+    return made
+
+
+def _run(graph: Graph, x: Integers) -> Callable[[], object]:
+    return lambda: evaluate.run(graph, x)
+
+
+def _errors(course: Course, found: Sequence[Member], say: Say) -> dict[Any, dict[str, Any]]:
+    """Return the errors of each mesh, by its refinement, and of each network, by its name."""
+    errors: dict[Any, dict[str, Any]] = {}
+    for refinement in sorted(course.plans)[:-1]:
+        say(f"errors of the solver, {refinement} cells a point")
+        errors[refinement] = _grown(pace.solver_errors(course, refinement), course.horizon)
+    for member in found:
+        say(f"errors of {member.trained.name}")
+        errors[member.trained.name] = _grown(pace.network_errors(course, member), course.horizon)
+    return errors
+
+
+def _grown(errors: Any, horizon: Horizon) -> dict[str, Any]:
+    grown: dict[str, Any] = {}
+    for step in roll_out.steps_of(horizon, STEPS):
+        measured = roll_out.at(np.asarray(errors), step)
+        grown |= {f"error_{step}": measured.value, f"error_{step}_error": measured.error}
+    return grown
+
+
+def _row(of: Contestant, lap: Lap, errors: Mapping[Any, Mapping[str, Any]]) -> Row:
+    kind = SOLVER if "refinement" in of.facts else GOLDEN if of.name.endswith(GOLDEN) else KERAS
+    key = of.facts["refinement"] if kind == SOLVER else of.facts["model"]
+    return {
+        "kind": kind,
+        "name": of.name,
+        **of.facts,
+        "seconds": lap.seconds / of.frames,
+        "seconds_lowest": lap.lowest / of.frames,
+        "seconds_highest": lap.highest / of.frames,
+        "seconds_wall": lap.wall / of.frames,
+        "stage": Stage.MEASURED.value,
+        "target": "one core, processor time",
+        **errors[key],
+    }
+
+
+def _firmware(project: Project, verified: Mapping[str, Any], errors: Mapping[Any, Mapping[str, Any]]) -> Row:
+    """Return the time of a frame in RTL: the next one of a roll-out waits for the whole of the former."""
+    simulated, name = verified["targets"]["rtl"], project.graph.name
+    cycle = project.clock_ns * 1e-9
+    return {
+        "kind": FIRMWARE,
+        "name": f"{name}, RTL",
+        "model": name,
+        "latency_cycles": simulated["latency_cycles"],
+        "ii_cycles": simulated["ii"],
+        "clock_ns": project.clock_ns,
+        "seconds": simulated["latency_cycles"] * cycle,
+        "seconds_streamed": simulated["ii"] * cycle,
+        "stage": Stage.ESTIMATED.value,
+        "target": f"{project.part}, cycles of {simulated['tool']} {simulated['version']} at a stated clock",
+        **errors[name],
+    }

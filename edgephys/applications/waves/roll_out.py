@@ -1,0 +1,127 @@
+"""Roll-out: a network that advances a wave is fed with its own frames, and how far it gets from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.applications.metrics import Measured
+from edgephys.applications.task import Floats
+from edgephys.applications.waves.files import Waves
+from edgephys.core.errors import DataError, UsageError
+from edgephys.models.trained import Trained
+
+BATCH = 64
+
+FAINT = 0.1
+"""A frame that holds less than this share of its run's root mean square is weighed as if it held it: behind open edges
+a wave goes out, and an error relative to nothing says nothing."""
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Say how far runs are rolled out: ``steps`` frames, from each of ``starts``, the first frame that is predicted."""
+
+    steps: int = 50
+    starts: tuple[int, ...] = (2, 13)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.starts or min(self.starts) < 1:
+            raise UsageError(f"roll-out: steps and starts must be 1 and over, not {self.steps} and {self.starts}")
+
+
+def check(of: Waves, horizon: Horizon, frames: int) -> None:
+    """Raise DataError where the runs of a file do not reach from the first frames seen to the last one predicted."""
+    first, needed = min(horizon.starts), max(horizon.starts) + horizon.steps
+    if needed > of.frames.shape[1] or first < frames:
+        raise DataError(
+            f"file '{of.source}': expected runs of {needed} frames and over to roll {horizon.steps} out, {frames} seen "
+            f"before frame {first}, found {of.frames.shape[1]}; make longer runs or roll out less"
+        )
+
+
+def roll_out(model: Any, seen: Floats, steps: int) -> Floats:
+    """Return the frames that a network makes of the first ones, each from those before it.
+
+    Exact: the network gives frames in its input's format, so that they are fed back as they are.
+    Shape: seen (field, row, column, frame and speed) -> (field, step, row, column).
+    """
+    x, made = np.array(seen, np.float32), []
+    for _ in range(steps):
+        frame = model.predict(x, batch_size=BATCH, verbose=0)
+        made.append(frame[..., 0])
+        x = np.concatenate([x[..., 1:-1], frame, x[..., -1:]], -1)
+    return np.stack(made, 1)
+
+
+def straight_on(seen: Floats, steps: int) -> Floats:
+    """Return the frames that go on as the last two did: what a network that has learnt nothing would say.
+
+    Shape: as ``roll_out``.
+    """
+    before, last = seen[..., -3], seen[..., -2]
+    return np.stack([last + (step + 1) * (last - before) for step in range(steps)], 1)
+
+
+def first_frames(trained: Trained, of: Waves, start: int) -> Floats:
+    """Return what a network sees of every run just before frame ``start``.
+
+    Shape: (run, row, column, frame and speed).
+    """
+    form, frames = trained.standardisation.output, len(trained.standardisation.names) - 1
+    shown = [*np.moveaxis(of.frames[:, start - frames : start], 1, 0), of.speed]
+    return form.values(form.quantise(np.stack(shown, -1))).astype(np.float32)
+
+
+def relative_errors(found: NDArray[np.floating[Any]], wanted: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the L2 error of each frame relative to the true one, or to ``FAINT`` of the run where that is more.
+
+    Shape: (run, step, row, column) twice -> (run, step).
+    """
+    sizes = np.linalg.norm(np.asarray(wanted, np.float64), axis=(2, 3))
+    least = FAINT * np.sqrt(np.mean(sizes**2, 1, keepdims=True))
+    gaps = np.linalg.norm(np.asarray(found, np.float64) - wanted, axis=(2, 3))
+    return np.asarray(gaps / np.maximum(sizes, least))
+
+
+def growth(trained: Trained, of: Waves, horizon: Horizon) -> NDArray[np.float64]:
+    """Return how a network's error grows in every run, the mean over the starts.  Shape: (run, step).
+
+    Raises: DataError as ``check``.
+    """
+    check(of, horizon, len(trained.standardisation.names) - 1)
+    found = [
+        relative_errors(
+            roll_out(trained.model, first_frames(trained, of, start), horizon.steps),
+            of.frames[:, start : start + horizon.steps],
+        )
+        for start in horizon.starts
+    ]
+    return np.asarray(np.mean(found, 0))
+
+
+def growth_straight_on(trained: Trained, of: Waves, horizon: Horizon) -> NDArray[np.float64]:
+    """Return how the error of going on as before grows, of the same frames.  Shape: (run, step)."""
+    found = [
+        relative_errors(
+            straight_on(first_frames(trained, of, start), horizon.steps), of.frames[:, start : start + horizon.steps]
+        )
+        for start in horizon.starts
+    ]
+    return np.asarray(np.mean(found, 0))
+
+
+def at(errors: NDArray[np.float64], step: int) -> Measured:
+    """Return the mean error over the runs after so many steps, and its standard error.  Shape: errors (run, step)."""
+    column = errors[:, step - 1]
+    spread = float(column.std(ddof=1) / np.sqrt(len(column))) if len(column) > 1 else float("inf")
+    return Measured(float(column.mean()), spread)
+
+
+def steps_of(horizon: Horizon, wanted: Sequence[int]) -> tuple[int, ...]:
+    """Return those of some numbers of steps that a roll-out reaches."""
+    return tuple(step for step in wanted if step <= horizon.steps)

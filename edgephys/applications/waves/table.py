@@ -1,0 +1,173 @@
+"""What a-priori compression costs: wave networks of every format in one table, beside the plain one."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from edgephys.applications.waves import roll_out
+from edgephys.applications.waves import table_beside as waves_beside
+from edgephys.applications.waves import task as advance
+from edgephys.applications.waves.files import Waves
+from edgephys.applications.waves.networks import PLAIN, Member, distinct, members, step_seconds
+from edgephys.applications.waves.roll_out import Horizon
+from edgephys.core.errors import UsageError
+from edgephys.core.stopwatch import machine
+
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+STEPS = (1, 10, 25, 50)
+STRAIGHT_ON = "straight on"
+
+
+def tabulate(
+    folders: Sequence[Path], data: Path, horizon: Horizon, command: str, say: Say, beside: Path | None = None
+) -> dict[str, Any]:
+    """Return the table: a row a network, their means over seeds, and the error of going on straight.
+
+    The rows of the table ``beside``, measured earlier on the same data, stand in it too.
+    Raises: as ``members``, ``waves_beside.read`` and ``joined``; DataError where the file has another grid or its runs
+    are too short.
+    """
+    found = members(folders)
+    of = advance.fitting(data, found[0].net.grid, found[0].trained.standardisation.output)
+    for member in found:
+        roll_out.check(of, horizon, member.net.frames)
+    table: dict[str, Any] = {
+        "command": command,
+        "machine": machine(),
+        "data": describe(data, of),
+        "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
+        "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+    }
+    earlier = None if beside is None else waves_beside.read(beside, table)
+    rows = _rows(found, of, horizon, say)
+    if earlier is not None:
+        rows, table["runs"] = waves_beside.joined(rows, earlier, table)
+    straight_on = _errors(roll_out.growth_straight_on(found[0].trained, of, horizon), horizon)
+    return {**table, "rows": rows, "over_seeds": over_seeds(rows), STRAIGHT_ON: straight_on}
+
+
+def describe(data: Path, of: Waves) -> dict[str, Any]:
+    """Return what a table states of its data: the file's name, its hash, runs and frames."""
+    with data.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"file": data.name, "sha256": digest, "runs": len(of.frames), "frames": of.frames.shape[1]}
+
+
+def _rows(found: Sequence[Member], of: Waves, horizon: Horizon, say: Say) -> list[Row]:
+    say(f"training steps of {len(distinct(found))} networks, in turns")
+    steps = step_seconds(distinct(found))
+    rows = []
+    for number, member in enumerate(found, 1):
+        say(f"{member.folder}: rolled out, {number} of {len(found)}")
+        rows.append(_row(member, of, horizon, steps[member.kind]))
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Hold what a picture shows: a network and a run, its frames and the true ones.  Shape: (step, y, x)."""
+
+    name: str
+    truth: Any
+    found: Any
+
+
+def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -> Shown:
+    """Return what a network makes of a run: of those named here, the one of the least error on its own test fields.
+
+    Raises: UsageError for a run that the file does not have.
+    """
+    found = members(folders)
+    best = min(found, key=lambda member: float(member.trained.card["metrics"]["relative_l2"]))
+    of = advance.fitting(data, best.net.grid, best.trained.standardisation.output)
+    if not 0 <= run < len(of.frames):
+        raise UsageError(f"run must be 0..{len(of.frames) - 1}, the runs of '{data}', not {run}")
+    start = horizon.starts[0]
+    seen = roll_out.first_frames(best.trained, of, start)[run : run + 1]
+    made = roll_out.roll_out(best.trained.model, seen, horizon.steps)[0]
+    name = f"{best.trained.name}, seed {best.trained.card['seed']}, run {run}"
+    return Shown(name, of.frames[run, start : start + horizon.steps], made)
+
+
+def _row(member: Member, of: Waves, horizon: Horizon, seconds: float) -> Row:
+    net, card = member.net, member.trained.card
+    stages = net.stages().values()
+    fields = card["data"]["fields"]["train"]
+    errors = roll_out.growth(member.trained, of, horizon)
+    return {
+        "model": member.trained.name,
+        "format": net.format,
+        "rank": net.rank,
+        "bits": net.bits,
+        "seed": card["seed"],
+        **{name: getattr(net, name) for name in ("grid", "width", "depth", "kernel_size")},
+        "parameters": card["parameters"],
+        "weight_bytes": math.ceil(card["parameters"] * (net.bits or 32) / 8),
+        "macs": sum(part.reads * part.outputs for parts in stages for part in parts) * net.grid**2,
+        "epochs": _epochs(card),
+        "seconds_per_epoch": round(seconds * math.ceil(fields / card["recipe"]["batch"]), 3),
+        "test_error": card["metrics"]["relative_l2"],
+        "test_error_error": card["metrics"]["relative_l2_error"],
+        **_errors(errors, horizon),
+    }
+
+
+def _epochs(card: Mapping[str, Any]) -> int:
+    """Return the epochs of a training and of those that it began with, as far as the card knows."""
+    return int(card["epochs_run"]) + int(card.get("start", {}).get("epochs_run", 0))
+
+
+def _errors(errors: Any, horizon: Horizon) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for step in roll_out.steps_of(horizon, STEPS):
+        measured = roll_out.at(errors, step)
+        found |= {f"error_{step}": measured.value, f"error_{step}_error": measured.error}
+    return found | {"runs": len(errors), "growth": [round(float(value), 6) for value in errors.mean(0)]}
+
+
+def over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Return, for each format and width, means and deviations over seeds, and ratios to the plain network's.
+
+    A ratio is to the mean of the plain network of the same bits, width, depth and kernel, or to its best seed: where
+    the plain network swings over seeds, a ratio to its mean flatters.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["format"], row["rank"], *_size(row)), []).append(row)
+    timed = waves_beside.most(rows)
+    made = [_group(same, timed) for same in groups.values()]
+    plain = {_size(row): row for row in made if row["format"] == PLAIN}
+    for row in made:
+        beside = plain.get(_size(row))
+        row["fewer_parameters"] = beside["parameters"] / row["parameters"] if beside else None
+        for step in STEPS:
+            key = f"error_{step}"
+            row[f"{key}_ratio"] = row[key] / beside[key] if beside and key in row else None
+            row[f"{key}_best_ratio"] = row[key] / beside[f"{key}_best"] if beside and key in row else None
+    return made
+
+
+def _size(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("bits", "grid", "width", "depth", "kernel_size"))
+
+
+def _group(same: Sequence[Row], timed: int) -> Row:
+    first = same[0]
+    kept = ("format", "rank", "bits", "grid", "width", "depth", "kernel_size", "parameters", "weight_bytes", "macs")
+    row: Row = {name: first[name] for name in kept} | {"seeds": sorted(of["seed"] for of in same)}
+    times = [of["seconds_per_epoch"] for of in same if of.get("measured_by", 0) == timed]
+    row["seconds_per_epoch"] = fmean(times) if times else None
+    for key in ("test_error", *(f"error_{step}" for step in STEPS if f"error_{step}" in first)):
+        numbers = [of[key] for of in same]
+        row |= {key: fmean(numbers), f"{key}_deviation": stdev(numbers) if len(numbers) > 1 else None}
+        row[f"{key}_best"] = min(numbers)
+    row["growth"] = [round(fmean(at), 6) for at in zip(*(of["growth"] for of in same), strict=True)]
+    return row

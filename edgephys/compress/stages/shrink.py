@@ -1,0 +1,232 @@
+"""Shrink: take units that cannot matter out of a model, and their rows out of all that read them.
+
+Every channel has an identity that follows it through ReLUs, depthwise convolutions, sums, means and joins; where two
+layers' channels are added, as a receiver's and a sender's in pairs, they share one and go together. Exact: what
+``Shrink`` removes is always zero, or is multiplied by zeros only, so that every logit keeps every bit. Ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.applications.task import Task
+from edgephys.compress.anatomy import flow, inputs_of, kernel_integers, kernel_layers, rebuilt
+from edgephys.compress.stage import Made, Progress, Stage
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Integers
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.kernels import is_depthwise, kernel_of, spread
+from edgephys.networks.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shrink(Stage):
+    """Remove the units that are always zero, or that nothing reads; nothing is trained."""
+
+    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
+        """Return the smaller model, whose logits are the same."""
+        layers = kernel_layers(model)
+        fresh = shrink(model, dead_channels(model))
+        return Made(fresh, {"units": widths(layers), "units_left": widths(kernel_layers(fresh))})
+
+
+def widths(layers: Collection[Any]) -> dict[str, int]:
+    """Return the number of each layer's units."""
+    return {layer.name: int(layer.output.shape[-1]) for layer in layers}
+
+
+# Identities -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Hold the identity of every channel of every layer's output; ``fixed`` are those that must stay."""
+
+    of: Mapping[str, Integers]
+    fixed: frozenset[int]
+
+    def made(self, layer: Any) -> Integers:
+        """Return the identities of a layer's columns."""
+        return self.of[layer.name]
+
+    def read(self, layer: Any) -> Integers:
+        """Return the identities of a layer's rows."""
+        return self.of[inputs_of(layer)[0]._keras_history.operation.name]
+
+    def groups(self, model: Any) -> list[Integers]:
+        """Return the identities that each layer is the first to make and that need not stay."""
+        seen, found = set(self.fixed), []
+        for layer in kernel_layers(model):
+            new = [one for one in dict.fromkeys(self.made(layer).tolist()) if one not in seen]
+            seen.update(new)
+            if new:
+                found.append(np.array(new))
+        return found
+
+
+def channels(model: Any) -> Channels:
+    """Follow every channel through a model; those of its input and its output are fixed.
+
+    Raises: ModelError for a layer whose columns are not its channels.
+    """
+    names = _Names()
+    found = flow(model, names.fresh(model.input_shape[-1], fixed=True), names)
+    of = {name: np.array([names.root(one) for one in _array(made)], np.int64) for name, made in found.items()}
+    names.fixed.update(of[model.outputs[0]._keras_history.operation.name].tolist())
+    return Channels(of, frozenset(names.root(one) for one in names.fixed))
+
+
+class _Names:
+    """Give identities to channels, and one to several that meet: a union-find."""
+
+    def __init__(self) -> None:
+        self.parents: list[int] = []
+        self.fixed: set[int] = set()
+
+    def fresh(self, count: int, fixed: bool = False) -> Integers:
+        first = len(self.parents)
+        self.parents += range(first, first + count)
+        if fixed:
+            self.fixed.update(range(first, first + count))
+        return np.arange(first, first + count, dtype=np.int64)
+
+    def root(self, one: int) -> int:
+        while self.parents[one] != one:
+            one = self.parents[one]
+        return int(one)
+
+    def __call__(self, layer: Any, taken: list[Any]) -> Any:
+        width = layer.output.shape[-1]
+        if kernel_of(layer) is not None:
+            if tuple(kernel_of(layer).shape[-2:]) == (len(taken[0]), 1 if is_depthwise(layer) else width):
+                return taken[0] if is_depthwise(layer) else self.fresh(width)
+            raise ModelError(
+                f"layer '{layer.name}': {type(layer).__name__} has no column a channel, so that its channels cannot be "
+                "followed; use QDense, QConv2D, or QDepthwiseConv2D of depth_multiplier 1"
+            )
+        if len(taken) > 1 and not _joins_channels(layer):
+            for first, *rest in zip(*map(_array, taken), strict=True):
+                for other in rest:
+                    self.parents[max(self.root(first), self.root(other))] = min(self.root(first), self.root(other))
+            return taken[0]
+        if sum(map(len, taken)) and width % sum(map(len, taken)):  # a reshape that splits channels
+            self.fixed.update(int(one) for of in taken for one in _array(of))
+            return self.fresh(width, fixed=True)
+        return None
+
+
+def _joins_channels(layer: Any) -> bool:
+    rank = len(layer.output.shape)
+    return isinstance(layer, keras.layers.Concatenate) and layer.axis in (-1, rank - 1)
+
+
+def _array(values: Any) -> Any:
+    return keras.ops.convert_to_numpy(values)
+
+
+# What cannot matter -----------------------------------------------------------------------------
+
+
+def dead_channels(model: Any) -> set[int]:
+    """Return the identities of the channels that no logit depends on.
+
+    A channel lives where a living one reads it with a weight that is not zero and it is not always zero there.
+    """
+    found = channels(model)
+    constants = flow(model, np.full(model.input_shape[-1], np.nan, np.float32), _constant)
+    layers = kernel_layers(model)
+    reads = {}
+    for layer in layers:
+        value = _array(constants[inputs_of(layer)[0]._keras_history.operation.name])
+        reads[layer.name] = _weighs(layer) & (value != 0)[:, None]
+    live = set(found.fixed)
+    before = -1
+    while len(live) != before:
+        before = len(live)
+        for layer in reversed(layers):
+            living = np.isin(found.made(layer), list(live))
+            live.update(found.read(layer)[reads[layer.name][:, living].any(-1)].tolist())
+    return {one for layer in layers for one in found.made(layer).tolist()} - live
+
+
+def _weighs(layer: Any) -> NDArray[np.bool_]:
+    """Return which (row, column) of a kernel holds a weight that is not zero once quantised."""
+    weights = kernel_integers(layer) != 0
+    weights = spread(weights) if is_depthwise(layer) else weights
+    anywhere: NDArray[np.bool_] = weights.reshape(-1, *weights.shape[-2:]).any(0)
+    return anywhere
+
+
+def _constant(layer: Any, taken: list[Any]) -> Any:
+    """Return the value of each channel that has only one, else NaN; a number that is not zero is not followed far."""
+    width = layer.output.shape[-1]
+    values = [_array(of) for of in taken]
+    if kernel_of(layer) is not None:
+        moves = (_weighs(layer) & (values[0] != 0)[:, None]).any(0)
+        bias = np.zeros(width, np.float32)
+        if layer.use_bias:
+            quantiser = layer.bias_quantizer_internal
+            bias = _array(quantiser(layer.bias) if quantiser else layer.bias)
+        return _rounded(layer.activation, np.where(moves, np.nan, bias))
+    if isinstance(layer, qkeras.QActivation | ChannelActivation):
+        return _rounded(layer.activation, values[0])
+    if isinstance(layer, Pairs):
+        return values[0] + values[1]
+    if isinstance(layer, ConstituentMean | ReceivedSum):
+        return np.where(values[0] == 0, 0.0, np.nan).astype(np.float32)
+    passes = isinstance(layer, keras.layers.Flatten | keras.layers.Reshape) or _joins_channels(layer)
+    return None if passes and width % sum(map(len, values)) == 0 else np.full(width, np.nan, np.float32)
+
+
+def _rounded(activation: Any, values: Any) -> Any:
+    """Return constants behind an activation."""
+    known = ~np.isnan(values)
+    behind = _array(activation(np.where(known, values, 0).astype(np.float32)))
+    return np.where(known, behind, np.nan).astype(np.float32)
+
+
+# The smaller model ------------------------------------------------------------------------------
+
+
+def shrink(model: Any, dead: Collection[int]) -> Any:
+    """Return a copy of a model without some channels; a layer that would lose all of them keeps its first.
+
+    Raises: ModelError where a channel of the model's input or output is to go.
+    """
+    found = channels(model)
+    if found.fixed & set(dead):
+        raise ModelError("channels of a model's input and of its logits cannot be removed; leave them out")
+    gone = set(dead)
+    for layer in kernel_layers(model):
+        if gone.issuperset(found.made(layer).tolist()):
+            gone.remove(int(found.made(layer)[0]))
+    stay = {name: ~np.isin(of, list(gone)) for name, of in found.of.items()}
+
+    def change(layer: Any) -> Any:
+        config, left = layer.get_config(), int(stay[layer.name].sum())
+        if kernel_of(layer) is not None:
+            width = {name: left for name in ("units", "filters") if name in config}  # a depthwise one's is its input's
+            return type(layer).from_config({**config, **width})
+        if isinstance(layer, keras.layers.Reshape):
+            return type(layer).from_config({**config, "target_shape": (*layer.target_shape[:-1], left)})
+        if isinstance(layer, ChannelActivation):
+            kept = np.flatnonzero(stay[layer.name])
+            formats = {name: [config[name][at] for at in kept] for name in ("integer", "fraction")}
+            return ChannelActivation.from_config({**config, **formats})
+        return None
+
+    fresh = rebuilt(model, change)
+    for layer in kernel_layers(model):
+        rows, columns = stay[inputs_of(layer)[0]._keras_history.operation.name], stay[layer.name]
+        kernel, *bias = layer.get_weights()
+        read = kernel[..., rows, :]
+        made = read if is_depthwise(layer) else read[..., columns]
+        fresh.get_layer(layer.name).set_weights([made, *(of[columns] for of in bias)])
+    return fresh

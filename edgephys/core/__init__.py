@@ -1,0 +1,1 @@
+"""What everything else stands on: number formats, errors, files, processes, the machine."""

@@ -1,1 +1,0 @@
-"""Graph -> edge processors: C and ONNX."""

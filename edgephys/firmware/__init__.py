@@ -1,1 +1,0 @@
-"""Emit FPGA projects from the Graph, simulate them and measure them."""

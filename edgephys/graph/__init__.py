@@ -1,0 +1,1 @@
+"""The Graph: a typed fixed-point program, its operations, proofs and passes."""

@@ -1,0 +1,138 @@
+"""The golden model: exact integer arithmetic in one numpy program, on numbers and on symbols.
+
+``run`` takes integers in steps. The same text runs on symbolic arrays (any object array that knows
+``@``, ``+``, ``*``, ``sum``, ``np.maximum``, ``np.concatenate``, ``np.take``, ``np.pad``, ``reshape`` and
+``quantize``), which is how the RTL is made: what is verified and what is built are one program. What differs between
+the two, how a matrix product and a rounding are asked for, is in ``numbers`` and ``symbols``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import ModelError
+from edgephys.graph import numbers, symbols
+from edgephys.graph.graph import Graph, Kind, Node
+from edgephys.graph.windows import windows
+
+CHUNK = 1 << 18
+"""Elements of the widest edge that a thread computes at a time: what one operation leaves, the next finds in cache."""
+
+
+def run(graph: Graph, x: Any) -> Any:
+    """Return the output integers of a graph with one input and one output.
+
+    Shape: x (vector, *input shape) -> (vector, *output shape); symbols go without the vector axis.
+    Exact: yes.  Raises: ModelError for a wrong shape or a number outside the input's format.
+    """
+    source, output, freed = graph.input, graph.output, _freed(graph)
+    x = _accepted(graph, source, {source.name: x})
+    if symbols.are(x):
+        return _edges(graph, {source.name: x}, freed)[output.name]
+    found = np.empty((len(x), *output.shape), np.int64)
+    size = max(1, CHUNK // max(prod(node.shape) for node in graph.nodes))
+
+    def compute(start: int) -> None:
+        chunk = slice(start, start + size)
+        found[chunk] = _edges(graph, {source.name: x[chunk]}, freed)[output.name]
+
+    compute(0)  # what is derived once is there before the threads
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compute, range(size, len(x), size)))
+    return found
+
+
+def trace(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the integers on every edge, by node name. Shape, Exact, Raises: as ``run``."""
+    accepted = {name: _accepted(graph, graph.by_name[name], inputs) for name in graph.inputs}
+    edges = _edges(graph, accepted, {})
+    return {name: edge if symbols.are(edge) else edge.astype(np.int64) for name, edge in edges.items()}
+
+
+def _edges(graph: Graph, inputs: Mapping[str, Any], freed: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Compute node after node, and let go of the edges that are ``freed`` by each."""
+    edges: dict[str, Any] = {}
+    carriers = numbers.carriers(graph)
+    for node in graph.nodes:
+        carrier = carriers[node.name]
+        if node.kind is Kind.INPUT:
+            edges[node.name] = _carried(inputs[node.name], carrier)
+        else:
+            edges[node.name] = _apply(graph, node, [_carried(edges[name], carrier) for name in node.inputs])
+        for name in freed.get(node.name, ()):
+            del edges[name]
+    return edges
+
+
+def _freed(graph: Graph) -> dict[str, list[str]]:
+    """Return, by node, the edges that nothing reads after it."""
+    last = {name: node.name for node in graph.nodes for name in node.inputs}
+    freed: dict[str, list[str]] = {}
+    for name, reader in last.items():
+        if name not in graph.outputs:
+            freed.setdefault(reader, []).append(name)
+    return freed
+
+
+def _accepted(graph: Graph, node: Node, inputs: Mapping[str, Any]) -> Any:
+    if node.name not in inputs:
+        raise ModelError(f"graph '{graph.name}': input '{node.name}' must be given, not only {sorted(inputs)}")
+    x = inputs[node.name]
+    if symbols.are(x):
+        return x
+    x = np.asarray(x)
+    if x.shape[1:] != node.shape or x.ndim == 0:
+        raise ModelError(f"input '{node.name}': shape must be (vector, *{node.shape}), not {x.shape}")
+    if not np.issubdtype(x.dtype, np.integer):
+        raise ModelError(f"input '{node.name}': integers in steps expected, not {x.dtype}; quantise first")
+    if x.size and not node.fixed.holds(int(x.min()), int(x.max())):
+        raise ModelError(
+            f"input '{node.name}': integers must be {node.fixed.low}..{node.fixed.high} ({node.fixed}), "
+            f"not {int(x.min())}..{int(x.max())}"
+        )
+    return x
+
+
+def _carried(x: Any, carrier: np.dtype[Any]) -> Any:
+    return x if symbols.are(x) else x.astype(carrier, copy=False)
+
+
+def _apply(graph: Graph, node: Node, xs: list[Any]) -> Any:
+    x = xs[0]
+    batch, arithmetic = (0, symbols) if symbols.are(x) else (1, numbers)
+    operands = graph.operands(node)
+    if node.kind is Kind.REQUANTISE:
+        return arithmetic.requantised(x, operands[0].fixed.fraction, node.fixed)
+    if node.kind is Kind.RELU:
+        return np.maximum(x, 0)
+    if node.kind is Kind.RESHAPE:
+        return x.reshape((*x.shape[:batch], *node.shape))
+    if node.kind is Kind.SUM and node.axis is not None:
+        return np.sum(x, axis=node.axis + batch)
+    if node.kind is Kind.TAKE and node.axis is not None and node.rows is not None:
+        return np.take(x, node.rows, axis=node.axis + batch)
+    if node.window is not None:
+        return windows(x, node.window)
+    if node.kind in (Kind.CONCAT, Kind.ADD):
+        aligned = [_up(part, node, operand.fixed.fraction) for part, operand in zip(xs, operands, strict=True)]
+        return aligned[0] + aligned[1] if node.axis is None else np.concatenate(aligned, node.axis + batch)
+    if node.constant is None:
+        raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
+    if node.kind is Kind.DENSE:
+        return arithmetic.product(x, node.constant.integers)
+    constant = node.constant.integers if symbols.are(x) else node.constant.integers.astype(x.dtype)
+    if node.kind is Kind.SCALE:
+        return x * constant
+    return _up(x, node, operands[0].fixed.fraction) + _up(constant, node, node.constant.fraction)
+
+
+def _up(x: Any, node: Node, fraction: int) -> Any:
+    """Align integers at ``2**-fraction`` with the node's binary point, which is not before theirs."""
+    shift = node.fixed.fraction - fraction
+    return x * 2**shift if shift else x

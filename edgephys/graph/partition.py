@@ -1,0 +1,155 @@
+"""Cut a graph into blocks, one a layer, and find those that act on every row alike.
+
+A block that treats each row of its leading axes in the same way (a Deep Sets phi: one constituent; the edge
+function of an interaction network: one pair) is kept for one row, with the number of copies: what is made of
+it, is made once and instantiated.
+An edge between blocks is known by the name of its node in the whole graph.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from edgephys.graph.graph import Constant, Graph, Kind, Node
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Hold the nodes of a layer as a graph of their own.
+
+    ``graph.inputs`` and ``graph.outputs`` carry the names that these edges have in the whole graph. With
+    ``copies`` over 1 the graph is that of one row, and copy i works on row i of every edge.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    graph: Graph
+    copies: int
+
+
+def blocks(graph: Graph, taken: set[str] | None = None) -> tuple[Block, ...]:
+    """Return the blocks in an order in which each reads only what comes before it.
+
+    Layers that read each other are merged. Evaluating the blocks in turn equals ``evaluate.run``. No block has a
+    name that is in ``taken``, which their names join.
+    """
+    taken = set() if taken is None else taken
+    made = []
+    for members in _groups(graph):
+        outputs = _outputs(graph, members)
+        if not outputs:
+            continue
+        layers = tuple(dict.fromkeys(node.layer for node in members))
+        name = identifier("_".join(layers), taken)
+        made.append(_block(graph, name, layers, members, outputs))
+    return tuple(made)
+
+
+def identifier(name: str, taken: set[str]) -> str:
+    """Return a name that Verilog and VHDL both take, unlike any in ``taken`` (which it joins), case aside."""
+    legal = re.sub(r"_+", "_", re.sub(r"[^0-9A-Za-z]", "_", name)).strip("_") or "layer"
+    legal = legal if legal[0].isalpha() else f"layer_{legal}"
+    unique, count = legal, 1
+    while unique.lower() in taken:
+        count += 1
+        unique = f"{legal}_v{count}"
+    taken.add(unique.lower())
+    return unique
+
+
+def _groups(graph: Graph) -> list[tuple[Node, ...]]:
+    """Return the nodes of each block; layers on a common cycle form one."""
+    computed = [node for node in graph.nodes if node.kind is not Kind.INPUT]
+    reads: dict[str, set[str]] = {node.layer: set() for node in computed}
+    for node in computed:
+        sources = {source.layer for source in graph.operands(node) if source.kind is not Kind.INPUT}
+        reads[node.layer] |= sources - {node.layer}
+    reached = {layer: _reached(layer, reads) for layer in reads}
+    cycle_of = {
+        layer: next(other for other in reads if other == layer or (other in reached[layer] and layer in reached[other]))
+        for layer in reads
+    }
+    # a group reaches at least all that those it reads reach, and itself: this count is a topological order
+    heads = sorted(set(cycle_of.values()), key=lambda head: (len(reached[head] | {head}), list(reads).index(head)))
+    return [tuple(node for node in computed if cycle_of[node.layer] == head) for head in heads]
+
+
+def _reached(start: str, reads: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(reads[start])
+    while waiting:
+        layer = waiting.pop()
+        if layer not in found:
+            found.add(layer)
+            waiting.extend(reads[layer])
+    return found
+
+
+def _outputs(graph: Graph, members: Iterable[Node]) -> tuple[str, ...]:
+    """Return what others read of these nodes; of merged layers the last node each, too, so that it can be probed."""
+    last = {node.layer: node.name for node in members}
+    inside = {node.name for node in members}
+    exposed = set(last.values()) if len(last) > 1 else set()
+
+    def is_read(name: str) -> bool:
+        return name in graph.outputs or any(reader.name not in inside for reader in graph.readers[name])
+
+    if not any(is_read(name) for name in inside):
+        return ()
+    return tuple(node.name for node in members if node.name in exposed or is_read(node.name))
+
+
+def _block(
+    graph: Graph, name: str, layers: tuple[str, ...], members: tuple[Node, ...], outputs: tuple[str, ...]
+) -> Block:
+    inside = {node.name for node in members}
+    read = dict.fromkeys(source for node in members for source in node.inputs if source not in inside)
+    inputs = tuple(as_input(graph.by_name[source]) for source in read)
+    axes = _row_axes(graph, members)
+    copies = prod(members[0].shape[:axes])
+    nodes = inputs + members
+    if copies > 1:
+        nodes = tuple(one_row(node, axes) for node in nodes)
+    return Block(name, layers, Graph(name, nodes, tuple(read), outputs), copies)
+
+
+def as_input(node: Node) -> Node:
+    """Return the node as one whose integers are given."""
+    return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None, rows=None, window=None)
+
+
+def _row_axes(graph: Graph, members: tuple[Node, ...]) -> int:
+    """Return the number of leading axes along which every node does the same to each row."""
+    shapes = [shape for node in members for shape in (node.shape, *(o.shape for o in graph.operands(node)))]
+    for axes in range(min(len(shape) for shape in shapes) - 1, 0, -1):
+        if len({shape[:axes] for shape in shapes}) == 1 and all(same_for_rows(node, axes) for node in members):
+            return axes
+    return 0
+
+
+def same_for_rows(node: Node, axes: int) -> bool:
+    """Return whether a node does the same to every row of its leading axes, apart from the others."""
+    if node.window is not None:  # rows see each other
+        return False
+    if node.axis is not None:  # SUM, CONCAT, TAKE
+        return node.axis >= axes
+    if node.constant is not None and node.kind is not Kind.DENSE:
+        every_row = np.broadcast_to(node.constant.integers, node.shape).reshape(-1, *node.shape[axes:])
+        return bool((every_row == every_row[:1]).all())
+    return True
+
+
+def one_row(node: Node, axes: int) -> Node:
+    """Return what a node does to one row of its leading axes, where it does the same to all."""
+    constant = node.constant
+    if constant is not None and node.kind is not Kind.DENSE:
+        extra = constant.integers.ndim - (len(node.shape) - axes)  # of the axes that go
+        if extra > 0:
+            constant = Constant(constant.integers.reshape(-1, *constant.integers.shape[extra:])[0], constant.fraction)
+    axis = None if node.axis is None else node.axis - axes
+    return replace(node, shape=node.shape[axes:], constant=constant, axis=axis)

@@ -1,0 +1,107 @@
+"""How the golden model runs on symbols: alkaid's, or any object array with their operations.
+
+A symbol is an integer in steps too, and knows one rounding, the floor: every other one is a floor after adding what
+decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Integers, Overflow, Rounding
+
+
+def are(x: Any) -> bool:
+    """Tell whether an edge holds symbols."""
+    return isinstance(x, np.ndarray) and x.dtype == object
+
+
+def product(x: Any, weight: Integers) -> Any:
+    """Multiply rows by a matrix."""
+    try:
+        return x @ weight.astype(np.float64)
+    except StopIteration:  # alkaid 0.8.2 finds no symbol in a row whose products are all known
+        return np.sum(x[..., :, None] * weight.astype(np.float64), axis=-2)
+
+
+def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
+    """Return symbols at ``2**-fraction`` in another format; raise ModelError for one that has no RTL."""
+    drop = fraction - fixed.fraction
+    value = _each(_positive, x) * 2.0**-drop  # in steps of the new format
+    if drop > 0:
+        value = _rounded(value, drop, fixed.rounding)
+    if fixed.overflow not in (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM):
+        raise ModelError(f"{fixed}: overflow {fixed.overflow.value} has no RTL; use WRAP, SAT or SAT_SYM")
+    if fixed.overflow is Overflow.SAT and not fixed.signed:
+        value = _each(partial(_saturated, high=fixed.high), value)
+    return value.quantize(
+        int(fixed.signed), fixed.bits - fixed.signed, 0, overflow_mode=fixed.overflow.value, round_mode="TRN"
+    )
+
+
+def _rounded(value: Any, drop: int, rounding: Rounding) -> Any:
+    """Round symbols with ``drop`` fraction bits to integers: a floor, after adding what decides."""
+    half, small = 0.5, 2.0**-drop
+    if rounding is Rounding.TRN:
+        return _floor(value)
+    if rounding is Rounding.RND:
+        return _floor(value + half)
+    if rounding is Rounding.RND_MIN_INF:
+        return _floor(value + (half - small))
+    if rounding is Rounding.RND_CONV:  # up at the half only where the integer below is odd
+        odd = _floor(value).quantize(0, 1, 0, overflow_mode="WRAP", round_mode="TRN")
+        return _floor(value + (half - small) + odd * small)
+    minus = _negative(value)
+    if rounding is Rounding.TRN_ZERO:
+        return _floor(value + minus * (1.0 - small))
+    if rounding is Rounding.RND_ZERO:
+        return _floor(value + (half - small) + minus * small)
+    return _floor(value + half - minus * small)  # RND_INF
+
+
+def _each(change: Callable[[Any], Any], x: Any) -> Any:
+    """Return symbols, each changed."""
+    made = x.copy()
+    for index in np.ndindex(made.shape):
+        made[index] = change(x[index])
+    return made
+
+
+def _positive(x: Any) -> Any:
+    """Return a symbol that alkaid holds as the negative of another, without an adder of its own: -n = ~(n - 1).
+
+    The 1 is a step of n, which another addition takes along; steps of x are finer where a constant was added.
+    """
+    if x._factor > 0 or not x.low < 0 < x.high:
+        return x
+    below = -x - x.step
+    lost = below.step - x.step
+    inverted = ~below
+    inverted._affine = x._affine + -lost  # alkaid takes any number of as many bits
+    return inverted + lost
+
+
+def _saturated(x: Any, high: int) -> Any:
+    """Clip a whole number, not below 0, at high, all ones: what any bit above says, not a comparison."""
+    signed, integer, fraction = x.kif
+    above = integer - high.bit_length()
+    if signed or fraction > 0 or above <= 0 or x.low < 0 or x.high <= high:
+        return x
+    return x.bits[:above].unary_bit_op("any").msb_mux(float(high), x.quantize(0, high.bit_length(), 0, "WRAP", "TRN"))
+
+
+def _negative(value: Any) -> Any:
+    """Return symbols that are 1 where ``value`` is negative and 0 elsewhere: the sign bit alone."""
+    _, integer, _ = value.kif
+    return _floor(value * 2.0 ** -integer.astype(np.float64)) * -1
+
+
+def _floor(value: Any) -> Any:
+    signed, integer, _ = value.kif
+    whole = np.maximum(integer, 0)  # all below one half: a sign bit remains, for -1
+    return value.quantize(signed, whole, np.zeros_like(whole), overflow_mode="WRAP", round_mode="TRN")

@@ -1,0 +1,1 @@
+"""Models: a Graph with its vectors, reference and card, whatever it came from."""

@@ -1,1 +1,0 @@
-"""Quantised layers and the networks: each a config record -> keras.Model."""

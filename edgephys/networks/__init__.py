@@ -1,0 +1,1 @@
+"""Quantised Keras layers, and what all networks have in common."""

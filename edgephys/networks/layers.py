@@ -1,0 +1,216 @@
+"""Quantised layers that QKeras lacks, and the quantisers that the networks share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.decompositions import Part
+
+RECIPROCAL_BITS = 10
+"""Width of 1/n in the mean over n constituents; exact where n is a power of two."""
+
+WIDTHS = range(2, 17)
+
+TRUNCATED = 0.87962566
+"""Deviation of a normal number that is drawn again beyond two deviations."""
+
+POOL_EXTRA_BITS = 2
+RECEIVED_EXTRA_BITS = 4
+"""Bits that a mean, and a sum of edges, keeps beyond an activation's: few enough for float32 to hold the next sums."""
+
+
+def check_bits(name: str, bits: int | None) -> None:
+    """Raise UsageError where a width is neither None (float) nor 2..16."""
+    if bits is not None and bits not in WIDTHS:
+        raise UsageError(f"{name} must be {WIDTHS.start}..{WIDTHS.stop - 1} or 'float', not {bits}")
+
+
+def reciprocal(count: int) -> tuple[int, int]:
+    """Return 1/count as (integer, fraction): integer * 2**-fraction, at most RECIPROCAL_BITS wide."""
+    fraction = RECIPROCAL_BITS - 1 + (count - 1).bit_length()
+    integer = round(2**fraction / count)
+    while integer % 2 == 0:
+        integer, fraction = integer // 2, fraction - 1
+    return integer, fraction
+
+
+@keras.saving.register_keras_serializable(package="edgephys")
+class ConstituentMean(keras.layers.Layer):  # type: ignore[misc]
+    """Average over the constituents: their sum times a fixed-point reciprocal of their number.
+
+    Shape: (jet, constituent, feature) -> (jet, feature).
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the mean over axis 1."""
+        integer, fraction = reciprocal(inputs.shape[1])
+        return keras.ops.sum(inputs, axis=1) * (integer * 2.0**-fraction)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Drop axis 1."""
+        return (input_shape[0], *input_shape[2:])
+
+
+@keras.saving.register_keras_serializable(package="edgephys")
+class Pairs(keras.layers.Layer):  # type: ignore[misc]
+    """Add what each constituent receives to what every other one sends: one row an ordered pair.
+
+    Shape: two of (jet, constituent, feature) -> (jet, receiver, other, feature); the others of receiver i are
+    all constituents but i, in order.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return received[i] + sent[j] for every j other than i."""
+        received, sent = inputs
+        count, width = received.shape[1:]
+        every = received[:, :, None, :] + sent[:, None, :, :]  # (jet, receiver, sender, feature)
+        rest = keras.ops.reshape(every, (-1, count * count, width))[:, 1:]  # the first pair is (0, 0)
+        rest = keras.ops.reshape(rest, (-1, count - 1, count + 1, width))[:, :, :-1]  # each row ends in (i, i)
+        return keras.ops.reshape(rest, (-1, count, count - 1, width))
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Return the shape of the pairs."""
+        jets, count, width = input_shape[0]
+        return (jets, count, count - 1, width)
+
+
+@keras.saving.register_keras_serializable(package="edgephys")
+class ReceivedSum(keras.layers.Layer):  # type: ignore[misc]
+    """Sum over the edges that each constituent receives.
+
+    Shape: (jet, receiver, other, feature) -> (jet, receiver, feature).
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the sum over axis 2."""
+        return keras.ops.sum(inputs, axis=2)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Drop axis 2."""
+        return (*input_shape[:2], *input_shape[3:])
+
+
+@keras.saving.register_keras_serializable(package="edgephys")
+class ChannelActivation(keras.layers.Layer):  # type: ignore[misc]
+    """Clip and round every channel, half to even, to a format of its own; unsigned ones are ReLUs.
+
+    Channel c takes the multiples of ``2**-fraction[c]`` in [0, 2**integer[c]), or from -2**integer[c] where signed.
+    Shape: (..., channel), kept.  Raises: UsageError where a channel has no bit.
+    """
+
+    def __init__(self, signed: bool, integer: list[int], fraction: list[int], **rest: Any) -> None:
+        super().__init__(**rest)
+        self.signed, self.integer, self.fraction = bool(signed), tuple(integer), tuple(fraction)
+        if len(self.integer) != len(self.fraction) or min(map(sum, self.formats()), default=0) < 1:
+            raise UsageError(f"layer '{self.name}': a channel needs integer and fraction bits, together at least 1")
+
+    def formats(self) -> list[tuple[int, int]]:
+        """Return each channel's bits before and behind the point, without the sign."""
+        return list(zip(self.integer, self.fraction, strict=True))
+
+    def activation(self, inputs: Any) -> Any:
+        """Return the rounded inputs, with the gradient of the clipping."""
+        step, steps, top = (
+            keras.ops.cast([2.0**bits for bits in of], "float32")
+            for of in ([-f for f in self.fraction], self.fraction, self.integer)
+        )
+        clipped = keras.ops.clip(inputs, -top * self.signed, top - step)
+        rounded = keras.ops.round(clipped * steps) * step  # TensorFlow's quotients by a constant are not exact
+        return clipped + keras.ops.stop_gradient(rounded - clipped)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the rounded inputs."""
+        return self.activation(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        stated = {"signed": self.signed, "integer": list(self.integer), "fraction": list(self.fraction)}
+        return {**super().get_config(), **stated}
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape, kept."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="edgephys")
+class FrameSum(keras.layers.Layer):  # type: ignore[misc]
+    """Add the channels of every pixel, each times a whole number of its own, which is not trained.
+
+    Shape: (field, row, column, channel) -> (field, row, column, 1).
+    """
+
+    def __init__(self, factors: list[int], **rest: Any) -> None:
+        super().__init__(**rest)
+        self.factors = tuple(factors)
+
+    def call(self, inputs: Any) -> Any:
+        """Return the sum."""
+        return keras.ops.sum(inputs * keras.ops.cast(list(self.factors), "float32"), axis=-1, keepdims=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        return {**super().get_config(), "factors": list(self.factors)}
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Leave one channel."""
+        return (*input_shape[:-1], 1)
+
+
+LAYERS = (ChannelActivation, ConstituentMean, FrameSum, Pairs, ReceivedSum)
+"""Every layer of ours, for those who load a model."""
+
+
+QUANTISED = (qkeras.QDense, qkeras.QConv2D, qkeras.QDepthwiseConv2D, qkeras.QActivation)
+"""Every layer of QKeras that has an exact firmware."""
+
+
+def dense(units: int, bits: int | None, name: str, bias: bool = True, integer: int = 0) -> Any:
+    """Return a dense layer with weights and biases in [-2**integer, 2**integer) of ``bits`` bits, or a float one."""
+    if bits is None:
+        return keras.layers.Dense(units, use_bias=bias, kernel_initializer="he_normal", name=name)  # as QDense
+    return qkeras.QDense(
+        units,
+        use_bias=bias,
+        kernel_quantizer=qkeras.quantized_bits(bits, integer, alpha=1),
+        bias_quantizer=qkeras.quantized_bits(bits, integer, alpha=1) if bias else None,
+        name=name,
+    )
+
+
+def convolution(part: Part, bits: int | None, name: str, bias: bool = True, integer: int = 0, gain: float = 2.0) -> Any:
+    """Return a convolution with weights and biases in [-2**integer, 2**integer) of ``bits`` bits, or a float one.
+
+    ``gain`` is by how much the variance of its outputs, at the start, is that of its inputs: 2 makes up for a ReLU.
+    Of Keras' own scaling a depthwise kernel's output reads all channels, and QKeras changes the scale of a narrow
+    kernel's initialiser to a tensor, with which the model cannot be loaded again; a deviation has neither trouble.
+    """
+    which, deviation = "depthwise" if part.depthwise else "kernel", math.sqrt(gain / part.reads) / TRUNCATED
+    settings: dict[str, Any] = {
+        "kernel_size": part.size,
+        "padding": "same",
+        "use_bias": bias,
+        f"{which}_initializer": keras.initializers.TruncatedNormal(0.0, deviation),
+        "name": name,
+    }
+    if not part.depthwise:
+        settings["filters"] = part.outputs
+    if bits is None:
+        return (keras.layers.DepthwiseConv2D if part.depthwise else keras.layers.Conv2D)(**settings)
+    settings[f"{which}_quantizer"] = qkeras.quantized_bits(bits, integer, alpha=1)
+    settings["bias_quantizer"] = qkeras.quantized_bits(bits, integer, alpha=1) if bias else None
+    return (qkeras.QDepthwiseConv2D if part.depthwise else qkeras.QConv2D)(**settings)
+
+
+def relu(bits: int | None, name: str, integer: int = 0) -> Any:
+    """Return a ReLU quantised to ``ufixed<bits, integer>``, or a float one."""
+    if bits is None:
+        return keras.layers.ReLU(name=name)
+    return qkeras.QActivation(qkeras.quantized_relu(bits, integer), name=name)
+
+
+def rounding(bits: int, integer: int, name: str) -> Any:
+    """Return what rounds to the ``bits`` bits of a signed format, whose values lie in [-2**integer, 2**integer)."""
+    return qkeras.QActivation(qkeras.quantized_bits(bits, integer, alpha=1), name=name)

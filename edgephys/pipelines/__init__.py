@@ -1,1 +1,0 @@
-"""Pipelines: compression stages in a row, what each of them bought, and the front of their best models."""

@@ -1,0 +1,1 @@
+"""Targets: what a Graph is emitted for, a folder each."""

@@ -1,0 +1,1 @@
+"""C99 on integers, for processors and microcontrollers."""

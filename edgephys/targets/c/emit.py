@@ -1,0 +1,202 @@
+"""Graph -> C99 on integers alone, and its C++ wrapper; compiled and run to be compared with the golden model.
+
+The emitted source has no heap, no floating point and no state; every name carries the prefix, so that several models
+link into one program; what lies between layers lies in an arena that the caller gives, planned by ``memory``.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.core import processes as tools
+from edgephys.core.errors import MismatchError, ProjectError, UsageError
+from edgephys.core.fixed import Integers
+from edgephys.graph.graph import Graph, Kind, check
+from edgephys.graph.passes import drop_dead
+from edgephys.targets.c import memory
+from edgephys.targets.c.plan import plan
+from edgephys.targets.c.source import arena_bytes, write
+
+REVISION = 1
+"""Raised when the same Graph and options give other sources."""
+COMPILE_S = 1800.0
+RUN_S = 3600.0
+FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+MAIN = Path(__file__).parent / "runtime" / "run_main.c"
+STYLES = ("auto", "unrolled", "loops")
+KEYWORDS = (
+    "alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const constexpr continue "
+    "decltype default delete do double else enum explicit export extern false float for friend goto if inline int long "
+    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register restrict "
+    "return short signed sizeof static struct switch template this throw true try typedef typeid typename union "
+    "unsigned using virtual void volatile wchar_t while xor xor_eq main std"
+)
+"""What no model may be called in C or C++."""
+
+
+@dataclass(frozen=True)
+class COptions:
+    """State the prefix of all names, the graph's by default, and how dense layers become code.
+
+    ``style``: auto (straight-line code for layers of several rows, up to a size), unrolled (for those of one row, too),
+    or loops (tables: the smallest code, for microcontrollers).
+    """
+
+    prefix: str | None = None
+    style: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise UsageError(f"style must be one of {', '.join(STYLES)}, not '{self.style}'")
+        if self.prefix is not None:
+            _check_prefix(self.prefix)
+
+
+def _check_prefix(prefix: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", prefix, re.ASCII) or prefix.endswith("_") or "__" in prefix:
+        raise UsageError(f"prefix must be lower-case letters, digits and single _, a letter first, not '{prefix}'")
+    if prefix in KEYWORDS.split():
+        raise UsageError(f"prefix must be no word of C or C++, not '{prefix}'; choose another")
+
+
+def prefix_of(graph: Graph) -> str:
+    """Return the prefix of a graph that is given none: its name, as far as C can spell it."""
+    name = re.sub(r"[^a-z0-9]+", "_", graph.name.lower()).strip("_") or "model"
+    return f"m_{name}" if name[0].isdigit() or name in KEYWORDS.split() else name
+
+
+def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
+    """Write PREFIX.h, PREFIX.c and PREFIX.hpp under ``folder`` and return their facts for the manifest.
+
+    Exact: the graph's integers; two emissions of a graph are the same bytes.
+    Raises: ModelError naming the layer that cannot be computed in 62 bits; nothing is written then.
+    """
+    graph = drop_dead(check(graph))
+    prefix = options.prefix or prefix_of(graph)
+    program = plan(graph)
+    arena = memory.best(program.tensors, program.alignment)
+    ends = {node.name: node for _, node in graph.layers() if node.kind is not Kind.INPUT}
+    notes: dict[str, int] = {}
+    results = 0
+    for name, node in ends.items():
+        notes[name] = results
+        results += prod(node.shape)
+    written = write(program, arena, prefix, notes, options.style)
+    for ending, text in ((".h", written.header), (".c", written.source), (".hpp", written.wrapper)):
+        (folder / f"{prefix}{ending}").write_text(text)
+    return {
+        "prefix": prefix,
+        "style": options.style,
+        "files": [f"{prefix}{ending}" for ending in (".h", ".c", ".hpp")],
+        "input": _port(graph.input, program.buffers[graph.input.name].ctype),
+        "output": _port(graph.output, program.buffers[graph.output.name].ctype),
+        "arena_bytes": arena_bytes(program, arena),
+        "arena_alignment": program.alignment,
+        "bound_bytes": arena.bound,
+        "no_sharing_bytes": memory.naive(program.tensors, program.alignment).total,
+        "strategy": arena.strategy,
+        "tensors": [
+            {"name": t.name, "bytes": t.size, "first": t.first, "last": t.last, "offset": offset}
+            for t, offset in zip(arena.tensors, arena.offsets, strict=True)
+        ],
+        "steps": [{"layer": step.node.layer, "node": step.node.name} for step in program.steps],
+        "const_bytes": written.const_bytes,
+        "stack_bytes": written.stack_bytes,
+        "carriers": {step.node.name: step.writes.ctype for step in program.steps if not step.turned},
+        "layers": {name: node.name for name, node in graph.layers()},
+        "probes": [{"node": name, "shape": list(ends[name].shape), "at": at} for name, at in notes.items()],
+    }
+
+
+def _port(node: Any, ctype: str) -> dict[str, Any]:
+    record = {"node": node.name, "shape": list(node.shape), "fixed": node.fixed.to_record()}
+    return {**record, "type": ctype, "fraction": node.fixed.fraction}
+
+
+# What was emitted, compiled and run ----------------------------------------------------------------
+
+
+def tool() -> tuple[str, str]:
+    """Return the name and version of what compiles the source here."""
+    return "gcc", tools.find("gcc").version
+
+
+def run(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
+    """Return what the emitted source computes, in steps of the output's format.
+
+    Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
+    Raises: ToolError where gcc or the program fails; MismatchError for no vectors in or fewer out; ProjectError for
+    a project that lacks sources.
+    """
+    shape = facts["output"]["shape"]
+    return _run(folder, facts, x, prod(shape), ()).reshape(len(x), *shape)
+
+
+def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
+    """Return the integers that the emitted source computes at the end of every layer, by layer.
+
+    Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``run``.
+    """
+    prefix = facts["prefix"]
+    results = sum(prod(entry["shape"]) for entry in facts["probes"])
+    looking = (f"-D{prefix.upper()}_PROBE", f"-DNOTE={prefix}_note")
+    y = _run(folder, facts, x, results, looking)
+    edges = {facts["input"]["node"]: np.asarray(x, np.int64)}
+    for entry in facts["probes"]:
+        found = y[:, entry["at"] : entry["at"] + prod(entry["shape"])]
+        edges[entry["node"]] = found.reshape(len(x), *entry["shape"])
+    return {layer: edges[node] for layer, node in facts["layers"].items()}
+
+
+def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, looking: tuple[str, ...]) -> Integers:
+    shape = tuple(facts["input"]["shape"])
+    x = np.ascontiguousarray(x, np.int64)
+    if x.ndim == 0 or x.shape[1:] != shape or not len(x):
+        raise MismatchError(f"C target: vectors must be (1 or more, *{shape}), not {x.shape}")
+    program = compiled(folder, facts, results, looking)
+    with tempfile.TemporaryDirectory(prefix="edgephys-c-") as name:
+        scratch = Path(name)
+        x.tofile(scratch / "x")
+        tools.run([str(program), "x", "y", str(len(x))], scratch, RUN_S)
+        y = np.fromfile(scratch / "y", np.int64)
+    if y.size != len(x) * results:
+        raise MismatchError(f"C target {folder}: {y.size // max(1, results)} outputs for {len(x)} vectors")
+    return y.reshape(len(x), results)
+
+
+def compiled(
+    folder: Path, facts: Mapping[str, Any], results: int, looking: tuple[str, ...] = (), flags: tuple[str, ...] = FLAGS
+) -> Path:
+    """Return the program that reads vectors and runs the emitted source, compiled where one of both changed."""
+    folder, prefix = folder.resolve(), facts["prefix"]
+    upper = prefix.upper()
+    sources = [folder / f"{prefix}.c", folder / f"{prefix}.h"]
+    missing = next((path.name for path in sources if not path.is_file()), None)
+    if missing is not None:
+        raise ProjectError(f"{folder}: {missing} is missing; emit the project again")
+    compiler = tools.find("gcc")
+    names = {
+        "HEADER": f'"{prefix}.h"',
+        "RUN": f"{prefix}_run",
+        "INPUT_T": f"{prefix}_input_t",
+        "OUTPUT_T": f"{prefix}_output_t",
+        "INPUTS": f"{upper}_INPUTS",
+        "OUTPUTS": f"{upper}_OUTPUTS",
+        "ARENA_BYTES": f"{upper}_ARENA_BYTES",
+        "RESULTS": str(results),
+    }
+    words = (*flags, *(f"-D{name}={value}" for name, value in names.items()), *looking)
+
+    def build(home: Path) -> None:
+        files = (str(sources[0]), str(MAIN))
+        tools.run((*compiler.command, *words, f"-I{folder}", *files, "-o", "run"), home, COMPILE_S)
+
+    return tools.built(tools.content_key([*sources, MAIN], compiler.version, *words), build) / "run"

@@ -1,0 +1,149 @@
+"""C simulation of an emitted HLS project: the emitted sources, compiled with g++ and run over the cores.
+
+The numbers come from the weights headers, which are what the vendor's synthesis reads: hls4ml's C simulation
+reads text files beside them, so ours writes these anew from the headers before every run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.core import processes as tools
+from edgephys.core.errors import MismatchError, ProjectError, ToolError
+from edgephys.core.fixed import Integers
+
+COMPILE_S = 1800.0
+RUN_S = 3600.0
+FLAGS = ("-std=c++17", "-O2", "-pthread", "-w", "-fmax-errors=1", "-DEDGEPHYS_PROBE")
+
+SLOW = "INLINE void clearUnusedBits(void) volatile"
+"""A qualifier in ap_private.h that sends every product through memory: without it, the same arithmetic runs five
+times as fast. The simulation reads a copy of that header without it; the project keeps its own."""
+
+KERNELS = Path(__file__).parent / "kernels"
+MAIN = KERNELS / "csim_main.cpp"
+"""Our main program: reads vectors, calls the emitted top function on several threads, writes integers."""
+
+AMD = (KERNELS / "csim_ap.h", ("ap_types",))
+SIEMENS = (KERNELS / "csim_ac.h", ("ac_types/include", "ac_math/include", "ac_simutils/include", "nnet_utils"))
+TYPES = {"Vitis": AMD, "Vivado": AMD, "Catapult": SIEMENS}
+"""For each backend, our access to its numbers and the folders of headers that it put into the project."""
+
+
+def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
+    """Return what the emitted sources compute, in steps of the output's format.
+
+    Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
+    Raises: ToolError where g++ or the simulation fails; MismatchError for no vectors in or fewer out;
+    ProjectError for a project that lacks sources.
+    """
+    shape = facts["output"]["shape"]
+    return _run(folder, facts, x, prod(shape), "outputs").reshape(len(x), *shape)
+
+
+def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
+    """Return the integers that the emitted sources compute at the end of every layer, by layer.
+
+    Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``simulate``.
+    """
+    probes = facts["probes"]
+    edges = {facts["input"]["node"]: np.asarray(x, np.int64)}
+    y = _run(folder, facts, x, sum(prod(entry["shape"]) for entry in probes), "probes")
+    start = 0
+    for entry in probes:
+        stop = start + prod(entry["shape"])
+        edges[entry["node"]] = y[:, start:stop].reshape(len(x), *entry["shape"])
+        start = stop
+    return {layer: edges[entry["node"]] for layer, entry in facts["layers"].items()}
+
+
+def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, what: str) -> Integers:
+    shape = tuple(facts["input"]["shape"])
+    x = np.ascontiguousarray(x, np.int64)
+    if x.ndim == 0 or x.shape[1:] != shape or not len(x):
+        raise MismatchError(f"C simulation: vectors must be (1 or more, *{shape}), not {x.shape}")
+    program = compile_project(folder, facts)
+    with tempfile.TemporaryDirectory(prefix="edgephys-csim-") as name:
+        scratch = Path(name)
+        write_weights(folder / "firmware" / "weights", scratch / "weights")
+        x.tofile(scratch / "x")
+        threads = max(1, min(len(os.sched_getaffinity(0)), len(x)))
+        said = tools.run([str(program), "x", "y", str(len(x)), str(threads), what], scratch, RUN_S)
+        if "ERROR" in said or "WARNING" in said:  # of a stream that is read while empty, or not to its end
+            raise ToolError(f"C simulation of {folder}: {said.strip().splitlines()[0]}")
+        y = np.fromfile(scratch / "y", np.int64)
+    if y.size != len(x) * results:
+        raise MismatchError(f"C simulation of {folder}: {y.size // results} outputs for {len(x)} vectors")
+    return y.reshape(len(x), results)
+
+
+def write_weights(headers: Path, texts: Path) -> None:
+    """Write the text files that the C simulation reads, from the numbers in the weights headers.
+
+    Raises: ProjectError where a header does not hold as many numbers as it declares.
+    """
+    texts.mkdir()
+    for path in sorted(headers.glob("*.h")):
+        _, count, numbers = _declared(path)
+        if len(numbers.split(",")) != count:
+            raise ProjectError(f"{path}: declares {count} numbers and holds {len(numbers.split(','))}; emit again")
+        (texts / f"{path.stem}.txt").write_text(numbers)
+
+
+def _declared(path: Path) -> tuple[str, int, str]:
+    """Return the declaration in a weights header, its size and its numbers."""
+    found = re.search(r"#else\s+(\w+ \w+\[(\d+)\]) = \{([^}]*)\};", path.read_text())
+    if found is None:
+        raise ProjectError(f"{path}: not a weights header of ours; emit the project again")
+    return found[1], int(found[2]), found[3]
+
+
+def compile_project(
+    folder: Path, facts: Mapping[str, Any], main: Path = MAIN, extra: tuple[str, ...] = (), name: str = "csim"
+) -> Path:
+    """Return the program of an emitted project, compiled where sources other than numbers changed.
+
+    ``main`` is what calls the top function and ``extra`` are further flags: another can so make a library ``name``.
+    """
+    folder = folder.resolve()
+    sources = folder / "firmware"
+    top = facts["top"]
+    if not (sources / f"{top}.cpp").is_file() or not (sources / "weights").is_dir():
+        raise ProjectError(f"{folder}: firmware/{top}.cpp or firmware/weights is missing; emit the project again")
+    compiler = tools.find("g++")
+    sizes: tuple[str, ...] = (
+        f"-DTOP={top}",
+        f"-DINPUTS={prod(facts['input']['shape'])}",
+        f"-DOUTPUTS={prod(facts['output']['shape'])}",
+    )
+    results = f"-DRESULTS={sum(prod(entry['shape']) for entry in facts['probes'])}"
+    sizes += ("-DSTREAMED",) if facts["io_type"] == "io_stream" else ()
+    access, folders = TYPES[facts["backend"]]
+    include = [".", str(folder), *(str(sources / name) for name in folders)]
+    files = (f'-DTYPES="{access}"', f'-DTOP_SOURCE="firmware/{top}.cpp"', '-DSTORAGE="storage.h"')
+    slow = sources / "ap_types" / "etc" / "ap_private.h"
+
+    weights = [_declared(path)[0] for path in sorted((sources / "weights").glob("*.h"))]
+    external = TYPES[facts["backend"]] is SIEMENS  # only declared in these headers
+
+    def build(home: Path) -> None:
+        (home / "storage.h").write_text("".join(f"{weight};\n" for weight in weights if external))
+        if slow.is_file():
+            (home / "etc").mkdir()
+            (home / "etc" / slow.name).write_text(slow.read_text().replace(SLOW, SLOW.removesuffix(" volatile")))
+        flags = (*FLAGS, *sizes, results, *files, *(f"-I{path}" for path in include), *extra)
+        tools.run((*compiler.command, *flags, str(main), "-o", name), home, COMPILE_S)
+
+    others = [path for path in sorted(sources.iterdir()) if path.name != "weights"]
+    mains = list(dict.fromkeys((MAIN, main)))
+    stated = (compiler.version, SLOW, *FLAGS, *sizes, results, *weights, *extra)
+    key = tools.content_key([*mains, access, *others], *stated)
+    return tools.built(key, build) / name

@@ -1,0 +1,309 @@
+"""Graph -> a complete hls4ml project; the only owner of hls4ml.
+
+The layer list is built from the Graph, every type is given, and what hls4ml made of it is compared with
+the Graph before anything is written: no type is inferred, no value is rounded twice.
+
+A field is streamed: a pixel a clock through processes that each compute one layer's pixel (``hls_stream``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.metadata
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from edgephys.core.errors import ModelError, ProjectError, UsageError
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph, check
+from edgephys.targets.hls.steps import Step, clean, plain, plan
+from edgephys.targets.hls.stream import Times, connected, is_streamed, times
+from edgephys.targets.parts import check_part
+from edgephys.targets.rtl.design import AUTO, STREAM
+
+REVISION = 1
+"""Raised when the same Graph and options give other sources: a table is then measured again."""
+BACKENDS = ("Vitis", "Vivado", "Catapult")
+"""Backends whose project compiles here for C simulation, in the Graph's exact types."""
+
+
+@dataclass(frozen=True)
+class HlsOptions:
+    """State the vendor's flow, the part and the clock of an HLS project. Units: clock_ns in nanoseconds.
+
+    ``io`` is how the network takes its input: ``auto`` streams what looks at neighbours on a field.
+    """
+
+    backend: str = "Vitis"
+    part: str = "xcvu13p-flga2577-2-e"
+    clock_ns: float = 5.0
+    io: str = AUTO
+
+
+def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
+    """Write a synthesizable hls4ml project under ``folder`` and return its facts for the manifest.
+
+    Exact: every type is the Graph's; two emissions of a graph are the same bytes.
+    Raises: UsageError for an option, ModelError naming the layer that cannot be computed exactly; nothing is
+    written then.
+    """
+    check_options(options)
+    streamed = is_streamed(check(graph), options.io, options.backend)
+    steps = plan(graph, streamed)
+    one_bit = next((step for step in steps if step.formats["result"].bits == 1), None)
+    if one_bit is not None and options.backend == "Catapult":
+        raise ModelError(
+            f"layer '{one_bit.node.layer}': {one_bit.formats['result']} is not exact in hls4ml's Catapult, which makes "
+            f"it 2 bits; use 2 bits or backend Vitis"
+        )
+    if (folder / "firmware").exists():
+        raise ProjectError(f"{folder}: expected no project there, found firmware/; emit into an empty folder")
+    top = f"{clean(graph.name)}_top"
+    top = top if top[0].isalpha() else f"m{top}"
+    steps = connected(steps) if streamed else steps
+    model = _converted(steps, folder, top, options, "io_stream" if streamed else "io_parallel")
+    check_types(model, steps)
+    known = times(steps) if streamed else None
+    if known is not None:
+        _set_depths(model, known)
+    _mark_probes(model, layer_ends(graph, steps), streamed)
+    _write(model, folder)
+    facts = _facts(graph, model, steps, top, options)
+    if known is None:
+        return facts
+    _copy_header(folder)
+    return {**facts, **_stream_facts(graph, model, known)}
+
+
+def check_options(options: HlsOptions) -> None:
+    """Raise UsageError for a backend, part or clock that cannot be."""
+    if options.backend not in BACKENDS:
+        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
+    check_part(options.part)
+    if not 0 < options.clock_ns <= 1000:
+        raise UsageError(f"clock_ns must be over 0 and at most 1000, not {options.clock_ns}")
+
+
+def precision(fixed: Fixed) -> str:
+    """Return a format as hls4ml's configuration spells it."""
+    name = "fixed" if fixed.signed else "ufixed"
+    return f"{name}<{fixed.bits},{fixed.integer},{fixed.rounding.value},{fixed.overflow.value}>"
+
+
+def ap_type(fixed: Fixed) -> str:
+    """Return a format as AMD's C++ type."""
+    name = "ap_fixed" if fixed.signed else "ap_ufixed"
+    if fixed == plain(fixed):
+        return f"{name}<{fixed.bits},{fixed.integer}>"
+    return f"{name}<{fixed.bits},{fixed.integer},AP_{fixed.rounding.value},AP_{fixed.overflow.value},0>"
+
+
+def ac_type(fixed: Fixed) -> str:
+    """Return a format as Siemens' C++ type."""
+    head = f"ac_fixed<{fixed.bits},{fixed.integer},{str(fixed.signed).lower()}"
+    if fixed == plain(fixed):
+        return f"{head}>"
+    return f"{head},AC_{fixed.rounding.value},AC_{fixed.overflow.value}>"
+
+
+def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOptions, io_type: str) -> Any:
+    from hls4ml.backends import get_backend
+    from hls4ml.model.graph import ModelGraph
+
+    from edgephys.targets.hls.layers import extend
+
+    extend(options.backend)
+    config = get_backend(options.backend).create_initial_config(
+        part=options.part, clock_period=options.clock_ns, io_type=io_type
+    )
+    precisions = {
+        step.name: {"Precision": {name: precision(fixed) for name, fixed in step.formats.items()}} for step in steps
+    }
+    style = "dataflow" if options.backend == "Catapult" else "auto"
+    defaults = {"ReuseFactor": 1, "Strategy": "Latency", "BitExact": False, "PipelineStyle": style}
+    config["HLSConfig"] = {"Model": defaults, "LayerName": precisions}
+    config |= {"Backend": options.backend, "ProjectName": top, "OutputDir": str(folder)}
+    # Vivado HLS ends in an error at a larger array
+    config["MaximumSize"] = max(4096, largest_array(steps, io_type == "io_stream"))
+    with _quiet(top), _explained(top):
+        return ModelGraph.from_layer_list(config, [_entry(step) for step in steps])
+
+
+def largest_array(steps: tuple[Step, ...], streamed: bool = False) -> int:
+    """Return the elements of the largest array that is to lie in registers: a layer's products, or a result."""
+    terms = [step.constants["weight"].integers.shape[-2] if "weight" in step.constants else 1 for step in steps]
+    return max(prod(step.shape[streamed:]) * count for step, count in zip(steps, terms, strict=True))
+
+
+def _entry(step: Step) -> dict[str, Any]:
+    entry: dict[str, Any] = {"class_name": step.class_name, "name": step.name, **step.attributes}
+    if step.inputs:
+        entry["inputs"] = list(step.inputs)
+    if step.outputs:
+        entry["outputs"] = list(step.outputs)
+    for name, constant in step.constants.items():
+        entry[f"{name}_data"] = constant.integers * 2.0**-constant.fraction
+    return entry
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep hls4ml's prints to ourselves; a printed warning is a decision it took for us: an error."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        yield
+    warning = next((line for line in printed.getvalue().splitlines() if "WARNING" in line), None)
+    if warning is not None:
+        raise ModelError(f"'{name}': hls4ml chose by itself: {warning}")
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn hls4ml's bare exceptions into ours."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"'{name}': hls4ml does not convert it: {' '.join(str(error).split())}") from error
+
+
+def check_types(model: Any, steps: tuple[Step, ...]) -> None:
+    """Raise ModelError where hls4ml's graph has another layer, shape or type than ours."""
+    made = {layer.name: layer for layer in model.get_layers()}
+    if list(made) != [step.name for step in steps]:
+        raise ModelError(f"hls4ml changed the layers to {list(made)}; expected {[step.name for step in steps]}")
+    spell = ac_type if model.config.backend.name == "Catapult" else ap_type
+    for step in steps:
+        layer = made[step.name]
+        variables = list(layer.get_variables())
+        for variable in variables:
+            if tuple(variable.shape) != step.shape:
+                raise _changed(step, "the shape", str(step.shape), str(tuple(variable.shape)))
+        if len(variables) != len(step.outputs or (step.name,)) or list(layer.inputs) != list(step.inputs or ["input"]):
+            raise _changed(step, "the streams", str((step.inputs, step.outputs)), str((layer.inputs, layer.outputs)))
+        for name, fixed in step.formats.items():
+            types = [layer.types[f"{name}_t"]] if f"{name}_t" in layer.types or not step.outputs else []
+            types += [layer.weights[name].type] if name in step.constants else []
+            types += [variable.type for variable in variables] if name == "result" else []
+            for found in (type_.precision.definition_cpp() for type_ in types):
+                if found != spell(fixed):
+                    raise _changed(step, f"the type '{name}'", spell(fixed), found)
+        for name, constant in step.constants.items():
+            numbers = [Fraction(number) * Fraction(2) ** constant.fraction for number in layer.weights[name]]
+            if numbers != constant.integers.reshape(-1).tolist():
+                raise _changed(step, f"the constant '{name}'", "the Graph's integers", "others")
+
+
+def _changed(step: Step, what: str, expected: str, found: str) -> ModelError:
+    return ModelError(f"layer '{step.node.layer}': hls4ml made {what} of '{step.name}' {found}, not {expected}")
+
+
+def layer_ends(graph: Graph, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the step of each layer's last node, in the order in which they are computed, the input's left out."""
+    first = {step.node.name: step for step in reversed(steps)}  # not a later copy of the edge
+    ends = {node.name for _, node in graph.layers()}
+    return tuple(step for step in steps[1:] if first[step.node.name] is step and step.node.name in ends)
+
+
+def _set_depths(model: Any, known: Times) -> None:
+    """Say how many beats each FIFO holds, where hls4ml would have it hold a frame; the ports are the vendor's."""
+    ports = {*model.inputs, *model.outputs}
+    for name, variable in model.output_vars.items():
+        if name not in ports:
+            variable.pragma = ("stream", known.depths[name])
+
+
+def _mark_probes(model: Any, ends: tuple[Step, ...], streamed: bool) -> None:
+    """Add, for C simulations that ask for it, a look at every layer's result."""
+    for step in ends:
+        layer = model.graph[step.name]
+        variable = layer.get_output_variable()
+        size = variable.shape[0] if streamed else prod(variable.shape)  # a stream's beats, an array's elements
+        probe = f"nnet::edge_probe<{variable.type.name}, {size}>({variable.name});"
+        layer.set_attr("function_cpp", [layer.get_attr("function_cpp"), "#ifdef EDGEPHYS_PROBE", probe, "#endif"])
+
+
+def _write(model: Any, folder: Path) -> None:
+    """Write the project without what differs between two emissions: stamps, and paths of this machine."""
+    config = model.config.config
+    config["Stamp"] = "00000000"
+    writer = copy.copy(model.config.backend.writer)
+    writer.write_yml = lambda model: None  # hls4ml's own holds addresses and imports keras
+    with _quiet("writer"):
+        writer.write_hls(model)
+    told = {**config, "OutputDir": "."}
+    (folder / "hls4ml_config.yml").write_text(json.dumps(told, indent=1) + "\n")  # JSON is YAML
+    for path in folder.glob("*.cpp"):
+        path.write_text(path.read_text().replace(str(folder), "."))
+
+
+def _copy_header(folder: Path) -> None:
+    from edgephys.targets.hls.layers import STREAM_HEADER
+
+    (folder / "firmware" / "nnet_utils" / STREAM_HEADER.name).write_bytes(STREAM_HEADER.read_bytes())
+
+
+def _stream_facts(graph: Graph, model: Any, known: Times) -> dict[str, Any]:
+    variables = model.output_vars
+    return {
+        "io": STREAM,
+        "io_type": "io_stream",
+        "field": list(graph.input.shape[:2]),
+        "lag": known.lag,
+        "processes": known.processes,
+        "latency_first_cycles_estimate": known.first,
+        "latency_cycles_estimate": known.latency,
+        "ii_estimate": known.ii,
+        "memory_bits": known.memory_bits,
+        "fifos": {variables[name].name: depth for name, depth in known.depths.items() if name not in model.inputs},
+    }
+
+
+def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options: HlsOptions) -> dict[str, Any]:
+    ends = layer_ends(graph, steps)
+    ports = [model.graph[step.name].get_output_variable().name for step in (steps[0], steps[-1])]
+    variables = {step.node.name: model.graph[step.name].get_output_variable().name for step in (steps[0], *ends)}
+    return {
+        "backend": options.backend,
+        "part": options.part,
+        "clock_ns": options.clock_ns,
+        "io_type": "io_parallel",
+        "strategy": "latency",
+        "top": top,
+        "hls4ml": importlib.metadata.version("hls4ml"),
+        "input": {"node": graph.input.name, "name": ports[0], "shape": list(graph.input.shape)},
+        "output": {"node": graph.output.name, "name": ports[1], "shape": list(graph.output.shape)},
+        "layers": {
+            name: {"node": node.name, "variable": variables[node.name]}
+            for name, node in graph.layers()
+            if node.name in variables  # not in a stream that nobody reads
+        },
+        "probes": [{"node": step.node.name, "shape": list(step.node.shape)} for step in ends],
+        "weights": {
+            step.node.name: {name: model.graph[step.name].weights[name].name for name in step.constants}
+            for step in steps
+            if step.constants
+        },
+    }
+
+
+def write_testbench(graph: Graph, folder: Path, x: Integers) -> None:
+    """Leave vectors and the golden outputs, as decimal values, where the project's own testbench reads them.
+
+    Shape: x (vector, *input shape).  Exact: the vendor's testbench reads inputs as float, exact to 24 bits.
+    """
+    expected = evaluate.run(graph, x)
+    for name, fixed, integers in (
+        ("tb_input_features", graph.input.fixed, x),
+        ("tb_output_predictions", graph.output.fixed, expected),
+    ):
+        rows = fixed.values(integers).reshape(len(x), -1).tolist()
+        text = "".join(" ".join(repr(value) for value in row) + "\n" for row in rows)
+        (folder / "tb_data" / f"{name}.dat").write_text(text)

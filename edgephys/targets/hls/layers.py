@@ -1,0 +1,142 @@
+"""Our own layers in hls4ml, through its extension interface: one class for every kernel of ours.
+
+hls4ml has no exact layer for sums over an axis, products with own constants, requantisation with chosen
+modes or concatenation of different binary points; the kernels in ``kernels/nnet_edgephys.h`` are.
+Of a stream a second class calls the same kernels for every pixel: a function of its own a layer, which is a process of
+the dataflow. Windows are in ``kernels/nnet_edgephys_stream.h``, which only projects of streams carry.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hls4ml.backends import get_backend
+from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
+from hls4ml.model.layers import Layer, register_layer
+
+from edgephys.core.fixed import Integers
+
+HEADER = Path(__file__).parent / "kernels" / "nnet_edgephys.h"
+
+STREAM_HEADER = HEADER.with_name("nnet_edgephys_stream.h")
+
+KERNEL_LAYER = "EdgephysKernel"
+PROCESS_LAYER = "EdgephysProcess"
+
+
+def _initialize(layer: Any) -> None:
+    layer.add_output_variable(layer.get_attr("shape"))
+    if layer.get_attr("constant_data") is not None:
+        layer.add_weights_variable(name="constant", var_name="c{index}", data="constant")
+
+
+EdgephysKernel = type(KERNEL_LAYER, (Layer,), {"initialize": _initialize, "__doc__": "A call of one of our kernels."})
+EdgephysProcess = type(PROCESS_LAYER, (Layer,), {"initialize": _initialize, "__doc__": "Such calls, pixel by pixel."})
+
+
+def _config(template: Any, layer: Any) -> str:
+    """Return one struct a call: the sizes and tables that it is compiled for."""
+    structs = []
+    for number, call in enumerate(layer.get_attr("calls")):
+        lines = [f"    static const unsigned {name} = {value};" for name, value in call.sizes.items()]
+        for name, values in call.tables.items():
+            lines += _table(name, values)
+        if layer.get_attr("constant_data") is not None:
+            lines.append(f"    typedef {layer.get_weights('constant').type.name} constant_t;")
+        structs.append("\n".join([f"struct config{layer.index}_{number} {{", *lines, "};"]))
+    return "\n".join(structs) + "\n"
+
+
+def _table(name: str, values: Integers) -> list[str]:
+    """Return a table as a function, for C++11 wants a static array's definition outside, once a program."""
+    numbers = ", ".join(map(str, values.tolist()))
+    return [
+        f"    static unsigned {name}(unsigned i) {{",
+        "        #pragma HLS INLINE",
+        f"        static const unsigned values[{values.size}] = {{{numbers}}};",
+        "        return values[i];",
+        "    }",
+    ]
+
+
+def _calls(template: Any, layer: Any) -> str:
+    """Return the calls of the kernel: the types and names of what each reads, then of what it makes."""
+    output = layer.get_output_variable()
+    constant = [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
+    kernel = layer.get_attr("kernel")
+    calls = []
+    for number, call in enumerate(layer.get_attr("calls")):
+        edges = [*(layer.get_input_variable(layer.inputs[position]) for position in call.reads), output]
+        types = ", ".join([*(edge.type.name for edge in edges), f"config{layer.index}_{number}"])
+        arguments = ", ".join([*(edge.name for edge in edges), *constant])
+        calls.append(f"nnet::edge_{kernel}<{types}>({arguments});")
+    return "\n    ".join(calls)
+
+
+def _process(template: Any, layer: Any) -> str:
+    """Return the structs, and the function that reads a pixel of every input and writes one, once a clock."""
+    structs = _config(template, layer)
+    if layer.get_attr("kernel") == "window":
+        return structs
+    output = layer.get_output_variable()
+    inputs = [layer.get_input_variable(name) for name in layer.inputs]
+    edges = {**{f"x{number}": edge for number, edge in enumerate(inputs)}, "y": output}
+    constant = [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
+    ports = ", ".join(f"hls::stream<{edge.type.name}> &{port}" for port, edge in edges.items())
+    lines = [f"inline void process_{layer.name}({ports}) {{"]
+    for port, edge in edges.items():
+        lines += [f"    {edge.type.name}::value_type {port}_pixel[{edge.shape[-1]}];"]
+        lines += [f"    #pragma HLS ARRAY_PARTITION variable={port}_pixel complete"]
+    lines += [f"    for (unsigned beat = 0; beat < {output.shape[0]}; beat++) {{", "        #pragma HLS PIPELINE II=1"]
+    lines += [f"        nnet::edge_read<{edges[port].type.name}>({port}, {port}_pixel);" for port in list(edges)[:-1]]
+    for number, call in enumerate(layer.get_attr("calls")):
+        named = [*(f"x{read}" for read in call.reads), "y"]
+        types = ", ".join(
+            [*(f"{edges[port].type.name}::value_type" for port in named), f"config{layer.index}_{number}"]
+        )
+        arguments = ", ".join([*(f"{port}_pixel" for port in named), *constant])
+        lines.append(f"        nnet::edge_{layer.get_attr('kernel')}<{types}>({arguments});")
+    lines += [f"        nnet::edge_write<{output.type.name}>(y_pixel, y);", "    }", "}"]
+    return structs + "\n".join(lines) + "\n"
+
+
+def _started(template: Any, layer: Any) -> str:
+    """Return the call of a process."""
+    output, inputs = layer.get_output_variable(), [layer.get_input_variable(name) for name in layer.inputs]
+    function = f"process_{layer.name}"
+    if layer.get_attr("kernel") == "window":
+        function = f"nnet::edge_window<{inputs[0].type.name}, {output.type.name}, config{layer.index}_0>"
+    return f"{function}({', '.join(edge.name for edge in (*inputs, output))});"
+
+
+def _templates(layer: Any, config: Any, call: Any, *headers: Path) -> tuple[Any, Any]:
+    """Return hls4ml's two templates of a class of layers: what it is compiled for, and the call."""
+    include = [f"nnet_utils/{header.name}" for header in headers]
+    name = layer.__name__
+    made = type(
+        f"{name}ConfigTemplate",
+        (LayerConfigTemplate,),
+        {"__init__": lambda self: LayerConfigTemplate.__init__(self, layer), "format": config},
+    )
+    called = type(
+        f"{name}CallTemplate",
+        (FunctionCallTemplate,),
+        {"__init__": lambda self: FunctionCallTemplate.__init__(self, layer, include), "format": call},
+    )
+    return made, called
+
+
+@cache
+def extend(backend: str) -> None:
+    """Teach a backend of hls4ml our layers, once a process."""
+    known = get_backend(backend)
+    register_layer(KERNEL_LAYER, EdgephysKernel)
+    register_layer(PROCESS_LAYER, EdgephysProcess)
+    for template in (
+        *_templates(EdgephysKernel, _config, _calls, HEADER),
+        *_templates(EdgephysProcess, _process, _started, HEADER, STREAM_HEADER),
+    ):
+        known.register_template(template)
+    known.register_source(HEADER)

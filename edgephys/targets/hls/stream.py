@@ -1,0 +1,164 @@
+"""A field through HLS, pixel by pixel: which process reads which copy of a stream, how deep each FIFO is, how long.
+
+Every step is a process of the dataflow, which takes a pixel a clock and waits where none is there or no room is left. A
+stream has one reader: where several read an edge, a process before them copies it. Where branches meet again, the
+pixels of the shorter one lie in its FIFO until those of the longer one come.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from edgephys.core.errors import ModelError, UsageError
+from edgephys.graph.graph import Graph
+from edgephys.targets.hls.steps import Step
+from edgephys.targets.rtl.design import AUTO, IO, STREAM
+from edgephys.targets.rtl.line_buffer import lag
+from edgephys.targets.rtl.stream import is_field
+
+WIDEST_BEAT = 4096
+"""Bits beyond which Vitis HLS makes no FIFO of a stream."""
+COPIES = 7
+"""Streams into which hls4ml copies one."""
+SHALLOW = 2
+"""Beats of a FIFO that nothing waits in: what it takes to read and write at every clock."""
+DEEPEST_PIPELINE = 32
+"""Stages of a process that the depths of FIFOs allow for. The vendor's tool chooses them; a FIFO that holds a frame is
+deep enough for any number, and none is deeper."""
+FASTEST_PROCESS = 2
+"""Clocks from where a process can read a pixel to where the next one can, at the least: to compute, and the FIFO's."""
+
+
+def is_streamed(graph: Graph, io: str, backend: str) -> bool:
+    """Return whether a graph is to be streamed; raise UsageError where ``io`` or the backend cannot be."""
+    if io not in IO:
+        raise UsageError(f"io must be one of {', '.join(IO)}, not '{io}'")
+    streamed = io == STREAM or (io == AUTO and is_field(graph))
+    if streamed and backend == "Catapult":
+        raise UsageError(
+            "backend must be Vitis or Vivado for a field that is streamed, not Catapult, whose streams are not "
+            "simulated here"
+        )
+    return streamed
+
+
+def connected(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps with a process after each edge that several read, so that every stream has one reader.
+
+    Raises: ModelError naming the layer whose pixels are too wide for a stream.
+    """
+    for step in steps:
+        _require_narrow(step)
+    reads = Counter(name for step in steps for name in step.inputs)
+    ready: dict[str, list[str]] = {}
+    made: list[Step] = []
+    for step in steps:
+        made.append(replace(step, inputs=tuple(ready[name].pop(0) for name in step.inputs)))
+        ready[step.name] = [step.name]
+        if reads[step.name] > 1:
+            copies, ready[step.name] = _copied(step, reads[step.name])
+            made += copies
+    return tuple(made)
+
+
+def _copied(step: Step, readers: int) -> tuple[list[Step], list[str]]:
+    """Return the processes that copy a step's result, the last copy into more where it must be, and the streams."""
+    made: list[Step] = []
+    streams = [step.name]
+    while len(streams) < readers:
+        source, name = streams.pop(), f"{step.name}_copied_{len(made)}"
+        outputs = tuple(f"{name}_{number}" for number in range(min(COPIES, readers - len(streams))))
+        formats, attributes = {"result": step.formats["result"]}, {"size": prod(step.shape)}
+        made.append(Step(step.node, name, "Clone", (source,), step.shape, formats, {}, attributes, outputs))
+        streams += outputs
+    return made, streams
+
+
+def _require_narrow(step: Step) -> None:
+    fixed, channels = step.formats["result"], step.shape[-1]
+    if _beat_bits(step) > WIDEST_BEAT:
+        raise ModelError(
+            f"layer '{step.node.layer}': a pixel of {step.node.kind.value} '{step.node.name}' has {channels} numbers "
+            f"of {fixed.bits} bits, {_beat_bits(step)} in all, and a stream of Vitis HLS carries at most "
+            f"{WIDEST_BEAT}; use fewer channels, fewer bits or a smaller window, or emit it to rtl"
+        )
+
+
+@dataclass(frozen=True)
+class Times:
+    """State when the pixels of a stream come, in clocks at a pixel a clock, and what waits for them.
+
+    What is known before synthesis: the pixels that windows wait for (``lag``, along the path that waits most) and the
+    ``processes`` of the longest path. ``first`` are the clocks from a frame's first pixel to the first of its result,
+    ``latency`` those to the last one, ``ii`` those from frame to frame: the least that can be, for the vendor's tool
+    chooses the stages of every process. ``depths`` are the beats that each stream's FIFO holds, by name;
+    ``memory_bits`` are those of the windows' lines and of the FIFOs in which pixels wait.
+    """
+
+    lag: int
+    processes: int
+    first: int
+    latency: int
+    ii: int
+    depths: dict[str, int]
+    memory_bits: int
+
+
+def times(steps: Sequence[Step]) -> Times:
+    """Return the times of connected steps, the first of which is the input and the last the output.
+
+    A window gives its first pixel when the last neighbour has come, and all others a clock each: a frame takes it as
+    many clocks as it has pixels and as it waits for, and the next frame comes after these. Ours.
+    """
+    pixels = steps[0].shape[0]
+    waits = {step.name: _lag(step) for step in steps}
+    slow = _arrivals(steps, waits, DEEPEST_PIPELINE)
+    wide = {name: _beat_bits(step) for step in steps for name in step.outputs or (step.name,)}
+    depths: dict[str, int] = {}
+    for step in steps:
+        latest = max((slow[name] for name in step.inputs), default=0)
+        depths |= {name: min(pixels, latest - slow[name] + SHALLOW) for name in step.inputs}
+    end = steps[-1].name
+    first = _arrivals(steps, waits, FASTEST_PROCESS)[end]
+    waiting = sum(wide[name] * depth for name, depth in depths.items() if depth > SHALLOW)
+    return Times(
+        lag=_arrivals(steps, waits, 0)[end],
+        processes=_arrivals(steps, dict.fromkeys(waits, 0), 1)[end],
+        first=first,
+        latency=first + pixels - 1,
+        ii=pixels + max(waits.values()),
+        depths=depths,
+        memory_bits=waiting + sum(_line_bits(step, wide[step.inputs[0]]) for step in steps if _is_window(step)),
+    )
+
+
+def _arrivals(steps: Sequence[Step], waits: dict[str, int], process: int) -> dict[str, int]:
+    """Return when the first pixel of each stream is there, if every process takes so many clocks beside its wait."""
+    found: dict[str, int] = {}
+    for step in steps:
+        first = max((found[name] for name in step.inputs), default=-process)  # the input is no process
+        found |= dict.fromkeys(step.outputs or (step.name,), first + waits[step.name] + process)
+    return found
+
+
+def _lag(step: Step) -> int:
+    """Return the pixels beyond its own that a step waits for."""
+    sizes = step.attributes["calls"][0].sizes if _is_window(step) else None
+    return lag((sizes["rows"], sizes["columns"]), (sizes["height"], sizes["width"])) - 1 if sizes else 0
+
+
+def _line_bits(window: Step, bits: int) -> int:
+    """Return the bits that the lines of a window keep of pixels of so many bits."""
+    sizes: Mapping[str, int] = window.attributes["calls"][0].sizes
+    return (sizes["rows"] - 1) * sizes["width"] * bits
+
+
+def _is_window(step: Step) -> bool:
+    return step.attributes.get("kernel") == "window"
+
+
+def _beat_bits(step: Step) -> int:
+    return step.formats["result"].bits * step.shape[-1]

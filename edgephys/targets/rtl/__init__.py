@@ -1,0 +1,1 @@
+"""Verilog and VHDL through alkaid; simulation, synthesis, place and route."""

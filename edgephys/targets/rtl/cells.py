@@ -1,0 +1,122 @@
+"""What a mapped netlist is counted in: which primitive cells are LUTs, flip-flops, DSPs and block RAMs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from edgephys.core.errors import ToolError
+
+COUNTED_AS_LUT = {
+    "xcup": (
+        "LUT1 to LUT6, inverters (a LUT1 each), shift-register and RAM LUTs; "
+        "two small LUTs that a vendor would pack into one LUT6 count as two"
+    ),
+    "ecp5": "LUT4, two for each two-bit carry cell CCU2C, four for each 16x4 RAM",
+}
+
+TARGETS = {"xcup": "AMD UltraScale+ (Yosys family xcup), out of context", "ecp5": "Lattice ECP5, out of context"}
+
+UNITS = {
+    "xcup": {
+        "lut": "LUT",
+        "ff": "FF",
+        "dsp": "DSP48E2",
+        "bram": "RAMB18",
+        "carry": "CARRY4",
+        "srl": "SRL",
+        "lutram": "LUT as RAM",
+    },
+    "ecp5": {
+        "lut": "LUT4",
+        "ff": "FF",
+        "dsp": "MULT18X18D",
+        "bram": "DP16KD",
+        "carry": "CCU2C",
+        "srl": "SRL",
+        "lutram": "LUT4 as RAM",
+    },
+}
+
+LUTS_OF_RAM = {
+    "RAM64X1S": 1,
+    "RAM64X1D": 2,
+    "RAM128X1S": 2,
+    "RAM128X1D": 4,
+    "RAM256X1S": 4,
+    "RAM256X1D": 8,
+    "RAM512X1S": 8,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "RAM32M16": 8,
+    "RAM64M8": 8,
+    "RAM32X16DR8": 8,
+    "RAM64X8SW": 8,
+}
+"""LUTs that a RAM made of them takes (UltraScale+ and before)."""
+
+# What each primitive adds to the counts. MUXF7 and MUXF8 sit beside the LUTs.
+PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
+    "xcup": {
+        **{name: {"lut": 1} for name in ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")},
+        **{name: {"lut": 1, "srl": 1} for name in ("SRL16E", "SRLC16E", "SRLC32E")},
+        **{name: {"ff": 1} for name in ("FDRE", "FDSE", "FDCE", "FDPE")},
+        **{name: {} for name in ("MUXF7", "MUXF8", "MUXF9", "BUFG", "VCC", "GND")},
+        "CARRY4": {"carry": 1},
+        "CARRY8": {"carry": 2},
+        **{name: {"lut": luts, "lutram": luts} for name, luts in LUTS_OF_RAM.items()},
+        "DSP48E2": {"dsp": 1},
+        "RAMB18E2": {"bram": 1},
+        "RAMB36E2": {"bram": 2},
+    },
+    "ecp5": {
+        "LUT4": {"lut": 1},
+        "CCU2C": {"lut": 2, "carry": 1},
+        "TRELLIS_DPR16X4": {"lut": 4, "lutram": 4},
+        "TRELLIS_FF": {"ff": 1},
+        "PFUMX": {},
+        "L6MUX21": {},
+        "VHI": {},
+        "VLO": {},
+        "MULT18X18D": {"dsp": 1},
+        "ALU54B": {},
+        "DP16KD": {"bram": 1},
+        "PDPW16KD": {"bram": 1},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Count what a netlist is made of.
+
+    Units: carry in four-bit CARRY4 (xcup) or two-bit CCU2C (ecp5) cells; bram in 18-kbit blocks; srl and lutram are
+    those of the LUTs that hold data.
+    """
+
+    lut: int = 0
+    ff: int = 0
+    dsp: int = 0
+    bram: int = 0
+    carry: int = 0
+    srl: int = 0
+    lutram: int = 0
+
+    def __add__(self, other: Cells) -> Cells:
+        """Return both together."""
+        return Cells(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cells)))
+
+    def times(self, copies: int) -> Cells:
+        """Return what ``copies`` of it cost."""
+        return Cells(*(getattr(self, f.name) * copies for f in fields(Cells)))
+
+
+def count(primitives: Mapping[str, int], family: str, module: str) -> Cells:
+    """Return the counts of a module's primitives; one that no table knows raises, lest it be missed."""
+    known = PRIMITIVES[family]
+    total = Cells()
+    for name, number in primitives.items():
+        if name not in known:
+            raise ToolError(f"module '{module}': Yosys left {number} cells '{name}', which no count covers")
+        total += Cells(**known[name]).times(number)
+    return total

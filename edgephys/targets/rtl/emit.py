@@ -1,0 +1,194 @@
+"""Emit a fully pipelined RTL project: one module a layer, a layer that works on rows made once.
+
+Inputs and outputs are registered, a vector is taken every clock, and there is no reset: after
+``stages`` clocks nothing of what was there before is left. A network that looks at the neighbours of pixels takes a
+pixel every clock instead (``stream``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from edgephys.core.errors import ModelError, UsageError
+from edgephys.graph.graph import Graph, Kind, check
+from edgephys.graph.ranges import derive
+from edgephys.targets.parts import check_part
+from edgephys.targets.rtl import logic, netlist, stream_rtl
+from edgephys.targets.rtl.design import AUTO, IO, PARALLEL, PROBE, TOP, Design, block, luts, port
+from edgephys.targets.rtl.logic import Logic
+from edgephys.targets.rtl.schedule import Schedule, plan
+from edgephys.targets.rtl.stream import Stream, is_field, planned
+from edgephys.targets.rtl.wiring import top
+
+REVISION = 2
+"""Raised when the same Graph and options give other sources: a table is then measured again."""
+SLOWEST_NS = 1000.0
+DOUBLE = 53
+"""Bits of a float64 that hold every integer: the symbols' intervals are such."""
+WIDEST_CONSTANT = {Kind.DENSE: 24, Kind.BIAS: 31, Kind.SCALE: 31}
+"""Bits of a constant that the symbols hold exactly (matrices are float32)."""
+
+
+@dataclass(frozen=True)
+class RtlOptions:
+    """State the language, the clock, the part and the pipelining of an RTL project; refuse what cannot be.
+
+    Units: clock_ns in nanoseconds; cutoff_ns, in alkaid's estimate of ns, is the longest path of one stage
+    (None: the clock). A cutoff as long as the whole delay leaves one stage between the two registers. ``io`` 'auto'
+    streams a network that looks at the neighbours of pixels, and takes any other whole.
+    """
+
+    language: str = "verilog"
+    clock_ns: float = 5.0
+    part: str = "xcvu13p-flga2577-2-e"
+    cutoff_ns: float | None = None
+    io: str = AUTO
+
+    def __post_init__(self) -> None:
+        if self.language not in netlist.SUFFIX:
+            raise UsageError(f"language must be {' or '.join(netlist.SUFFIX)}, not '{self.language}'")
+        if not 0 < self.clock_ns <= SLOWEST_NS:
+            raise UsageError(f"clock_ns must be over 0 and up to {SLOWEST_NS:.0f}, not {self.clock_ns}; 5 is 200 MHz")
+        if self.cutoff_ns is not None and not 0 < self.cutoff_ns < inf:
+            raise UsageError(f"cutoff_ns must be over 0 and finite, not {self.cutoff_ns}; without one it is the clock")
+        if self.io not in IO:
+            raise UsageError(f"io must be one of {', '.join(IO)}, not '{self.io}'")
+        check_part(self.part)
+
+    @property
+    def stage_ns(self) -> float:
+        """The longest estimated path of one stage."""
+        return self.clock_ns if self.cutoff_ns is None else self.cutoff_ns
+
+    @property
+    def adds_three(self) -> bool:
+        """Whether the part adds three numbers in one row of its LUTs (AMD's)."""
+        return self.part.lower().startswith("xc")
+
+
+def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
+    """Write the sources of a graph below ``folder`` and return the facts for the manifest.
+
+    The same graph and options give the same bytes.
+    Raises: ModelError where the graph has no exact RTL, UsageError where its stream has none in the language, before
+    anything is written.
+    """
+    made_of = _planned(graph, options)
+    design = stream_rtl.design(graph, made_of) if isinstance(made_of, Stream) else _parallel(graph, made_of, options)
+    return {
+        "backend": "rtl",
+        "language": options.language,
+        "clock_ns": options.clock_ns,
+        "cutoff_ns": options.stage_ns,
+        "part": options.part,
+        "top": TOP,
+        "probe": PROBE,
+        "sources": _write(folder, options.language, design),
+        "probe_source": f"sim/{PROBE}{netlist.SUFFIX[options.language]}",
+        **design.facts,
+        "alkaid": logic.version(),
+    }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What alkaid says of a design before it is written: LUTs without registers, and pipeline stages.
+
+    A stream's stages are those of its logic; what it waits for pixels to come is not among them.
+    """
+
+    lut: float
+    stages: int
+
+
+def estimate(graph: Graph, options: RtlOptions) -> Estimate:
+    """Return what a project of a graph would state, without writing it.  Raises: as ``emit``."""
+    made_of = _planned(graph, options)
+    return Estimate(luts(made_of.logics), made_of.stages)
+
+
+@dataclass(frozen=True, eq=False)
+class Parallel:
+    """Hold the logic of every block, all copies of which stand side by side, and when each works."""
+
+    logics: list[Logic]
+    schedule: Schedule
+
+    @property
+    def stages(self) -> int:
+        """Stages of the whole network."""
+        return self.schedule.stages
+
+
+def _planned(graph: Graph, options: RtlOptions) -> Parallel | Stream:
+    _refuse(graph)
+    if options.io == PARALLEL or (options.io == AUTO and not is_field(graph)):
+        return _side_by_side(graph, options)
+    if options.language != stream_rtl.LANGUAGE:
+        raise UsageError(
+            f"language must be {stream_rtl.LANGUAGE} for a field that is streamed, not {options.language}; io "
+            f"'{PARALLEL}' has both"
+        )
+    return planned(graph, options.adds_three, options.stage_ns)
+
+
+def _side_by_side(graph: Graph, options: RtlOptions) -> Parallel:
+    logics = logic.trace(graph, options.adds_three)
+    makers = {name: made.block.name for made in logics for name in made.outputs}
+    reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
+    return Parallel(logics, plan({made.block.name: made.delay_ns for made in logics}, reads, options.stage_ns))
+
+
+def _parallel(graph: Graph, made_of: Parallel, options: RtlOptions) -> Design:
+    logics, schedule, language = made_of.logics, made_of.schedule, options.language
+    makers = {name for made in logics for name in made.outputs}
+    exposed = [node.name for _, node in graph.layers() if node.kind is Kind.INPUT or node.name in makers]
+    sources = {made.module: logic.text(made, schedule, language) for made in logics if made.program}
+    sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), language)
+    facts = {
+        "io": PARALLEL,
+        "stages": schedule.stages,
+        "delay_estimate_ns": schedule.delay_ns,
+        "lut_estimate": luts(logics),
+        "input": port(graph, [graph.input.name]),
+        "output": port(graph, [graph.output.name]),
+        "probed": port(graph, exposed),
+        "blocks": [block(made, schedule.slots[made.block.name]) for made in logics],
+    }
+    return Design(sources, {PROBE: netlist.text(top(PROBE, graph, logics, schedule, exposed), language)}, facts)
+
+
+def _refuse(graph: Graph) -> None:
+    check(graph)
+    _ = graph.input, graph.output
+    if graph.output.kind is Kind.INPUT:
+        raise ModelError(f"graph '{graph.name}': its output is its input; there is nothing to build")
+    for name, range_ in derive(graph).items():
+        node = graph.by_name[name]
+        widest = max(range_.partial, -range_.lowest, range_.highest).bit_length()
+        if widest > DOUBLE:
+            raise ModelError(
+                f"layer '{node.layer}': {node.kind.value} '{name}' needs {widest} bits, RTL is exact up to {DOUBLE}; "
+                f"use fewer bits in its weights or inputs"
+            )
+        limit = WIDEST_CONSTANT.get(node.kind, 0)
+        if node.constant is not None and node.constant.bits > limit:
+            raise ModelError(
+                f"layer '{node.layer}': {node.kind.value} '{name}' has a constant of {node.constant.bits} bits, "
+                f"RTL takes up to {limit}; use fewer bits"
+            )
+
+
+def _write(folder: Path, language: str, design: Design) -> list[str]:
+    """Write the sources, alkaid's operators that they use, and what simulates them; return the sources' paths."""
+    suffix = netlist.SUFFIX[language]
+    found = logic.operators(language, design.sources.values())
+    texts = {f"src/static/{name}": text for name, text in found.items()}
+    texts |= {f"src/{name}{suffix}": text for name, text in design.sources.items()}
+    for path, text in {**texts, **{f"sim/{name}{suffix}": text for name, text in design.simulated.items()}}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return list(texts)

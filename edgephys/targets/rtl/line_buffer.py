@@ -1,0 +1,224 @@
+"""What a stream of pixels keeps: the neighbours of a pixel, pixels that wait, and which pixels are meant; in Verilog.
+
+Everything moves in beats: a beat is a clock edge with ``advance``. With ``start`` at a beat, the pixel that enters the
+network at this beat is the first of a frame. Memories are circular: one word is read and replaced a beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgephys.targets.rtl.netlist import remark
+
+SHALLOW = 4
+"""Beats up to which a delay is registers; what waits longer lies in memory."""
+
+
+@dataclass(frozen=True)
+class Delay:
+    """State a vector that waits for some beats.  Units: width in bits."""
+
+    name: str
+    width: int
+    beats: int
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits that lie in memory."""
+        return _memory_bits(self.width, self.beats)
+
+    def text(self) -> str:
+        """Return the module: ``q`` is ``d`` of ``beats`` beats before."""
+        declared, moved = _waiting("kept", self.width, self.beats, "d")
+        ports = [f"input wire {_range(self.width)}d", f"output wire {_range(self.width)}q"]
+        title = f"{self.beats} beats of {self.width} bits"
+        return _module(self.name, title, ports, [*declared, "assign q = kept;"], moved)
+
+
+@dataclass(frozen=True)
+class WindowBuffer:
+    """State a window over a stream of pixels: (rows, columns) of neighbours on a field of (rows, columns).
+
+    ``width`` are the bits of a pixel; its first neighbourhood is given at beat ``given`` after the frame's start.
+    """
+
+    name: str
+    width: int
+    size: tuple[int, int]
+    field: tuple[int, int]
+    given: int
+    comment: str = ""
+
+    @property
+    def lag(self) -> int:
+        """Beats from a pixel to its neighbourhood: those of the last neighbour to come, and a register."""
+        return lag(self.size, self.field)
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits that lie in memory."""
+        return _memory_bits((self.size[0] - 1) * self.width, self.field[1]) if self.size[0] > 1 else 0
+
+    def text(self) -> str:
+        """Return the module: ``w`` holds the neighbours of ``d``, ``lag`` beats later, row by row, lowest bits first.
+
+        The lines come from one memory, a word of which is a column of pixels above each other. Neighbours to the
+        right are waited for in ``ahead``; beyond the field's edges a register is cleared, so that the pixels of the
+        row or the frame that follows are not seen.
+        """
+        rows, columns = self.size
+        ports = [f"input wire {_range(self.width)}d", f"output wire {_range(rows * columns * self.width)}w"]
+        lines, moved = self._lines()
+        ahead = [f"ahead_{number}" for number in range(1, columns // 2 + 1)]
+        declared = lines + [f"reg {_range(rows * self.width)}{name};" for name in ahead]
+        moved += [f"{later} <= {sooner};" for sooner, later in zip(["column", *ahead], ahead, strict=False)]
+        position, counted = self._position()
+        taps = [self._tap(row, column) for row in range(rows) for column in range(columns)]
+        found = [f"reg {_range(self.width)}{tap.name};" for tap in taps]
+        moved += [f"{tap.name} <= {tap.source};" for tap in taps if not tap.outside]
+        listed = ", ".join(tap.name for tap in reversed(taps))
+        statements = [*declared, *position, *found, f"assign w = {{{listed}}};", *_cleared(taps)]
+        title = f"{self.comment}: {rows}x{columns} neighbours"
+        return _module(self.name, title, ports, statements, moved + counted)
+
+    def _lines(self) -> tuple[list[str], list[str]]:
+        """Return what makes ``column``: the newest pixel in its lowest bits, then those above it, line by line."""
+        rows, width = self.size[0], self.width
+        if rows == 1:
+            return [f"wire {_range(width)}column = d;"], []
+        taken = "d" if rows == 2 else f"{{lines[{(rows - 2) * width - 1}:0], d}}"
+        declared, moved = _waiting("lines", (rows - 1) * width, self.field[1], taken)
+        return [*declared, f"wire {_range(rows * width)}column = {{lines, d}};"], moved
+
+    def _tap(self, row: int, column: int) -> _Tap:
+        """Return the register of a neighbour, which reads the stream or the register to its right."""
+        rows, columns = self.size
+        below, right = row - (rows - 1) // 2, column - (columns - 1) // 2
+        name = f"w_{row}_{column}"
+        if right < 0:
+            return _Tap(name, f"w_{row}_{column + 1}", "first")
+        waited, low = columns // 2 - right, (rows - 1 - row) * self.width
+        source = f"{f'ahead_{waited}' if waited else 'column'}[{low + self.width - 1}:{low}]"
+        beyond = [f"no_row_{row}"] * bool(below) + [f"no_column_{column}"] * bool(right)
+        return _Tap(name, source, " || ".join(beyond))
+
+    def _position(self) -> tuple[list[str], list[str]]:
+        """Return the counters of the pixel whose neighbours are taken next, and which of them the field has."""
+        (rows, columns), (height, width) = self.size, self.field
+        if self.size == (1, 1):
+            return [], []
+        pixel = (1 - self.given) % (height * width)
+        declared, moved = _counted("x", width, pixel % width)
+        if rows > 1:
+            more, also = _counted("y", height, pixel // width, f"x == {_number(width - 1, width)}")
+            declared, moved = declared + more, moved + also
+        if columns > 2:
+            declared.append("wire first = x == 0;")
+        for name, axis, count, length in (("row", "y", rows, height), ("column", "x", columns, width)):
+            for place in range(count):
+                step = place - (count - 1) // 2
+                if step > 0:
+                    declared.append(f"wire no_{name}_{place} = {axis} >= {max(0, length - step)};")
+                elif step < 0 and name == "row":
+                    declared.append(f"wire no_{name}_{place} = {axis} < {-step};")
+        return declared, moved
+
+
+@dataclass(frozen=True)
+class Marker:
+    """State the module that marks the clocks that give a pixel: those with ``advance``, ``beats`` after a start."""
+
+    name: str
+    beats: int
+
+    def text(self) -> str:
+        """Return the module."""
+        last = _number(self.beats - 1, self.beats)
+        lines = [
+            f"// {self.name}: marks the clocks that give a pixel",
+            "`timescale 1ns / 1ps",
+            "",
+            f"module {self.name} (input wire clk, input wire advance, input wire start, output reg valid);",
+            f"  reg {_range(_bits(self.beats))}beat;",
+            "  always @(posedge clk) begin",
+            f"    valid <= advance && !start && beat == {last};",
+            "    if (advance && start) beat <= 0;",
+            f"    else if (advance && beat != {last}) beat <= beat + 1;",
+            "  end",
+        ]
+        return "\n".join([*lines, "endmodule", ""])
+
+
+def lag(size: tuple[int, int], field: tuple[int, int]) -> int:
+    """Return the beats from a pixel to its neighbourhood, as ``WindowBuffer.lag``."""
+    return size[0] // 2 * field[1] + size[1] // 2 + 1
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """State the register of a neighbour: what it takes, and when that lies outside of the field."""
+
+    name: str
+    source: str
+    outside: str
+
+
+def _cleared(taps: Sequence[_Tap]) -> list[str]:
+    """Return the registers that are 0 outside of the field, in such words that this is a reset and costs no logic."""
+    found = []
+    for number, outside in enumerate(dict.fromkeys(tap.outside for tap in taps if tap.outside)):
+        same = [tap for tap in taps if tap.outside == outside]
+        found += [f"wire clear_{number} = advance && ({outside});", "always @(posedge clk)"]
+        found += [f"  if (clear_{number}) begin", *(f"    {tap.name} <= 0;" for tap in same)]
+        found += ["  end else if (advance) begin", *(f"    {tap.name} <= {tap.source};" for tap in same), "  end"]
+    return found
+
+
+# Pieces of text ---------------------------------------------------------------------------------
+
+
+def _module(name: str, title: str, ports: list[str], statements: list[str], moved: list[str]) -> str:
+    joined = ",\n".join(f"  {port}" for port in ["input wire clk", "input wire advance", "input wire start", *ports])
+    lines = [f"// {remark(title)}", "`timescale 1ns / 1ps", "", f"module {name} (", joined, ");"]
+    lines += [f"  {statement}" for statement in statements]
+    lines.append("  always @(posedge clk) if (advance) begin")
+    lines += [f"    {statement}" for statement in moved]
+    return "\n".join([*lines, "  end", "endmodule", ""])
+
+
+def _waiting(name: str, width: int, beats: int, taken: str) -> tuple[list[str], list[str]]:
+    """Return declarations and statements by which vector ``name`` is ``taken`` of ``beats`` beats before."""
+    if beats <= SHALLOW:
+        names = [f"{name}_{number}" for number in range(1, beats)] + [name]
+        declared = [f"reg {_range(width)}{one};" for one in names]
+        return declared, [f"{later} <= {sooner};" for sooner, later in zip([taken, *names], names, strict=False)]
+    depth = beats - 1
+    declared, moved = _counted("place", depth, 0)
+    declared += [f"reg {_range(width)}memory [0:{depth - 1}];", f"reg {_range(width)}{name};"]
+    return declared, [f"{name} <= memory[place];", f"memory[place] <= {taken};", *moved]
+
+
+def _memory_bits(width: int, beats: int) -> int:
+    return width * (beats - 1) if beats > SHALLOW else 0
+
+
+def _counted(name: str, length: int, first: int, condition: str = "") -> tuple[list[str], list[str]]:
+    """Return a counter from 0 to below ``length``, which is ``first`` after a start and moves on a condition."""
+    last = _number(length - 1, length)
+    step = f"{name} <= {name} == {last} ? {_number(0, length)} : {name} + 1;"
+    moved = f"else if ({condition}) {step}" if condition else f"else {step}"
+    return [f"reg {_range(_bits(length))}{name};"], [f"if (start) {name} <= {_number(first, length)}; {moved}"]
+
+
+def _bits(count: int) -> int:
+    """Bits of a counter of ``count`` states."""
+    return max(1, (count - 1).bit_length())
+
+
+def _number(value: int, count: int) -> str:
+    return f"{_bits(count)}'d{value}"
+
+
+def _range(width: int) -> str:
+    return f"[{width - 1}:0] "

@@ -1,0 +1,331 @@
+"""Turn blocks into logic: the golden program, run on alkaid's symbols, cut in stages, one module a layer.
+
+The only module that knows alkaid (LGPL; the operator sources that a project carries are copies from the
+installed package, under its licence).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph, Kind
+from edgephys.graph.partition import Block, blocks
+from edgephys.graph.round_first import round_first
+from edgephys.targets.rtl import netlist
+from edgephys.targets.rtl.netlist import Element, Module
+from edgephys.targets.rtl.schedule import Schedule
+
+HARDWARE = (1, 1, -1)
+"""Bits that an adder and a carry count as one, and no cutoff: as alkaid's own converter."""
+SOLVER = {"hard_dc": 2, "binary_lut": False}
+"""At most two adders more than the shallowest tree: 15 stages at 5 ns where alkaid's converter (five) has
+17, for 0.2 % more LUTs (8-bit Deep Sets). No lookup tables."""
+WIRES = frozenset({Kind.INPUT, Kind.TAKE, Kind.CONCAT, Kind.RESHAPE, Kind.WINDOW})
+"""Kinds that move integers and shift their binary points: wires, which take neither logic nor time."""
+CONSTANT = 5
+INPUT = -1
+"""Operation codes of alkaid's programs."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Name the integer of an edge, flat, that another one is, times 2**shift in steps."""
+
+    edge: str
+    index: int
+    shift: int = 0
+
+    def __mul__(self, factor: int) -> Wire:
+        """Return the wire with its binary point moved; ``factor`` is a power of two."""
+        return replace(self, shift=self.shift + int(factor).bit_length() - 1)
+
+
+ZERO = Wire("", 0)
+NOTHING = Element(0, 0, False, 0)
+"""The number 0 beyond the edges of a field: the wire, of no edge of the graph, and what it carries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Logic:
+    """Hold a block as alkaid's program, and where every integer lies in its two ports.
+
+    Elements are flat, by edge of the block's graph; ``program`` is None where all outputs are known, or
+    where ``wires`` names the integer that each output is: such a block has no ports.
+    """
+
+    block: Block
+    program: Any
+    inputs: dict[str, list[Element]]
+    outputs: dict[str, list[Element]]
+    wires: dict[str, list[Wire]] | None = None
+
+    @property
+    def module(self) -> str:
+        """Return the name of the block's module."""
+        return f"layer_{self.block.name}"
+
+    @property
+    def delay_ns(self) -> float:
+        """Return alkaid's estimate of the slowest path."""
+        return float(max(self.program.out_latency)) if self.program else 0.0
+
+    @property
+    def lut(self) -> float:
+        """Return alkaid's estimate of the LUTs of one copy, without registers."""
+        return float(self.program.cost) if self.program else 0.0
+
+
+def version() -> str:
+    """Return the version of alkaid."""
+    return metadata.version("alkaid")
+
+
+def trace(graph: Graph, three_at_once: bool) -> list[Logic]:
+    """Return every block's logic, each as precise as what it reads.
+
+    ``three_at_once`` says that the part adds three numbers in one row of LUTs.
+    Raises: ModelError, naming the layer, for an operation that has no RTL.
+    """
+    return traced(blocks(graph), {graph.input.name: uniform(graph.input.fixed, prod(graph.input.shape))}, three_at_once)
+
+
+def traced(parts: Iterable[Block], given: Mapping[str, list[Element]], three_at_once: bool) -> list[Logic]:
+    """Return the logic of blocks in the order in which they read each other; ``given`` is what they read of others.
+
+    Raises: as ``trace``.
+    """
+    edges, found = dict(given), []
+    for block in parts:
+        wanted = {name: _over_rows(edges[name], block.copies) for name in block.graph.inputs}
+        try:
+            logic = _trace(block, wanted, three_at_once)
+        except ModelError as error:
+            raise ModelError(f"layer '{', '.join(block.layers)}': {error}") from error
+        for name, elements in logic.outputs.items():
+            edges[name] = elements * block.copies
+        found.append(logic)
+    return found
+
+
+def uniform(fixed: Fixed, count: int) -> list[Element]:
+    """Return elements side by side, each in the whole of a format."""
+    return [Element(i * fixed.bits, fixed.bits, fixed.signed, 0) for i in range(count)]
+
+
+def _over_rows(elements: list[Element], copies: int) -> list[Element]:
+    """Return the precision of each element of a row that holds it in all rows (offsets are not kept)."""
+    per_row = len(elements) // copies
+    return [_union(elements[i::per_row]) for i in range(per_row)]
+
+
+def _union(rows: list[Element]) -> Element:
+    first = replace(rows[0], offset=0)
+    if all(replace(element, offset=0) == first for element in rows):
+        return first
+    rows = [of_constant(e.constant) if e.width == 0 else e for e in rows]
+    signed = any(e.signed for e in rows)
+    shift = min(e.shift for e in rows)
+    top = max(e.shift + e.width + (signed and not e.signed) for e in rows)
+    return Element(0, top - shift, signed, shift)
+
+
+def of_constant(value: int) -> Element:
+    """Return the narrowest element that holds a number, and 0."""
+    signed = value < 0
+    return Element(0, max(1, (-value - 1 if signed else value).bit_length() + signed), signed, 0)
+
+
+def _wired(block: Block, wanted: Mapping[str, list[Element]]) -> Logic:
+    """Follow each integer of a block of wires: the golden program, run on their names."""
+    named = {}
+    for name in block.graph.inputs:
+        wires = np.empty(len(wanted[name]), object)
+        wires[:] = [Wire(name, i) for i in range(len(wires))]
+        named[name] = wires.reshape(block.graph.by_name[name].shape)
+    edges = evaluate.trace(block.graph, named)
+    found = {name: [wire or ZERO for wire in edges[name].flat] for name in block.graph.outputs}
+    sources = {**wanted, ZERO.edge: [NOTHING]}
+    given = {name: [sources[w.edge][w.index].shifted(w.shift) for w in wires] for name, wires in found.items()}
+    return Logic(block, None, {}, given, found)
+
+
+def _trace(block: Block, wanted: Mapping[str, list[Element]], three_at_once: bool) -> Logic:
+    if all(node.kind in WIRES for node in block.graph.nodes):
+        return _wired(block, wanted)
+    from alkaid.trace import trace as gather  # heavy imports, not needed to read a project
+    from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
+
+    symbols, variables = _symbols(block, wanted)
+    zeros = {name: np.array([element.shift for element in elements]) for name, elements in wanted.items()}
+    edges = evaluate.trace(round_first(block.graph, zeros), symbols)
+    outputs = [v for name in block.graph.outputs for v in np.ravel(np.asarray(edges[name]))]
+    if not variables or all(v.low == v.high for v in outputs):
+        known = iter([Element(0, 0, False, 0, int(v.low)) for v in outputs])
+        taken = {name: [replace(e, offset=0, width=0) for e in elements] for name, elements in wanted.items()}
+        return Logic(block, None, taken, _by_edge(block, known))
+    program = gather(variables, outputs)
+    if three_at_once:
+        program = add_surrogate(dead_code_elimin(fuse_ternary_adders(program)))
+    return _placed(block, wanted, program)
+
+
+def _symbols(block: Block, wanted: Mapping[str, list[Element]]) -> tuple[dict[str, Any], list[Any]]:
+    """Return alkaid's symbols by edge, and those of them that are not known constants."""
+    from alkaid.trace import FVArray, HWConfig
+
+    hardware = HWConfig(*HARDWARE)
+    flat = [element for name in block.graph.inputs for element in wanted[name]]
+    signed, integer, fraction = np.array([(e.signed, e.width - e.signed + e.shift, -e.shift) for e in flat]).T
+    given = np.asarray(FVArray.from_kif(signed, integer, fraction, hardware)).copy()
+    variables = [v for v, element in zip(given, flat, strict=True) if element.width]
+    for i, element in enumerate(flat):
+        if not element.width:
+            given[i] = float(element.constant)
+    symbols, start = {}, 0
+    for name in block.graph.inputs:
+        part = given[start : start + len(wanted[name])].reshape(block.graph.by_name[name].shape)
+        symbols[name] = FVArray(part, dict(SOLVER), hwconf=hardware)
+        start += len(wanted[name])
+    return symbols, variables
+
+
+def _placed(block: Block, wanted: Mapping[str, list[Element]], program: Any) -> Logic:
+    """Lay out the two ports; outputs that are one number leave the program."""
+    kifs = iter(program.inp_kifs.T.tolist())
+    live = [tuple(next(kifs)) if e.width else (0, 0, 0) for elements in wanted.values() for e in elements]
+    ports = iter(_side_by_side(live, [0] * len(live)))
+    taken = {name: [next(ports) for _ in elements] for name, elements in wanted.items()}
+    values = [int(q.min) if q.min == q.max else None for q in program.out_qint]
+    widths = [(0, 0, 0) if v is not None else tuple(q.kif) for v, q in zip(values, program.out_qint, strict=True)]
+    given = _by_edge(block, iter(_side_by_side(widths, [value or 0 for value in values])))
+    kept = [i for i, value in enumerate(values) if value is None]
+    return Logic(block, _only(program, kept) if kept else None, taken, given)
+
+
+def _by_edge(block: Block, elements: Iterable[Element]) -> dict[str, list[Element]]:
+    found = iter(elements)
+    return {name: [next(found) for _ in range(prod(block.graph.by_name[name].shape))] for name in block.graph.outputs}
+
+
+def _side_by_side(kifs: Sequence[tuple[int, ...]], constants: list[int]) -> list[Element]:
+    placed, offset = [], 0
+    for (signed, integer, fraction), constant in zip(kifs, constants, strict=True):
+        width = int(signed) + integer + fraction
+        placed.append(Element(offset, width, bool(signed), -fraction if width else 0, constant))
+        offset += width
+    return placed
+
+
+def _only(program: Any, kept: list[int]) -> Any:
+    """Return the program of some outputs; the inputs keep their places, whether read or not."""
+    from alkaid.trace.passes import dead_code_elimin
+
+    chosen = program._replace(
+        shape=(program.shape[0], len(kept)),
+        out_idxs=[program.out_idxs[i] for i in kept],
+        out_shifts=[program.out_shifts[i] for i in kept],
+        out_negs=[program.out_negs[i] for i in kept],
+    )
+    return dead_code_elimin(chosen, keep_dead_inputs=True)
+
+
+# Stages -----------------------------------------------------------------------------------------
+
+
+def cut(program: Any, stage_of: Sequence[int], first: int, last: int) -> list[Any]:
+    """Return the programs of the stages: what a later one needs is handed on, constants are made where used.
+
+    ``stage_of`` gives each operation's stage, never before that of what it reads.
+    """
+    needed_after = set(program.out_idxs)
+    found = []
+    for stage in range(last, first - 1, -1):
+        inside = [i for i, s in enumerate(stage_of) if s == stage and program.ops[i].opcode != CONSTANT]
+        used = needed_after | {source for i in inside for source in program.ops[i].addr}
+        constants = sorted(i for i in used if program.ops[i].opcode == CONSTANT)
+        handed_on = program.out_idxs if stage == last else sorted(needed_after)
+        needed_after = used - set(inside) - set(constants)
+        taken = None if stage == first else sorted(needed_after)
+        found.append(_stage(program, taken, constants + inside, handed_on, stage == last))
+    return found[::-1]
+
+
+def _stage(program: Any, taken: list[int] | None, inside: list[int], handed_on: list[int], ends: bool) -> Any:
+    ops: list[Any] = []
+    place: dict[int, int] = {}
+    for number, i in enumerate(taken or []):
+        place[i] = len(ops)
+        ops.append(program.ops[i]._replace(addr=(), opcode=INPUT, data=(number,), cost=0.0))
+    for i in inside:
+        place[i] = len(ops)
+        ops.append(program.ops[i]._replace(addr=tuple(place[source] for source in program.ops[i].addr)))
+    count = len(handed_on)
+    return program._replace(
+        shape=(program.shape[0] if taken is None else len(taken), count),
+        inp_shifts=program.inp_shifts if taken is None else [0] * len(taken),
+        out_idxs=[place[i] for i in handed_on],
+        out_shifts=program.out_shifts if ends else [0] * count,
+        out_negs=program.out_negs if ends else [False] * count,
+        ops=ops,
+    )
+
+
+# Text -------------------------------------------------------------------------------------------
+
+
+def text(logic: Logic, schedule: Schedule, language: str, enable: str = "") -> str:
+    """Return the source of a block: combinational within one stage, else its stages and the registers between.
+
+    ``enable`` names the input without which the registers hold what they have, if there is to be one.
+    """
+    from alkaid.codegen.rtl import verilog_comb_logic_gen, vhdl_comb_logic_gen
+
+    slot = schedule.slots[logic.block.name]
+    stage_of = [schedule.stage_of(logic.block.name, op.latency) for op in logic.program.ops]
+    programs = cut(logic.program, stage_of, slot.first, slot.last)
+    write = verilog_comb_logic_gen if language == "verilog" else vhdl_comb_logic_gen
+    title = netlist.remark(f"layer {', '.join(logic.block.layers)}")
+    head = f"// {title}\n`timescale 1ns / 1ps\n\n" if language == "verilog" else f"-- {title}\n"
+    if len(programs) == 1:
+        return head + str(write(programs[0], logic.module))
+    texts = [write(program, f"{logic.module}_stage_{slot.first + i}") for i, program in enumerate(programs)]
+    return head + "\n".join([*texts, netlist.text(_pipeline(logic, programs, slot.first, title, enable), language)])
+
+
+def _pipeline(logic: Logic, programs: list[Any], first: int, title: str, enable: str) -> Module:
+    widths = [int(program.inp_kifs.sum()) for program in programs]
+    wide = int(programs[-1].out_kifs.sum())
+    inputs = {**({enable: 0} if enable else {}), "model_inp": widths[0]}
+    module = Module(logic.module, True, inputs, {"model_out": wide}, f"{title}: its stages", enable=enable)
+    taken = "model_inp"
+    for i, stage in enumerate(range(first, first + len(programs))):
+        last = i == len(programs) - 1
+        given = "model_out" if last else f"stage_{stage}_out"
+        module.instances.append(
+            (f"stage_{stage}", f"{logic.module}_stage_{stage}", {"model_inp": taken, "model_out": given})
+        )
+        if not last:
+            module.wires[given] = widths[i + 1]
+            taken = f"stage_{stage + 1}_in"
+            module.register(taken, given)
+    return module
+
+
+def operators(language: str, texts: Iterable[str]) -> dict[str, str]:
+    """Return alkaid's operator sources that the texts use, by file name."""
+    import alkaid
+
+    home = Path(alkaid.__file__).parent / "codegen" / "rtl" / language / "source"
+    everything = "\n".join(texts)
+    return {p.name: p.read_text() for p in sorted(home.iterdir()) if re.search(rf"\b{p.stem}\b", everything)}

@@ -1,0 +1,197 @@
+"""Modules as records, and their text in Verilog and VHDL: wires, slices, registers and instances only.
+
+Everything that computes is alkaid's text; what stands here connects it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from edgephys.core.errors import UsageError
+
+SUFFIX = {"verilog": ".v", "vhdl": ".vhd"}
+
+
+@dataclass(frozen=True)
+class Element:
+    """Say where an integer lies in a vector of bits: value = bits at ``offset`` * 2**shift, in steps.
+
+    An element of no width is the ``constant``, known before the first clock.
+    """
+
+    offset: int
+    width: int
+    signed: bool
+    shift: int
+    constant: int = 0
+
+    def shifted(self, by: int) -> Element:
+        """Return the same bits with a value 2**by times as great."""
+        if self.width == 0:
+            return replace(self, constant=self.constant << by)
+        return replace(self, shift=self.shift + by)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Give ``width`` bits: those of ``signal`` from ``low`` on, its bit ``low`` repeated, or a constant."""
+
+    width: int
+    signal: str = ""
+    low: int = 0
+    repeated: bool = False
+    constant: int = 0
+
+
+@dataclass
+class Module:
+    """Collect a module's ports and statements, in the order in which they are written.
+
+    Built up by the functions that write one, then printed once. An input of width 0 is a single bit; ``enable``
+    names the one without which the registers hold what they have (Verilog only).
+    """
+
+    name: str
+    clocked: bool
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    comment: str = ""
+    wires: dict[str, int] = field(default_factory=dict)
+    assigns: list[tuple[str, int, Piece]] = field(default_factory=list)
+    registers: list[tuple[str, str]] = field(default_factory=list)
+    instances: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    enable: str = ""
+
+    def connect(self, target: str, wanted: Element, signal: str, source: Element) -> None:
+        """Drive the bits of ``wanted`` in ``target`` with the same value from ``source`` in ``signal``."""
+        offset = wanted.offset
+        for piece in pieces(wanted, signal, source):
+            last = self.assigns[-1] if self.assigns else None
+            if last and last[0] == target and last[1] + last[2].width == offset and _continues(last[2], piece):
+                joined = Piece(last[2].width + piece.width, piece.signal, last[2].low)
+                self.assigns[-1] = (target, last[1], joined)
+            else:
+                self.assigns.append((target, offset, piece))
+            offset += piece.width
+
+    def register(self, target: str, source: str) -> None:
+        """Clock ``source`` into a new vector ``target``."""
+        self.wires[target] = self.width(source)
+        self.registers.append((target, source))
+
+    def width(self, signal: str) -> int:
+        """Return the width of a port or wire."""
+        return next(named[signal] for named in (self.wires, self.inputs, self.outputs) if signal in named)
+
+
+def pieces(wanted: Element, signal: str, source: Element) -> list[Piece]:
+    """Return, lowest first, the bits that carry ``source``'s value in the place of ``wanted``."""
+    if wanted.width == 0:
+        return []
+    if source.width == 0:
+        return [Piece(wanted.width, constant=(source.constant >> wanted.shift) & ((1 << wanted.width) - 1))]
+    low = wanted.shift - source.shift  # of the source's bits, in place of the lowest wanted one
+    below = min(max(-low, 0), wanted.width)
+    copied = max(0, min(low + wanted.width, source.width) - (low + below))
+    above = wanted.width - below - copied
+    found = [Piece(below)] if below else []
+    if copied:
+        found.append(Piece(copied, signal, low + below + source.offset))
+    if above and source.signed:
+        found.append(Piece(above, signal, source.offset + source.width - 1, repeated=True))
+    elif above:
+        found.append(Piece(above))
+    return found
+
+
+def _continues(last: Piece, piece: Piece) -> bool:
+    slices = bool(last.signal and piece.signal) and not (last.repeated or piece.repeated)
+    return slices and last.signal == piece.signal and last.low + last.width == piece.low
+
+
+def text(module: Module, language: str) -> str:
+    """Return a module in a language of ``SUFFIX``; raise UsageError for another."""
+    if language not in SUFFIX:
+        raise UsageError(f"language must be one of {', '.join(SUFFIX)}, not {language!r}")
+    return _verilog(module) if language == "verilog" else _vhdl(module)
+
+
+def _verilog(module: Module) -> str:
+    clock = {"clk": 0} if module.clocked else {}
+    ports = [f"  input wire {_range(width)}{name}" for name, width in {**clock, **module.inputs}.items()]
+    ports += [f"  output wire {_range(width)}{name}" for name, width in module.outputs.items()]
+    registered = {target for target, _ in module.registers}
+    lines = [f"// {remark(module.comment)}", "`timescale 1ns / 1ps", "", f"module {module.name} ("]
+    lines += [",\n".join(ports), ");"]
+    for name, width in module.wires.items():
+        lines.append(f"  {'reg' if name in registered else 'wire'} {_range(width)}{name};")
+    for target, offset, piece in module.assigns:
+        lines.append(f"  assign {target}[{offset + piece.width - 1}:{offset}] = {_verilog_piece(piece)};")
+    for name, kind, ports_of in module.instances:
+        joined = ", ".join(f".{port}({signal})" for port, signal in ports_of.items())
+        lines.append(f"  {kind} {name} ({joined});")
+    if module.registers:
+        condition = f" if ({module.enable})" if module.enable else ""
+        lines.append(f"  always @(posedge clk){condition} begin")
+        lines += [f"    {target} <= {source};" for target, source in module.registers]
+        lines.append("  end")
+    return "\n".join([*lines, "endmodule", ""])
+
+
+def _range(width: int) -> str:
+    return f"[{width - 1}:0] " if width else ""
+
+
+def _verilog_piece(piece: Piece) -> str:
+    if not piece.signal:
+        return f"{piece.width}'b{piece.constant:0{piece.width}b}"
+    if piece.repeated:
+        return f"{{{piece.width}{{{piece.signal}[{piece.low}]}}}}"
+    return f"{piece.signal}[{piece.low + piece.width - 1}:{piece.low}]"
+
+
+def _vhdl(module: Module) -> str:
+    ports = ["    clk: in std_logic"] if module.clocked else []
+    ports += [f"    {name}: in {_vector(width)}" for name, width in module.inputs.items()]
+    ports += [f"    {name}: out {_vector(width)}" for name, width in module.outputs.items()]
+    lines = [f"-- {remark(module.comment)}", "library ieee;", "use ieee.std_logic_1164.all;", ""]
+    lines += [f"entity {module.name} is port (", ";\n".join(ports), "  );", f"end entity {module.name};", ""]
+    lines.append(f"architecture rtl of {module.name} is")
+    lines += [f"  signal {name}: {_vector(width)};" for name, width in module.wires.items()]
+    lines.append("begin")
+    for target, offset, piece in module.assigns:
+        lines.append(f"  {target}({offset + piece.width - 1} downto {offset}) <= {_vhdl_piece(piece)};")
+    for name, kind, ports_of in module.instances:
+        joined = ", ".join(f"{port} => {signal}" for port, signal in ports_of.items())
+        lines.append(f"  {name}: entity work.{kind} port map ({joined});")
+    if module.registers:
+        lines += ["  process (clk) begin", "    if rising_edge(clk) then"]
+        lines += [f"      {target} <= {source};" for target, source in module.registers]
+        lines += ["    end if;", "  end process;"]
+    return "\n".join([*lines, "end architecture rtl;", ""])
+
+
+def _vector(width: int) -> str:
+    return f"std_logic_vector({width - 1} downto 0)"
+
+
+def _vhdl_piece(piece: Piece) -> str:
+    if not piece.signal:
+        return f'"{piece.constant:0{piece.width}b}"'
+    if piece.repeated:
+        return f"(others => {piece.signal}({piece.low}))"
+    return f"{piece.signal}({piece.low + piece.width - 1} downto {piece.low})"
+
+
+def remark(words: str) -> str:
+    """Return words that any tool takes in a comment: one line of ASCII."""
+    return " ".join(words.split()).encode("ascii", "replace").decode()
+
+
+def layout(elements: Mapping[str, list[Element]]) -> dict[str, list[list[int]]]:
+    """Return elements as plain JSON types: [offset, width, signed, shift, constant] each, by edge."""
+    return {
+        name: [[e.offset, e.width, int(e.signed), e.shift, e.constant] for e in found]
+        for name, found in elements.items()
+    }

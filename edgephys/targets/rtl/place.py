@@ -1,0 +1,148 @@
+"""nextpnr: place and route on a Lattice ECP5, for a clock that a real device would reach."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgephys.core import processes as tools
+from edgephys.core.errors import ToolError
+from edgephys.core.figure import Figure, Stage
+from edgephys.targets.rtl.cells import UNITS
+from edgephys.targets.rtl.synth import MAP, Limits, read_verilog, run_yosys
+
+PARTS = {
+    "12k": "LFE5U-12F-6BG381C",
+    "25k": "LFE5U-25F-6BG381C",
+    "45k": "LFE5U-45F-6BG381C",
+    "85k": "LFE5U-85F-6BG381C",
+}
+"""Part numbers of nextpnr's devices, in the speed grade that it takes by default."""
+
+# What nextpnr counts, under our names. TRELLIS_COMB is a LUT4, or one bit of a carry chain.
+USED = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """State the clock that a placed and routed design reaches, and what it fills.
+
+    Units: fmax in MHz between registers (pins are out of context); bram in 18-kbit blocks; seconds
+    of tool time when it was built. ``available`` is what the device has of lut, ff, dsp and bram.
+    """
+
+    fmax_mhz: float
+    lut: int
+    ff: int
+    dsp: int
+    bram: int
+    available: dict[str, int]
+    target: str
+    clock_ns: float
+    seed: int
+    seconds: float
+    tool: str
+    version: str
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return what was measured, with its provenance; the counts are named apart from synthesis' own."""
+
+        def figure(name: str, value: float, unit: str) -> Figure:
+            return Figure(name, value, unit, Stage.PLACED_AND_ROUTED, self.tool, self.version, self.target)
+
+        counts = (figure(f"{name}_ecp5", getattr(self, name), UNITS["ecp5"][name]) for name in USED)
+        return (figure("fmax_mhz", self.fmax_mhz, "MHz"), *counts)
+
+
+def place(
+    sources: Sequence[Path],
+    top: str,
+    device: str = "85k",
+    clock_ns: float = 5.0,
+    seed: int = 1,
+    timeout_s: float = 1800.0,
+    clock: str = "clk",
+) -> Placed:
+    """Synthesise Verilog for ECP5, place and route it out of context, and return what nextpnr reports.
+
+    Units: clock_ns is what the router aims at, not what it reaches; timeout_s bounds each of the tools.
+    Raises: ToolError where a tool fails, is killed or runs out of time, or where the design does not fit.
+    """
+    if device not in PARTS:
+        raise ToolError(f"device must be one of {', '.join(PARTS)}, not {device!r}")
+    if not clock_ns > 0:
+        raise ToolError(f"clock_ns must be over 0, not {clock_ns}")
+    nextpnr = tools.find("nextpnr-ecp5")
+    netlist = _netlist(sources, top, timeout_s)
+    options = (f"--{device}", "--freq", f"{1000 / clock_ns:.6g}", "--seed", str(seed), "--out-of-context")
+    key = tools.content_key([netlist], nextpnr.version, *options)
+
+    def build(folder: Path) -> None:
+        start = time.monotonic()
+        inside = folder / "netlist.json"  # nextpnr is WebAssembly and sees its own folder only
+        shutil.copyfile(netlist, inside)
+        paths = ("--json", inside.name, "--report", "report.json", "--timing-allow-fail")
+        _route([*nextpnr.command, *options, *paths], folder, timeout_s, top, device)
+        inside.unlink()
+        (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
+
+    home = tools.built(key, build)
+    report = json.loads((home / "report.json").read_text())
+    used = report["utilization"]
+    return Placed(
+        fmax_mhz=_fmax_mhz(report, clock, top),
+        **{name: int(used[cell]["used"]) for name, cell in USED.items()},
+        available={name: int(used[cell]["available"]) for name, cell in USED.items()},
+        target=f"Lattice ECP5-{device}, out of context, aimed at {clock_ns:g} ns, seed {seed}",
+        clock_ns=clock_ns,
+        seed=seed,
+        seconds=float(json.loads((home / "seconds.json").read_text())),
+        tool="nextpnr-ecp5",
+        version=nextpnr.version,
+    )
+
+
+def _netlist(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
+    """Return Yosys' mapped netlist, from the cache where the same sources were mapped before."""
+    yosys = tools.find("yosys")
+    files = sorted(sources)
+    script = read_verilog(files) + MAP["ecp5"].format(top=top) + "write_json netlist.json\n"
+    key = tools.content_key(files, yosys.version, "netlist", MAP["ecp5"], top)
+
+    def build(folder: Path) -> None:
+        run_yosys(yosys, folder, script, top, Limits(timeout_s))
+
+    return tools.built(key, build) / "netlist.json"
+
+
+def _route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:
+    log = folder / "nextpnr.log"
+    try:
+        tools.run(command, folder, timeout_s, log=log, name="nextpnr-ecp5")
+    except ToolError as error:
+        over = _over_full(log.read_text()) if log.exists() else ()
+        if over:
+            needs = ", ".join(f"{used:,} of {available:,} {name}" for name, used, available in over)
+            raise ToolError(f"design '{top}' does not fit ECP5-{device}: it needs {needs}") from error
+        raise ToolError(f"design '{top}': {error}") from error
+
+
+def _over_full(log: str) -> tuple[tuple[str, int, int], ...]:
+    """Return (cell, used, available) of what the device has too few of, from nextpnr's utilisation table."""
+    rows = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)", log, re.MULTILINE)
+    return tuple((name, int(used), int(there)) for name, used, there in rows if int(used) > int(there))
+
+
+def _fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:
+    """Return the frequency that the net of the port ``clock`` reaches; nextpnr may call it $glbnet$clk."""
+    for net, reached in report["fmax"].items():
+        if net.removeprefix("$glbnet$") == clock:
+            return float(reached["achieved"])
+    found = ", ".join(report["fmax"]) or "none"
+    raise ToolError(f"design '{top}': nextpnr timed no path between registers of '{clock}' (clocks: {found})")

@@ -1,0 +1,120 @@
+"""Simulate an emitted RTL project and measure what the clock edges show.
+
+Latency and initiation interval are read off simulated clock edges, never computed from the stages:
+
+- *Step response*: hold vector A until the outputs rest, switch to B between two edges, and count. The
+  latency is the number of clock periods from the edge that samples B to the edge after which the
+  outputs are f(B). They must go from f(A) to f(B) in that one edge, for every pair, in the same time.
+- *Initiation interval*: stream the same vectors, a new one every ``ii`` clocks, for ii = 1, 2, ...; the
+  first ii at which every output, ``latency`` later, equals the one at rest.
+
+A stream of pixels is clocked in another way (``stream_simulate``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import MismatchError
+from edgephys.core.fixed import Integers
+from edgephys.targets.rtl import stream_simulate
+from edgephys.targets.rtl.bits import Words, packed, unpacked
+from edgephys.targets.rtl.design import STREAM
+from edgephys.targets.rtl.testbench import Bench, Simulated, accepted, build
+
+STEPS = 24
+"""Vectors held until the outputs rest: 23 step responses."""
+HOLDS = (32, 256, 2048)
+"""Clocks for which an input is held, one after the other until the outputs rest in the latter half."""
+CHUNK = 1 << 16
+"""Vectors simulated in one go: bounds the memory."""
+
+
+def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
+    """Return the project's outputs for ``x`` and its measured latency and initiation interval.
+
+    Shape: x (vector, *input shape), integers in steps.
+    Raises: UsageError for a wrong x, ToolError without a simulator, MismatchError where the outputs do
+    not follow the inputs with one latency.
+    """
+    if facts.get("io") == STREAM:
+        return stream_simulate.simulate(folder, facts, x)
+    words = accepted(facts, x)
+    bench = build(folder, facts)
+    latency, ii = _timing(bench, words)
+    outputs = _stream(bench, words, latency, ii)
+    return Simulated(outputs[bench.given[0]["node"]], latency, ii)
+
+
+def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
+    """Return every layer's integers, (vector, *shape) by layer name: those of the layer's last node.
+
+    The same modules under a top with every layer's edge as a port, compiled for this alone.
+    Raises: as ``simulate``.
+    """
+    if facts.get("io") == STREAM:
+        return stream_simulate.probe(folder, facts, x)
+    words = accepted(facts, x)
+    bench = build(folder, facts, probe=True)
+    nodes = _stream(bench, words, *_timing(bench, words))
+    return {port["layer"]: nodes[port["node"]] for port in bench.given}
+
+
+def _timing(bench: Bench, words: Words) -> tuple[int, int]:
+    """Measure latency and initiation interval on the first vectors and on random ones.
+
+    What does not come to rest is held longer: a latency beyond the hold never passes for a shorter one,
+    as the stream would then be that of other vectors.
+    """
+    (port,) = bench.taken
+    noise = np.random.default_rng(0).integers(0, 1 << port["bits"], (STEPS // 2, prod(port["shape"])))
+    steps = np.concatenate([words[: STEPS - len(noise)], packed(noise, port["bits"])])
+    for clocks in HOLDS[:-1]:
+        try:
+            return _measured(bench, steps, clocks)
+        except MismatchError:
+            continue
+    return _measured(bench, steps, HOLDS[-1])
+
+
+def _measured(bench: Bench, steps: Words, clocks: int) -> tuple[int, int]:
+    held = bench.clocked(np.repeat(steps, clocks, axis=0)).reshape(len(steps), clocks, -1)
+    rest = held[:, -1]
+    if not (held[:, clocks // 2 :] == rest[:, None]).all():
+        raise MismatchError(f"simulation: the outputs do not rest within {clocks} clocks of a held input")
+    latency = _latency(held)
+    for ii in range(1, latency + 2):
+        if (bench.streamed(steps, latency, ii) == rest).all():
+            return latency, ii
+    raise MismatchError(f"simulation: no initiation interval of 1..{latency + 1} clocks gives the outputs at rest")
+
+
+def _latency(held: Words) -> int:
+    """Return the clocks from the edge that samples a vector to that which gives its output, one for all steps."""
+    found: set[int] = set()
+    for before, after in pairwise(held):
+        old, new = before[-1], after[-1]
+        if (old == new).all():
+            continue  # a step that cannot be seen
+        first = int((after == new).all(axis=1).argmax())
+        if not (after[first:] == new).all() or not (after[:first] == old).all():
+            raise MismatchError("simulation: after a step of the inputs the outputs show a third value")
+        found.add(first)
+    if not found:
+        raise MismatchError("simulation: latency cannot be measured, all inputs give one output; train the model")
+    if len(found) > 1:
+        raise MismatchError(f"simulation: latency must be one number of clocks, not {sorted(found)}")
+    return found.pop()
+
+
+def _stream(bench: Bench, words: Words, latency: int, ii: int) -> dict[str, Integers]:
+    parts = []
+    for start in range(0, len(words), CHUNK):
+        parts.append(unpacked(bench.streamed(words[start : start + CHUNK], latency, ii), bench.given))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

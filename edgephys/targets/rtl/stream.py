@@ -1,0 +1,245 @@
+"""Plan a network on fields as a stream of pixels: one a beat, in raster order, through one copy of each pixel's logic.
+
+A beat is a clock edge that brings a pixel; without one everything holds what it has. Windows cut the network into
+levels. Within a level every pixel is computed for itself, in stages as any other network (``schedule``); between them
+a buffer of lines gives each pixel its neighbours, once the last of these has come. What goes past the windows waits for
+as many beats. Stages are counted from 1, in which the input's register is read, over the whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from edgephys.core.errors import ModelError
+from edgephys.graph.graph import Graph, Kind, Node
+from edgephys.graph.partition import as_input, blocks, identifier, one_row, same_for_rows
+from edgephys.targets.rtl.line_buffer import WindowBuffer, lag
+from edgephys.targets.rtl.logic import NOTHING, Logic, of_constant, traced, uniform
+from edgephys.targets.rtl.netlist import Element
+from edgephys.targets.rtl.schedule import Schedule, Slot, plan
+
+FIELD = 3
+"""Axes of a field: row, column, channel."""
+AXES = 2
+"""Those that a stream takes one after the other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Hold what lies between windows: those that it starts with, and the graph of one pixel, which may hold no more.
+
+    ``graph.inputs`` and ``graph.outputs`` carry the names that these edges have in the whole graph.
+    """
+
+    windows: tuple[Node, ...]
+    graph: Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """State a window of the network: which edge it buffers, from which stage, and how its pixels are packed.
+
+    ``taken`` are the elements of the source in the buffer's input, ``given`` those of the window in its output.
+    """
+
+    node: Node
+    buffer: WindowBuffer
+    stage: int
+    taken: list[Element]
+    given: list[Element]
+
+    @property
+    def name(self) -> str:
+        """Name of its instance."""
+        return self.buffer.name.removeprefix("layer_")
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Hold a level as logic whose first stage is ``first``; its own schedule counts stages from 1."""
+
+    first: int
+    windows: tuple[Window, ...]
+    logics: tuple[Logic, ...]
+    schedule: Schedule
+
+    def slot(self, logic: Logic) -> Slot:
+        """Return when a block works, in stages of the whole network."""
+        slot = self.schedule.slots[logic.block.name]
+        return replace(slot, first=slot.first + self.first - 1, last=slot.last + self.first - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Hold the whole plan: the output is ready in stage ``last``; ``lag`` of the stages wait for pixels to come."""
+
+    field: tuple[int, int]
+    segments: tuple[Segment, ...]
+    last: int
+    lag: int
+
+    @property
+    def logics(self) -> list[Logic]:
+        """Every block's logic, in order."""
+        return [logic for segment in self.segments for logic in segment.logics]
+
+    @property
+    def stages(self) -> int:
+        """Stages from the input's register to the output's, without those that wait for pixels to come."""
+        return self.last - self.lag
+
+    @property
+    def windows(self) -> list[Window]:
+        """Every window that holds anything, in order."""
+        return [window for segment in self.segments for window in segment.windows if window.buffer.width]
+
+
+def is_field(graph: Graph) -> bool:
+    """Return whether a network is one that is streamed where nothing else is asked for: it looks at neighbours."""
+    return len(graph.input.shape) == FIELD and any(node.kind is Kind.WINDOW for node in graph.nodes)
+
+
+# Levels -----------------------------------------------------------------------------------------
+
+
+def levels(graph: Graph) -> tuple[Level, ...]:
+    """Cut a graph into levels, each of which reads only earlier ones.
+
+    Raises: ModelError, naming the layer, where one cannot be computed pixel by pixel.
+    """
+    if len(graph.input.shape) != FIELD:
+        raise ModelError(
+            f"graph '{graph.name}': a stream needs a field (row, column, channel) as its input, not "
+            f"{graph.input.shape}; leave io out"
+        )
+    nodes = _alive(graph)
+    number: dict[str, int] = {}
+    for node in nodes:
+        _require_pixelwise(graph, node)
+        number[node.name] = max((number[name] for name in node.inputs), default=0) + (node.kind is Kind.WINDOW)
+    found: list[list[Node]] = [[] for _ in range(max(number.values()) + 1)]
+    for node in nodes:
+        found[number[node.name]].append(node)
+    return tuple(_level(graph, members) for members in found)
+
+
+def _alive(graph: Graph) -> list[Node]:
+    """Return the nodes on which the output depends."""
+    wanted = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if node.name in wanted:
+            wanted |= set(node.inputs)
+    return [node for node in graph.nodes if node.name in wanted]
+
+
+def _require_pixelwise(graph: Graph, node: Node) -> None:
+    field = graph.input.shape[:AXES]
+    shapes = [of.shape for of in (node, *graph.operands(node))]
+    if node.kind is Kind.WINDOW:
+        return
+    kept = all(len(shape) >= FIELD and shape[:AXES] == field for shape in shapes)
+    if kept and same_for_rows(node, AXES):
+        return
+    what = "differs from pixel to pixel" if kept and node.constant is not None else "does not keep the pixels apart"
+    raise ModelError(
+        f"layer '{node.layer}': {node.kind.value} '{node.name}' {what}, so it has no stream of one pixel a clock; use "
+        f"io 'parallel', which lays out all {prod(field):,} pixels, or leave the layer out"
+    )
+
+
+def _level(graph: Graph, members: Sequence[Node]) -> Level:
+    windows = tuple(node for node in members if node.kind is Kind.WINDOW)
+    inside = {node.name for node in members if node.kind not in (Kind.WINDOW, Kind.INPUT)}
+    computed = tuple(one_row(node, AXES) for node in members if node.name in inside)
+    read = tuple(dict.fromkeys(name for node in computed for name in node.inputs if name not in inside))
+    inputs = tuple(one_row(as_input(graph.by_name[name]), AXES) for name in read)
+    given = tuple(
+        node.name
+        for node in computed
+        if node.name in graph.outputs or any(reader.name not in inside for reader in graph.readers[node.name])
+    )
+    return Level(windows, Graph(graph.name, inputs + computed, read, given))
+
+
+# Time -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _State:
+    """Gather, while levels are planned: what each edge of a pixel is, when it is ready, and which names are taken."""
+
+    source: str
+    edges: dict[str, list[Element]]
+    ready: dict[str, int]
+    lag: dict[str, int]
+    names: set[str]
+
+
+def planned(graph: Graph, three_at_once: bool, stage_ns: float) -> Stream:
+    """Return the plan of a graph of one input and one output, in stages of at most ``stage_ns``.
+
+    ``three_at_once`` as in ``logic.trace``.  Raises: ModelError as ``levels`` and as ``logic.trace``.
+    """
+    name = graph.input.name
+    state = _State(name, {name: uniform(graph.input.fixed, graph.input.shape[-1])}, {name: 1}, {name: 0}, set())
+    height, width = graph.input.shape[:AXES]
+    segments = tuple(_segment(level, (height, width), state, three_at_once, stage_ns) for level in levels(graph))
+    return Stream((height, width), segments, state.ready[graph.output.name], state.lag[graph.output.name])
+
+
+def _segment(level: Level, field: tuple[int, int], state: _State, three_at_once: bool, stage_ns: float) -> Segment:
+    earliest = [state.ready[node.inputs[0]] + lag(_size(node), field) for node in level.windows]
+    computed = [name for name in level.graph.inputs if name in state.ready and name != state.source]
+    past = [state.ready[name] + 1 for name in computed]
+    first = max([*earliest, *past], default=1)
+    windows = tuple(_window(node, field, first, state) for node in level.windows)
+    parts = blocks(level.graph, state.names)
+    logics = tuple(traced(parts, {name: state.edges[name] for name in level.graph.inputs}, three_at_once))
+    makers = {name: made.block.name for made in logics for name in made.outputs}
+    reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
+    schedule = plan({made.block.name: made.delay_ns for made in logics}, reads, stage_ns)
+    segment = Segment(first, windows, logics, schedule)
+    for made in logics:
+        waited = max((state.lag[name] for name in made.block.graph.inputs), default=0)
+        for name, elements in made.outputs.items():
+            state.edges[name], state.ready[name], state.lag[name] = elements, segment.slot(made).last, waited
+    return segment
+
+
+def _window(node: Node, field: tuple[int, int], first: int, state: _State) -> Window:
+    """Buffer an edge so that its windows are ready in the level's first stage: not sooner, they are wide."""
+    (source,) = node.inputs
+    size = _size(node)
+    taken = _packed(state.edges[source])
+    wide = sum(element.width for element in taken)
+    given = [
+        replace(element, offset=tap * wide + element.offset) if element.width else element
+        for tap in range(prod(size))
+        for element in taken
+    ]
+    name = f"layer_{identifier(node.layer, state.names)}"
+    buffer = WindowBuffer(name, wide, size, field, first - 1, f"layer {node.layer}")
+    state.edges[node.name], state.ready[node.name] = given, first
+    state.lag[node.name] = state.lag[source] + buffer.lag - 1
+    return Window(node, buffer, first - buffer.lag, taken, given)
+
+
+def _size(node: Node) -> tuple[int, int]:
+    if node.window is None:
+        raise ModelError(f"node '{node.name}' ({node.kind.value}): a window must be there")
+    return node.window
+
+
+def _packed(elements: Iterable[Element]) -> list[Element]:
+    """Return the elements of a pixel side by side; beyond the edges 0 stands for what is known beforehand, too."""
+    placed, offset = [], 0
+    for element in elements:
+        if not element.width:
+            element = of_constant(element.constant) if element.constant else NOTHING
+        if element.width:
+            element = replace(element, offset=offset, constant=0)
+        placed.append(element)
+        offset += element.width
+    return placed

@@ -1,0 +1,158 @@
+"""Connect a stream: the top module of a network on fields, its windows, and what waits for them.
+
+The ports, beside ``clk`` and the pixels ``in_bits`` and ``out_bits``:
+
+- ``valid_in``: this clock edge takes a pixel, and everything moves on by one; without it nothing moves, whatever the
+  other inputs are.
+- ``start``, with ``valid_in``: the pixel is the first of a frame, and the frames before it are forgotten. It is needed
+  with the first frame of all; those that follow without other pixels between them are counted.
+- ``valid_out``, registered: the last edge gave a pixel of a frame, in raster order. Only an edge that takes a pixel
+  does, so the last pixels of a frame come out with the first ones of the next, or with as many pixels of any value as
+  the latency has clocks. After such a flush a frame begins with ``start``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.partition import one_row
+from edgephys.targets.rtl.line_buffer import SHALLOW, Delay, Marker
+from edgephys.targets.rtl.logic import uniform
+from edgephys.targets.rtl.netlist import Module, Piece
+from edgephys.targets.rtl.stream import AXES, Stream, Window
+from edgephys.targets.rtl.wiring import Source, beside, connected
+
+ADVANCE = "advance"
+"""Port of a module that is the clock's enable."""
+BEAT = {"clk": "clk", ADVANCE: "valid_in"}
+FRAME = {**BEAT, "start": "start"}
+MARKER = "edgephys_marker"
+
+
+@dataclass
+class Waits:
+    """Make what is handed on wait, each signal once: a few beats in registers, more in memory."""
+
+    delays: list[Delay] = field(default_factory=list)
+    made: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    def __call__(self, module: Module, source: Source, stage: int) -> str:
+        """Return the signal that holds a source in a later stage."""
+        if source.element.width == 0:
+            return source.signal
+        beats, made = stage - source.stage, self.made.setdefault(source.signal, {0: source.signal})
+        nearest = max(number for number in made if number <= beats)
+        if beats - nearest > SHALLOW:
+            made[beats] = self._kept(module, source.signal, beats, made[nearest], beats - nearest)
+            nearest = beats
+        for number in range(nearest, beats):
+            made[number + 1] = f"{source.signal}_d{number + 1}"
+            module.register(made[number + 1], made[number])
+        return made[beats]
+
+    def _kept(self, module: Module, name: str, beats: int, signal: str, more: int) -> str:
+        later, delay = f"{name}_d{beats}", Delay(f"delay_{name}_{beats}", module.width(signal), more)
+        self.delays.append(delay)
+        module.wires[later] = delay.width
+        module.instances.append((f"u_{delay.name}", delay.name, {**FRAME, "d": signal, "q": later}))
+        return later
+
+
+@dataclass(frozen=True, eq=False)
+class Wired:
+    """Hold a top module, what waits in it, and the stage of each edge that it gives."""
+
+    module: Module
+    delays: tuple[Delay, ...]
+    stages: Mapping[str, int]
+
+
+def top(name: str, graph: Graph, stream: Stream, marker: Marker) -> Wired:
+    """Return the module that takes a pixel as ``in_bits`` and gives one as ``out_bits``, both registered.
+
+    Its other ports are those above; ``marker`` is the module that drives ``valid_out``.
+    """
+    module, waits, edges = _network(name, graph, stream)
+    output = pixel(graph.output)
+    wide = output.fixed.bits * prod(output.shape)
+    _taken_out(module, wide, "valid_out")
+    module.wires["output_d"] = wide
+    beside(module, "output_d", 0, output, edges[output.name], stream.last, waits)
+    module.register("output_q", "output_d")
+    module.assigns.append(("out_bits", 0, Piece(wide, "output_q")))
+    module.instances.append((f"u_{marker.name}", marker.name, {**FRAME, "valid": "valid_out"}))
+    return Wired(module, tuple(waits.delays), {output.name: stream.last})
+
+
+def probe(name: str, graph: Graph, stream: Stream, exposed: Sequence[str]) -> Wired:
+    """Return the module that gives every exposed edge as it comes, unregistered, each in a stage of its own."""
+    module, waits, edges = _network(name, graph, stream)
+    nodes = [pixel(graph.by_name[edge]) for edge in exposed]
+    _taken_out(module, sum(node.fixed.bits * prod(node.shape) for node in nodes))
+    offset, stages = 0, {}
+    for node in nodes:
+        sources = edges[node.name]
+        stages[node.name] = max((source.stage for source in sources if source.element.width), default=1)
+        offset = beside(module, "out_bits", offset, node, sources, stages[node.name], waits)
+    return Wired(module, tuple(waits.delays), stages)
+
+
+def exposed(graph: Graph, stream: Stream) -> list[str]:
+    """Return the edges that a probe can give: the last of every layer, where it is not inside another's logic."""
+    made = {name for logic in stream.logics for name in logic.outputs}
+    made |= {window.node.name for segment in stream.segments for window in segment.windows} | {graph.input.name}
+    return [node.name for _, node in graph.layers() if node.name in made]
+
+
+def bench(name: str, of: Module) -> Module:
+    """Return a module around a top: ``in_bits`` hold pixel, valid_in and start, ``out_bits`` all that the top gives."""
+    taken, given = of.inputs["in_bits"], sum(max(1, width) for width in of.outputs.values())
+    module = Module(name, True, {"in_bits": taken + 2}, {"out_bits": given}, f"{of.name}, as it is simulated")
+    ports = {"clk": "clk", "in_bits": f"in_bits[{taken - 1}:0]"}
+    ports |= {"valid_in": f"in_bits[{taken}]", "start": f"in_bits[{taken + 1}]"}
+    ports["out_bits"] = f"out_bits[{of.outputs['out_bits'] - 1}:0]"
+    if "valid_out" in of.outputs:
+        ports["valid_out"] = f"out_bits[{given - 1}]"
+    module.instances.append(("dut", of.name, ports))
+    return module
+
+
+def pixel(node: Node) -> Node:
+    """Return a node as that of one pixel."""
+    return one_row(node, AXES)
+
+
+def _taken_out(module: Module, wide: int, *marks: str) -> None:
+    module.outputs |= {"out_bits": wide} | dict.fromkeys(marks, 0)
+
+
+def _network(name: str, graph: Graph, stream: Stream) -> tuple[Module, Waits, dict[str, list[Source]]]:
+    """Return a module with all that computes, and where each edge's elements are."""
+    source, waits = graph.input, Waits()
+    bits = source.fixed.bits * source.shape[-1]
+    height, width = stream.field
+    title = f"{graph.name}: a pixel of {height}x{width} a clock"
+    module = Module(name, True, {"valid_in": 0, "start": 0, "in_bits": bits}, {}, title, enable="valid_in")
+    module.register("input_q", "in_bits")
+    edges = {source.name: [Source("input_q", e, 1) for e in uniform(source.fixed, source.shape[-1])]}
+    for segment in stream.segments:
+        for window in segment.windows:
+            edges[window.node.name] = _neighbours(module, window, edges[window.node.inputs[0]], waits)
+        for logic in segment.logics:
+            edges |= connected(module, logic, segment.slot(logic), edges, waits, BEAT)
+    return module, waits, edges
+
+
+def _neighbours(module: Module, window: Window, sources: Sequence[Source], waits: Waits) -> list[Source]:
+    buffer, taken, given = window.buffer, f"{window.name}_in", f"{window.name}_out"
+    if buffer.width:
+        module.wires[taken] = buffer.width
+        module.wires[given] = buffer.width * prod(buffer.size)
+        for wanted, source in zip(window.taken, sources, strict=True):
+            if wanted.width:
+                module.connect(taken, wanted, waits(module, source, window.stage), source.element)
+        module.instances.append((f"u_{window.name}", buffer.name, {**FRAME, "d": taken, "w": given}))
+    return [Source(given, element, window.stage + buffer.lag) for element in window.given]

@@ -1,0 +1,111 @@
+"""Compile an emitted project for simulation, and clock words through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import ProjectError, UsageError
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.targets.rtl import ghdl, verilator
+from edgephys.targets.rtl.bits import Words, packed, width
+from edgephys.targets.rtl.design import STREAM
+from edgephys.targets.rtl.stream import AXES
+
+ENGINES = {"verilog": verilator, "vhdl": ghdl}
+BUILD_S = 7200.0
+RUN_S = 3600.0
+VALID_IN, START, VALID_OUT = "valid_in", "start", "valid_out"
+
+Ports = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """Hold the outputs in steps, (vector, *output shape), and the measured timing in clocks.
+
+    The latency is that of the whole output; ``first_cycles`` is that of the first pixel, where one comes after another.
+    """
+
+    outputs: Integers
+    latency_cycles: int
+    ii: int
+    first_cycles: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Hold a compiled top and clock vectors through it."""
+
+    language: str
+    home: Path
+    taken: Ports
+    given: Ports
+
+    def clocked(self, words: Words) -> Words:
+        """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
+        widths = width(self.taken), width(self.given)
+        found: Words = ENGINES[self.language].clocked(self.home, words, widths, RUN_S)
+        return found
+
+    def streamed(self, words: Words, latency: int, ii: int) -> Words:
+        """Return the output words of vectors given one every ``ii`` clocks, read ``latency`` clocks later."""
+        idle = np.repeat(words[-1:], latency, axis=0)
+        every = self.clocked(np.concatenate([np.repeat(words, ii, axis=0), idle]))
+        return every[latency::ii][: len(words)]
+
+
+def build(folder: Path, facts: Mapping[str, Any], probe: bool = False) -> Bench:
+    """Return a project's top, or its probe, compiled where no build of the same content is cached."""
+    paths, top = list(facts["sources"]), facts["top"]
+    if probe:
+        paths = [path for path in paths if Path(path).stem != top] + [facts["probe_source"]]
+        top = facts["probe"]
+    elif "bench" in facts:
+        paths, top = [*paths, facts["bench_source"]], facts["bench"]
+    missing = [path for path in paths if not (folder / path).is_file()]
+    if missing:
+        raise ProjectError(f"project {folder}: {missing[0]} is missing; emit the project again")
+    taken, given = ports(facts, probe)
+    widths = width(taken), width(given)
+    repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
+    language = facts["language"]
+    home = ENGINES[language].built([folder / path for path in paths], top, widths, repeated, BUILD_S)
+    return Bench(language, home, taken, given)
+
+
+def ports(facts: Mapping[str, Any], probe: bool) -> tuple[Ports, Ports]:
+    """Return what a top takes and gives at a clock: of a stream a pixel, and the bits that say which one."""
+    taken, given = facts["input"], facts["probed"] if probe else facts["output"]
+    if facts.get("io") != STREAM:
+        return taken, given
+    marks = [] if probe else [_bit(VALID_OUT)]
+    return [*map(_pixel, taken), _bit(VALID_IN), _bit(START)], [*map(_pixel, given), *marks]
+
+
+def _pixel(port: Mapping[str, Any]) -> dict[str, Any]:
+    return {**port, "shape": port["shape"][AXES:]}
+
+
+def _bit(name: str) -> dict[str, Any]:
+    return {"node": name, "shape": [1], "bits": 1, "signed": False, "fraction": 0}
+
+
+def accepted(facts: Mapping[str, Any], x: Integers) -> Words:
+    """Return the words of inputs, (vector, word).  Raises: UsageError for what the input's format does not hold."""
+    (port,) = facts["input"]
+    shape = tuple(port["shape"])
+    x = np.asarray(x)
+    if x.ndim != len(shape) + 1 or x.shape[1:] != shape or not np.issubdtype(x.dtype, np.integer):
+        expected = f"(vector, {', '.join(map(str, shape))})"
+        raise UsageError(f"simulation input must be integers {expected}, not {x.dtype} {x.shape}")
+    if not len(x):
+        raise UsageError("simulation input must hold 1 vector or more, not 0")
+    fixed = Fixed(port["signed"], port["bits"], port["bits"] - port["fraction"])
+    if not fixed.holds(int(x.min()), int(x.max())):
+        raise UsageError(f"simulation input must be {fixed.low}..{fixed.high} in steps, not {x.min()}..{x.max()}")
+    return packed(x.reshape(len(x), -1), fixed.bits)

@@ -1,0 +1,144 @@
+"""Connect the blocks: the top module of an RTL project, with every register between layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from edgephys.graph.graph import Graph, Node
+from edgephys.targets.rtl.logic import NOTHING, ZERO, Logic, uniform
+from edgephys.targets.rtl.netlist import Element, Module, Piece
+from edgephys.targets.rtl.schedule import Schedule, Slot
+
+
+@dataclass(frozen=True)
+class Source:
+    """Say which signal holds an element of an edge, and in which stage it is ready."""
+
+    signal: str
+    element: Element
+    stage: int
+
+    def shifted(self, by: int) -> Source:
+        """Return the same bits with a value 2**by times as great."""
+        return replace(self, element=self.element.shifted(by))
+
+
+Delayed = Callable[[Module, Source, int], str]
+"""Return the signal that holds a source in a later stage."""
+CLOCK = {"clk": "clk"}
+
+
+def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, exposed: Sequence[str]) -> Module:
+    """Return the module that takes ``in_bits`` and gives the ``exposed`` edges as ``out_bits``, all at once.
+
+    Both are registered. Each edge's elements lie side by side, each in the whole of the edge's format.
+    """
+    size, bits = prod(graph.input.shape), graph.input.fixed.bits
+    nodes = [graph.by_name[edge] for edge in exposed]
+    wide = sum(node.fixed.bits * prod(node.shape) for node in nodes)
+    module = Module(name, True, {"in_bits": bits * size}, {"out_bits": wide}, f"{graph.name}: all layers")
+    module.register("input_q", "in_bits")
+    edges = {graph.input.name: [Source("input_q", e, 1) for e in uniform(graph.input.fixed, size)]}
+    for logic in logics:
+        edges |= connected(module, logic, schedule.slots[logic.block.name], edges)
+    module.wires["output_d"] = wide
+    offset = 0
+    for node in nodes:
+        offset = beside(module, "output_d", offset, node, edges[node.name], schedule.stages)
+    module.register("output_q", "output_d")
+    module.assigns.append(("out_bits", 0, Piece(wide, "output_q")))
+    return module
+
+
+def beside(
+    module: Module,
+    target: str,
+    offset: int,
+    node: Node,
+    sources: Sequence[Source],
+    stage: int,
+    delayed: Delayed | None = None,
+) -> int:
+    """Put an edge's elements, each in the whole of its format, into a vector at ``offset``; return where they end."""
+    wait = delayed or registered
+    for wanted, source in zip(uniform(node.fixed, prod(node.shape)), sources, strict=True):
+        placed = replace(wanted, offset=offset + wanted.offset)
+        module.connect(target, placed, wait(module, source, stage), source.element)
+    return offset + node.fixed.bits * prod(node.shape)
+
+
+def connected(
+    module: Module,
+    logic: Logic,
+    slot: Slot,
+    edges: Mapping[str, list[Source]],
+    delayed: Delayed | None = None,
+    clock: Mapping[str, str] = CLOCK,
+) -> dict[str, list[Source]]:
+    """Put a block into the module, its ``slot`` in stages of the module, and return what it gives.
+
+    ``clock`` connects the ports by which a block of several stages is clocked; ``delayed`` makes what is handed on
+    wait, by registers where it is not given.
+    """
+    if logic.wires is not None:
+        return _wired(logic, edges)
+    return _instantiated(module, logic, slot, edges, delayed or registered, clock)
+
+
+def _wired(logic: Logic, edges: Mapping[str, list[Source]]) -> dict[str, list[Source]]:
+    """Return what a block of wires gives: its sources themselves, each when it is ready."""
+    copies = logic.block.copies
+    per_row = {name: len(edges[name]) // copies for name in logic.block.graph.inputs} | {ZERO.edge: 0}
+    sources = {**edges, ZERO.edge: [Source("", NOTHING, 0)]}
+    return {
+        name: [
+            sources[wire.edge][copy * per_row[wire.edge] + wire.index].shifted(wire.shift)
+            for copy in range(copies)
+            for wire in wires
+        ]
+        for name, wires in (logic.wires or {}).items()
+    }
+
+
+def _instantiated(
+    module: Module,
+    logic: Logic,
+    slot: Slot,
+    edges: Mapping[str, list[Source]],
+    delayed: Delayed,
+    clock: Mapping[str, str],
+) -> dict[str, list[Source]]:
+    block = logic.block
+    made: dict[str, list[Source]] = {name: [] for name in logic.outputs}
+    for copy in range(block.copies):
+        suffix = f"_{copy}" if block.copies > 1 else ""
+        taken, given = f"{block.name}_in{suffix}", f"{block.name}_out{suffix}"
+        for name, elements in logic.outputs.items():
+            made[name] += [Source(given, element, slot.last) for element in elements]
+        if logic.program is None:
+            continue
+        module.wires[taken] = sum(e.width for elements in logic.inputs.values() for e in elements)
+        module.wires[given] = sum(e.width for elements in logic.outputs.values() for e in elements)
+        for name, elements in logic.inputs.items():
+            row = edges[name][copy * len(elements) : (copy + 1) * len(elements)]
+            for wanted, source in zip(elements, row, strict=True):
+                if wanted.width:
+                    module.connect(taken, wanted, delayed(module, source, slot.first), source.element)
+        ports = {**(clock if slot.last > slot.first else {}), "model_inp": taken, "model_out": given}
+        module.instances.append((f"u_{block.name}{suffix}", logic.module, ports))
+    return made
+
+
+def registered(module: Module, source: Source, stage: int) -> str:
+    """Return the signal that holds a source in a later stage; its registers are made once."""
+    signal = source.signal
+    if source.element.width == 0:
+        return signal
+    for clocks in range(1, stage - source.stage + 1):
+        later = f"{source.signal}_d{clocks}"
+        if later not in module.wires:
+            module.register(later, signal)
+        signal = later
+    return signal

@@ -1,0 +1,234 @@
+"""Read the reports of vendors' tools where they ran in a project: HLS, Vivado and Quartus.
+
+No vendor tool is run here. A figure takes its stage, tool, version and target from the report itself,
+never from the file's name. A report that is there but cannot be read is an error, not an absence.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as Tree
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgephys.core.errors import ProjectError
+from edgephys.core.figure import Figure, Stage
+
+HEAD = 4096
+"""Characters in which a Vivado report states its command."""
+
+OURS = re.compile(r"(^|_)(util|utilization|timing|timing_summary)(_[a-z]+)?\.rpt$|^vivado_synth\.rpt$")
+"""Names under which hls4ml's and alkaid's Vivado scripts write the reports that are read here."""
+
+# Vivado's 'Design State' to stage; it adds words in some versions ("Fully Placed", "Physopt postRoute").
+STATES = (
+    ("rout", Stage.PLACED_AND_ROUTED_BY_VENDOR),
+    ("place", Stage.PLACED_BY_VENDOR),
+    ("synth", Stage.SYNTHESISED_BY_VENDOR),
+    ("optim", Stage.SYNTHESISED_BY_VENDOR),
+)
+
+# Names of a row by family: UltraScale and Versal, 7 series, and what Vivado prints a '*' behind.
+SITES = {
+    "lut": ("CLB LUTs", "Slice LUTs"),
+    "ff": ("CLB Registers", "Slice Registers", "Registers"),
+    "bram": ("Block RAM Tile",),
+    "dsp": ("DSPs", "DSP Slices"),
+}
+UNITS = {"lut": "LUT", "ff": "FF", "bram": "RAMB36", "dsp": "DSP"}
+
+QUARTUS = {
+    "alm": (r"Logic utilization \(in ALMs\)", "ALM"),
+    "ff": (r"Total registers|Total dedicated logic registers", "FF"),
+    "bram": (r"Total RAM Blocks", "M20K"),
+    "dsp": (r"Total DSP Blocks", "DSP"),
+}
+
+
+def read(folder: Path) -> tuple[Figure, ...]:
+    """Return the figures of all vendor reports below ``folder``; none where no vendor's tool has run.
+
+    Raises: ProjectError naming a report that is cut short or lacks the table it should have.
+    """
+    figures: list[Figure] = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name.endswith("csynth.xml") and _is_top(path):
+            figures += read_csynth(path)
+        elif path.suffix == ".rpt":
+            figures += read_vivado(path)
+        elif path.name.endswith(".fit.summary"):
+            figures += read_quartus(path)
+    return tuple(figures)
+
+
+def _is_top(path: Path) -> bool:
+    """Tell whether an HLS report is of the whole design: sub-functions have one each, the top often two."""
+    if path.name == "csynth.xml":
+        return True
+    name = path.name.removesuffix("_csynth.xml")
+    twin = path.with_name("csynth.xml")
+    return not twin.exists() and _xml(path).findtext("UserAssignments/TopModelName") == name
+
+
+# Vitis and Vivado HLS ------------------------------------------------------------------------------
+
+
+def read_csynth(path: Path) -> tuple[Figure, ...]:
+    """Return the C synthesis estimates of Vitis HLS or Vivado HLS (csynth.xml)."""
+    root = _xml(path)
+
+    def text(where: str) -> str:
+        found = root.findtext(where)
+        if found is None or not found.strip():
+            raise _lacks(path, f"<{where}>")
+        return found.strip()
+
+    old = root.find("AreaEstimates/Resources/DSP48E") is not None
+    tool, dsp = ("Vivado HLS", "DSP48E") if old else ("Vitis HLS", "DSP")
+    target = f"{text('UserAssignments/Part')}, aimed at {text('UserAssignments/TargetClockPeriod')} ns"
+    source = _Source(path, Stage.ESTIMATED, tool, text("ReportVersion/Version"), target)
+    timing, area = "PerformanceEstimates/SummaryOfOverallLatency", "AreaEstimates/Resources"
+    return (
+        source.figure("clock_period", text("PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"), "ns"),
+        source.figure("latency", text(f"{timing}/Worst-caseLatency"), "cycles"),
+        source.figure("ii", text(f"{timing}/Interval-max"), "cycles"),
+        source.figure("lut", text(f"{area}/LUT"), "LUT"),
+        source.figure("ff", text(f"{area}/FF"), "FF"),
+        source.figure("dsp", text(f"{area}/{dsp}"), "DSP"),
+        source.figure("bram", text(f"{area}/BRAM_18K"), "RAMB18"),
+    )
+
+
+def _xml(path: Path) -> Tree.Element:
+    try:
+        return Tree.fromstring(_text(path))
+    except Tree.ParseError as error:
+        raise ProjectError(f"{path}: expected a whole csynth.xml, but it is cut short or not XML ({error})") from error
+
+
+# Vivado ---------------------------------------------------------------------------------------------
+
+
+def read_vivado(path: Path) -> tuple[Figure, ...]:
+    """Return the figures of report_utilization or report_timing_summary; of other reports, none."""
+    text = _text(path)
+    command = re.search(r"^\| Command\s*:\s*(\w+)(.*)$", text[:HEAD], re.MULTILINE)
+    if command is None:
+        if OURS.search(path.name):
+            raise _lacks(path, "the line '| Command : report_...'")
+        return ()
+    if command[1] == "report_utilization" and "-hierarchical" not in command[2]:
+        return _utilization(_Source.of_vivado(path, text), text)
+    if command[1] == "report_timing_summary":
+        return _timing(_Source.of_vivado(path, text), text)
+    return ()
+
+
+def _utilization(source: _Source, text: str) -> tuple[Figure, ...]:
+    rows: dict[str, str] = {}
+    for name, used in re.findall(r"^\|\s*([^|]+?)\*?\s*\|\s*([\d.]+)\s*\|", text, re.MULTILINE):
+        rows.setdefault(name, used)
+    figures = []
+    for name, sites in SITES.items():
+        used = next((rows[site] for site in sites if site in rows), None)
+        if used is None:
+            raise _lacks(source.path, f"a row '| {sites[0]} |'")
+        figures.append(source.figure(name, used, UNITS[name]))
+    return tuple(figures)
+
+
+def _timing(source: _Source, text: str) -> tuple[Figure, ...]:
+    table = re.search(r"^\s*WNS\(ns\).*\n[\s-]+\n\s*(\S+)", text, re.MULTILINE)
+    if table is None:
+        raise _lacks(source.path, "the table 'Design Timing Summary' with WNS(ns)")
+    slack = source.figure("wns", table[1], "ns")
+    clocks = re.search(r"^Clock\s+Waveform\(ns\).*\n[\s-]+\n((?:\S.*\n)+)", text, re.MULTILINE)
+    if clocks is None:
+        raise _lacks(source.path, "the table 'Clock Summary'")
+    periods = [float(period) for period in re.findall(r"\}\s+([\d.]+)\s", clocks[1])]
+    if not isinstance(slack.value, int | float):
+        return slack, source.none("clock_period", "ns", f"WNS is '{table[1]}'")
+    if len(periods) != 1:
+        return slack, source.none("clock_period", "ns", f"{len(periods)} clocks, and WNS does not say of which")
+    return slack, source.figure("clock_period", f"{periods[0] - slack.value:.3f}", "ns")
+
+
+# Quartus --------------------------------------------------------------------------------------------
+
+
+def read_quartus(path: Path) -> tuple[Figure, ...]:
+    """Return the figures of Quartus' fitter (its fit.summary)."""
+    text = _text(path)
+    facts = dict(re.findall(r"^([^:\n]+?) : (.*)\n", text, re.MULTILINE))
+    for needed in ("Fitter Status", "Device"):
+        if needed not in facts:
+            raise _lacks(path, f"a line '{needed} : ...'")
+    if not facts["Fitter Status"].startswith("Successful"):
+        raise ProjectError(f"{path}: expected a successful fit, but its status is '{facts['Fitter Status']}'")
+    version = next((value for name, value in facts.items() if re.fullmatch(r"Quartus.* Version", name)), None)
+    if version is None:
+        raise _lacks(path, "a line 'Quartus Prime Version : ...'")
+    target = f"{facts.get('Family', 'Intel')} {facts['Device']}"
+    source = _Source(path, Stage.PLACED_AND_ROUTED_BY_VENDOR, "Quartus", version.split(" ")[0], target)
+    figures = []
+    for name, (pattern, unit) in QUARTUS.items():
+        value = next((value for fact, value in facts.items() if re.fullmatch(pattern, fact)), None)
+        if value is None:
+            raise _lacks(path, f"a line '{pattern.split('|')[0].replace(chr(92), '')} : ...'")
+        figures.append(source.figure(name, value.split("/")[0].replace(",", "").strip(), unit))
+    return tuple(figures)
+
+
+# All of them ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """State where a report's figures come from."""
+
+    path: Path
+    stage: Stage
+    tool: str
+    version: str
+    target: str
+
+    @classmethod
+    def of_vivado(cls, path: Path, text: str) -> _Source:
+        """Return what the head of a Vivado report states."""
+        head: Mapping[str, str] = dict(re.findall(r"^\| (\w[\w ]*?)\s*: (.*?)\s*$", text[:HEAD], re.MULTILINE))
+        for needed in ("Tool Version", "Device", "Design State"):
+            if needed not in head:
+                raise _lacks(path, f"the line '| {needed} : ...'")
+        version = re.search(r"v\.?(\d+\.\S+)", head["Tool Version"])
+        stage = next((stage for word, stage in STATES if word in head["Design State"].lower()), None)
+        if version is None or stage is None:
+            raise ProjectError(
+                f"{path}: expected a Vivado version and a known design state, "
+                f"not '{head['Tool Version']}' and '{head['Design State']}'"
+            )
+        return cls(path, stage, "Vivado", version[1], head["Device"])
+
+    def figure(self, name: str, text: str, unit: str) -> Figure:
+        """Return the figure of a number as the report prints it; of a word, such as undef, its absence."""
+        try:
+            value = float(text)
+        except ValueError:
+            return self.none(name, unit, f"{self.path.name} says '{text}'")
+        number = int(value) if unit != "ns" and value.is_integer() else value
+        return Figure(name, number, unit, self.stage, self.tool, self.version, self.target)
+
+    def none(self, name: str, unit: str, why: str) -> Figure:
+        """Return the figure of what the report does not tell."""
+        return Figure(name, None, unit, self.stage, self.tool, self.version, self.target, why)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError as error:
+        raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _lacks(path: Path, what: str) -> ProjectError:
+    return ProjectError(f"{path}: expected {what}, but it is not there; is the report cut short?")

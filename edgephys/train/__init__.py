@@ -1,0 +1,1 @@
+"""Training: recipes, quantised layers and the fit on Keras."""
