@@ -16,12 +16,12 @@ from random_graphs import WITH_RTL, build_field, field_graphs, vectors
 from rtl_graphs import INPUT, dense, tagger
 
 from edgephys.core.errors import MismatchError, ModelError, UsageError
-from edgephys.graph import evaluate, stream
+from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph, Kind, Node
 from edgephys.graph.passes import lowered
 from edgephys.networks.decompositions import FORMATS
-from edgephys.targets.rtl import bits, simulate, stream_simulate, sweep, synth
+from edgephys.targets.rtl import bits, simulate, stream, stream_simulate, sweep, synth
 from edgephys.targets.rtl import emit as rtl
 from edgephys.targets.rtl.emit import RtlOptions
 from edgephys.targets.rtl.line_buffer import WindowBuffer
