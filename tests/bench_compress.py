@@ -19,7 +19,7 @@ from bench_tool import ROOT, ZOO, machine
 
 from edgephys.applications.jets.task import of_jets
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import rebuilt
+from edgephys.compress.model_structure import rebuilt
 from edgephys.compress.stage import Training
 from edgephys.compress.stages.bitwise import Bitwise
 from edgephys.compress.stages.finetune import Finetune

@@ -27,19 +27,19 @@ MEMBERS = [name for name in NAMES if name.endswith("seed1")]
 
 def sweep_of(folder, seeds=(1, 2), **more):
     """Return a sweep of three values and two seeds, of which seed 1 is the better one; its results go to ``out``."""
-    from edgephys.compress import pareto
-    from edgephys.compress import pipeline_file as recipe
+    from edgephys.compress import pareto_sweep as pareto
+    from edgephys.compress import pipeline_file
 
     for name, text in (("mine.toml", KNOB), ("jets.h5", "jets")):
         if not (folder / name).exists():
             (folder / name).write_text(text)
-    pipeline = recipe.read(folder / "mine.toml")
+    pipeline = pipeline_file.read(folder / "mine.toml")
     return pareto.Sweep(MODEL, pipeline, folder / "jets.h5", None, folder / "out", seeds, **more)
 
 
 def swept(of, carry, work, told=None, said=None):
     """Carry a sweep out, its table written as the command writes it."""
-    from edgephys.compress import pareto
+    from edgephys.compress import pareto_sweep as pareto
     from edgephys.models.trained import write_file
 
     def write(table):
@@ -84,7 +84,7 @@ def logged(out, what):
 
 def work(order):
     """Complete an order as a worker does, but for what a run computes."""
-    from edgephys.compress import pareto
+    from edgephys.compress import pareto_sweep as pareto
 
     pareto.run = pretend
     return pareto.complete(order, "edgephys pareto in a test", quiet, quiet)
@@ -92,7 +92,7 @@ def work(order):
 
 def pretend(order, say, progress, command):
     """Make a run's table, stage after stage; what it should wait for or die of stands in files beside the runs."""
-    from edgephys.compress.pipeline import TABLE
+    from edgephys.compress.run_pipeline import TABLE
     from edgephys.core.errors import ModelError
     from edgephys.models.trained import write_file
 
@@ -125,7 +125,7 @@ def await_word(order):
 
 def made(order):
     """Return a table whose figures follow from the knob and the seed: dearer is better, seed 1 better still."""
-    from edgephys.compress import pipeline as run
+    from edgephys.compress import run_pipeline as run
 
     digests = [run._digest(order)]
     for step in order.pipeline.steps:

@@ -6,7 +6,7 @@ from compress_tasks import NETS, model_of, task_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_step
+from edgephys.compress.model_structure import kernel_integers, kernel_layers, kernel_step
 from edgephys.compress.stages.bitwise import Bitwise, Kernel, published_scale, random_scores, scores_of
 from edgephys.core.errors import UsageError
 

@@ -12,10 +12,10 @@ import pareto_runs
 import pytest
 from pareto_runs import MEMBERS, NAMES
 
-from edgephys.compress import pareto
-from edgephys.compress.cluster import Cluster
-from edgephys.compress.local import Processes
-from edgephys.compress.pipeline import run as plain_run
+from edgephys.compress import pareto_sweep as pareto
+from edgephys.compress.dask_executor import Cluster
+from edgephys.compress.local_executor import Processes
+from edgephys.compress.run_pipeline import run as plain_run
 from edgephys.core.errors import ToolError
 from edgephys.models import trained as artefact
 

@@ -8,7 +8,7 @@ from compress_tasks import NETS, model_of, task_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgephys.compress.anatomy import kernel_integers, kernel_layers
+from edgephys.compress.model_structure import kernel_integers, kernel_layers
 from edgephys.compress.stages.codebook import Book, Codebook, gradient_norms, redistributed, scales, starting
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf

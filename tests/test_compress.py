@@ -117,8 +117,8 @@ def test_a_second_run_does_nothing_anew_and_other_stages_are_run_anew(
 
 
 def test_runs_side_by_side_share_the_stages_in_which_they_are_equal(finished, trained, pipeline, few_jets, tmp_path):
-    from edgephys.compress.pipeline import Order, run
     from edgephys.compress.pipeline_file import read
+    from edgephys.compress.run_pipeline import Order, run
 
     out = shutil.copytree(finished[0], tmp_path / "runs" / "whole").parent
     longer = tmp_path / "longer.toml"

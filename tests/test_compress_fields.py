@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from edgephys.applications.task import Lesson
 from edgephys.applications.waves.wave_cnn import WaveCnn
 from edgephys.compress import digits
-from edgephys.compress.anatomy import fan_in, kernel_integers, kernel_layers, requantised
 from edgephys.compress.cost import Circuit
 from edgephys.compress.gains import adder_bits
+from edgephys.compress.learned_widths import learnable, learned
 from edgephys.compress.local_rank import local_rank
+from edgephys.compress.model_structure import fan_in, kernel_integers, kernel_layers, requantised
 from edgephys.compress.stages.codebook import gradient_norms
 from edgephys.compress.stages.distil import Distil
 from edgephys.compress.stages.prune import Prune
@@ -24,7 +25,6 @@ from edgephys.compress.stages.sparse_momentum import SparseMomentum
 from edgephys.compress.stages.spectrum import Spectrum
 from edgephys.compress.stages.table import STAGES
 from edgephys.compress.stages.untie import Untie
-from edgephys.compress.widths import learnable, learned
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Rounding
 from edgephys.graph import evaluate

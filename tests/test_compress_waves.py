@@ -44,8 +44,8 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(model, tmp_path_factory):
     """A whole pipeline, through the house that the command calls."""
-    from edgephys.compress.pipeline import Order, run
     from edgephys.compress.pipeline_file import read
+    from edgephys.compress.run_pipeline import Order, run
 
     top = tmp_path_factory.mktemp("runs")
     pipeline = top / "waves.toml"

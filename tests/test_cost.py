@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.compress import widths
-from edgephys.compress.anatomy import kernel_layers
+from edgephys.compress import learned_widths
 from edgephys.compress.cost import Circuit
+from edgephys.compress.model_structure import kernel_layers
 
 NET = DeepSets(constituents=4, phi=(6,), rho=(5,), bits=6)  # 3 features, 5 classes; the pool keeps 8 bits
 CARRY = 1
@@ -31,9 +31,9 @@ def test_digits_biases_clipping_and_the_pool_are_adders_of_the_width_of_their_da
 
 def test_a_learned_width_is_priced_by_all_that_it_makes_wide():
     """A bit more of the input: the digits and the biases of phi; the input's own rounding is no sum's."""
-    model = widths.learnable(NET.build(), "tensor", NET.input)
+    model = learned_widths.learnable(NET.build(), "tensor", NET.input)
     found = []
     for bits in (12, 11):
-        model.get_layer(widths.INPUT).fraction.assign((bits - 4) / widths.PACE)
-        found.append(cost(model, 1, widths.learned(model)))
+        model.get_layer(learned_widths.INPUT).fraction.assign((bits - 4) / learned_widths.PACE)
+        found.append(cost(model, 1, learned_widths.learned(model)))
     assert found[0] - found[1] == pytest.approx(4 * (18 + 6))

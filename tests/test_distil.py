@@ -14,7 +14,7 @@ from edgephys.applications.jets.deepsets import DeepSets
 from edgephys.applications.jets.interaction import InteractionNetwork
 from edgephys.applications.jets.task import of_jets
 from edgephys.applications.task import Lesson
-from edgephys.compress.anatomy import kernel_layers, rebuilt, requantised
+from edgephys.compress.model_structure import kernel_layers, rebuilt, requantised
 from edgephys.compress.stages.distil import Distil
 from edgephys.compress.stages.finetune import Finetune
 from edgephys.core.errors import ModelError, UsageError

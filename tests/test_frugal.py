@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from compress_tasks import NETS, model_of, task_of
 
-from edgephys.compress import digits, widths
-from edgephys.compress.anatomy import activation_formats, activation_layers, kernel_integers, kernel_layers
+from edgephys.compress import digits, learned_widths
+from edgephys.compress.learned_widths import INPUT
+from edgephys.compress.model_structure import activation_formats, activation_layers, kernel_integers, kernel_layers
 from edgephys.compress.rounding import Budgeted
 from edgephys.compress.stages.finetune import Finetune, patience_of
 from edgephys.compress.stages.frugal import Frugal, Priced
 from edgephys.compress.stages.untie import Untie
-from edgephys.compress.widths import INPUT
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Rounding
 from edgephys.graph.graph import Kind
@@ -85,22 +85,22 @@ def test_a_price_removes_digits_and_narrows_activations_and_input(made):
 
 
 def test_what_was_learned_is_what_the_ordinary_layers_do():
-    model = widths.learnable(model_of(NET), "channel", task_of(NET).input)
+    model = learned_widths.learnable(model_of(NET), "channel", task_of(NET).input)
     random = np.random.default_rng(1)
     for layer in model.layers:
-        if isinstance(layer, widths.LearnedWidth):
-            layer.fraction.assign((layer.start - random.integers(0, 4, layer.start.shape)) / widths.PACE)
+        if isinstance(layer, learned_widths.LearnedWidth):
+            layer.fraction.assign((layer.start - random.integers(0, 4, layer.start.shape)) / learned_widths.PACE)
             layer.largest.assign(random.uniform(0.01, 3, layer.start.shape))
     x = task_of(NET).validation[0]
-    settled = widths.settled(model)
+    settled = learned_widths.settled(model)
     assert {type(layer).__name__ for layer in activation_layers(settled)} == {"ChannelActivation"}
     np.testing.assert_array_equal(settled.predict(x, verbose=0), model.predict(x, verbose=0))
-    again = widths.settled(widths.learnable(settled, "channel"))
+    again = learned_widths.settled(learned_widths.learnable(settled, "channel"))
     assert [bits_of(a) for a in activation_layers(again)] == [bits_of(a) for a in activation_layers(settled)]
 
 
 def test_a_channel_has_no_more_integer_bits_than_its_values_need():
-    layer = widths.LearnedWidth(False, [2, 2, 2], [4, 4, 4], apart=True)
+    layer = learned_widths.LearnedWidth(False, [2, 2, 2], [4, 4, 4], apart=True)
     x = np.tile(np.array([3.0, 0.7, 0.1], np.float32), (8, 1))
     for _ in range(400):
         layer(x, training=True)
@@ -108,15 +108,15 @@ def test_a_channel_has_no_more_integer_bits_than_its_values_need():
 
 
 def test_widths_stand_still_at_the_end():
-    model = widths.learnable(model_of(NET), "tensor")
-    layer = next(of for of in model.layers if isinstance(of, widths.LearnedWidth))
-    layer.fraction.assign((layer.start - 0.6) / widths.PACE)
+    model = learned_widths.learnable(model_of(NET), "tensor")
+    layer = next(of for of in model.layers if isinstance(of, learned_widths.LearnedWidth))
+    layer.fraction.assign((layer.start - 0.6) / learned_widths.PACE)
     before = float(layer.bits())
-    widths.hold(model, 13, 20)
+    learned_widths.hold(model, 13, 20)
     assert float(layer.moves) == 1.0
-    widths.hold(model, 14, 20)
+    learned_widths.hold(model, 14, 20)
     assert float(layer.moves) == 0.0 and float(layer.bits()) == before
-    assert float(layer.fraction) * widths.PACE == pytest.approx(round(float(layer.start) - 0.6))
+    assert float(layer.fraction) * learned_widths.PACE == pytest.approx(round(float(layer.start) - 0.6))
 
 
 def test_what_roundings_lose_is_held_at_the_end_too():

@@ -29,9 +29,9 @@ ORDER = (
 """Packages and modules in the order of the data flow: each imports only from those before it and from itself."""
 
 AGAINST_THE_ORDER = {
-    ("compress.pareto", "report.pareto_page"),
-    ("compress.pareto", "report.scaling"),
-    ("compress.pipeline", "report.scaling"),
+    ("compress.pareto_sweep", "report.pareto_page"),
+    ("compress.pareto_sweep", "report.scaling"),
+    ("compress.run_pipeline", "report.scaling"),
     ("workflow", "report.gather"),
     ("applications.waves.pace_table", "project"),
     ("applications.waves.pace_table", "report.gather"),
@@ -55,7 +55,7 @@ OWNERS = {
     "skfem": ("applications.waves",),
     "scipy": ("applications.waves",),
     "sklearn": ("applications.metrics",),
-    "distributed": ("compress.cluster",),
+    "distributed": ("compress.dask_executor",),
     "onnx": ("targets.onnx", "targets.qonnx", "models.files.onnx_file", "bench.exports"),
     "onnxruntime": ("targets.onnx.emit", "bench.onnx_runtime"),
     "qonnx": ("targets.qonnx",),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compress_tasks import NETS, model_of, task_of
 
-from edgephys.compress.anatomy import kernel_layers
+from edgephys.compress.model_structure import kernel_layers
 from edgephys.compress.stages.nested import Course, Nested, nested, silent_units
 from edgephys.compress.stages.shrink import shrink
 from edgephys.core.errors import UsageError

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from pareto_runs import KNOB, MEMBERS, MODEL, NAMES
 from rich.console import Console
 
-from edgephys.compress import pareto
-from edgephys.compress.front import Run, dominates, dominators, front
-from edgephys.compress.local import one_by_one
-from edgephys.compress.pipeline import TABLE
+from edgephys.compress import pareto_sweep as pareto
+from edgephys.compress.local_executor import one_by_one
+from edgephys.compress.pareto_front import Run, dominates, dominators, front
+from edgephys.compress.run_pipeline import TABLE
 from edgephys.core.errors import ModelError, ProjectError, ToolError, UsageError
 from edgephys.report import pareto_figure, pareto_page, scaling
 

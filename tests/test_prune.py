@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgephys.compress import digits
-from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_limits
 from edgephys.compress.masks import SCOPES, largest
+from edgephys.compress.model_structure import kernel_integers, kernel_layers, kernel_limits
 from edgephys.compress.stages.finetune import Finetune
 from edgephys.compress.stages.prune import Prune
 from edgephys.core.errors import UsageError

@@ -8,7 +8,7 @@ from compress_tasks import NETS, model_of, task_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.compress.anatomy import kernel_layers
+from edgephys.compress.model_structure import kernel_layers
 from edgephys.compress.stages.shrink import Shrink, channels, dead_channels, shrink, widths
 from edgephys.core.errors import ModelError
 from edgephys.graph import evaluate

@@ -9,7 +9,7 @@ from compress_tasks import NETS, model_of, task_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgephys.compress.anatomy import activation_layers
+from edgephys.compress.model_structure import activation_layers
 from edgephys.compress.stages.smooth import ACTIVATIONS, Analogue, Course, Smooth, deviation, reduced, share
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import tf

@@ -8,7 +8,7 @@ from compress_tasks import NETS, model_of, task_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgephys.compress.anatomy import kernel_layers, kernel_limits, kernel_step
+from edgephys.compress.model_structure import kernel_layers, kernel_limits, kernel_step
 from edgephys.compress.stages import sparse_momentum
 from edgephys.compress.stages.sparse_momentum import Sparse, SparseMomentum, exactly, importance, regrown, shared_out
 from edgephys.core.errors import UsageError

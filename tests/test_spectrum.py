@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_limits, kernel_step
+from edgephys.compress.model_structure import kernel_integers, kernel_layers, kernel_limits, kernel_step
 from edgephys.compress.stages.spectrum import Spectrum
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, qkeras

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compress_tasks import FIELDS, NETS, model_of, task_of
 
-from edgephys.compress.anatomy import kernel_layers
+from edgephys.compress.model_structure import kernel_layers
 from edgephys.compress.stage import Training
 from edgephys.compress.stages.table import STAGES
 from edgephys.core.errors import ModelError, UsageError

@@ -30,8 +30,8 @@ def compress(
     \b
     Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/sparse.toml --data jets.h5 --out runs/sparse
     """
-    from edgephys.compress.pipeline import Order, run
     from edgephys.compress.pipeline_file import read
+    from edgephys.compress.run_pipeline import Order, run
     from edgephys.report import scaling
     from edgephys.report.compression_page import shown
 
@@ -90,20 +90,21 @@ def pareto(
         raise UsageError("--workers counts processes of this machine and --scheduler has workers of its own; give one")
     from functools import partial
 
-    from edgephys.compress import cluster, local
-    from edgephys.compress import pareto as house
+    from edgephys.compress import dask_executor, local_executor, pareto_sweep
     from edgephys.compress.pipeline_file import read
     from edgephys.report import pareto_page as pages
     from edgephys.report import scaling
 
-    carry: local.Carry = local.one_by_one if workers is None else local.Processes(workers)
+    carry: local_executor.Carry = local_executor.one_by_one if workers is None else local_executor.Processes(workers)
     if scheduler is not None:
-        carry = cluster.Cluster(scheduler, say)
+        carry = dask_executor.Cluster(scheduler, say)
     plan = scaling.Plan(to=("rtl",), synth_seconds=synth_seconds) if measure else None
     turned = read(pipeline.absolute())  # a worker may stand elsewhere
-    of = house.Sweep(model, turned, data, test_data, out, house.numbers(seeds), plan, prune, beside, force)
+    of = pareto_sweep.Sweep(
+        model, turned, data, test_data, out, pareto_sweep.numbers(seeds), plan, prune, beside, force
+    )
     command = line()
-    work = partial(house.complete, command=command, say=say, progress=stage_progress)
-    table = house.sweep(of, carry, work, command, say, lambda table: pages.write(table, out / "pareto"))
+    work = partial(pareto_sweep.complete, command=command, say=say, progress=stage_progress)
+    table = pareto_sweep.sweep(of, carry, work, command, say, lambda table: pages.write(table, out / "pareto"))
     give(as_json, table, lambda: pages.shown(table))
-    house.require(table)
+    pareto_sweep.require(table)

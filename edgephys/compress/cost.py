@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from edgephys.compress.anatomy import activation_formats, copies, flow, inputs_of, mixes
+from edgephys.compress.model_structure import activation_formats, copies, flow, inputs_of, mixes
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.layers import ConstituentMean, ReceivedSum
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from edgephys.applications.task import Task
 from edgephys.compress import digits
-from edgephys.compress.anatomy import kernel_integers, kernel_layers
 from edgephys.compress.local_rank import local_rank
+from edgephys.compress.model_structure import kernel_integers, kernel_layers
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, Kind
 from edgephys.graph.passes import lowered

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.compress import digits
-from edgephys.compress.anatomy import kernel_layers, kernel_limits, kernel_step
+from edgephys.compress.model_structure import kernel_layers, kernel_limits, kernel_step
 from edgephys.compress.stages.shrink import Channels, channels, shrink
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.kernels import is_depthwise, kernel_of, quantiser_of, spread

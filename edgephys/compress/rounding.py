@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.compress import digits
-from edgephys.compress.anatomy import kernel_integers, kernel_step
+from edgephys.compress.model_structure import kernel_integers, kernel_step
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.kernels import kernel_of, quantiser_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgephys.compress.anatomy import activation_layers, rebuilt
+from edgephys.compress.model_structure import activation_layers, rebuilt
 from edgephys.networks.backend import keras, qkeras
 
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
-from edgephys.compress import digits, widths
-from edgephys.compress.anatomy import fan_in, kernel_integers, kernel_layers, kernel_step, rebuilt, requantised
+from edgephys.compress import digits, learned_widths
 from edgephys.compress.cost import Circuit
-from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.model_structure import fan_in, kernel_integers, kernel_layers, kernel_step, rebuilt, requantised
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
+from edgephys.compress.training_loop import Parameters, descend
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Integers
 from edgephys.networks.backend import keras, tf
@@ -57,7 +57,7 @@ class Bitwise(Training):
                 raise UsageError(f"bits of {name} must be {WIDTHS.start}..{WIDTHS.stop - 1}, or 0, not {bits}")
         one_of("start", self.start, ("weights", "random"))
         one_of("rest", self.rest, ("frozen", "dropped"))
-        one_of("widths", self.widths, widths.WORDS)
+        one_of("widths", self.widths, learned_widths.WORDS)
         require("trained", self.trained, 0, WIDTHS.stop - 1)
         require("lut_cost", self.lut_cost, 0)
         require("margin", self.margin, 0)
@@ -68,12 +68,12 @@ class Bitwise(Training):
         """Return the model whose weights are the trained bits."""
         fresh = self._deep(model)
         if self.widths != "fixed":
-            fresh = widths.learnable(fresh, self.widths)
+            fresh = learned_widths.learnable(fresh, self.widths)
         random = np.random.default_rng(seed)
         kernels = {layer.name: self._kernel(layer, random) for layer in kernel_layers(fresh)}
         paths = {layer.name: kernel_of(layer).path for layer in kernel_layers(fresh)}
         counts = {name: kernel.digits for name, kernel in kernels.items()}
-        circuit = Circuit(fresh, task.input.bits, widths.learned(fresh))
+        circuit = Circuit(fresh, task.input.bits, learned_widths.learned(fresh))
 
         ramp = keras.Variable(0.0, trainable=False)
 
@@ -82,10 +82,10 @@ class Bitwise(Training):
             variables=tuple(score for kernel in kernels.values() for score in kernel.scores),
             cost=(lambda: self.lut_cost * ramp.value * circuit.adder_bits(counts)) if self.lut_cost else None,
             ramp=ramp,
-            before_epoch=lambda epoch, _: widths.hold(fresh, epoch, self.epochs),
+            before_epoch=lambda epoch, _: learned_widths.hold(fresh, epoch, self.epochs),
         )
         notes = descend(fresh, task, self, seed, parameters, progress)
-        return Made(widths.settled(fresh), notes)
+        return Made(learned_widths.settled(fresh), notes)
 
     def depth(self, layer: Any) -> int:
         """Return the bits of a layer's weights, with the sign."""

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import kernel_integers, kernel_layers, rebuilt
-from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.model_structure import kernel_integers, kernel_layers, rebuilt
 from edgephys.compress.stage import Made, Progress, Training, require
+from edgephys.compress.training_loop import Parameters, descend
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.kernels import kernel_of, quantiser_of
 

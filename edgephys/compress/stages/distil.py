@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import kernel_layers, rebuilt
-from edgephys.compress.descent import descend
+from edgephys.compress.model_structure import kernel_layers, rebuilt
 from edgephys.compress.stage import Made, Progress, Training, one_of
+from edgephys.compress.training_loop import descend
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.networks.backend import keras
 from edgephys.networks.kernels import kernel_of, which

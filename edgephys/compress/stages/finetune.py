@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import kernel_layers, rebuilt
-from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.model_structure import kernel_layers, rebuilt
 from edgephys.compress.rounding import Budgeted, OddBias
 from edgephys.compress.stage import Made, Progress, Training, one_of
+from edgephys.compress.training_loop import Parameters, descend
 from edgephys.networks.backend import keras
 
 PATIENCE = (0.04, 0.005)

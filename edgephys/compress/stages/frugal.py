@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any
 
 from edgephys.applications.task import Task
-from edgephys.compress import widths
-from edgephys.compress.anatomy import kernel_layers, rebuilt
+from edgephys.compress import learned_widths
 from edgephys.compress.cost import Circuit
-from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.model_structure import kernel_layers, rebuilt
 from edgephys.compress.rounding import Rounding
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
+from edgephys.compress.training_loop import Parameters, descend
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.kernels import kernel_of
@@ -52,7 +52,7 @@ class Frugal(Training):
         super().__post_init__()
         require("lut_cost", self.lut_cost, 0, above=True)
         require("recovery", self.recovery, 1)
-        one_of("widths", self.widths, widths.WORDS)
+        one_of("widths", self.widths, learned_widths.WORDS)
         one_of("inputs", self.inputs, ("learned", "fixed"))
         if self.inputs == "learned" and self.widths == "fixed":
             raise UsageError("inputs can only learn widths with the activations; set widths = 'channel' or 'tensor'")
@@ -65,8 +65,8 @@ class Frugal(Training):
         kernel_layers(model)
         source = task.input if self.inputs == "learned" else None
         learns = self.widths != "fixed"
-        fresh = widths.learnable(model, self.widths, source) if learns else rebuilt(model, lambda layer: None)
-        circuit = Circuit(fresh, task.input.bits, widths.learned(fresh))
+        fresh = learned_widths.learnable(model, self.widths, source) if learns else rebuilt(model, lambda layer: None)
+        circuit = Circuit(fresh, task.input.bits, learned_widths.learned(fresh))
         ramp = keras.Variable(0.0, trainable=False)
         kernels = {
             layer.name: Priced(layer, partial(self._price, layer, circuit, ramp)) for layer in kernel_layers(fresh)
@@ -80,8 +80,8 @@ class Frugal(Training):
                 kernel.remember(gradients[kernel.copy.path] / labelled, self.batch)
 
         def hold(epoch: int, _: Any) -> None:
-            widths.hold(fresh, epoch, self.epochs)
-            if epoch == round(widths.MOVING * self.epochs):
+            learned_widths.hold(fresh, epoch, self.epochs)
+            if epoch == round(learned_widths.MOVING * self.epochs):
                 for kernel in kernels.values():
                     kernel.moves.assign(0.0)
 
@@ -94,7 +94,7 @@ class Frugal(Training):
             before_epoch=hold,
         )
         notes = descend(fresh, task, self, seed, parameters, progress)
-        return Made(widths.settled(fresh), notes)
+        return Made(learned_widths.settled(fresh), notes)
 
     def _price(self, layer: Any, circuit: Circuit, ramp: Any) -> Any:
         """Return what a digit of each input channel of a layer is worth in loss, before retraining."""

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import activation_layers, kernel_layers
-from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.model_structure import activation_layers, kernel_layers
 from edgephys.compress.stage import Made, Progress, Training, require
 from edgephys.compress.stages.shrink import channels, shrink
 from edgephys.compress.stand_in import StandIn, replaced, restored
+from edgephys.compress.training_loop import Parameters, descend
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import kernel_integers, kernel_layers, rebuilt
-from edgephys.compress.descent import Parameters, descend
 from edgephys.compress.digits import count
 from edgephys.compress.masks import SCOPES
+from edgephys.compress.model_structure import kernel_integers, kernel_layers, rebuilt
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
 from edgephys.compress.stages.shrink import widths
+from edgephys.compress.training_loop import Parameters, descend
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
 from edgephys.networks.kernels import kernel_of

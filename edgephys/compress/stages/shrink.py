@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import flow, inputs_of, kernel_integers, kernel_layers, rebuilt
+from edgephys.compress.model_structure import flow, inputs_of, kernel_integers, kernel_layers, rebuilt
 from edgephys.compress.stage import Made, Progress, Stage
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers

@@ -16,10 +16,10 @@ from statistics import NormalDist
 from typing import Any
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import inputs_of, kernel_layers
-from edgephys.compress.descent import Parameters, descend
+from edgephys.compress.model_structure import inputs_of, kernel_layers
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
 from edgephys.compress.stand_in import StandIn, replaced, restored
+from edgephys.compress.training_loop import Parameters, descend
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.layers import ConstituentMean, ReceivedSum

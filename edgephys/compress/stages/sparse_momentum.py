@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import fan_in, kernel_layers, kernel_limits, kernel_step, rebuilt
-from edgephys.compress.descent import Parameters, descend, falling_rate
+from edgephys.compress.model_structure import fan_in, kernel_layers, kernel_limits, kernel_step, rebuilt
 from edgephys.compress.stage import Made, Progress, Training, one_of, require
+from edgephys.compress.training_loop import Parameters, descend, falling_rate
 from edgephys.networks.backend import keras
 from edgephys.networks.kernels import kernel_of
 

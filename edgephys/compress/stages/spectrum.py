@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import kernel_integers, kernel_layers, kernel_limits, kernel_step, rebuilt
-from edgephys.compress.descent import descend
 from edgephys.compress.masks import largest
+from edgephys.compress.model_structure import kernel_integers, kernel_layers, kernel_limits, kernel_step, rebuilt
 from edgephys.compress.stage import Made, Progress, Training, require
+from edgephys.compress.training_loop import descend
 from edgephys.networks.backend import keras
 from edgephys.networks.kernels import kernel_of, matrix
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.applications.task import Task
-from edgephys.compress.anatomy import (
+from edgephys.compress.model_structure import (
     activation_formats,
     activation_layers,
     flow,

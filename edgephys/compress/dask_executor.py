@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.compress.local import Ended, Work
+from edgephys.compress.local_executor import Ended, Work
 from edgephys.core.errors import ToolError
 
 ANSWER_S = 10.0

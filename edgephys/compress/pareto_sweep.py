@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.applications.metrics import scored
-from edgephys.compress.front import SYNTHESISED, Front, Run, front
-from edgephys.compress.local import Carry, Work
-from edgephys.compress.pipeline import LOCKS, TABLE, Order, Say, finished, run
+from edgephys.compress.local_executor import Carry, Work
+from edgephys.compress.pareto_front import SYNTHESISED, Front, Run, front
 from edgephys.compress.pipeline_file import Pipeline
+from edgephys.compress.run_pipeline import LOCKS, TABLE, Order, Say, finished, run
 from edgephys.compress.stage import Progress
 from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
 from edgephys.core.locks import held

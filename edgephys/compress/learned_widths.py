@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.compress.anatomy import activation_formats, inputs_of, rebuilt
+from edgephys.compress.model_structure import activation_formats, inputs_of, rebuilt
 from edgephys.core.fixed import Fixed
 from edgephys.networks.backend import keras, qkeras, tf
 from edgephys.networks.layers import ChannelActivation
