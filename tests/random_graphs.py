@@ -5,18 +5,38 @@
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies
 
+from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
 
-WITH_RTL = tuple(Rounding), (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM)
-"""Modes that the RTL back end computes; ``EVERY`` adds the one that it must refuse."""
-EVERY = tuple(Rounding), tuple(Overflow)
+
+@dataclass(frozen=True)
+class Limits:
+    """Bound what a random graph is made of.
+
+    Units: all in bits.  ``dropped`` is how far below the step of an edge the step of its requantisation may lie;
+    ``edge`` is where an edge is requantised before the graph goes on.
+    """
+
+    roundings: tuple[Rounding, ...] = tuple(Rounding)
+    overflows: tuple[Overflow, ...] = tuple(Overflow)
+    input: int = 7
+    constant: int = 4
+    requantised: int = 8
+    dropped: int = 4
+    edge: int = 40
+
+
+EVERY = Limits()
+WITH_RTL = Limits(overflows=(Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM))
+"""Modes that the RTL back end computes: ``EVERY`` has one more, which it must refuse."""
 
 WIDEST_PIXEL = 12
 """Channels beyond which a random field gives up some of them before it goes on."""
@@ -27,54 +47,51 @@ LARGEST = 24
 Draw = Callable[[int, int], int]
 """Return an integer from low to high, both included."""
 
-WIDEST_EDGE = 40
-"""Bits beyond which a random graph is requantised before it goes on."""
 
-
-def build(draw: Draw, modes=EVERY, steps: int = 6, rows: int = 3, widest: int = 7) -> Graph:
-    """Return a lowered graph of at most ``steps`` random operations on an input of at most ``widest`` bits."""
+def build(draw: Draw, limits: Limits = EVERY, steps: int = 6, rows: int = 3) -> Graph:
+    """Return a lowered graph of at most ``steps`` random operations on an input of at most ``rows`` rows."""
     builder = Builder("random")
     shape = (draw(1, 3),) if draw(0, 1) else (draw(1, rows), draw(1, 3))
-    edges = [builder.input("x", shape, _format(draw, modes, widest))]
+    edges = [builder.input("x", shape, _format(draw, limits, limits.input))]
     for number in range(draw(1, steps)):
         x = edges[-1 - (draw(0, 3) == 3 and len(edges) > 1)]  # now and then not the newest: a branch
         layer = f"l{number - (draw(0, 2) == 2)}"  # now and then two operations in one layer
         small = np.prod(builder.shape(x)) <= LARGEST
         operation = OPERATIONS[draw(0, len(OPERATIONS) - 1)] if small else _folded
-        edges.append(_narrowed(builder, operation(builder, draw, modes, layer, x, edges), layer, draw, modes))
+        edges.append(_applied(operation, builder, draw, limits, layer, x, edges))
     return builder.finish(edges[-1])
 
 
-def random_graph(seed: int, modes=EVERY, steps: int = 6) -> Graph:
+def random_graph(seed: int, limits: Limits = EVERY, steps: int = 6) -> Graph:
     """Return the graph of a seed."""
     generator = np.random.default_rng(seed)
-    return build(lambda low, high: int(generator.integers(low, high, endpoint=True)), modes, steps)
+    return build(lambda low, high: int(generator.integers(low, high, endpoint=True)), limits, steps)
 
 
-def build_field(draw: Draw, modes=EVERY, steps: int = 5, sides: int = 4) -> Graph:
+def build_field(draw: Draw, limits: Limits = EVERY, steps: int = 5, sides: int = 4) -> Graph:
     """Return a lowered graph of random operations that look at a pixel and its neighbours, on a field of any sides."""
     builder = Builder("field")
-    edges = [builder.input("x", (draw(1, sides), draw(1, sides), draw(1, 2)), _format(draw, modes, 5))]
+    edges = [builder.input("x", (draw(1, sides), draw(1, sides), draw(1, 2)), _format(draw, limits, limits.input - 2))]
     for number in range(draw(1, steps)):
         x = edges[-1 - draw(0, min(2, len(edges) - 1))]
         layer = f"l{number - (draw(0, 2) == 2)}"  # now and then two operations in one layer
         small = builder.shape(x)[-1] <= WIDEST_PIXEL
         operation = ON_PIXELS[draw(0, len(ON_PIXELS) - 1)] if small else _some_channels
-        edges.append(_narrowed(builder, operation(builder, draw, modes, layer, x, edges), layer, draw, modes))
+        edges.append(_applied(operation, builder, draw, limits, layer, x, edges))
     last = builder.window("last", edges[-1], (draw(1, 3), draw(2, 3)))  # no graph is without one
-    return builder.finish(_dense(builder, draw, modes, "out", last, edges))
+    return builder.finish(_applied(_dense, builder, draw, limits, "out", last, edges))
 
 
 @strategies.composite
-def field_graphs(draw, modes=EVERY, steps: int = 5, sides: int = 4) -> Graph:
+def field_graphs(draw, limits: Limits = EVERY, steps: int = 5, sides: int = 4) -> Graph:
     """Draw a random graph that has a stream of pixels."""
-    return build_field(lambda low, high: draw(strategies.integers(low, high)), modes, steps, sides)
+    return build_field(lambda low, high: draw(strategies.integers(low, high)), limits, steps, sides)
 
 
 @strategies.composite
-def graphs(draw, modes=EVERY, steps: int = 6, widest: int = 7) -> Graph:
+def graphs(draw, limits: Limits = EVERY, steps: int = 6) -> Graph:
     """Draw a random graph."""
-    return build(lambda low, high: draw(strategies.integers(low, high)), modes, steps, widest=widest)
+    return build(lambda low, high: draw(strategies.integers(low, high)), limits, steps)
 
 
 def vectors(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
@@ -85,9 +102,9 @@ def vectors(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
     return x
 
 
-def _format(draw: Draw, modes, widest: int, near: int = 0) -> Fixed:
+def _format(draw: Draw, limits: Limits, widest: int, near: int = 0) -> Fixed:
     """Return a format whose fraction is around ``near``; its integer part may be negative or exceed its bits."""
-    roundings, overflows = modes
+    roundings, overflows = limits.roundings, limits.overflows
     signed, bits = bool(draw(0, 1)), draw(1, widest)
     if signed and bits == 1:
         bits = 2
@@ -96,71 +113,76 @@ def _format(draw: Draw, modes, widest: int, near: int = 0) -> Fixed:
     return Fixed(signed, bits, bits - fraction, rounding, overflow)
 
 
-def _narrowed(builder: Builder, x: str, layer: str, draw: Draw, modes) -> str:
-    edge = derive(builder.finish(x))
-    widest = max(range_.partial for range_ in edge.values()).bit_length()
-    return _requantise(builder, draw, modes, layer, x, []) if widest > WIDEST_EDGE else x
+def _applied(operation, builder: Builder, draw: Draw, limits: Limits, layer: str, x: str, edges: list[str]) -> str:
+    """Return the edge behind an operation, requantised where it is wide; one that no format holds is left out."""
+    try:
+        y = operation(builder, draw, limits, layer, x, edges)
+        ranges = derive(builder.finish(y))
+    except ModelError:
+        return _requantise(builder, draw, limits, layer, x, edges)
+    widest = max(range_.partial for range_ in ranges.values()).bit_length()
+    return _requantise(builder, draw, limits, layer, y, edges) if widest > limits.edge else y
 
 
-def _constants(draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
-    bits = draw(1, 4)
+def _constants(draw: Draw, limits: Limits, shape: tuple[int, ...]) -> np.ndarray:
+    bits = draw(1, limits.constant)
     numbers = [draw(-(1 << bits), (1 << bits) - 1) for _ in range(int(np.prod(shape)))]
     return np.array(numbers, np.int64).reshape(shape) << draw(0, 2)
 
 
-def _dense(builder, draw, modes, layer, x, edges):
-    weights = _constants(draw, (builder.shape(x)[-1], draw(1, 3))) if builder.shape(x) else None
+def _dense(builder, draw, limits, layer, x, edges):
+    weights = _constants(draw, limits, (builder.shape(x)[-1], draw(1, 3))) if builder.shape(x) else None
     return (
-        _relu(builder, draw, modes, layer, x, edges)
+        _relu(builder, draw, limits, layer, x, edges)
         if weights is None
         else builder.dense(layer, x, weights, draw(-2, 4))
     )
 
 
-def _bias(builder, draw, modes, layer, x, edges):
+def _bias(builder, draw, limits, layer, x, edges):
     shape = builder.shape(x)
-    return builder.bias(layer, x, _constants(draw, shape[draw(0, len(shape)) :]), draw(-2, 6))
+    return builder.bias(layer, x, _constants(draw, limits, shape[draw(0, len(shape)) :]), draw(-2, 6))
 
 
-def _scale(builder, draw, modes, layer, x, edges):
+def _scale(builder, draw, limits, layer, x, edges):
     shape = builder.shape(x)
-    return builder.scale(layer, x, _constants(draw, shape[draw(0, len(shape)) :]), draw(-2, 4))
+    return builder.scale(layer, x, _constants(draw, limits, shape[draw(0, len(shape)) :]), draw(-2, 4))
 
 
-def _relu(builder, draw, modes, layer, x, edges):
+def _relu(builder, draw, limits, layer, x, edges):
     return builder.relu(layer, x)
 
 
-def _sum(builder, draw, modes, layer, x, edges):
+def _sum(builder, draw, limits, layer, x, edges):
     rank = len(builder.shape(x))
     return builder.sum(layer, x, draw(0, rank - 1)) if rank > 1 else builder.relu(layer, x)
 
 
-def _mean(builder, draw, modes, layer, x, edges):
+def _mean(builder, draw, limits, layer, x, edges):
     if len(builder.shape(x)) < 2:
         return builder.relu(layer, x)
     return builder.scale(layer, builder.sum(layer, x, 0), np.array(draw(1, 31)), 6)
 
 
-def _folded(builder, draw, modes, layer, x, edges):
+def _folded(builder, draw, limits, layer, x, edges):
     if len(builder.shape(x)) > 1:
         return builder.sum(layer, x, draw(0, len(builder.shape(x)) - 1))
     return builder.take(layer, x, np.arange(LARGEST // 2), 0)
 
 
-def _concat(builder, draw, modes, layer, x, edges):
+def _concat(builder, draw, limits, layer, x, edges):
     shape = builder.shape(x)
     axis = draw(0, len(shape) - 1)
     others = [edge for edge in edges if _without(builder.shape(edge), axis) == _without(shape, axis)]
     return builder.concat(layer, (x, others[draw(0, len(others) - 1)]), axis)
 
 
-def _add(builder, draw, modes, layer, x, edges):
+def _add(builder, draw, limits, layer, x, edges):
     alike = [edge for edge in edges if builder.shape(edge) == builder.shape(x)]
     return builder.add(layer, x, alike[draw(0, len(alike) - 1)])
 
 
-def _take(builder, draw, modes, layer, x, edges):
+def _take(builder, draw, limits, layer, x, edges):
     """Rows of any shape: none takes one and drops the axis, two axes make pairs; some rows twice, some never."""
     shape = builder.shape(x)
     axis = draw(0, len(shape) - 1)
@@ -169,11 +191,11 @@ def _take(builder, draw, modes, layer, x, edges):
     return builder.take(layer, x, np.array(numbers).reshape(rows), axis)
 
 
-def _pairs(builder, draw, modes, layer, x, edges):
+def _pairs(builder, draw, limits, layer, x, edges):
     """Every row met by every other, as in an interaction network; the rows that meet are layers of their own."""
     count = builder.shape(x)[0]
     if len(builder.shape(x)) != 2 or count == 1:
-        return _add(builder, draw, modes, layer, x, edges)
+        return _add(builder, draw, limits, layer, x, edges)
     receivers, senders = (index.reshape(count, count - 1) for index in np.nonzero(~np.eye(count, dtype=bool)))
     received = builder.take(f"{layer}_receivers", x, receivers, 0)
     return builder.add(layer, received, builder.take(f"{layer}_senders", x, senders, 0))
@@ -183,14 +205,14 @@ def _without(shape: tuple[int, ...], axis: int):
     return len(shape), shape[:axis], shape[axis + 1 :]
 
 
-def _reshape(builder, draw, modes, layer, x, edges):
+def _reshape(builder, draw, limits, layer, x, edges):
     size = int(np.prod(builder.shape(x)))
     if size % 2 == 0 and draw(0, 1):
         return builder.reshape(layer, x, (size // 2, 2))
     return builder.reshape(layer, x, (size,))
 
 
-def _window(builder, draw, modes, layer, x, edges):
+def _window(builder, draw, limits, layer, x, edges):
     """Neighbours of every pixel, in the layer of others or alone; what is no field becomes one."""
     shape = builder.shape(x)
     if len(shape) != 3:
@@ -199,19 +221,19 @@ def _window(builder, draw, modes, layer, x, edges):
     return builder.window(layer, x, (draw(1, 3), draw(1, 3)))
 
 
-def _convolution(builder, draw, modes, layer, x, edges):
+def _convolution(builder, draw, limits, layer, x, edges):
     """A convolution as networks are lowered: its window is a layer of its own."""
-    x = _window(builder, draw, modes, f"{layer}_window", x, edges)
-    return _dense(builder, draw, modes, layer, x, edges)
+    x = _window(builder, draw, limits, f"{layer}_window", x, edges)
+    return _dense(builder, draw, limits, layer, x, edges)
 
 
-def _requantise(builder, draw, modes, layer, x, edges):
+def _requantise(builder, draw, limits, layer, x, edges):
     fraction = _fraction(builder, x)
-    return builder.requantise(layer, x, _format(draw, modes, widest=8, near=fraction - draw(0, 4)))
+    return builder.requantise(layer, x, _format(draw, limits, limits.requantised, fraction - draw(0, limits.dropped)))
 
 
-def _activation(builder, draw, modes, layer, x, edges):
-    return _requantise(builder, draw, modes, layer, builder.relu(layer, x), edges)
+def _activation(builder, draw, limits, layer, x, edges):
+    return _requantise(builder, draw, limits, layer, builder.relu(layer, x), edges)
 
 
 def _fraction(builder: Builder, x: str) -> int:
@@ -239,23 +261,23 @@ OPERATIONS = (
 
 
 def _of_channels(operation: str, low: int, high: int):
-    def apply(builder, draw, modes, layer, x, edges):
+    def apply(builder, draw, limits, layer, x, edges):
         shape = builder.shape(x)[2:] if draw(0, 2) else (1,)
-        return getattr(builder, operation)(layer, x, _constants(draw, shape), draw(low, high))
+        return getattr(builder, operation)(layer, x, _constants(draw, limits, shape), draw(low, high))
 
     return apply
 
 
-def _some_channels(builder, draw, modes, layer, x, edges):
+def _some_channels(builder, draw, limits, layer, x, edges):
     rows = [draw(0, builder.shape(x)[-1] - 1) for _ in range(draw(1, 3))]
     return builder.take(layer, x, np.array(rows), 2)
 
 
-def _beside(builder, draw, modes, layer, x, edges):
+def _beside(builder, draw, limits, layer, x, edges):
     return builder.concat(layer, (x, edges[draw(0, len(edges) - 1)]), 2)
 
 
-def _neighbours(builder, draw, modes, layer, x, edges):
+def _neighbours(builder, draw, limits, layer, x, edges):
     return builder.window(layer, x, (draw(1, 4), draw(1, 4)))
 
 

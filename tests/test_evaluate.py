@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import build, graphs, vectors
+from random_graphs import Limits, build, graphs, vectors
 
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate, numbers
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph, Kind, Node
 
-WIDE = 44
+WIDE = Limits(input=44)
 """Bits of an input of which some edges need float64."""
 
 
@@ -91,7 +91,7 @@ def test_every_edge_holds_what_plain_arithmetic_gives(graph):
     equal_to_plain(graph)
 
 
-@given(graphs(widest=WIDE))
+@given(graphs(WIDE))
 @settings(max_examples=60)
 def test_wide_edges_too_hold_what_plain_arithmetic_gives(graph):
     equal_to_plain(graph)
@@ -193,7 +193,7 @@ def test_a_partial_sum_that_a_float_cannot_hold_is_not_carried_in_it():
     assert evaluate.run(graph, x).ravel().tolist() == (x @ [1, 1, -1, -1]).tolist()
 
 
-@given(graphs(widest=WIDE), st.sampled_from([{}, {53: np.dtype(np.float64)}]))
+@given(graphs(WIDE), st.sampled_from([{}, {53: np.dtype(np.float64)}]))
 @settings(max_examples=60)
 def test_any_carrier_gives_the_same_integers(graph, carriers):
     x = vectors(graph, 20)
@@ -211,7 +211,7 @@ def test_wide_random_graphs_meet_both_floats():
     met = set()
     for seed in range(60):
         generator = np.random.default_rng(seed)
-        graph = build(lambda a, b, g=generator: int(g.integers(a, b, endpoint=True)), widest=WIDE)
+        graph = build(lambda a, b, g=generator: int(g.integers(a, b, endpoint=True)), limits=WIDE)
         met |= {str(kind) for kind in numbers.carriers(graph).values()}
     assert {"float32", "float64"} <= met
 

@@ -51,7 +51,7 @@ def built(model, tmp_path, *outputs, **options):
 
 
 @settings(max_examples=100)
-@given(graphs(EVERY, widest=5))
+@given(graphs(dataclasses.replace(EVERY, input=5)))
 def test_what_is_written_is_read_as_the_same_integers(tmp_path_factory, graph):
     agrees(graph, tmp_path_factory.mktemp("round"))
 

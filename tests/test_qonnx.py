@@ -64,7 +64,7 @@ def agrees(graph, folder, count=16):
 
 
 @settings(max_examples=40)
-@given(graphs(EVERY, widest=5))
+@given(graphs(replace(EVERY, input=5)))
 def test_every_graph_gives_the_golden_integers_or_is_refused_by_layer(tmp_path_factory, graph):
     agrees(graph, tmp_path_factory.mktemp("qonnx"))
 

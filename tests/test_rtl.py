@@ -268,8 +268,8 @@ def rounded(rounding: Rounding, overflow: Overflow, signed: bool = True) -> Grap
 
 
 @pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("overflow", WITH_RTL[1])
-@pytest.mark.parametrize("rounding", WITH_RTL[0])
+@pytest.mark.parametrize("overflow", WITH_RTL.overflows)
+@pytest.mark.parametrize("rounding", WITH_RTL.roundings)
 def test_every_rounding_is_the_golden_one_on_every_number(rounding, overflow, signed):
     graph = rounded(rounding, overflow, signed)
     x = np.arange(graph.input.fixed.low, graph.input.fixed.high + 1)[:, None]
