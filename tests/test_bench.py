@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.bench import exports, measure, targets, turns
+from edgephys.bench import exports, latency, measure, timed_targets
 from edgephys.bench.exports import Export
-from edgephys.bench.turns import Slice
 from edgephys.cli import bench as command
 from edgephys.core.errors import ProjectError, ToolError, UsageError
 from edgephys.core.figure import Stage
+from edgephys.core.timing import Slice
 from edgephys.graph import evaluate
 from edgephys.project import read, read_vectors, write_result
 from edgephys.report import bench_figure, bench_page
@@ -48,7 +48,7 @@ class Fake:
 
     def __init__(self, job, golden, taken, wrong=()):
         self.job, self.golden, self.taken, self.wrong = job, golden, taken, wrong
-        self.told = {"tool": "fake", "version": "1", "timer_ns": 1.0}
+        self.details = {"tool": "fake", "version": "1", "timer_ns": 1.0}
         self.closed = False
 
     def outputs(self, batch, count):
@@ -84,7 +84,7 @@ def table_of(folders, wrong=(), export=made_exports, missing=(), **plan):
         return fakes[-1]
 
     written = []
-    plan = measure.Plan(**{"seconds": 0.5, "rounds": 4} | plan)
+    plan = measure.BenchPlan(**{"seconds": 0.5, "rounds": 4} | plan)
     table = measure.measure(folders, plan, "edgephys bench", lambda _: None, written.append, start, export)
     assert written == [table] and table["load"].keys() == {"before", "after"}
     return table, fakes
@@ -109,7 +109,7 @@ def test_every_target_of_a_model_is_timed_beside_keras_own_roads(projects) -> No
             assert found["ratio"] == found["ratio_low"] == found["ratio_high"] == pytest.approx(30 / delay)
             assert found["per_second"] == pytest.approx(1e6 / delay)
             assert found["mismatches"] == 0 and found["rounds"] == 4
-        assert row(table, target)["calls"] >= turns.LEAST_CALLS
+        assert row(table, target)["calls"] >= latency.LEAST_CALLS
     assert all(fake.closed for fake in fakes)
     assert table["reference"] == "keras_onnx" and table["plan"] == {"seconds": 0.5, "rounds": 4, "seed": 1}
 
@@ -141,18 +141,18 @@ def test_a_target_that_is_missing_or_has_no_export_says_why(projects) -> None:
 
 def test_a_target_that_dies_while_it_is_timed_says_why(projects, monkeypatch) -> None:
     hls = read(projects / "hls")
-    dies = targets.Member("dies", hls.name, targets._job(hls, "dies", "c", hls.firmware))
-    others = targets.members
-    monkeypatch.setattr(measure, "members", lambda found, made: [*others(found, made), dies])
+    dies = timed_targets.TimedTarget("dies", hls.name, timed_targets._job(hls, "dies", "c", hls.firmware))
+    others = timed_targets.targets_of
+    monkeypatch.setattr(measure, "targets_of", lambda found, made: [*others(found, made), dies])
     table, _ = table_of([projects / "hls"])
     assert row(table, "dies")["why"] == "not measured: dies: its process was killed by SIGSEGV"
     assert row(table, "hls")["p50_us"] == 40
 
 
 def test_the_large_batch_is_smaller_where_inputs_are_large() -> None:
-    assert measure.large_batch(measure.Plan(), 24) == 1024
-    assert measure.large_batch(measure.Plan(), 64 * 64 * 3) == 21
-    assert measure.large_batch(measure.Plan(batch=7), 64 * 64 * 3) == 7
+    assert measure.large_batch(measure.BenchPlan(), 24) == 1024
+    assert measure.large_batch(measure.BenchPlan(), 64 * 64 * 3) == 21
+    assert measure.large_batch(measure.BenchPlan(batch=7), 64 * 64 * 3) == 7
 
 
 # Projects ----------------------------------------------------------------------------------------
@@ -160,17 +160,17 @@ def test_the_large_batch_is_smaller_where_inputs_are_large() -> None:
 
 def test_no_projects_one_twice_and_what_is_none_are_refused(projects, tmp_path) -> None:
     with pytest.raises(UsageError, match="bench: name one project at least"):
-        measure.measure([], measure.Plan(), "", lambda _: None)
+        measure.measure([], measure.BenchPlan(), "", lambda _: None)
     with pytest.raises(UsageError, match="hls: named twice; name each project once"):
-        targets.grouped([projects / "hls", projects / "rtl", projects / "rtl" / ".." / "hls"])
+        timed_targets.grouped([projects / "hls", projects / "rtl", projects / "rtl" / ".." / "hls"])
     with pytest.raises(ProjectError, match=r"expected a project with edgephys\.json"):
-        targets.grouped([tmp_path])
+        timed_targets.grouped([tmp_path])
 
 
 def test_projects_of_one_graph_are_one_model(projects) -> None:
-    assert [[found.kind for found in group] for group in targets.grouped([projects / "rtl", projects / "hls"])] == [
-        ["rtl", "hls"]
-    ]
+    assert [
+        [found.kind for found in group] for group in timed_targets.grouped([projects / "rtl", projects / "hls"])
+    ] == [["rtl", "hls"]]
 
 
 def of_kind(project, kind, **facts):
@@ -179,13 +179,15 @@ def of_kind(project, kind, **facts):
 
 def test_each_kind_of_project_is_run_by_its_own(projects) -> None:
     hls = read(projects / "hls")
-    found = targets.members([of_kind(hls, "c"), of_kind(hls, "onnx", file="model.onnx"), of_kind(hls, "qonnx")], {})
+    found = timed_targets.targets_of(
+        [of_kind(hls, "c"), of_kind(hls, "onnx", file="model.onnx"), of_kind(hls, "qonnx")], {}
+    )
     assert [member.target for member in found] == ["keras", "c", "onnx", "onnx_bound", "qonnx"]
     assert [member.job.runner for member in found[:4]] == ["keras", "c", "onnx", "onnx"]
     assert [member.job.bound for member in found[1:4]] == [False, False, True]
     assert found[2].job.source == hls.firmware / "model.onnx" and found[1].job.source == hls.firmware
     assert found[4].why.startswith("not timed: QONNX")
-    assert targets.members([of_kind(hls, "abacus")], {})[1].why == (
+    assert timed_targets.targets_of([of_kind(hls, "abacus")], {})[1].why == (
         "not measured: nothing here runs projects of kind 'abacus'"
     )
 
@@ -193,9 +195,9 @@ def test_each_kind_of_project_is_run_by_its_own(projects) -> None:
 def test_two_projects_of_a_kind_are_told_apart(projects) -> None:
     hls = read(projects / "hls")
     one, other = of_kind(hls, "c"), replace(of_kind(hls, "c"), folder=projects / "other")
-    found = targets.members([one, replace(other, manifest={**one.manifest, "name": "other"})], {})
+    found = timed_targets.targets_of([one, replace(other, manifest={**one.manifest, "name": "other"})], {})
     assert [member.target for member in found[1:]] == ["c small_c", "c other"]
-    found = targets.members([one, other], {})
+    found = timed_targets.targets_of([one, other], {})
     assert [member.target for member in found[1:]] == [f"c {one.folder}", f"c {projects / 'other'}"]
     assert {member.job.vectors for member in found if member.job} == {one.folder / "vectors.npz"}
 
@@ -204,7 +206,7 @@ def test_a_project_that_was_changed_is_not_timed(project) -> None:
     folder = project("hls")
     header = next((folder / "firmware").rglob("*.h"))
     header.write_text(header.read_text() + "\n")
-    why = targets.members([read(folder)], {})[1].why
+    why = timed_targets.targets_of([read(folder)], {})[1].why
     assert "changed since the emission; emit it again" in why and header.name in why
 
 
@@ -215,7 +217,7 @@ def verified(project, **changed):
 
 def test_rtl_has_the_cycles_of_its_verification_at_its_stated_clock(project) -> None:
     rtl = read(project("rtl"))
-    assert "has not run on the project as it is now" in targets.members([rtl], {})[1].why
+    assert "has not run on the project as it is now" in timed_targets.targets_of([rtl], {})[1].why
     verified(rtl)
     table, _ = table_of([rtl.folder])
     found, many = row(table, "rtl"), row(table, "rtl", 1024)
@@ -224,7 +226,7 @@ def test_rtl_has_the_cycles_of_its_verification_at_its_stated_clock(project) -> 
     assert found["ratio"] == pytest.approx(30 / found["p50_us"])
     assert many["per_second"] == pytest.approx(1024e9 / ((12 + 1023) * rtl.clock_ns))
     verified(rtl, mismatches=3)
-    assert targets.members([rtl], {})[1].why == "computes other numbers: 3 outputs in its verification"
+    assert timed_targets.targets_of([rtl], {})[1].why == "computes other numbers: 3 outputs in its verification"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_rtl_has_the_cycles_of_its_verification_at_its_stated_clock(project) -> 
 )
 def test_a_plan_that_cannot_be_is_refused(wrong, message) -> None:
     with pytest.raises(UsageError, match=message):
-        measure.Plan(**wrong)
+        measure.BenchPlan(**wrong)
 
 
 # Pages -------------------------------------------------------------------------------------------
@@ -290,7 +292,7 @@ def test_figures_are_told_with_three_digits(value, told) -> None:
 
 @pytest.mark.slow
 def test_keras_its_export_tflite_and_c_simulation_compute_the_golden_integers(projects) -> None:
-    plan = measure.Plan(seconds=2.0, rounds=3, batch=16)
+    plan = measure.BenchPlan(seconds=2.0, rounds=3, batch=16)
     table = measure.measure([projects / "hls"], plan, "", lambda _: None)
     for target in ("keras", "tflite", "hls"):
         found = row(table, target)

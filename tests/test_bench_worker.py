@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgephys.bench import compiled, exports, measure, runners
+from edgephys.bench import compiled_runtime, exports, measure, runners
 from edgephys.bench.worker import Job, Worker
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError, ToolError
@@ -65,18 +65,18 @@ def test_a_target_computes_and_is_timed_in_a_process_of_its_own_on_one_core(work
         assert (
             found.ns.shape == (50,) and (found.ns >= 0).all() and found.cpu_ns > 0 and found.ns.sum() <= found.wall_ns
         )
-    assert worker.told["tool"] == "generated C, gcc" and "-march=native" in worker.told["flags"]
+    assert worker.details["tool"] == "generated C, gcc" and "-march=native" in worker.details["flags"]
     assert os.sched_getaffinity(worker._process.pid) == {machine.choose()}
     assert os.sched_getaffinity(0) == before
 
 
 def test_the_first_output_that_differs_is_named(worker) -> None:
-    assert measure.compared(worker, Y, (1, 4)) == {"outputs": 16, "mismatches": 0, "first": None}
-    found = measure.compared(worker, Y + np.array([[0, 0], [0, 0], [0, 1], [0, 0]]), (1, 4))
+    assert measure.compare(worker, Y, (1, 4)) == {"outputs": 16, "mismatches": 0, "first": None}
+    found = measure.compare(worker, Y + np.array([[0, 0], [0, 0], [0, 1], [0, 0]]), (1, 4))
     assert found["mismatches"] == 2
     assert found["first"] == "first vector 2, element [1]: expected 382, received 381"
     with pytest.raises(ProjectError, match=r"expected outputs of shape \(4, 3\), received \(4, 2\)"):
-        measure.compared(worker, np.zeros((4, 3), int), (1, 4))
+        measure.compare(worker, np.zeros((4, 3), int), (1, 4))
 
 
 def test_a_target_that_is_killed_is_told_from_one_that_answers(tmp_path) -> None:
@@ -97,7 +97,7 @@ def test_a_source_that_is_gone_is_named(tmp_path) -> None:
     job = c_job(tmp_path / "firmware")
     (tmp_path / "firmware" / "tiny.c").unlink()
     with pytest.raises(ProjectError, match=r"tiny\.c is missing; emit the project again"):
-        compiled.c(job, X)
+        compiled_runtime.c(job, X)
 
 
 def test_a_target_that_does_not_answer_in_time_is_ended(tmp_path) -> None:
@@ -165,7 +165,7 @@ def test_a_missing_onnxruntime_says_what_to_install(tmp_path, monkeypatch) -> No
 
 def test_a_missing_tf2onnx_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setattr(exports.importlib.util, "find_spec", lambda _: None)
-    made = exports._made(("keras_onnx", Path("model.keras")))
+    made = exports._export(("keras_onnx", Path("model.keras")))
     assert made.path is None and "needs tf2onnx, which is missing: pip install tf2onnx" in made.why
 
 

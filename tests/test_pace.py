@@ -18,82 +18,93 @@ from edgephys.applications.waves import pace_table as house
 from edgephys.applications.waves import runs as wave_runs
 from edgephys.applications.waves.roll_out import Horizon
 from edgephys.applications.waves.wave_cnn import WaveCnn
-from edgephys.core import stopwatch
+from edgephys.core import machine, timing
 from edgephys.core.errors import ProjectError, ToolError, UsageError
-from edgephys.core.stopwatch import Lap
+from edgephys.core.timing import CallTime
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"
 SMALL = WaveCnn(grid=32, width=2, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)
 
 
-# The stopwatch ----------------------------------------------------------------------------------
+# Time ---------------------------------------------------------------------------------------------
 
 
-def test_contestants_take_turns_after_a_warm_up(monkeypatch):
-    monkeypatch.setattr(stopwatch, "LAP_S", 0.0)
+def test_functions_take_turns_after_a_warm_up(monkeypatch):
+    monkeypatch.setattr(timing, "RACE_SLICE_S", 0.0)
     called = []
-    laps = stopwatch.race({name: lambda name=name: called.append(name) for name in "ab"}, 3)
-    assert called == ["a", "a", "b", "b", *"ababab"]  # one call warms up, one says how many fill a lap
-    assert laps["a"].rounds == 3 and laps["a"].lowest <= laps["a"].seconds <= laps["a"].highest
+    times = timing.race({name: lambda name=name: called.append(name) for name in "ab"}, 3)
+    assert called[:2] == ["a", "b"]  # the first call warms up and says how many fill a slice
+    assert [sorted(called[start : start + 2]) for start in (2, 4, 6)] == [["a", "b"]] * 3 and len(called) == 8
+    assert times["a"].rounds == 3 and times["a"].lowest <= times["a"].seconds <= times["a"].highest
 
 
-def test_a_lap_is_filled_with_calls_and_states_the_time_of_one(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(stopwatch.time, "process_time", lambda: clock[0])
-    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: 3 * clock[0])
+def test_a_slice_is_filled_with_calls_and_states_the_time_of_one(monkeypatch):
+    clock = [0]
+    monkeypatch.setattr(timing.time, "process_time_ns", lambda: clock[0])
+    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: 3 * clock[0])
     calls = []
 
     def work():
         calls.append(1)
-        clock[0] += 0.03
+        clock[0] += 3_000_000
 
-    lap = stopwatch.race({"work": work}, 2)["work"]
-    assert len(calls) == 2 + 2 * 4
-    assert lap.seconds == pytest.approx(0.03) and lap.wall == pytest.approx(0.09) and lap.cores == pytest.approx(1 / 3)
+    one = timing.race({"work": work}, 2)["work"]
+    slice_calls = int(timing.RACE_SLICE_S / 9e-3)
+    assert len(calls) == 1 + 2 + 4 + 2 * (slice_calls + slice_calls // 10)
+    assert one.seconds == pytest.approx(0.003) and one.wall == pytest.approx(0.009)
+    assert one.cores == pytest.approx(1 / 3)
 
 
 def test_more_than_one_core_at_work_is_refused(monkeypatch):
-    wall = [0.0]
-    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: wall[0])
-    monkeypatch.setattr(stopwatch.time, "process_time", lambda: 1.9 * wall[0])
+    wall = [0]
+    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: wall[0])
+    monkeypatch.setattr(timing.time, "process_time_ns", lambda: int(1.9 * wall[0]))
 
     def work():
-        wall[0] += 0.2
+        wall[0] += 200_000_000
 
     with pytest.raises(ToolError, match=r"timing, both: expected one core at work, found 1\.9; run it as a command of"):
-        stopwatch.race({"both": work}, 1)
+        timing.race({"both": work}, 1)
     with pytest.raises(UsageError, match="rounds must be 1 or more, not 0"):
-        stopwatch.race({"both": work}, 0)
+        timing.race({"both": work}, 0)
+
+
+def test_a_function_that_fails_is_named():
+    def work():
+        raise ToolError("no memory")
+
+    with pytest.raises(ToolError, match="no memory"):
+        timing.race({"work": work}, 1)
 
 
 def test_within_one_core_there_is_one_and_afterwards_all_again(monkeypatch):
     before = os.sched_getaffinity(0)
-    with pytest.raises(KeyError), stopwatch.one_core() as core:
+    with pytest.raises(KeyError), machine.one_core() as core:
         assert os.sched_getaffinity(0) == {core}
         raise KeyError
     assert os.sched_getaffinity(0) == before
     monkeypatch.delattr(os, "sched_setaffinity")
-    with pytest.raises(ToolError, match="one core of its own needs Linux"), stopwatch.one_core():
+    with pytest.raises(ToolError, match="one core of its own needs Linux"), machine.one_core():
         pass
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="needs two cores")
 def test_threads_that_may_run_on_other_cores_are_refused():
     stop = threading.Event()
-    with stopwatch.one_core():
+    with machine.one_core():
         within = threading.Thread(target=stop.wait)
         within.start()
     try:
         with pytest.raises(
             ToolError, match=r"timing: expected one core for all \d+ threads, found \d+ cores; run it as"
         ):
-            stopwatch.require_one_core()
+            machine.require_one_core()
     finally:
         stop.set()
         within.join()
     code = (
-        "import threading; from edgephys.core.stopwatch import one_core, require_one_core\n"
+        "import threading; from edgephys.core.machine import one_core, require_one_core\n"
         "with one_core():\n threading.Thread(target=threading.Event().wait, daemon=True).start(); require_one_core()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -171,10 +182,10 @@ def quick(monkeypatch):
     def race(contestants, rounds):
         for work in contestants.values():
             work()
-        return {name: Lap(1e-3, 0.9e-3, 1.2e-3, 2e-3, 0.5, rounds) for name in contestants}
+        return {name: CallTime(1e-3, 0.9e-3, 1.2e-3, 2e-3, 0.5, rounds) for name in contestants}
 
     monkeypatch.setattr(house, "race", race)
-    monkeypatch.setattr(house, "require_one_core", lambda: None)
+    monkeypatch.setattr(machine, "require_one_core", lambda: None)
     monkeypatch.setattr(pace, "_meshes", lambda of: (3, 4))
 
 

@@ -1,6 +1,7 @@
-"""What Keras makes of a trained model for other runtimes: its own ONNX export, and TFLite's conversion.
+"""A trained model for other runtimes, as Keras exports it: ONNX and TFLite.
 
-Made in a process of its own and kept by content, so that no runtime is timed beside a TensorFlow that exported.
+Each export is made in a process of its own and cached by content, so that nothing is timed beside a TensorFlow that
+exported a model.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ FORMS = {"keras_onnx": "model.onnx", "tflite": "model.tflite"}
 FACTS = "facts.json"
 REVISION = 2
 TF2ONNX = "tf2onnx"
-"""What Keras' ONNX export needs on TensorFlow; Keras imports it, we only ask whether it is here."""
+"""Package that Keras' ONNX export needs on TensorFlow; Keras imports it."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """Hold where an export is, or why there is none; ``facts`` say how it was made."""
+    """Hold the path of an export and the facts of its making, or why there is none."""
 
     path: Path | None
     facts: dict[str, Any]
@@ -36,18 +37,19 @@ class Export:
 
 
 def exports(model: Path, forms: Sequence[str] = tuple(FORMS)) -> dict[str, Export]:
-    """Return each form of the model in a .keras file, made where none is kept."""
+    """Return each form of the model in a .keras file, exported where the cache has none."""
     tasks = [(form, model) for form in forms]
-    made = pool.in_order(_made, tasks, 1, "Keras' exports", "2 GB")
-    return dict(zip(forms, made, strict=True))
+    return dict(zip(forms, pool.in_order(_export, tasks, 1, "Keras' exports", "2 GB"), strict=True))
 
 
-def _made(task: tuple[str, Path]) -> Export:
+def _export(task: tuple[str, Path]) -> Export:
     form, model = task
     try:
         versions = _versions(form)
-        key = tools.content_key([model], f"{form} {REVISION}", *(f"{name} {told}" for name, told in versions.items()))
-        folder = tools.built(key, lambda home: _write(form, model, home / FORMS[form]))
+        key = tools.content_key(
+            [model], f"{form} {REVISION}", *(f"{name} {version}" for name, version in versions.items())
+        )
+        folder = tools.built(key, lambda scratch: _write(form, model, scratch / FORMS[form]))
     except EdgephysError as error:
         return Export(None, {}, str(error))
     except Exception as error:  # Keras, TensorFlow and tf2onnx raise many kinds; each means that there is no export
@@ -63,12 +65,12 @@ def _versions(form: str) -> dict[str, str]:
 
 
 def _write(form: str, path: Path, out: Path) -> None:
-    os.dup2(1, 2)  # standard output goes nowhere in a worker, and so shall what TensorFlow says of itself
+    os.dup2(1, 2)  # a worker discards its standard output; discard what TensorFlow writes to stderr, too
     from edgephys.models.trained import load_keras
     from edgephys.networks.backend import tf
 
     model = load_keras(path)
-    model(tf.zeros((1, *model.input_shape[1:])))  # Keras exports a model that was called
+    model(tf.zeros((1, *model.input_shape[1:])))  # Keras exports only a model that was called
     facts = {}
     if form == "keras_onnx":
         import onnx

@@ -40,16 +40,16 @@ def tflite(job: Job, x: Integers) -> Runner:
 
     def bind(batch: int) -> Callable[[Any], Any]:
         interpreter = lite.Interpreter(model_content=content, num_threads=1)
-        given, found = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-        interpreter.resize_tensor_input(given["index"], [batch, *x.shape[1:]])
+        source = interpreter.get_input_details()[0]["index"]
+        target = interpreter.get_output_details()[0]["index"]
+        interpreter.resize_tensor_input(source, [batch, *x.shape[1:]])
         interpreter.allocate_tensors()
         put, invoke, get = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
-        first, last = given["index"], found["index"]
 
         def call(values: Any) -> Any:
-            put(first, values)
+            put(source, values)
             invoke()
-            return get(last)
+            return get(target)
 
         return call
 

@@ -1,7 +1,7 @@
-"""Measure the latency of every target of a model: check its integers first, then time all in turns on one core.
+"""Measure the latency of every target of a model: compare its integers first, then time all in turns on one core.
 
-Projects of the same Graph are one model. Keras, its own export and TFLite's conversion come from the model that
-travels in the project.
+Projects of the same Graph are one model. Keras, its ONNX export and its TFLite conversion are made from the model that
+each project contains.
 """
 
 from __future__ import annotations
@@ -9,35 +9,45 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from edgephys.bench import turns
+from edgephys.bench import latency
 from edgephys.bench.exports import Export, exports
-from edgephys.bench.targets import REFERENCE, Member, grouped, members
-from edgephys.bench.turns import Slice, Slot
+from edgephys.bench.timed_targets import REFERENCE, TimedTarget, grouped, names_of, targets_of
 from edgephys.bench.worker import Job, Worker
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ProjectError, UsageError
 from edgephys.core.figure import Stage
 from edgephys.core.fixed import Integers
+from edgephys.core.timing import Slice, Slot, calibrate, interleave
 from edgephys.graph import evaluate
 from edgephys.models.trained import MODEL
-from edgephys.project import Project, read_vectors
+from edgephys.project import Project, read_vectors, write_result
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
+Slices = Mapping[tuple[str, int], Sequence[Slice]]
+"""Slices by target and batch size."""
 
+RESULT = "bench"
+"""Name of the result in a project."""
 BATCH_ELEMENTS = 1 << 18
 BATCH = 1024
-"""Inputs in the large batch where none is asked for, fewer where they would hold over BATCH_ELEMENTS elements."""
-TOLD = ("made_with", "style", "nodes", "bytes")
-"""Facts of a project or an export that its row repeats: they explain the latency."""
-SINGLY = 100
+"""Inputs in the large batch by default; fewer where they would have more than BATCH_ELEMENTS elements."""
+FACTS = ("made_with", "style", "nodes", "bytes")
+"""Facts of a project or an export that its row repeats, because they explain the latency."""
+COMPARED_SINGLY = 100
 """Vectors that are also compared one at a time."""
+EMPTY_ROW: Row = dict.fromkeys(
+    (
+        *("p50_us", "p90_us", "p99_us", "per_second", "ratio", "ratio_low", "ratio_high", "rounds"),
+        *("calls", "cpu_us", "core_share", "timer_ns", "outputs", "mismatches", "tool", "version", "stage"),
+    )
+)
 DEFINITION = (
     "A call is what a user of the runtime waits for: from Python for onnxruntime (session.run; bound: "
     "run_with_iobinding, which converts nothing and so is nearest to its C interface), TFLite (set_tensor, invoke, "
@@ -48,10 +58,10 @@ DEFINITION = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """State how long and how to measure.
 
-    Units: seconds for the slices of one model, all together.
+    Units: ``seconds`` is the time of all slices of one model.
     """
 
     seconds: float = 60.0
@@ -63,8 +73,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not 0 < self.seconds < float("inf"):
             raise UsageError(f"--seconds must be over 0, not {self.seconds:g}")
-        if self.rounds < turns.LEAST_ROUNDS:
-            least = turns.LEAST_ROUNDS
+        if self.rounds < latency.LEAST_ROUNDS:
+            least = latency.LEAST_ROUNDS
             raise UsageError(f"--rounds must be {least} or more, not {self.rounds}: a spread is over rounds")
         if self.batch is not None and self.batch < 2:
             raise UsageError(f"--batch must be 2 or more, not {self.batch}; a batch of 1 is always measured")
@@ -72,10 +82,10 @@ class Plan:
             raise UsageError(f"--seed must be 0 or more, not {self.seed}")
 
 
-class Runs(Protocol):
-    """Run a target, somewhere: what a Worker does, and what tests put in its place."""
+class RunningTarget(Protocol):
+    """Run a target: a Worker, or what a test puts in its place."""
 
-    told: Mapping[str, Any]
+    details: Mapping[str, Any]
 
     def outputs(self, batch: int, count: int) -> Any:
         """Return the first vectors' outputs in steps."""
@@ -84,45 +94,52 @@ class Runs(Protocol):
         """Return times of calls."""
 
     def close(self) -> None:
-        """Let it go."""
+        """End it."""
 
 
-Start = Callable[[Job, int | None], Runs]
-
-
-def _process(job: Job, core: int | None) -> Runs:
-    return Worker(job, core)
-
-
+Start = Callable[[Job, int | None], RunningTarget]
 MakeExports = Callable[[Path], Mapping[str, Export]]
 
 
-@dataclass
-class Ready:
-    """Hold a target that computes the right integers, and may take turns."""
+def _process(job: Job, core: int | None) -> RunningTarget:
+    return Worker(job, core)
 
-    member: Member
-    run: Runs
-    checked: dict[str, Any] = field(default_factory=dict)
+
+@dataclass
+class ComparedTarget:
+    """Hold a target that was started, and how its outputs compare with the golden model's."""
+
+    timed: TimedTarget
+    running: RunningTarget
+    comparison: dict[str, Any]
 
 
 def measure(
     folders: Sequence[Path],
-    plan: Plan,
+    plan: BenchPlan,
     command: str,
     say: Say,
     write: Callable[[dict[str, Any]], None] = lambda table: None,
     start: Start = _process,
     export: MakeExports = exports,
 ) -> dict[str, Any]:
-    """Return the table: for every model a row a target and batch; ``write`` is given it anew after each model.
+    """Return the table: for every model a row for each target and batch size; call ``write`` after each model.
 
-    A target that fails has rows that say why.
-    Raises: UsageError for no projects, or one that is there twice; ProjectError as the projects' reader does.
+    The rows of a target that fails say why.
+    Raises: UsageError for no projects, or one that is named twice; ProjectError as the projects' reader does.
     """
     models = grouped(folders)
     core = machine.choose(plan.core)
-    table = _begun(plan, core, command)
+    table: dict[str, Any] = {
+        "command": command,
+        "machine": machine.name(),
+        "processor": machine.describe(core),
+        "load": {"before": machine.load()},
+        "plan": {"seconds": plan.seconds, "rounds": plan.rounds, "seed": plan.seed},
+        "reference": REFERENCE,
+        "definition": DEFINITION,
+        "rows": [],
+    }
     for number, projects in enumerate(models, 1):
         say(f"{projects[0].graph.name}: {number} of {len(models)}")
         table["rows"] += _model(projects, plan, core, say, start, export)
@@ -131,24 +148,16 @@ def measure(
     return table
 
 
-def _begun(plan: Plan, core: int | None, command: str) -> dict[str, Any]:
-    """Return a table without rows: on what and how they will be measured."""
-    described = machine.describe(core)
-    told = (described["processor"], described["architecture"], f"{described['cores']} cores")
-    return {
-        "command": command,
-        "machine": ", ".join((*told, f"Python {described['python']}")),
-        "processor": described,
-        "load": {"before": machine.load()},
-        "plan": {"seconds": plan.seconds, "rounds": plan.rounds, "seed": plan.seed},
-        "reference": REFERENCE,
-        "definition": DEFINITION,
-        "rows": [],
-    }
+def save_in_projects(table: Mapping[str, Any], folders: Sequence[Path]) -> None:
+    """Write the rows of each project into it, where its report reads them."""
+    for projects in grouped(folders):
+        for project, name in zip(projects, names_of(projects), strict=True):
+            rows = [row for row in table["rows"] if row["model"] == project.graph.name and row["target"] == name]
+            write_result(project, RESULT, {"command": table["command"], "machine": table["machine"], "rows": rows})
 
 
-def large_batch(plan: Plan, elements: int) -> int:
-    """Return the large batch: what was asked for, else BATCH or what BATCH_ELEMENTS hold."""
+def large_batch(plan: BenchPlan, elements: int) -> int:
+    """Return the size of the large batch for inputs of so many elements."""
     return plan.batch or max(2, min(BATCH, BATCH_ELEMENTS // max(1, elements)))
 
 
@@ -156,141 +165,123 @@ def large_batch(plan: Plan, elements: int) -> int:
 
 
 def _model(
-    projects: Sequence[Project], plan: Plan, core: int | None, say: Say, start: Start, export: MakeExports
+    projects: Sequence[Project], plan: BenchPlan, core: int | None, say: Say, start: Start, export: MakeExports
 ) -> list[Row]:
     graph = projects[0].graph
     x = read_vectors(projects[0]).inputs
     golden = evaluate.run(graph, x)
     batches = (1, large_batch(plan, x[0].size))
     say(f"{graph.name}: Keras' own exports")
-    found = members(projects, export(projects[0].model / MODEL))
-    rows: list[Row] = []
-    ready: dict[str, Ready] = {}
-    with ExitStack() as open_runs:
-        for member in found:
-            if member.job is None:
+    targets = targets_of(projects, export(projects[0].model / MODEL))
+    failures = {target.target: target.why for target in targets if target.why is not None}
+    compared: dict[str, ComparedTarget] = {}
+    with ExitStack() as processes:
+        for target in targets:
+            if target.job is None:
                 continue
-            say(f"{graph.name}: {member.target}, {len(x)} vectors compared")
-            ready_or_why = _ready(member, golden, batches, core, start, open_runs)
-            if isinstance(ready_or_why, Ready):
-                ready[member.target] = ready_or_why
+            say(f"{graph.name}: {target.target}, {len(x)} vectors compared")
+            try:
+                running = start(target.job, core)
+                processes.callback(running.close)
+                comparison = compare(running, golden, batches)
+            except EdgephysError as error:
+                failures[target.target] = f"not measured: {error}"
+                continue
+            if comparison["mismatches"] and target.job.must_match:
+                count = f"{comparison['mismatches']} of {comparison['outputs']} outputs"
+                failures[target.target] = f"computes other numbers: {count}, {comparison['first']}"
             else:
-                found[found.index(member)] = Member(member.target, member.project, why=ready_or_why)
-        slices, failed = _timed(ready, batches, plan, lambda told: say(f"{graph.name}: {told}"))
-    for member in found:
-        why = failed.get(member.target, member.why)
-        for batch in batches:
-            rows.append(_row(graph.name, member, batch, why, ready.get(member.target), slices))
-    return rows
+                compared[target.target] = ComparedTarget(target, running, comparison)
+        slices = _timed(compared, batches, plan, lambda text: say(f"{graph.name}: {text}"), failures)
+    return [
+        _row(graph.name, target, batch, failures.get(target.target), compared.get(target.target), slices)
+        for target in targets
+        for batch in batches
+    ]
 
 
-def _ready(
-    member: Member, golden: Integers, batches: Sequence[int], core: int | None, start: Start, open_runs: ExitStack
-) -> Ready | str:
-    """Return a target that was started and compared, or why it is not timed."""
-    if member.job is None:
-        raise ProjectError(f"{member.target}: there is nothing to load")
-    try:
-        run = start(member.job, core)
-        open_runs.callback(run.close)
-        checked = compared(run, golden, batches)
-    except EdgephysError as error:
-        return f"not measured: {error}"
-    if checked["mismatches"] and member.job.must_match:
-        return f"computes other numbers: {checked['mismatches']} of {checked['outputs']} outputs, {checked['first']}"
-    return Ready(member, run, checked)
-
-
-def compared(run: Runs, golden: Integers, batches: Sequence[int]) -> dict[str, Any]:
-    """Return how many outputs differ from the golden model's, at each batch, and where the first one does."""
-    found: dict[str, Any] = {"outputs": 0, "mismatches": 0, "first": None}
+def compare(running: RunningTarget, golden: Integers, batches: Sequence[int]) -> dict[str, Any]:
+    """Return how many outputs differ from the golden model's, at all batch sizes, and where the first one does."""
+    comparison: dict[str, Any] = {"outputs": 0, "mismatches": 0, "first": None}
     for batch in batches:
-        expected = golden if batch > 1 else golden[:SINGLY]
-        received = np.asarray(run.outputs(batch, len(expected)))
+        expected = golden if batch > 1 else golden[:COMPARED_SINGLY]
+        received = np.asarray(running.outputs(batch, len(expected)))
         if received.shape != expected.shape:
             raise ProjectError(f"expected outputs of shape {expected.shape}, received {received.shape}")
         differ = np.argwhere(received != expected)
-        found["outputs"] += expected.size
-        found["mismatches"] += len(differ)
-        if len(differ) and found["first"] is None:
+        comparison["outputs"] += expected.size
+        comparison["mismatches"] += len(differ)
+        if len(differ) and comparison["first"] is None:
             place = tuple(int(at) for at in differ[0])
-            found["first"] = (
+            comparison["first"] = (
                 f"first vector {place[0]}, element {list(place[1:])}: expected {expected[place]}, "
                 f"received {received[place]:g}"
             )
-    return found
+    return comparison
 
 
 def _timed(
-    ready: dict[str, Ready], batches: Sequence[int], plan: Plan, say: Say
-) -> tuple[dict[tuple[str, int], Sequence[Slice]], dict[str, str]]:
-    """Return the slices of every target and batch, and why a target fell out on the way."""
+    targets: Mapping[str, ComparedTarget], batches: Sequence[int], plan: BenchPlan, say: Say, failures: dict[str, str]
+) -> Slices:
+    """Return the slices of every target and batch size; add to ``failures`` why a target could not be timed."""
 
-    def take(target: str, batch: int, calls: int) -> Slice:
-        return ready[target].run.slice(batch, calls)
+    def timer(target: str, batch: int, calls: int) -> Slice:
+        return targets[target].running.slice(batch, calls)
 
-    budget_s = plan.seconds / max(1, plan.rounds * len(ready) * len(batches))
+    slice_s = plan.seconds / max(1, plan.rounds * len(targets) * len(batches))
     slots: list[Slot] = []
-    failed: dict[str, str] = {}
-    say(f"{len(ready)} targets, warmed up")
-    for target in ready:
+    errors: dict[str, str] = {}
+    say(f"{len(targets)} targets, warmed up")
+    for target in targets:
         try:
             for batch in batches:
-                least = -(-turns.LEAST_CALLS // plan.rounds) if batch == 1 else 1
-                slots.append(Slot(target, batch, turns.calibrate(take, target, batch, budget_s, least)))
+                least = -(-latency.LEAST_CALLS // plan.rounds) if batch == 1 else 1
+                slots.append(Slot(target, batch, calibrate(timer, target, batch, slice_s, least)))
         except EdgephysError as error:
-            failed[target] = str(error)
-    slots = [slot for slot in slots if slot.target not in failed]
-    began = time.monotonic()
+            errors[target] = str(error)
+    slots = [slot for slot in slots if slot.name not in errors]
+    start = time.monotonic()
 
-    def tell(number: int) -> None:
+    def progress(number: int) -> None:
         if number in (1, plan.rounds) or not number % max(1, plan.rounds // 4):
-            say(f"round {number} of {plan.rounds}, {time.monotonic() - began:.0f} s")
+            say(f"round {number} of {plan.rounds}, {time.monotonic() - start:.0f} s")
 
-    slices, fell = turns.interleave(slots, plan.rounds, plan.seed, take, tell)
-    return turns.rates(slices), {target: f"not measured: {why}" for target, why in (failed | fell).items()}
+    slices, late_errors = interleave(slots, plan.rounds, plan.seed, timer, progress)
+    failures.update({target: f"not measured: {why}" for target, why in (errors | late_errors).items()})
+    return slices
 
 
 # Rows ----------------------------------------------------------------------------------------------
 
 
 def _row(
-    model: str,
-    member: Member,
-    batch: int,
-    why: str | None,
-    ready: Ready | None,
-    slices: Mapping[tuple[str, int], Sequence[Slice]],
+    model: str, target: TimedTarget, batch: int, why: str | None, compared: ComparedTarget | None, slices: Slices
 ) -> Row:
-    row: Row = {"model": model, "target": member.target, "project": member.project, "batch": batch}
-    row |= dict.fromkeys(("p50_us", "p90_us", "p99_us", "per_second", "ratio", "ratio_low", "ratio_high", "rounds"))
-    row |= dict.fromkeys(
-        ("calls", "cpu_us", "core_share", "timer_ns", "outputs", "mismatches", "tool", "version", "stage")
-    )
+    row: Row = {"model": model, "target": target.target, "project": target.project, "batch": batch, **EMPTY_ROW}
     row |= {"told": {}, "why": why}
     reference = slices.get((REFERENCE, batch))
     if why is not None:
         return row
-    if member.cycles is not None:
-        return row | _of_cycles(member.cycles, batch, reference)
-    if ready is None or (member.target, batch) not in slices:
+    if target.cycles is not None:
+        return row | _of_cycles(target.cycles, batch, reference)
+    if compared is None or (target.target, batch) not in slices:
         return row | {"why": "not measured: it was not timed"}
-    found = slices[member.target, batch]
-    row |= turns.summary(found, batch) | {name: ready.checked[name] for name in ("outputs", "mismatches")}
-    told = dict(ready.run.told)
-    row |= {name: told.pop(name) for name in ("tool", "version", "timer_ns")}
-    facts = ready.member.job.facts if ready.member.job else {}
-    row |= {"stage": Stage.MEASURED.value, "told": told | {name: facts[name] for name in TOLD if name in facts}}
-    return row | (turns.ratio(reference, turns.medians(found)) if reference else {})
+    own = slices[target.target, batch]
+    row |= latency.summary(own, batch) | {name: compared.comparison[name] for name in ("outputs", "mismatches")}
+    details = dict(compared.running.details)
+    row |= {name: details.pop(name) for name in ("tool", "version", "timer_ns")}
+    facts = target.job.facts if target.job else {}
+    row |= {"stage": Stage.MEASURED.value, "told": details | {name: facts[name] for name in FACTS if name in facts}}
+    return row | (latency.ratio(reference, latency.medians(own)) if reference else {})
 
 
 def _of_cycles(cycles: Mapping[str, Any], batch: int, reference: Sequence[Slice] | None) -> Row:
-    """Return the row of simulated cycles at a stated clock, at which every call takes the same."""
+    """Return the figures of simulated cycles at a stated clock, where every call takes the same time."""
     clock_ns = cycles["clock_ns"]
     ns = (cycles["latency_cycles"] + (batch - 1) * cycles["ii"]) * clock_ns
     row: Row = dict.fromkeys(("p50_us", "p90_us", "p99_us"), ns * 1e-3)
     row |= {"per_second": batch * 1e9 / ns, "mismatches": 0, "stage": Stage.SIMULATED.value}
     row |= {"tool": cycles["tool"], "version": cycles["version"]}
-    told = f"{cycles['latency_cycles']} cycles, a new input every {cycles['ii']}, at a stated clock of {clock_ns:g} ns"
-    row["told"] = {"cycles": told, "vectors": cycles["vectors"]}
-    return row | (turns.ratio(reference, [ns] * len(reference)) if reference else {})
+    text = f"{cycles['latency_cycles']} cycles, a new input every {cycles['ii']}, at a stated clock of {clock_ns:g} ns"
+    row["told"] = {"cycles": text, "vectors": cycles["vectors"]}
+    return row | (latency.ratio(reference, [ns] * len(reference)) if reference else {})

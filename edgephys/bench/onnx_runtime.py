@@ -1,4 +1,4 @@
-"""Run ONNX models with onnxruntime on one thread: the model that a project holds, and Keras' own export."""
+"""Run ONNX models with onnxruntime on one thread: the model of a project, and Keras' own export."""
 
 from __future__ import annotations
 
@@ -13,78 +13,71 @@ from edgephys.bench.worker import Job
 from edgephys.core.errors import ToolError
 from edgephys.core.fixed import Integers
 
-INTEGERS = {"tensor(int8)": np.int8, "tensor(uint8)": np.uint8, "tensor(int16)": np.int16, "tensor(uint16)": np.uint16}
-INTEGERS |= {"tensor(int32)": np.int32, "tensor(uint32)": np.uint32, "tensor(int64)": np.int64}
+INTEGERS = {
+    f"tensor({sign}int{bits})": np.dtype(f"{sign}int{bits}").type for bits in (8, 16, 32) for sign in ("", "u")
+} | {"tensor(int64)": np.int64}
 REALS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
-def ours(job: Job, x: Integers) -> Runner:
-    """Return the model that a project holds, whose facts say what a step of its input and output is."""
+def emitted(job: Job, x: Integers) -> Runner:
+    """Return the model of a project, whose facts state the steps of its input and output."""
     ends = (job.facts.get(end, {}) for end in ("input", "output"))
-    taken, given = (
-        end.get("fraction", fixed.fraction) for end, fixed in zip(ends, (job.input, job.output), strict=True)
-    )
-    return _loaded(job, x, int(taken), int(given))
+    fractions = (end.get("fraction", fixed.fraction) for end, fixed in zip(ends, (job.input, job.output), strict=True))
+    return _runner(job, x, *map(int, fractions))
 
 
-def of_keras(job: Job, x: Integers) -> Runner:
-    """Return Keras' own export, which takes and gives real values."""
-    return _loaded(job, x, job.input.fraction, job.output.fraction)
+def keras_export(job: Job, x: Integers) -> Runner:
+    """Return Keras' own export, whose input and output are real values."""
+    return _runner(job, x, job.input.fraction, job.output.fraction)
 
 
-def _loaded(job: Job, x: Integers, taken: int, given: int) -> Runner:
-    """Return a model of integers, or of real values in steps of ``2**-taken`` and ``2**-given``."""
+def _runner(job: Job, x: Integers, input_fraction: int, output_fraction: int) -> Runner:
+    """Return a model of integers, or of real values whose steps are ``2**-fraction``."""
     try:
         import onnxruntime
     except ImportError as error:
         raise ToolError(f"onnxruntime is missing ({error}): pip install onnxruntime") from error
     session = _session(onnxruntime, job)
-    name, kind = session.get_inputs()[0].name, session.get_inputs()[0].type
+    source, target = session.get_inputs()[0], session.get_outputs()[0]
 
     def feed(chunk: Integers) -> dict[str, Any]:
-        if kind in INTEGERS:
-            return {name: np.ascontiguousarray(chunk, INTEGERS[kind])}
-        return {name: np.ascontiguousarray(chunk * 2.0**-taken, REALS[kind])}
+        if source.type in INTEGERS:
+            return {source.name: np.ascontiguousarray(chunk, INTEGERS[source.type])}
+        return {source.name: np.ascontiguousarray(chunk * 2.0**-input_fraction, REALS[source.type])}
 
-    def back(found: Any) -> Any:
-        return found[0] if np.issubdtype(found[0].dtype, np.integer) else found[0].astype(np.float64) * 2.0**given
+    def back(outputs: Any) -> Any:
+        y = outputs[0]
+        return y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64) * 2.0**output_fraction
 
     def bind(_: int) -> Callable[[Any], Any]:
         run = session.run
         return lambda feeds: run(None, feeds)
 
-    version, told = onnxruntime.__version__, _told(session)
+    tool = ("onnxruntime", onnxruntime.__version__, x)
+    details = {"input_type": source.type, "output_type": target.type}
     if job.bound:
-        return InPython(
-            "onnxruntime",
-            version,
-            x,
-            lambda _: _run_bound(session),
-            lambda chunk: _bound(session, feed(chunk)),
-            back,
-            told,
-        )
-    return InPython("onnxruntime", version, x, bind, feed, back, told)
+        return InPython(*tool, lambda _: _run_bound(session), lambda chunk: _bound(session, feed(chunk)), back, details)
+    return InPython(*tool, bind, feed, back, details)
 
 
 @dataclass(frozen=True, eq=False)
 class _Bound:
-    """Hold arrays that a session reads and writes in place."""
+    """Hold arrays that a session reads and writes in place; ``inputs`` keeps its memory alive."""
 
     binding: Any
-    given: dict[str, Any]
-    found: list[Any]
+    inputs: dict[str, Any]
+    outputs: list[Any]
 
 
 def _bound(session: Any, feed: dict[str, Any]) -> _Bound:
-    """Bind an input and room for its output: a call then converts nothing."""
-    binding, found = session.io_binding(), [np.ascontiguousarray(y) for y in session.run(None, feed)]
+    """Bind an input and memory for its output, so that a call converts nothing."""
+    binding, outputs = session.io_binding(), [np.ascontiguousarray(y) for y in session.run(None, feed)]
     for name, array in feed.items():
         binding.bind_cpu_input(name, array)
-    for end, array in zip(session.get_outputs(), found, strict=True):
+    for end, array in zip(session.get_outputs(), outputs, strict=True):
         array[...] = 0
         binding.bind_output(end.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-    return _Bound(binding, feed, found)
+    return _Bound(binding, feed, outputs)
 
 
 def _run_bound(session: Any) -> Callable[[_Bound], Any]:
@@ -92,7 +85,7 @@ def _run_bound(session: Any) -> Callable[[_Bound], Any]:
 
     def call(bound: _Bound) -> list[Any]:
         run(bound.binding)
-        return bound.found
+        return bound.outputs
 
     return call
 
@@ -104,8 +97,3 @@ def _session(onnxruntime: Any, job: Job) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(job.source), options, providers=["CPUExecutionProvider"])
-
-
-def _told(session: Any) -> dict[str, Any]:
-    """Return the types of its ends; how many nodes it has is not to be asked of a session."""
-    return {"input_type": session.get_inputs()[0].type, "output_type": session.get_outputs()[0].type}

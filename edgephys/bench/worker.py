@@ -1,14 +1,12 @@
-"""A target in a process of its own, on one core and one thread, which works only when it is asked.
+"""A target in a process of its own, on one core and one thread, which works only when it is called.
 
-While one is timed the others wait for a word on their pipes: they do not disturb it.
+While one target is timed the processes of the others wait on their pipes.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -16,26 +14,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgephys.bench.turns import Slice
 from edgephys.core import machine
 from edgephys.core.errors import ToolError
 from edgephys.core.fixed import Fixed
+from edgephys.core.timing import WARM_UP, Slice, slice_of
 
 LOAD_S = 3600.0
-"""What loading may take: a C simulation is compiled."""
+"""Time limit of loading: a C simulation is compiled."""
 ANSWER_S = 600.0
-WARM = 0.1
-"""Share of a slice's calls that are made before it and not counted."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """State what a process is to load and time: a runner's key and what it reads.
+    """State what a process loads and times: the key of a runner and the files that it reads.
 
-    ``must_match`` refuses other integers than the golden model's; ``bound`` asks for inputs and outputs bound to an
-    ONNX session beforehand, which is nearest to a call from C.
+    With ``must_match`` a target is not timed where its integers differ from the golden model's. With ``bound`` the
+    inputs and outputs are bound to an ONNX session before the call, as a program in C would do.
     """
 
     target: str
@@ -52,31 +46,32 @@ class Job:
 class Worker:
     """Run a job in a process of its own; ``close`` ends it.
 
-    Raises, every call: ToolError where the target fails, was killed or takes too long.
+    Every call raises ToolError where the target fails, is killed or takes too long.
     """
 
     def __init__(self, job: Job, core: int | None, load_s: float = LOAD_S, answer_s: float = ANSWER_S):
         self.job = job
         self.answer_s = answer_s
         context = get_context("spawn")  # a fork would copy a running TensorFlow
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, job, core), daemon=True)
+        self._pipe, other_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other_end, job, core), daemon=True)
         with machine.one_thread():
             self._process.start()
-        theirs.close()
+        other_end.close()
         try:
-            self.told: Mapping[str, Any] = self._answer(load_s)
+            self.details: Mapping[str, Any] = self._answer(load_s)
         except BaseException:
             self.close()
             raise
 
     def outputs(self, batch: int, count: int) -> Any:
-        """Return what the target makes of the first vectors, in steps of the output's format."""
-        return self._ask(self.answer_s, "outputs", batch, count)
+        """Return the outputs of the first vectors, in steps of the output's format."""
+        return self._request("outputs", batch, count)
 
     def slice(self, batch: int, calls: int) -> Slice:
-        """Return the time of each of ``calls`` calls, after some that are not counted."""
-        return Slice(*self._ask(self.answer_s, "slice", batch, calls))
+        """Return the time of each of ``calls`` calls; the calls that warm up are not counted."""
+        part: Slice = self._request("slice", batch, calls)
+        return part
 
     def close(self) -> None:
         """End the process."""
@@ -86,12 +81,12 @@ class Worker:
             self._process.kill()
             self._process.join()
 
-    def _ask(self, timeout_s: float, *words: Any) -> Any:
+    def _request(self, *words: Any) -> Any:
         try:
             self._pipe.send(words)
         except OSError as error:
-            raise ToolError(self._ended()) from error
-        return self._answer(timeout_s)
+            raise ToolError(self._ending()) from error
+        return self._answer(self.answer_s)
 
     def _answer(self, timeout_s: float) -> Any:
         try:
@@ -100,12 +95,12 @@ class Worker:
                 raise ToolError(f"{self.job.target}: no answer after {timeout_s:g} s")
             done, answer = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise ToolError(self._ended()) from error
+            raise ToolError(self._ending()) from error
         if not done:
             raise ToolError(f"{self.job.target}: {answer}")
         return answer
 
-    def _ended(self) -> str:
+    def _ending(self) -> str:
         self._process.join(timeout=5)
         code = self._process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
@@ -113,7 +108,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, job: Job, core: int | None) -> None:
-    """Answer until the other end of the pipe is closed, which it also is when its process was killed."""
+    """Answer requests until the other end of the pipe is closed; it is also closed when its process is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _silence()
     machine.pin(core)
@@ -121,8 +116,8 @@ def _serve(pipe: Connection, job: Job, core: int | None) -> None:
         from edgephys.bench.runners import load
 
         runner = load(job)
-        stated = {"tool": runner.tool, "version": runner.version, "timer_ns": runner.timer_ns()}
-        pipe.send((True, stated | dict(runner.told)))
+        details = {"tool": runner.tool, "version": runner.version, "timer_ns": runner.timer_ns()}
+        pipe.send((True, details | dict(runner.details)))
         while True:
             word, batch, number = pipe.recv()
             if word == "outputs":
@@ -131,27 +126,18 @@ def _serve(pipe: Connection, job: Job, core: int | None) -> None:
                 pipe.send((True, _slice(runner, batch, number)))
     except EOFError:
         return
-    except Exception as error:  # whatever a runtime raises is why its row has no value
-        told = str(error) if type(error).__module__ == "edgephys.core.errors" else f"{type(error).__name__}: {error}"
-        pipe.send((False, " ".join(told.split())[:400]))
+    except Exception as error:  # whatever a runtime raises becomes the reason for which its row has no value
+        ours = type(error).__module__ == "edgephys.core.errors"
+        why = str(error) if ours else f"{type(error).__name__}: {error}"
+        pipe.send((False, " ".join(why.split())[:400]))
 
 
-def _slice(runner: Any, batch: int, calls: int) -> tuple[Any, int, int]:
-    """Return the time of each call, of all together, and the processor's; no garbage is collected meanwhile."""
-    runner.slice(batch, max(1, int(WARM * calls)))
-    gc.collect()
-    gc.disable()
-    try:
-        began, used = time.perf_counter_ns(), time.process_time_ns()
-        ns = runner.slice(batch, calls)
-        used, wall = time.process_time_ns() - used, time.perf_counter_ns() - began
-    finally:
-        gc.enable()
-    return np.asarray(ns, np.int64), max(1, wall), used
+def _slice(runner: Any, batch: int, calls: int) -> Slice:
+    return slice_of(lambda count: runner.slice(batch, count), calls, max(1, int(WARM_UP * calls)))
 
 
 def _silence() -> None:
-    """Keep what runtimes print of themselves off the terminal, and off a JSON document."""
+    """Discard what runtimes print: it would mix with a JSON document."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)

@@ -28,11 +28,10 @@ def bench(
     \b
     Example: edgephys bench hls_projects/jet_deepsets_n8_8bit_c hls_projects/jet_deepsets_n8_8bit_onnx
     """
-    from edgephys.bench import measure as house
-    from edgephys.bench.keep import keep
+    from edgephys.bench.measure import BenchPlan, measure, save_in_projects
     from edgephys.report import bench_page as pages
 
-    plan = house.Plan(seconds, rounds, batch, seed, core)
-    table = house.measure(projects, plan, line(), say, lambda table: pages.write(table, out))
-    keep(table, projects)
+    plan = BenchPlan(seconds, rounds, batch, seed, core)
+    table = measure(projects, plan, line(), say, lambda table: pages.write(table, out))
+    save_in_projects(table, projects)
     give(as_json, table, lambda: pages.shown(table))

@@ -136,7 +136,7 @@ def pace(
     \b
     Example: edgephys pace models/waves/* --data data/waves_other.h5 --project hls_projects/wave_cnn_n32_cp12_8bit_rtl
     """
-    from edgephys.core.stopwatch import one_core
+    from edgephys.core.machine import one_core
 
     command = line()
     with one_core():  # before anything is loaded that starts threads

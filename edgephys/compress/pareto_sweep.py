@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +24,7 @@ from edgephys.compress.pareto_front import SYNTHESISED, Front, Run, front
 from edgephys.compress.pipeline_file import Pipeline
 from edgephys.compress.run_pipeline import LOCKS, TABLE, Order, Say, finished, run
 from edgephys.compress.stage import Progress
+from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
 from edgephys.core.locks import held
 from edgephys.models import trained as artefact
@@ -186,7 +185,7 @@ class _Known:
         net, recipe = self.card["recipe"].get("net", {}), self.card["recipe"]
         table = {
             "command": self.command,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+            "machine": machine.name(),
             "model": self.card["name"],
             "family": recipe.get("script"),
             "n": net.get("constituents"),

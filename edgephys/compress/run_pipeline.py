@@ -13,8 +13,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -28,6 +26,7 @@ from edgephys.applications.task import Task
 from edgephys.compress.gains import Gains, measure
 from edgephys.compress.pipeline_file import Pipeline, Step
 from edgephys.compress.stage import Progress
+from edgephys.core import machine
 from edgephys.core.errors import UsageError
 from edgephys.core.locks import held
 from edgephys.models import trained as artefact
@@ -77,7 +76,7 @@ def run(order: Order, say: Say, progress: Callable[[str], Progress], command: st
     order.out.mkdir(parents=True, exist_ok=True)
     table: dict[str, Any] = {
         "command": command,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine.name(),
         "model": start.name,
         **_network(start),
         "pipeline": order.pipeline.name,

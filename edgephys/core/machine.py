@@ -1,22 +1,22 @@
-"""What a latency was measured on: the processor, what it can do, its clock's governor and the load beside us."""
+"""The machine that a figure was measured on, and what keeps a measurement on one core and one thread."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgephys.core.errors import UsageError
+from edgephys.core.errors import ToolError, UsageError
 
 CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = "/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor"
 
-FEATURES = ("avx", "avx2", "fma", "f16c", "avx512", "vnni", "bf16", "amx", "asimd", "sve")
-"""Flags of a processor that decide how fast products go: those that are one of these, or hold one of the last seven."""
-WHOLE = FEATURES[:4]
+FEATURES = ("avx", "avx2", "fma", "f16c")
+FEATURE_PARTS = ("avx512", "vnni", "bf16", "amx", "asimd", "sve")
+"""Flags of a processor that decide how fast it multiplies: these, and every flag that contains one of the parts."""
 
 ONE_THREAD = {
     name: "1"
@@ -28,19 +28,19 @@ ONE_THREAD = {
         "TF_NUM_INTEROP_THREADS",
     )
 }
-"""What keeps the libraries of a runtime to one thread; read when they are loaded, so set before a process starts."""
+"""Variables that keep numerical libraries to one thread. They read them when they are loaded."""
 
 
-def describe(core: int | None, cpuinfo: Path = CPUINFO) -> dict[str, Any]:
-    """Return the processor's name and features, its cores, and the governor of the core that is measured on."""
-    stated = _stated(cpuinfo)
-    flags = stated.get("flags", stated.get("Features", "")).split()
+def describe(core: int | None = None, cpuinfo: Path = CPUINFO) -> dict[str, Any]:
+    """Return the processor's name and features, the number of cores, and the frequency governor of ``core``."""
+    processor = _first_processor(cpuinfo)
+    flags = processor.get("flags", processor.get("Features", "")).split()
     governor = Path(GOVERNOR.format(core=core or 0))
     return {
-        "processor": stated.get("model name", platform.processor() or "not told"),
-        "family": " ".join(stated[name] for name in ("cpu family", "model", "stepping") if name in stated),
+        "processor": processor.get("model name", platform.processor() or "processor not named"),
+        "family": " ".join(processor[key] for key in ("cpu family", "model", "stepping") if key in processor),
         "architecture": platform.machine(),
-        "features": [flag for flag in flags if flag in WHOLE or any(part in flag for part in FEATURES[4:])],
+        "features": [flag for flag in flags if flag in FEATURES or any(part in flag for part in FEATURE_PARTS)],
         "virtual": "hypervisor" in flags,
         "cores": os.cpu_count(),
         "core": core,
@@ -49,55 +49,90 @@ def describe(core: int | None, cpuinfo: Path = CPUINFO) -> dict[str, Any]:
     }
 
 
-def _stated(cpuinfo: Path) -> dict[str, str]:
-    """Return what the system states of its first processor."""
+def name() -> str:
+    """Return the machine in one line: architecture, processor, cores and the version of Python."""
+    machine = describe()
+    return f"{machine['architecture']}, {machine['processor']}, {machine['cores']} cores, Python {machine['python']}"
+
+
+def _first_processor(cpuinfo: Path) -> dict[str, str]:
+    """Return the fields of the first processor that the system lists."""
     if not cpuinfo.is_file():
         return {}
-    first = cpuinfo.read_text().split("\n\n", 1)[0]
-    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
-    return {name.strip(): value.strip() for name, value in pairs}
+    lines = cpuinfo.read_text().split("\n\n", 1)[0].splitlines()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def load() -> list[float]:
-    """Return how many processes wanted a core, on average over 1, 5 and 15 minutes."""
+    """Return the load averages over 1, 5 and 15 minutes."""
     return [round(value, 2) for value in os.getloadavg()]
 
 
 def choose(core: int | None = None) -> int | None:
-    """Return the core to measure on: the last we may use where none is given; None where none can be chosen.
+    """Return the core to measure on, by default the last one; None where the system cannot pin a process to a core.
 
-    Raises: UsageError for a core that we may not use.
+    Raises: UsageError for a core that this process may not use.
     """
-    if not hasattr(os, "sched_getaffinity"):
+    if not hasattr(os, "sched_setaffinity"):
         return None
-    allowed = os.sched_getaffinity(0)
+    allowed = sorted(os.sched_getaffinity(0))
     if core is None:
-        return max(allowed)
+        return allowed[-1]
     if core not in allowed:
-        raise UsageError(f"core must be one of {_told(sorted(allowed))}, which this process may use, not {core}")
+        cores = ", ".join(map(str, allowed))
+        raise UsageError(f"core must be one of {cores}, which this process may use, not {core}")
     return core
 
 
-def _told(cores: Iterable[int]) -> str:
-    return ", ".join(map(str, cores))
-
-
 def pin(core: int | None) -> None:
-    """Keep this process, and what it starts, on one core."""
+    """Keep this process, and the processes that it starts, on one core."""
     if core is not None:
         os.sched_setaffinity(0, {core})
 
 
 @contextmanager
+def one_core() -> Iterator[int]:
+    """Keep this thread, and the threads that it starts, on one core; yield the core.
+
+    Load numerical libraries inside: they start as many threads as there are cores when they are loaded.
+    Raises: ToolError where the system cannot pin a thread.
+    """
+    core = choose()
+    if core is None:
+        raise ToolError(f"timing: one core of its own needs Linux, found {platform.system()}; measure there")
+    before = os.sched_getaffinity(0)
+    pin(core)
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def require_one_core() -> None:
+    """Check that all threads of this process are kept on the same core.
+
+    Raises: ToolError where one is not: it was started before ``one_core``.
+    """
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+    cores = set().union(*(os.sched_getaffinity(thread) for thread in threads))
+    if len(cores) > 1:
+        raise ToolError(
+            f"timing: expected one core for all {len(threads)} threads, found {len(cores)} cores; run it as a command "
+            "of its own, where nothing was loaded before"
+        )
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
-    """Let processes that start within keep to one thread; the environment is afterwards as it was."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    """Set ONE_THREAD for the processes that start inside; restore the environment afterwards."""
+    before = {variable: os.environ.get(variable) for variable in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for variable, value in before.items():
             if value is None:
-                del os.environ[name]
+                del os.environ[variable]
             else:
-                os.environ[name] = value
+                os.environ[variable] = value

@@ -6,8 +6,6 @@ A run goes on where a former one was killed (``steps``).
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +15,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from edgephys.core import machine
 from edgephys.core.errors import MismatchError, ToolError, UsageError
 from edgephys.graph.graph import Graph
 from edgephys.models.trained import check_free, write_file
@@ -58,7 +57,7 @@ def tabulate(
     """
     table: dict[str, Any] = {
         "command": command,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine.name(),
         "to": list(plan.to),
         "rows": [],
     }

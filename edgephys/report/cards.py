@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.applications.jets.published import CAVEAT, published
+from edgephys.core import machine
 from edgephys.core.errors import ModelError
 from edgephys.models.trained import CARD, read_card, write_file
 from edgephys.report.show import titled
@@ -31,10 +30,9 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
         if card["seed"] in seeds:
             raise ModelError(f"{folder}: {card['name']} with seed {card['seed']} is there twice; name each once")
         seeds[card["seed"]] = card
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     rows = [_row(name, [seeds[seed] for seed in sorted(seeds)]) for name, seeds in cards.items()]
     rows.sort(key=lambda row: (row["constituents"], row["model"]))
-    return {"command": command, "machine": machine, "rows": rows}
+    return {"command": command, "machine": machine.name(), "rows": rows}
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from edgephys.applications.metrics import scored
+from edgephys.core import machine
 from edgephys.core.errors import ProjectError
 from edgephys.report.estimator import compared
 
@@ -36,7 +35,7 @@ def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict
         row |= _against(row, eight.get(_network(row)))
     return {
         "command": command,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine.name(),
         "rows": sorted(rows, key=lambda row: (row["family"], row["n"], row["pipeline"] != UNIFORM, -row["lut"])),
         "over_seeds": over_seeds(rows),
         "stages": [_stage(table, row) for table in tables for row in table["rows"]],

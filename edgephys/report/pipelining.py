@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from edgephys.core import machine
 from edgephys.models.trained import write_file
 from edgephys.report.show import titled
 from edgephys.targets.rtl.sweep import Point, Sweep
@@ -35,7 +34,7 @@ def tabulate(found: Sweep, model: str, command: str) -> dict[str, Any]:
     """Return the table of a sweep: a row a design, by number of stages; ``chosen`` is the stages of the one kept."""
     return {
         "command": command,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine.name(),
         "model": model,
         "part": found.part,
         "clock_ns": found.clock_ns,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgephys.bench.keep import RESULT
+from edgephys.bench.measure import RESULT
 from edgephys.core.errors import EdgephysError
 from edgephys.core.figure import Figure, Stage, missing
 from edgephys.graph import evaluate

@@ -6,8 +6,6 @@ A run goes on where a former one was killed (``steps``).
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +14,7 @@ from typing import Any
 
 from edgephys.applications.jets.published import FAMILIES, SOURCE, published
 from edgephys.applications.metrics import scored
+from edgephys.core import machine
 from edgephys.core.errors import MismatchError, ModelError, ToolError, UsageError
 from edgephys.graph.graph import Graph
 from edgephys.models.files.keras import lower
@@ -171,7 +170,7 @@ def tabulate(folders: Sequence[Path], plan: Plan, command: str, say: Say, write:
     floats = {made.network: made.card["metrics"] for made in models if made.net["bits"] is None}
     table: Table = {
         "command": command,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine.name(),
         "budget": plan.budget,
         "published_source": SOURCE,
         "rows": [],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from rich.table import Table
 
 from edgephys.applications.jets.published import CAVEAT, published
 from edgephys.applications.metrics import scored
+from edgephys.core import machine
 from edgephys.core.errors import ProjectError
 from edgephys.models.trained import write_file
 from edgephys.project import Project, read, read_card, read_result
@@ -51,10 +50,9 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
             )
         row["projects"][project.kind] = project.name
         _fill(row, project, {figure["name"]: figure for figure in report["figures"]})
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return {
         "command": command,
-        "machine": machine,
+        "machine": machine.name(),
         "rows": sorted(rows.values(), key=_order),
     }
 

@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import math
-import platform
 import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgephys import __version__
 from edgephys.applications.jets.layout import PARTICLE_NAMES
+from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ModelError, UsageError
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import HeldOut, Trained
@@ -309,7 +309,7 @@ def _card(recipe: Recipe, data: Path, test_data: Path | None, task: Task, outcom
             "edgephys": __version__,
             **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "qkeras-v3")},
         },
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "machine": machine.name(),
     }
 
 

@@ -18,8 +18,8 @@ from edgephys.applications.waves.dispersion_figure import picture
 from edgephys.applications.waves.networks import Member, members
 from edgephys.applications.waves.scene import Band
 from edgephys.applications.waves.table import Row, Say
+from edgephys.core import machine
 from edgephys.core.errors import UsageError
-from edgephys.core.stopwatch import machine
 from edgephys.models.trained import write_file
 from edgephys.report.show import titled
 
@@ -58,7 +58,7 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
         rows.append(_network(member, band, true))
     return {
         "command": command,
-        "machine": machine(),
+        "machine": machine.name(),
         "grid": grid,
         "bands": len(dispersion.bands(grid)),
         "band": {"x": band.x, "width": band.width, "height": band.height, "drift_x": band.drift_x},

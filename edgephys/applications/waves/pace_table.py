@@ -15,10 +15,11 @@ from edgephys.applications.waves.networks import Member, distinct, members
 from edgephys.applications.waves.pace import Contestant, Course
 from edgephys.applications.waves.roll_out import Horizon
 from edgephys.applications.waves.table import STEPS, Row, Say, describe
+from edgephys.core import machine
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.figure import Stage
 from edgephys.core.fixed import Integers
-from edgephys.core.stopwatch import Lap, machine, race, require_one_core
+from edgephys.core.timing import CallTime, race
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
 from edgephys.models.files.keras import lower
@@ -56,14 +57,14 @@ def tabulate(
     course = pace.lay_out(of, horizon, runs, say)
     contestants = [*pace.solvers(course), *pace.networks(found, course), *_golden(found, graphs, course)]
     say(f"{len(contestants)} contestants, {rounds} rounds in turns")
-    require_one_core()
+    machine.require_one_core()
     laps = race({one.name: one.work for one in contestants}, rounds)
     errors = _errors(course, found, say)
     rows = [_row(one, laps[one.name], errors) for one in contestants]
     rows += [_firmware(project, verified, errors) for project, verified in opened]
     return {
         "command": command,
-        "machine": machine(),
+        "machine": machine.name(),
         "data": {**describe(data, of), "mesh_cells": of.records[0]["mesh_cells"], "runs_measured": runs},
         "reference": {"refinement": max(course.plans), "steps_per_frame": course.plans[max(course.plans)].steps},
         "horizon": {"steps": horizon.steps, "start": horizon.starts[0]},
@@ -142,7 +143,7 @@ def _grown(errors: Any, horizon: Horizon) -> dict[str, Any]:
     return grown
 
 
-def _row(of: Contestant, lap: Lap, errors: Mapping[Any, Mapping[str, Any]]) -> Row:
+def _row(of: Contestant, lap: CallTime, errors: Mapping[Any, Mapping[str, Any]]) -> Row:
     kind = SOLVER if "refinement" in of.facts else GOLDEN if of.name.endswith(GOLDEN) else KERAS
     key = of.facts["refinement"] if kind == SOLVER else of.facts["model"]
     return {

@@ -16,8 +16,8 @@ from edgephys.applications.waves import task as advance
 from edgephys.applications.waves.files import Waves
 from edgephys.applications.waves.networks import PLAIN, Member, distinct, members, step_seconds
 from edgephys.applications.waves.roll_out import Horizon
+from edgephys.core import machine
 from edgephys.core.errors import UsageError
-from edgephys.core.stopwatch import machine
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -41,7 +41,7 @@ def tabulate(
         roll_out.check(of, horizon, member.net.frames)
     table: dict[str, Any] = {
         "command": command,
-        "machine": machine(),
+        "machine": machine.name(),
         "data": describe(data, of),
         "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
         "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},

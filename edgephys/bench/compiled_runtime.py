@@ -1,4 +1,4 @@
-"""Time compiled targets from a compiled loop: emitted C, and the C simulation of an HLS project."""
+"""Time compiled targets with a compiled loop: emitted C, and the C simulation of an HLS project."""
 
 from __future__ import annotations
 
@@ -32,41 +32,38 @@ COMPILE_S = 600.0
 
 
 @dataclass(eq=False)
-class Compiled:
+class CompiledLoop:
     """Call a library whose loop times its own calls."""
 
     tool: str
     version: str
     x: Integers
     library: ctypes.CDLL
-    given: DTypeLike
-    found: DTypeLike
+    input_type: DTypeLike
+    output_type: DTypeLike
     shape: tuple[int, ...]
-    told: Mapping[str, Any] = field(default_factory=dict)
-    _vectors: NDArray[Any] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def outputs(self, batch: int, count: int) -> NDArray[Any]:
-        """Return what it makes of the first ``count`` vectors; a batch is a loop over vectors."""
-        _, y = self._timed(self.x[:count], count, 1)
-        return y
+        """Return the outputs of the first ``count`` vectors; a batch is a loop over vectors."""
+        return self._timed(self.x[:count], count, 1)[1]
 
     def slice(self, batch: int, calls: int) -> NDArray[np.int64]:
         """Return the nanoseconds of each call."""
-        ns, _ = self._timed(self.x[: distinct(self.x, batch) * batch], batch, calls)
-        return ns
+        return self._timed(self.x[: distinct(self.x, batch) * batch], batch, calls)[0]
 
     def timer_ns(self) -> float:
-        """Return the median time of calling nothing."""
+        """Return the median time of an empty call."""
         ns = np.zeros(EMPTY_CALLS, np.int64)
         self.library.edgephys_empty(ctypes.c_size_t(len(ns)), _pointer(ns))
         return float(np.median(ns))
 
-    def _timed(self, x: Integers, batch: int, calls: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        given = np.ascontiguousarray(x, self.given)
-        y = np.zeros((batch, *self.shape), self.found)
+    def _timed(self, vectors: Integers, batch: int, calls: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        x = np.ascontiguousarray(vectors, self.input_type)
+        y = np.zeros((batch, *self.shape), self.output_type)
         ns = np.zeros(calls, np.int64)
-        sizes = [ctypes.c_size_t(number) for number in (len(given), batch, calls)]
-        self.library.edgephys_slice(_pointer(given), sizes[0], _pointer(y), sizes[1], sizes[2], _pointer(ns))
+        count, batch_size, call_count = (ctypes.c_size_t(number) for number in (len(x), batch, calls))
+        self.library.edgephys_slice(_pointer(x), count, _pointer(y), batch_size, call_count, _pointer(ns))
         return ns, y
 
 
@@ -77,31 +74,31 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 def c(job: Job, x: Integers) -> Runner:
     """Return emitted C, compiled for this processor.
 
-    Raises: ToolError where gcc is missing or refuses it; ProjectError where a source is gone.
+    Raises: ToolError where gcc is missing or refuses it; ProjectError where a source is missing.
     """
-    library = ctypes.CDLL(str(_built(job)))
+    library = ctypes.CDLL(str(_compiled(job)))
     library.edgephys_input.restype = library.edgephys_output.restype = ctypes.c_long
-    given, found = _integers(library.edgephys_input()), _integers(library.edgephys_output())
-    compiler = tools.find("gcc")
-    told = {"flags": " ".join(FLAGS), "arena_bytes": job.facts["arena_bytes"]}
+    types = [_integer_type(size()) for size in (library.edgephys_input, library.edgephys_output)]
+    details = {"flags": " ".join(FLAGS), "arena_bytes": job.facts["arena_bytes"]}
     shape = tuple(job.facts["output"]["shape"])
-    return Compiled("generated C, gcc", compiler.version, x, library, given, found, shape, told)
+    return CompiledLoop("generated C, gcc", tools.find("gcc").version, x, library, types[0], types[1], shape, details)
 
 
-def _integers(told: int) -> np.dtype[Any]:
-    return np.dtype(f"{'i' if told < 0 else 'u'}{abs(told)}")
+def _integer_type(size: int) -> np.dtype[Any]:
+    """Return the type of integers of a size in bytes, which is negative for signed ones."""
+    return np.dtype(f"{'i' if size < 0 else 'u'}{abs(size)}")
 
 
-def _built(job: Job) -> Path:
-    """Return the library of a project's sources and our loop, compiled where either or the processor changed."""
+def _compiled(job: Job) -> Path:
+    """Return the library of a project's sources and the loop; the cache depends on the sources and the processor."""
     facts, compiler = job.facts, tools.find("gcc")
     prefix = str(facts["prefix"])
-    named = (facts.get("header", f"{prefix}.h"), facts.get("source", f"{prefix}.c"))
-    header, source = (job.source.resolve() / str(name) for name in named)
+    names = (facts.get("header", f"{prefix}.h"), facts.get("source", f"{prefix}.c"))
+    header, source = (job.source.resolve() / str(name) for name in names)
     for path in (header, source):
         if not path.is_file():
             raise ProjectError(f"{path} is missing; emit the project again")
-    names = {
+    macros = {
         "HEADER": f'"{header.name}"',
         "RUN": f"{prefix}_run",
         "INPUT": f"{prefix}_input_t",
@@ -110,32 +107,32 @@ def _built(job: Job) -> Path:
         "INPUTS": prod(facts["input"]["shape"]),
         "OUTPUTS": prod(facts["output"]["shape"]),
     }
-    defined = [f"-D{name}={value}" for name, value in names.items()]
+    options = (*FLAGS, *SHARED, *(f"-D{name}={value}" for name, value in macros.items()))
 
-    def build(home: Path) -> None:
-        shared = (*FLAGS, *SHARED, *defined, f"-I{header.parent}")
-        tools.run((*compiler.command, *shared, str(LOOP), str(source), "-o", LIBRARY), home, COMPILE_S)
+    def build(folder: Path) -> None:
+        sources = (f"-I{header.parent}", str(LOOP), str(source))
+        tools.run((*compiler.command, *options, *sources, "-o", LIBRARY), folder, COMPILE_S)
 
-    processor = machine.describe(None)
+    processor = machine.describe()
     native = (str(processor["processor"]), str(processor["family"]), *processor["features"])
-    key = tools.content_key([LOOP, job.source], compiler.version, *FLAGS, *SHARED, *defined, *native)
+    key = tools.content_key([LOOP, job.source], compiler.version, *options, *native)
     return tools.built(key, build) / LIBRARY
 
 
 def csim(job: Job, x: Integers) -> Runner:
     """Return the C simulation of an HLS project, whose weights are read from its headers.
 
-    Raises: as ``firmware.csim.simulate``.
+    Raises: as ``targets.hls.csim.simulate``.
     """
     extra = (*SHARED, "-DWEIGHTS_DIR=edgephys_weights")
-    built = simulation.compile_project(job.source, job.facts, CSIM_LOOP, extra, LIBRARY)
-    library = ctypes.CDLL(str(built))
+    program = simulation.compile_project(job.source, job.facts, CSIM_LOOP, extra, LIBRARY)
+    library = ctypes.CDLL(str(program))
     weights = Path(tempfile.mkdtemp(prefix="edgephys-bench-")) / "weights"
-    compiler = tools.find("g++")
     simulation.write_weights(job.source / "firmware" / "weights", weights)
     library.edgephys_open(os.fsencode(weights))
-    shape, told = tuple(job.facts["output"]["shape"]), {"flags": " ".join(simulation.FLAGS)}
-    made = Compiled("C simulation, g++", compiler.version, x, library, np.int64, np.int64, shape, told)
-    made.outputs(1, 1)  # the first call reads the weights
+    shape, details = tuple(job.facts["output"]["shape"]), {"flags": " ".join(simulation.FLAGS)}
+    version = tools.find("g++").version
+    runner = CompiledLoop("C simulation, g++", version, x, library, np.int64, np.int64, shape, details)
+    runner.outputs(1, 1)  # the first call reads the weights
     shutil.rmtree(weights.parent)
-    return made
+    return runner
