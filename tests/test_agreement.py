@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgephys import workflow as steps
+from edgephys.workflow import steps
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_targets_that_differ_are_counted_and_the_run_fails(again, monkeypatch):
     monkeypatch.setattr(c, "run", lambda *words: real(*words) + 1)
     ended, _ = start()
     told = " ".join(ended.err.split())
-    assert ended.status == 1 and "agree: 1 of 1 rows are not whole: small: c: " in told and "integers differ" in told
+    assert ended.status == 1 and "agree: 1 of 1 rows are not whole: small: c: " in told and "outputs differ" in told
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,7 @@ ORDER = (
 """Packages and modules in the order of the data flow: each imports only from those before it and from itself."""
 
 AGAINST_THE_ORDER = {
-    ("compress.pareto_sweep", "report.pareto_page"),
-    ("compress.pareto_sweep", "report.scaling"),
-    ("compress.run_pipeline", "report.scaling"),
-    ("workflow", "report.gather"),
+    *((f"workflow.{name}", "report.gather") for name in ("steps", "firmware")),
     ("applications.waves.pace_table", "project"),
     ("applications.waves.pace_table", "report.gather"),
     *((f"applications.waves.{name}", "report.show") for name in ("table_page", "pace_page", "dispersion_table")),

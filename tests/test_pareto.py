@@ -19,8 +19,10 @@ from edgephys.compress import pareto_sweep as pareto
 from edgephys.compress.local_executor import one_by_one
 from edgephys.compress.pareto_front import Run, dominates, dominators, front
 from edgephys.compress.run_pipeline import TABLE
+from edgephys.compress.uniform import uniform
 from edgephys.core.errors import ModelError, ProjectError, ToolError, UsageError
-from edgephys.report import pareto_figure, pareto_page, scaling
+from edgephys.report import pareto_figure, pareto_page
+from edgephys.workflow.firmware import FirmwarePlan
 
 SCALING = MODEL.parents[2] / "hls_projects" / "results" / "scaling.json"
 
@@ -135,7 +137,7 @@ def test_a_stage_that_changed_is_run_anew(asked, file):
 
 def test_runs_that_were_not_measured_are_measured_when_that_is_asked_for(asked):
     assert swept(asked())["lut_stage"] == "estimated"
-    plan = scaling.Plan(to=("rtl",))
+    plan = FirmwarePlan(to=("rtl",))
     table = swept(asked(measured=plan))
     assert (table["lut_stage"], table["cycles_stage"]) == ("synthesised", "simulated")
     assert all(row["compared_lut"] == row["lut"] == 2 * row["lut_estimate"] for row in table["runs"])
@@ -172,7 +174,7 @@ def test_a_measurement_that_fails_is_told(asked, monkeypatch):
 
     monkeypatch.setattr(pareto, "run", failing)
     table = swept(
-        asked((1,), measured=scaling.Plan()), work=lambda order: pareto.complete(order, "", print, pareto_runs.quiet)
+        asked((1,), measured=FirmwarePlan()), work=lambda order: pareto.complete(order, "", print, pareto_runs.quiet)
     )
     assert len(table["failures"]) == 3 and set(table["failures"].values()) == {"rtl: verify: 3 outputs differ"}
 
@@ -315,7 +317,7 @@ def told():
             "command": "edgephys pareto", "machine": "mine", "model": "jet_deepsets_n8_8bit", "family": "jet_deepsets",
             "n": 8, "pipeline": "mine", "knob": {"stage": "1 frugal", "key": "lut_cost", "values": [1e-7, 1e-6, 1e-5]},
             "seeds": [1, 2, 3], "asked": 10, "failures": {"1e-04_seed1": "training diverged"},
-            **front(runs).to_record(), "beside": pareto_page.uniform(SCALING, card) if beside else [],
+            **front(runs).to_record(), "beside": uniform(SCALING, card) if beside else [],
         }  # fmt: skip
 
     return table

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from edgephys import workflow as table_steps
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ToolError
 from edgephys.project import read, write_result
 from edgephys.report import scaling, scaling_page
 from edgephys.targets.rtl import emit as rtl
 from edgephys.verify import Mismatch, Target, Verified
+from edgephys.workflow import firmware
+from edgephys.workflow import steps as table_steps
+from edgephys.workflow.firmware import FirmwarePlan
 
 DEEP_SETS, INTERACTION, FLOAT = "jet_deepsets_n4_4bit", "jet_interaction_n3_3bit", "jet_deepsets_n4_float"
-STEPS = ((table_steps, "emit"), (table_steps, "verify"), (scaling, "gather"))
+STEPS = ((table_steps, "emit"), (table_steps, "verify"), (firmware, "gather"))
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +38,7 @@ def zoo(tmp_path_factory):
 def lowered():
     """Lower each model once: loading Keras models is most of a run that has nothing to do."""
     known = {}
-    real = scaling._lowered
+    real = firmware._lowered
 
     def lower(folder):
         key = (folder / "model.keras").read_bytes(), (folder / "card.json").read_bytes()
@@ -45,7 +47,7 @@ def lowered():
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "_lowered", lower)
+        patch.setattr(firmware, "_lowered", lower)
         yield
 
 
@@ -54,7 +56,7 @@ def models(top):
 
 
 def table_of(top, projects, to=("rtl",), write=lambda table: None, **wishes):
-    plan = scaling.Plan(to=to, projects=projects, **wishes)
+    plan = FirmwarePlan(to=to, projects=projects, **wishes)
     return scaling.tabulate(models(top), plan, "edgephys scaling", lambda text: None, write)
 
 
@@ -163,7 +165,7 @@ def test_a_float_model_has_no_row_and_its_accuracy_stands_beside_its_twin(finish
 
 @pytest.mark.parametrize("name", [DEEP_SETS, pytest.param(INTERACTION, marks=pytest.mark.slow)])
 def test_both_targets_are_summed_and_the_finished_one_is_kept(zoo, projects, steps, name):
-    plan = scaling.Plan(to=("hls", "rtl"), projects=projects)
+    plan = FirmwarePlan(to=("hls", "rtl"), projects=projects)
     table = scaling.tabulate([zoo / name], plan, "", lambda text: None, lambda table: None)
     (row,) = table["rows"]
     assert steps == [name for _, name in STEPS]  # of the HLS project alone

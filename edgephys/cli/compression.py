@@ -32,10 +32,10 @@ def compress(
     """
     from edgephys.compress.pipeline_file import read
     from edgephys.compress.run_pipeline import Order, run
-    from edgephys.report import scaling
     from edgephys.report.compression_page import shown
+    from edgephys.workflow.firmware import FirmwarePlan
 
-    plan = scaling.Plan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
+    plan = FirmwarePlan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
     last = measure_last and not measure
     order = Order(model, read(pipeline), data, test_data, out, seed, plan, force, measured_last=last)
     table = run(order, say, stage_progress, line())
@@ -93,12 +93,12 @@ def pareto(
     from edgephys.compress import dask_executor, local_executor, pareto_sweep
     from edgephys.compress.pipeline_file import read
     from edgephys.report import pareto_page as pages
-    from edgephys.report import scaling
+    from edgephys.workflow.firmware import FirmwarePlan
 
     carry: local_executor.Carry = local_executor.one_by_one if workers is None else local_executor.Processes(workers)
     if scheduler is not None:
         carry = dask_executor.Cluster(scheduler, say)
-    plan = scaling.Plan(to=("rtl",), synth_seconds=synth_seconds) if measure else None
+    plan = FirmwarePlan(to=("rtl",), synth_seconds=synth_seconds) if measure else None
     turned = read(pipeline.absolute())  # a worker may stand elsewhere
     of = pareto_sweep.Sweep(
         model, turned, data, test_data, out, pareto_sweep.numbers(seeds), plan, prune, beside, force

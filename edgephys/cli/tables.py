@@ -52,9 +52,10 @@ def scaling(
     """
     from edgephys.report import scaling as house
     from edgephys.report import scaling_page as pages
+    from edgephys.workflow.firmware import FirmwarePlan
 
     targets = tuple(word for word in to.split(",") if word)
-    plan = house.Plan(clock_ns, part, targets, synth_seconds, memory_gb, projects, force)
+    plan = FirmwarePlan(clock_ns, part, targets, synth_seconds, memory_gb, projects, force)
     command = line()
     house.require_taggers(models)
     table = house.tabulate(models, plan, command, say, lambda table: pages.write(table, out))
@@ -80,7 +81,7 @@ def agree(
     from edgephys.cli.firmware import lowered
     from edgephys.report import agreement as house
 
-    plan = house.Plan(tuple(word for word in to.split(",") if word), projects, force)
+    plan = house.AgreementPlan(tuple(word for word in to.split(",") if word), projects, force)
     table = house.tabulate(
         models, plan, lambda model: lowered(model)[1], line(), say, lambda table: house.write(table, out)
     )

@@ -24,12 +24,13 @@ from edgephys.compress.pareto_front import SYNTHESISED, Front, Run, front
 from edgephys.compress.pipeline_file import Pipeline
 from edgephys.compress.run_pipeline import LOCKS, TABLE, Order, Say, finished, run
 from edgephys.compress.stage import Progress
+from edgephys.compress.uniform import uniform
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
 from edgephys.core.locks import held
 from edgephys.models import trained as artefact
 from edgephys.models.trained import CARD
-from edgephys.report import pareto_page, scaling
+from edgephys.workflow.firmware import FirmwarePlan
 
 Table = dict[str, Any]
 
@@ -52,7 +53,7 @@ class Sweep:
     test_data: Path | None
     out: Path
     seeds: tuple[int, ...]
-    measured: scaling.Plan | None = None
+    measured: FirmwarePlan | None = None
     prune: bool = False
     beside: Path | None = None
     force: bool = False
@@ -171,7 +172,7 @@ class _Known:
     def __init__(self, of: Sweep, command: str, card: Mapping[str, Any], write: Callable[[Table], None]) -> None:
         self.of, self.command, self.card, self.write = of, command, card, write
         self.orders = of.orders()
-        self.beside = pareto_page.uniform(of.beside, card) if of.beside is not None else []
+        self.beside = uniform(of.beside, card) if of.beside is not None else []
         self.tables: dict[str, Table] = {}
         self.failures: dict[str, str] = {}
 

@@ -31,7 +31,8 @@ from edgephys.core.errors import UsageError
 from edgephys.core.locks import held
 from edgephys.models import trained as artefact
 from edgephys.models.trained import CARD, MODEL, Trained
-from edgephys.report import scaling
+from edgephys.workflow import firmware
+from edgephys.workflow.firmware import FirmwarePlan
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -55,7 +56,7 @@ class Order:
     test_data: Path | None
     out: Path
     seed: int = 1
-    measured: scaling.Plan | None = None
+    measured: FirmwarePlan | None = None
     force: bool = False
     tested: bool = True
     measured_last: bool = False
@@ -119,7 +120,7 @@ def finished(order: Order) -> dict[str, Any] | None:
     return table if order.measured is None or all(_measured(row, table, order.measured) for row in due) else None
 
 
-def _measured(row: Row, table: Mapping[str, Any], plan: scaling.Plan) -> bool:
+def _measured(row: Row, table: Mapping[str, Any], plan: FirmwarePlan) -> bool:
     """Say whether a row was measured without a failure: synthesised, or beyond the budget of this plan too."""
     found = row.get("measured")
     if not found or found["failures"]:
@@ -217,7 +218,7 @@ def _finish(order: Order, table: dict[str, Any], row: Row, folder: Path, say: Sa
     plan = dataclasses.replace(order.measured, projects=order.out / "projects")
     score = scored(row["metrics"])
     ours = (score.key, score.error, "auc", "parameters")
-    (whole,) = scaling.tabulate([folder], plan, table["command"], say, lambda table: None)["rows"]
+    whole = firmware.measured(folder, plan, say)
     row["measured"] = {key: value for key, value in whole.items() if key not in ours}
     _write(order, table)
 

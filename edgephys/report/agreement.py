@@ -1,7 +1,4 @@
-"""One model, every target, the same integers: a table of how many differ, each count from a verification of its own.
-
-A run goes on where a former one was killed (``steps``).
-"""
+"""Emit and verify every model on every target and count the integers that differ; a stopped run continues."""
 
 from __future__ import annotations
 
@@ -16,21 +13,21 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.core import machine
-from edgephys.core.errors import MismatchError, ToolError, UsageError
+from edgephys.core.errors import UsageError
 from edgephys.graph.graph import Graph
 from edgephys.models.trained import check_free, write_file
 from edgephys.project import MANIFEST
 from edgephys.report.show import titled
 from edgephys.targets.target import named
-from edgephys.workflow import Say, attempt, emitted, verified
+from edgephys.workflow.steps import Say, attempt, require_whole, run_steps
 
 Lower = Callable[[Path], Graph]
 HEADINGS = ("model", "vectors", "outputs")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """State to which targets every model goes, and where the projects stand."""
+class AgreementPlan:
+    """State the targets of every model and the folder of the projects."""
 
     to: tuple[str, ...]
     projects: Path = Path("hls_projects")
@@ -43,16 +40,21 @@ class Plan:
             named(kind)
 
     def folder(self, model: str, kind: str) -> Path:
-        """Return where a model's project of one kind stands."""
+        """Return the folder of a model's project of one kind."""
         return self.projects / f"{model}_{kind}"
 
 
 def tabulate(
-    models: Sequence[Path], plan: Plan, lower: Lower, command: str, say: Say, write: Callable[[dict[str, Any]], None]
+    models: Sequence[Path],
+    plan: AgreementPlan,
+    lower: Lower,
+    command: str,
+    say: Say,
+    write: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Return {"command", "machine", "rows"}, a row a model; ``write`` is given it anew after each row.
+    """Return the table, a row a model; call ``write`` with it after each row.
 
-    A row that fails says why and does not end the run: ``require`` raises for it.
+    A row with failures does not end the run: ``require`` raises for it.
     Raises: UsageError where a project's folder is not ours or a model is named twice.
     """
     table: dict[str, Any] = {
@@ -75,41 +77,33 @@ def tabulate(
     return table
 
 
-def _row(name: str, model: Path, plan: Plan, lower: Lower, say: Say) -> dict[str, Any]:
+def _row(name: str, model: Path, plan: AgreementPlan, lower: Lower, say: Say) -> dict[str, Any]:
     row: dict[str, Any] = {"model": name, "vectors": None, "outputs": None, "mismatches": {}, "tools": {}}
     row["failures"] = []
-    graph = attempt(row, "lower", partial(lower, model))
+    graph = attempt(row["failures"], "lower", partial(lower, model))
     if graph is None:
         return row
     row["graph"] = graph.digest
     for kind in plan.to:
-        options, folder = named(kind).options(), plan.folder(name, kind)
-        made = attempt(row, f"{kind}: emit", partial(emitted, graph, model, options, folder, plan.force, say))
-        found = attempt(row, f"{kind}: verify", partial(verified, made[0], say)) if made is not None else None
-        if found is not None:
-            _add(row, kind, found)
+        run = run_steps(graph, model, named(kind).options(), kind, plan.folder(name, kind), plan.force, say)
+        row["failures"] += run.failures
+        if run.verification is not None:
+            _add(row, kind, run.verification)
     return row
 
 
-def _add(row: dict[str, Any], kind: str, found: Mapping[str, Any]) -> None:
+def _add(row: dict[str, Any], kind: str, verification: Mapping[str, Any]) -> None:
     checked = named(kind).checked
-    for target, fared in found["targets"].items():
-        row["mismatches"][target] = max(row["mismatches"].get(target, 0), fared["mismatches"])
-    row["tools"][checked] = " ".join(str(found["targets"][checked][name]) for name in ("tool", "version"))
-    row["vectors"] = min(row["vectors"] or found["vectors"], found["vectors"])
-    row["outputs"] = min(row["outputs"] or found["outputs"], found["outputs"])
-    if found["mismatches"] or found["changed"]:
-        row["failures"].append(f"{kind}: {found['mismatches']} integers differ, changed files: {found['changed']}")
+    for target, result in verification["targets"].items():
+        row["mismatches"][target] = max(row["mismatches"].get(target, 0), result["mismatches"])
+    row["tools"][checked] = " ".join(str(verification["targets"][checked][name]) for name in ("tool", "version"))
+    for name in ("vectors", "outputs"):
+        row[name] = min(row[name] or verification[name], verification[name])
 
 
 def require(table: Mapping[str, Any]) -> None:
-    """Raise for the rows that are not whole: MismatchError where integers differ, else ToolError."""
-    failing = [row for row in table["rows"] if row["failures"]]
-    if not failing:
-        return
-    told = "; ".join(f"{row['model']}: {row['failures'][0]}" for row in failing)
-    kind = MismatchError if any(any(row["mismatches"].values()) for row in failing) else ToolError
-    raise kind(f"agree: {len(failing)} of {len(table['rows'])} rows are not whole: {told}")
+    """Raise for rows with failures: MismatchError where integers differ, else ToolError."""
+    require_whole("agree", table["rows"], lambda row: any(row["mismatches"].values()))
 
 
 # The page -----------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.applications.jets.published import CAVEAT, family_name
-from edgephys.core.errors import ProjectError
 from edgephys.models.trained import write_file
 from edgephys.report.pareto_figure import picture, published
 from edgephys.report.show import titled
@@ -22,34 +21,6 @@ Row = Mapping[str, Any]
 HEADINGS = (
     "run", "validation %", "test %", "LUT", "LUT est.", "cycles", "cycles est.", "not zero", "digits", "EBOPs", "s",
 )  # fmt: skip
-UNIFORM = ("model", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "lut_estimate", "latency_cycles")
-"""What is kept of a row of the scaling table."""
-
-
-def uniform(path: Path, card: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the uniform models of a model's own network in a scaling table, the widest first; LUTs if synthesised.
-
-    Raises: ProjectError where there is no such table.
-    """
-    try:
-        rows = json.loads(path.read_text())["rows"]
-        ours = [{key: row[key] for key in UNIFORM} for row in rows if _network(row) == _network_of(card)]
-        ours = [row if row["lut_stage"].startswith("synthesised") else {**row, "lut": None} for row in ours]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProjectError(
-            f"{path}: expected a table of `edgephys scaling` in JSON, found {error!r}; make it or leave --beside out"
-        ) from error
-    return sorted(ours, key=lambda row: -int(row["bits"]))
-
-
-def _network(row: Row) -> tuple[Any, ...]:
-    return row["family"], row["n"], row["features"], row["parameters"]
-
-
-def _network_of(card: Mapping[str, Any]) -> tuple[Any, ...]:
-    recipe = card["recipe"]
-    net = recipe.get("net", {})
-    return recipe.get("script"), net.get("constituents"), len(net.get("features", ())), card["parameters"]
 
 
 def write(table: Mapping[str, Any], out: Path) -> None:
