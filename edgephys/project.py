@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
+from edgephys.core.files import read_integers, replace_folder, write_json
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models import imported
-from edgephys.models.trained import CARD, MODEL, ONNX, integers, load_vectors, replace_folder, write_file
+from edgephys.models.trained import CARD, MODEL, ONNX, load_vectors
 from edgephys.models.trained import VECTORS as HELD_OUT
 from edgephys.targets.target import TARGETS, Target, kind_of
 
@@ -191,7 +192,7 @@ def read(folder: Path) -> Project:
 def read_vectors(project: Project) -> Vectors:
     """Return a project's vectors; raise ProjectError where none are there or outputs are fewer than inputs."""
     path = project.folder / "vectors.npz"
-    found = Vectors(*integers(path, ("inputs", "labels", "expected")))
+    found = Vectors(*read_integers(path, ("inputs", "labels", "expected")))
     if not len(found.inputs):
         raise ProjectError(f"{path}: expected at least 1 vector, found 0; nothing can be verified with none")
     if len(found.expected) != len(found.inputs) or found.expected.shape[1:] != project.graph.output.shape:
@@ -218,7 +219,7 @@ def read_card(project: Project) -> dict[str, Any]:
 def write_result(project: Project, name: str, record: Mapping[str, Any]) -> None:
     """Keep what a command found, with the hash of the project that it holds for."""
     body = {"state": project.state(), **record}
-    write_file(project.folder / "results" / f"{name}.json", (json.dumps(body, indent=1) + "\n").encode())
+    write_json(project.folder / "results" / f"{name}.json", body)
 
 
 def read_result(project: Project, name: str) -> dict[str, Any] | None:

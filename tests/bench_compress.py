@@ -5,7 +5,6 @@ model on the same batches, one after another, several times over. Writes steps.j
 """
 
 import argparse
-import json
 import os
 import shlex
 import statistics
@@ -24,7 +23,8 @@ from edgephys.compress.stage import Training
 from edgephys.compress.stages.bitwise import Bitwise
 from edgephys.compress.stages.finetune import Finetune
 from edgephys.compress.stages.frugal import Frugal
-from edgephys.models.trained import load, write_file
+from edgephys.core.files import write_file, write_json
+from edgephys.models.trained import load
 
 KERAS = "QKeras, Keras' own loop"
 BATCH, EPOCHS, ROUNDS = 1024, 4, 3
@@ -117,7 +117,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = parser.parse_args(words)
     command = shlex.join(["python", "tests/bench_compress.py", *(sys.argv[1:] if words is None else words)])
     table = {"command": command, "machine": machine(), **measure(given.model, given.data)}
-    write_file(given.out / "steps.json", (json.dumps(table, indent=1) + "\n").encode())
+    write_json(given.out / "steps.json", table)
     write_file(given.out / "steps.md", markdown(table).encode())
     print(markdown(table), end="")
     return int(any(row["limit_met"] is False for row in table["rows"]))

@@ -5,7 +5,6 @@ a limit; one that is not there is built with random weights, and its row says so
 """
 
 import argparse
-import json
 import os
 import platform
 import shlex
@@ -23,10 +22,11 @@ import numpy as np
 from edgephys.applications.jets.deepsets import DeepSets
 from edgephys.applications.jets.interaction import InteractionNetwork
 from edgephys.applications.jets.tagger import Tagger
+from edgephys.core.files import write_file, write_json
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate
 from edgephys.models.files.keras import lower
-from edgephys.models.trained import load, write_file
+from edgephys.models.trained import load
 from edgephys.targets.rtl.emit import RtlOptions, emit
 
 ROOT = Path(__file__).parent.parent
@@ -169,7 +169,7 @@ def main(words: Sequence[str] | None = None) -> int:
     rows = [row(what, model, LIMITS.get((what, model.name))) for what, path in wanted for model in [read(path)]]
     command = shlex.join(["python", "tests/bench_tool.py", *(sys.argv[1:] if words is None else words)])
     table = {"command": command, "machine": machine(), "rows": rows}
-    write_file(given.out / "speed.json", (json.dumps(table, indent=1) + "\n").encode())
+    write_json(given.out / "speed.json", table)
     write_file(given.out / "speed.md", markdown(table).encode())
     print(markdown(table), end="")
     return int(any(found["limit_met"] is False for found in rows))

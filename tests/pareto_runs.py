@@ -40,7 +40,7 @@ def sweep_of(folder, seeds=(1, 2), **more):
 def swept(of, carry, work, told=None, said=None):
     """Carry a sweep out, its table written as the command writes it."""
     from edgephys.compress import pareto_sweep as pareto
-    from edgephys.models.trained import write_file
+    from edgephys.core.files import write_file
 
     def write(table):
         write_file(of.out / "pareto.json", json.dumps(table).encode())
@@ -94,7 +94,7 @@ def pretend(order, say, progress, command):
     """Make a run's table, stage after stage; what it should wait for or die of stands in files beside the runs."""
     from edgephys.compress.run_pipeline import TABLE
     from edgephys.core.errors import ModelError
-    from edgephys.models.trained import write_file
+    from edgephys.core.files import write_file
 
     log(order, "begin")
     for number, step in enumerate(order.pipeline.steps, 1):

@@ -16,7 +16,7 @@ from edgephys.applications.jets.interaction import InteractionNetwork
 from edgephys.applications.jets.layout import PARTICLE_NAMES
 from edgephys.applications.jets.mlp import Mlp
 from edgephys.core.errors import DataError, ModelError, UsageError
-from edgephys.models import trained as artefact
+from edgephys.core.files import replace_folder
 from edgephys.train import fit as train
 
 NET = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=6)
@@ -152,9 +152,7 @@ def test_a_file_system_without_exchange_still_replaces_the_folder(tmp_path, monk
 
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Library)
     for text in ("old", "new"):
-        artefact.replace_folder(
-            tmp_path / "m", lambda folder, text=text: (folder / "card.json").write_text(text), "card.json"
-        )
+        replace_folder(tmp_path / "m", lambda folder, text=text: (folder / "card.json").write_text(text), "card.json")
     assert (tmp_path / "m" / "card.json").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 

@@ -25,7 +25,8 @@ from edgephys.applications.jets.task import of_jets
 from edgephys.applications.task import Task
 from edgephys.core import processes as tools
 from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
-from edgephys.models.trained import Trained, load, write_file
+from edgephys.core.files import write_file, write_json
+from edgephys.models.trained import Trained, load
 from edgephys.targets.rtl import logic, synth
 from edgephys.targets.rtl.emit import RtlOptions
 
@@ -68,7 +69,7 @@ def export(trained: Trained, task: Task, chosen: argparse.Namespace, folder: Pat
     settings = settings_of(trained, task, chosen)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "jets.npz", **arrays(task, chosen.jets, chosen.seed))  # type: ignore[arg-type]
-    write_file(folder / "settings.json", (json.dumps(settings, indent=1) + "\n").encode())
+    write_json(folder / "settings.json", settings)
     return settings
 
 

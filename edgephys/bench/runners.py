@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edgephys.bench.worker import Job
 from edgephys.core.errors import ToolError
+from edgephys.core.files import read_integers
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.timing import call_times
-from edgephys.models.trained import integers
 
 FEEDS = 256
 """Different inputs that the calls cycle through, at most."""
@@ -54,7 +54,7 @@ def load(job: Job) -> Runner:
     if job.runner not in RUNNERS:
         raise ToolError(f"nothing here runs targets of kind '{job.runner}'; known are {', '.join(RUNNERS)}")
     module, function = RUNNERS[job.runner]
-    (x,) = integers(job.vectors, ("inputs",))
+    (x,) = read_integers(job.vectors, ("inputs",))
     runner: Runner = getattr(importlib.import_module(f"edgephys.bench.{module}"), function)(job, x)
     return runner
 

@@ -117,14 +117,14 @@ def sweep(
     Example: edgephys sweep runs/demo --clock-ns 20 --out hls_projects/demo_swept
     """
     from edgephys import project
-    from edgephys.models import trained as artefact
+    from edgephys.core.files import check_free
     from edgephys.report import pipelining as house
     from edgephys.targets.rtl.emit import RtlOptions
     from edgephys.targets.rtl.sweep import sweep as measure
 
     trained, graph = lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_swept"
-    artefact.check_free(folder, project.MANIFEST, force, "a project")
+    check_free(folder, project.MANIFEST, force, "a project")
     x = trained.held_out.inputs
     if vectors is not None and vectors > len(x):
         raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
@@ -183,7 +183,7 @@ def report(
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
-    from edgephys.models.trained import write_file
+    from edgephys.core.files import write_file
     from edgephys.project import read
     from edgephys.report.gather import Wishes, gather, keep
     from edgephys.report.memory_figure import picture

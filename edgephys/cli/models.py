@@ -85,12 +85,13 @@ def train(
     \b
     Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
     """
+    from edgephys.core.files import check_free
     from edgephys.models import trained as artefact
     from edgephys.train.fit import fit, script_recipe, with_settings
 
     recipe = with_settings(script_recipe(script), settings or [])
     folder = out or Path("runs") / recipe.name
-    artefact.check_free(folder, artefact.CARD, force, "a model")
+    check_free(folder, artefact.CARD, force, "a model")
     say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
     beginning = artefact.load(start) if start else None
     with bar("epochs", recipe.epochs) as tick:

@@ -27,7 +27,7 @@ from edgephys.compress.stage import Progress
 from edgephys.compress.uniform import uniform
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
-from edgephys.core.locks import held
+from edgephys.core.files import check_free, held, write_json
 from edgephys.models import trained as artefact
 from edgephys.models.trained import CARD
 from edgephys.workflow.firmware import FirmwarePlan
@@ -107,7 +107,7 @@ def sweep(of: Sweep, carry: Carry, work: Work, command: str, say: Say, write: Ca
     A run that fails says why and does not end the sweep: ``require`` raises for it.
     Raises: UsageError where OUT is not ours; ModelError where there is no model; what ``carry`` raises.
     """
-    artefact.check_free(of.out, RESULT, of.force, "a front")
+    check_free(of.out, RESULT, of.force, "a front")
     card = _card(of.model)
     if scored(card["metrics"]).key != "accuracy":
         raise UsageError(
@@ -284,6 +284,6 @@ def _prune(known: _Known, say: Say) -> None:
             continue
         say(f"{one.name}: dominated by {by}, its stages are removed")
         known.tables[one.name]["pruned"] = True
-        artefact.write_file(order.out / TABLE, (json.dumps(known.tables[one.name], indent=1) + "\n").encode())
+        write_json(order.out / TABLE, known.tables[one.name])
         for folder in there:
             shutil.rmtree(folder)

@@ -28,7 +28,7 @@ from edgephys.compress.pipeline_file import Pipeline, Step
 from edgephys.compress.stage import Progress
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
-from edgephys.core.locks import held
+from edgephys.core.files import check_free, held, write_json
 from edgephys.models import trained as artefact
 from edgephys.models.trained import CARD, MODEL, Trained
 from edgephys.workflow import firmware
@@ -68,7 +68,7 @@ def run(order: Order, say: Say, progress: Callable[[str], Progress], command: st
 
     Raises: UsageError where OUT is not ours; what the stages raise.
     """
-    artefact.check_free(order.out, TABLE, order.force, "a pipeline's")
+    check_free(order.out, TABLE, order.force, "a pipeline's")
     start = artefact.load(order.model)
     name = _name(start, order)
     digest = _digest(order)
@@ -224,7 +224,7 @@ def _finish(order: Order, table: dict[str, Any], row: Row, folder: Path, say: Sa
 
 
 def _write(order: Order, table: Mapping[str, Any]) -> None:
-    artefact.write_file(order.out / TABLE, (json.dumps(table, indent=1) + "\n").encode())
+    write_json(order.out / TABLE, table)
 
 
 def _done(folder: Path, digest: str) -> Row | None:

@@ -1,7 +1,5 @@
 """Write an HDF5 file so that its name only ever holds a whole one, and read none but whole ones."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,35 +7,23 @@ from pathlib import Path
 import h5py
 
 from edgephys.core.errors import DataError
+from edgephys.core.files import written_in_part
 
 
 @contextmanager
 def new_file(out: Path) -> Iterator[h5py.File]:
-    """Open `OUT.part` to write; give it the name `out` at the end, or remove it on any failure.
+    """Open an HDF5 file to write, as ``files.written_in_part`` does.
 
-    An earlier `out` stays as it was until then. A killed process leaves `OUT.part` behind, which
-    the next one overwrites; two at once are told apart by a lock on it.
-
-    Raises: DataError when the file cannot be written or another run is writing it.
+    Raises: DataError when the file cannot be written or another process is writing it.
     """
-    part = out.with_name(out.name + ".part")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as failure:
-        raise _unwritable(out, failure) from failure
-    try:
-        _take(lock, out)
-        try:
-            with h5py.File(part, "w", locking=False) as file:  # ours is the lock
-                yield file
-            os.replace(part, out)
-        except (OSError, RuntimeError) as failure:  # h5py closes a file on a full disk with RuntimeError
-            raise _unwritable(out, failure) from failure
-        finally:
-            part.unlink(missing_ok=True)
-    finally:
-        os.close(lock)
+        with written_in_part(out) as part, h5py.File(part, "w", locking=False) as file:  # the lock is already held
+            yield file
+    except (OSError, RuntimeError) as failure:  # h5py closes a file on a full disk with RuntimeError
+        reason = " ".join(str(failure).split())
+        raise DataError(
+            f"file '{out}': expected to write it, found '{reason}'; check the folder and the disk"
+        ) from failure
 
 
 @contextmanager
@@ -59,18 +45,3 @@ def whole_file(path: Path, what: str, cache_bytes: int = 2**20) -> Iterator[h5py
             f"file '{path}': expected a whole HDF5 file, found one that cannot be read "
             f"({reason}); download or make it again"
         ) from failure
-
-
-def _take(lock: int, out: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as busy:
-        raise DataError(
-            f"file '{out}': expected to be the only writer, found another run writing "
-            f"'{out.name}.part'; wait for it or choose another name"
-        ) from busy
-
-
-def _unwritable(out: Path, failure: Exception) -> DataError:
-    reason = " ".join(str(failure).split())
-    return DataError(f"file '{out}': expected to write it, found '{reason}'; check the folder and the disk")

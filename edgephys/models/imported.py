@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from edgephys import __version__
 from edgephys.core.errors import DataError, MismatchError, ModelError, UsageError
+from edgephys.core.files import check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models.files import onnx_file
 from edgephys.models.files.onnx import lower
-from edgephys.models.trained import CARD, ONNX, VECTORS, HeldOut, check_free, load_vectors, read_card, replace_folder
+from edgephys.models.trained import CARD, ONNX, VECTORS, HeldOut, load_vectors, read_card
 from edgephys.targets.qonnx import emit as qonnx
 
 GRAPH = "graph.json"

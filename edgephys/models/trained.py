@@ -6,15 +6,8 @@ metrics, standardisation) and ``held_out.npz`` (input integers and labels of jet
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import json
-import os
-import shutil
-import tempfile
 import zipfile
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.core.errors import ModelError, ProjectError, UsageError
+from edgephys.core.errors import ModelError, ProjectError
+from edgephys.core.files import json_text, read_integers, replace_folder
 from edgephys.core.fixed import Integers
 from edgephys.models.standardise import Standardisation, from_record
 
@@ -64,79 +58,13 @@ class Trained:
         return tuple(self.card["classes"])
 
 
-def replace_folder(
-    out: Path, write: Callable[[Path], None], mark: str, force: bool = False, what: str = "a model"
-) -> Path:
-    """Write a folder beside ``out`` and put it in its place in one step; ``mark`` tells which are ours.
-
-    Raises: UsageError where ``out`` exists, is not ours and ``force`` is not given.
-    """
-    check_free(out, mark, force, what)
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        fresh = scratch / out.name
-        fresh.mkdir()
-        write(fresh)
-        if out.exists() or out.is_symlink():
-            _exchange(fresh, out, scratch / "previous")
-        else:
-            fresh.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return out
-
-
-def check_free(out: Path, mark: str, force: bool, what: str) -> None:
-    """Raise UsageError where ``out`` exists, is not ours and ``force`` is not given."""
-    ours = (out / mark).is_file() or (out.is_dir() and not any(out.iterdir()))
-    if (out.exists() or out.is_symlink()) and not ours and not force:
-        raise UsageError(f"{out} exists and is not {what} of ours ({mark} is not in it); choose another or --force")
-
-
-def _exchange(fresh: Path, out: Path, previous: Path) -> None:
-    """Let two names change places in one step of the kernel: a kill finds either the old or the new.
-
-    A file system without that step (some network ones) gets two renames, the first undone on failure.
-    """
-    at_fdcwd, exchange = -100, 2
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.renameat2(at_fdcwd, os.fsencode(fresh), at_fdcwd, os.fsencode(out), exchange):
-        number = ctypes.get_errno()
-        if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            out.rename(previous)
-            try:
-                fresh.rename(out)
-            except BaseException:
-                previous.rename(out)
-                raise
-            return
-        raise OSError(number, os.strerror(number), str(out))
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
-
-
 def save(trained: Trained, out: Path, force: bool = False) -> Path:
     """Write a trained model's folder, replacing a former one of ours atomically."""
 
     def write(folder: Path) -> None:
         trained.model.save(folder / MODEL, include_optimizer=False)
         card = {**trained.card, "standardisation": trained.standardisation.to_record()}
-        (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        (folder / CARD).write_text(json_text(card))
         held_out = trained.held_out
         np.savez_compressed(folder / VECTORS, inputs=_narrow(held_out.inputs), labels=_narrow(held_out.labels))
 
@@ -194,25 +122,13 @@ def load_keras(path: Path) -> Any:
 
 def load_vectors(path: Path) -> HeldOut:
     """Return held-out vectors; raise ProjectError where the file is missing, damaged or empty."""
-    found = HeldOut(*integers(path, ("inputs", "labels")))
+    found = HeldOut(*read_integers(path, ("inputs", "labels")))
     if not len(found.inputs) or len(found.inputs) != len(found.labels):
         raise ProjectError(
             f"{path}: expected at least 1 vector with a label each, "
             f"found {len(found.inputs)} vectors and {len(found.labels)} labels"
         )
     return found
-
-
-def integers(path: Path, names: tuple[str, ...]) -> list[Integers]:
-    """Return integer arrays of a .npz file; raise ProjectError where it is missing, damaged or lacks one."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            found = [arrays[name] for name in names]
-            if not all(np.issubdtype(array.dtype, np.integer) for array in found):
-                raise ValueError("numbers that are not integers")
-            return [array.astype(np.int64) for array in found]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ProjectError(f"{path}: expected vectors ({', '.join(names)}), found {error!r}; make it again") from error
 
 
 def _narrow(values: Integers) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +13,8 @@ from rich.table import Table
 
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
+from edgephys.core.files import check_free, write_file, write_json
 from edgephys.graph.graph import Graph
-from edgephys.models.trained import check_free, write_file
 from edgephys.project import MANIFEST
 from edgephys.report.show import titled
 from edgephys.targets.target import named
@@ -147,5 +146,5 @@ def write(table: Mapping[str, Any], out: Path) -> None:
         *(f"- {row['model']}: {failure}" for row in table["rows"] for failure in row["failures"]),
         f"Run by {'; '.join(tools)}." if tools else "",
     ]
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), ("\n".join(lines).rstrip() + "\n").encode())

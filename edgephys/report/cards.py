@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from rich.table import Table
 from edgephys.applications.jets.published import CAVEAT, published
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
-from edgephys.models.trained import CARD, read_card, write_file
+from edgephys.core.files import write_file, write_json
+from edgephys.models.trained import CARD, read_card
 from edgephys.report.show import titled
 
 
@@ -99,5 +99,5 @@ def write(table: Mapping[str, Any], out: Path) -> None:
             accuracy = f"{100 * facts['accuracy']:.1f}"
             lines.append(f"| *published, other jets* | – | {accuracy} | – | {auc} | – | – |")
     lines += ["", "Error: binomial. Spread: standard deviation over seeds. " + CAVEAT]
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), ("\n".join(lines) + "\n").encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.applications.metrics import scored
-from edgephys.models.trained import write_file
+from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
@@ -274,7 +273,7 @@ def all_shown(table: Mapping[str, Any]) -> Group:
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json and OUT.md, each whole or not at all."""
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), page(table).encode())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.applications.jets.published import CAVEAT, family_name
-from edgephys.models.trained import write_file
+from edgephys.core.files import write_file, write_json
 from edgephys.report.pareto_figure import picture, published
 from edgephys.report.show import titled
 
@@ -25,7 +24,7 @@ HEADINGS = (
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json, OUT.md and OUT.png, each whole or not at all."""
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), page(table, out.name).encode())
     write_file(out.with_name(f"{out.name}.png"), picture(table))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.core import machine
-from edgephys.models.trained import write_file
+from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 from edgephys.targets.rtl.sweep import Point, Sweep
 
@@ -89,7 +88,7 @@ def shown(table: Mapping[str, Any]) -> Group:
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json, OUT.md and OUT.png, each whole or not at all."""
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), _markdown(table).encode())
     write_file(out.with_name(f"{out.name}.png"), _picture(table))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from edgephys.applications.jets.published import CAVEAT, published
 from edgephys.applications.metrics import scored
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
-from edgephys.models.trained import write_file
+from edgephys.core.files import write_file, write_json
 from edgephys.project import Project, read, read_card, read_result
 from edgephys.report.show import titled
 
@@ -148,7 +147,7 @@ def shown(table: Mapping[str, Any]) -> Group:
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json, OUT.md and OUT.png, each whole or not at all."""
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), _markdown(table).encode())
     write_file(out.with_name(f"{out.name}.png"), _picture(table))
 

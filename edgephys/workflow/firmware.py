@@ -12,9 +12,10 @@ from typing import Any
 from edgephys.applications.jets.published import FAMILIES, published
 from edgephys.applications.metrics import scored
 from edgephys.core.errors import ModelError, UsageError
+from edgephys.core.files import check_free
 from edgephys.graph.graph import Graph
 from edgephys.models.files.keras import lower
-from edgephys.models.trained import CARD, check_free, load, read_card
+from edgephys.models.trained import CARD, load, read_card
 from edgephys.project import MANIFEST, Project, read_result
 from edgephys.report.gather import Wishes, gather, keep
 from edgephys.targets.hls.emit import HlsOptions

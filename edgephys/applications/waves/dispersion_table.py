@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from edgephys.applications.waves.scene import Band
 from edgephys.applications.waves.table import Row, Say
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
-from edgephys.models.trained import write_file
+from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 
 MESHES = (1, 6)
@@ -111,7 +110,7 @@ def _profile(frame: Any) -> list[float]:
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json, OUT.md and OUT.png, each whole or not at all."""
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), page(table, out.name).encode())
     write_file(out.with_name(f"{out.name}.png"), picture(table))
 

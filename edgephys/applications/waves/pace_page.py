@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from edgephys.applications.waves.pace_table import FIRMWARE, KERAS, SOLVER
 from edgephys.applications.waves.table import STEPS
-from edgephys.models.trained import write_file
+from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
@@ -21,7 +20,7 @@ Row = Mapping[str, Any]
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json and OUT.md, each whole or not at all."""
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), page(table).encode())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from edgephys.applications.waves.networks import PLAIN
 from edgephys.applications.waves.table import STEPS, STRAIGHT_ON, Shown
 from edgephys.applications.waves.table_beside import most
 from edgephys.applications.waves.table_figure import fields, film, picture
-from edgephys.models.trained import write_file
+from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 
 Row = Mapping[str, Any]
@@ -32,7 +31,7 @@ HEADINGS = (
 
 def write(table: Mapping[str, Any], out: Path) -> None:
     """Write OUT.json, OUT.md and OUT.png, each whole or not at all."""
-    write_file(out.with_name(f"{out.name}.json"), (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out.with_name(f"{out.name}.json"), table)
     write_file(out.with_name(f"{out.name}.md"), page(table, out.name).encode())
     write_file(out.with_name(f"{out.name}.png"), picture(table))
 
