@@ -265,7 +265,7 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
 
     Raises: DataError as the reader of jets does.
     """
-    from edgephys.applications.jets import inputs
+    from edgephys.applications.jets.data import inputs
     from edgephys.models import standardise
 
     ready = standardise.from_record(read_card(project)["standardisation"])

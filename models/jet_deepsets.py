@@ -5,7 +5,7 @@ through the CLI (`edgephys train models/jet_deepsets.py --set constituents=16 --
 Source: arXiv 2402.01876; widths, quantisers, learning rates and patience are the paper's.
 """
 
-from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.train.fit import Recipe
 
 RECIPE = Recipe(

@@ -6,8 +6,8 @@ constituents (edgephys/data/substructure.py says how, and what differs from the 
 Source: arXiv 1804.06913; widths are the paper's, the learning rate ours.
 """
 
-from edgephys.applications.jets.mlp import Mlp
-from edgephys.applications.jets.substructure import HIGH_LEVEL
+from edgephys.applications.jets.data.substructure import HIGH_LEVEL
+from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.train.fit import Recipe
 
 RECIPE = Recipe(

@@ -6,7 +6,7 @@ Source: arXiv 2402.01876; widths, learning rate and patience are the paper's; it
 sums of edges spread over orders of magnitude, so that each layer's weights get a range of their own (ours).
 """
 
-from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.train.fit import Recipe
 
 RECIPE = Recipe(

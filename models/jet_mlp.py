@@ -5,7 +5,7 @@ through the CLI (`edgephys train models/jet_mlp.py --set constituents=16 --set b
 Source: arXiv 2402.01876; widths are the paper's, the learning rate ours.
 """
 
-from edgephys.applications.jets.mlp import Mlp
+from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.train.fit import Recipe
 
 RECIPE = Recipe(

@@ -6,7 +6,7 @@ the CLI (`edgephys train models/wave_cnn.py --set format=one_way --set bits=6 --
 Source: arXiv 2304.04964 (the formats); widths, kernel size and rates are ours.
 """
 
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.train.fit import Recipe
 
 RECIPE = Recipe(

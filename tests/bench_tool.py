@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.interaction import InteractionNetwork
-from edgephys.applications.jets.tagger import Tagger
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.core.files import write_file, write_json
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.division import Division
-from edgephys.applications.jets.interaction import InteractionNetwork
-from edgephys.applications.jets.mlp import Mlp
+from edgephys.applications.jets.data.division import Division
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.applications.jets.task import Tagging
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.applications.waves.task import Advance
-from edgephys.applications.waves.wave_cnn import WaveCnn
 from edgephys.models.trained import HeldOut
 
 NETS = {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import ranges
 from edgephys.graph.graph import Constant, Graph, Kind, Node, check, exact_fraction, exact_shape

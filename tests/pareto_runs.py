@@ -52,7 +52,7 @@ def swept(of, carry, work, told=None, said=None):
 
 def small_tagger(data, folder):
     """Train a small tagger for an epoch; return its folder."""
-    from edgephys.applications.jets.deepsets import DeepSets
+    from edgephys.applications.jets.networks.deepsets import DeepSets
     from edgephys.models import trained as artefact
     from edgephys.train.fit import Recipe, fit
 

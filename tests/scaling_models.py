@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import small_model
 
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.models import standardise
 from edgephys.models.trained import CARD, HeldOut, Trained, save
 

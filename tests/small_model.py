@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.tagger import Tagger
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.models import standardise
 from edgephys.models.trained import HeldOut, Trained, save
 

@@ -26,7 +26,7 @@ kind = "untie"
 @pytest.fixture(scope="module")
 def trained(few_jets, tmp_path_factory):
     """A small tagger that was trained for an epoch."""
-    from edgephys.applications.jets.deepsets import DeepSets
+    from edgephys.applications.jets.networks.deepsets import DeepSets
     from edgephys.models import trained as artefact
     from edgephys.train.fit import Recipe, fit
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgephys.applications.task import Lesson
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.compress import digits
 from edgephys.compress.cost import Circuit
 from edgephys.compress.gains import adder_bits

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.models import trained as artefact
 from edgephys.train import fit as train
 

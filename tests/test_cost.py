@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.compress import learned_widths
 from edgephys.compress.cost import Circuit
 from edgephys.compress.model_structure import kernel_layers

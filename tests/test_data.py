@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets import layout, split, trim
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.data import layout, split, trim
 from edgephys.core.errors import DataError, UsageError
 
 NAMES = [layout.PREFIX + name for name in layout.PARTICLE_NAMES] + list(layout.UNSTORED_NAMES)

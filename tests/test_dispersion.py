@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.applications.waves import dispersion
-from edgephys.applications.waves import dispersion_table as house
-from edgephys.applications.waves import runs as wave_runs
-from edgephys.applications.waves.scene import Band
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.data import runs as wave_runs
+from edgephys.applications.waves.data.scene import Band
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
+from edgephys.applications.waves.study import dispersion
+from edgephys.applications.waves.study import dispersion_table as house
 from edgephys.core.errors import UsageError
 
 GRID = 32

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_model import trained
 
-from edgephys.applications.jets import inputs
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.data import inputs
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.applications.jets.task import of_jets
 from edgephys.applications.task import Lesson
 from edgephys.compress.model_structure import kernel_layers, rebuilt, requantised

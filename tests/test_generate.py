@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.applications.jets import cluster, collide, detect, generate, layout
-from edgephys.applications.jets import files as jets
+from edgephys.applications.jets.data import cluster, collide, detect, generate, layout
+from edgephys.applications.jets.data import files as jets
 from edgephys.core import hdf5 as atomic
 from edgephys.core import workers as pool
 from edgephys.core.errors import DataError, ToolError, UsageError
@@ -205,7 +205,7 @@ def test_ended_generation_never_touches_the_old_file(tmp_path: Path, deadly: str
     out = tmp_path / "jets.h5"
     out.write_text("the old file")
     program = (
-        "from pathlib import Path; from edgephys.applications.jets.generate import generate\n"
+        "from pathlib import Path; from edgephys.applications.jets.data.generate import generate\n"
         "if __name__ == '__main__': generate(Path('jets.h5'), 2000, 1, workers=1)"
     )
     run = subprocess.Popen(

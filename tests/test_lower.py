@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras_models import INPUT, activation, assert_equal_to_keras, bits, model_of, qdense, refuses, scattered
 
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph.graph import Kind

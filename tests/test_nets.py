@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from keras_models import random_net
 from small_model import trained
 
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.interaction import InteractionNetwork
-from edgephys.applications.jets.layout import PARTICLE_NAMES
-from edgephys.applications.jets.mlp import Mlp
-from edgephys.applications.jets.substructure import HIGH_LEVEL
+from edgephys.applications.jets.data.layout import PARTICLE_NAMES
+from edgephys.applications.jets.data.substructure import HIGH_LEVEL
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.applications.waves import files as waves
-from edgephys.applications.waves import pace
-from edgephys.applications.waves import pace_page as pages
-from edgephys.applications.waves import pace_table as house
-from edgephys.applications.waves import runs as wave_runs
-from edgephys.applications.waves.roll_out import Horizon
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.data import files as waves
+from edgephys.applications.waves.data import runs as wave_runs
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
+from edgephys.applications.waves.study import pace
+from edgephys.applications.waves.study import pace_page as pages
+from edgephys.applications.waves.study import pace_table as house
+from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine, timing
 from edgephys.core.errors import ProjectError, ToolError, UsageError
 from edgephys.core.timing import CallTime
@@ -283,7 +283,7 @@ def test_the_command_refuses_two_seeds_and_other_models_in_one_line(run, network
 def test_sampled_frames_go_on_without_end_and_begin_with_the_pulses():
     of = wave_runs.plan(grid=24, frames=3, refinement=1)
     scene = wave_runs.draw(of, 1)
-    from edgephys.applications.waves.equation import assemble
+    from edgephys.applications.waves.data.equation import assemble
 
     frames = wave_runs.sampled(of, scene, assemble(scene.medium, of.cells))
     x, y = np.meshgrid(wave_runs.ticks(24), wave_runs.ticks(24))

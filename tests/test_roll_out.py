@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.applications.waves import files as waves
-from edgephys.applications.waves import roll_out
-from edgephys.applications.waves.roll_out import Horizon
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.data import files as waves
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
+from edgephys.applications.waves.study import roll_out
+from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core.errors import DataError, UsageError
 from edgephys.graph import evaluate
 from edgephys.models import trained as artefact
@@ -134,7 +134,7 @@ def test_models_that_are_no_wave_networks_or_there_twice_are_refused(folders, ru
 @pytest.fixture(scope="module")
 def earlier(folders, tmp_path_factory):
     """A table of the plain network, four frames far."""
-    from edgephys.applications.waves import table as house
+    from edgephys.applications.waves.study import table as house
 
     table = house.tabulate(folders[:1], SAMPLE, Horizon(4, (2,)), "edgephys waves earlier", lambda text: None)
     path = tmp_path_factory.mktemp("earlier") / "waves.json"
@@ -143,14 +143,14 @@ def earlier(folders, tmp_path_factory):
 
 
 def beside(folders, path, horizon=None):
-    from edgephys.applications.waves import table as house
+    from edgephys.applications.waves.study import table as house
 
     return house.tabulate(folders, SAMPLE, horizon or Horizon(4, (2,)), "edgephys waves", lambda text: None, path)
 
 
 def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, earlier, tmp_path):
     """Seconds an epoch are of the run that measured most networks, the first one where as many."""
-    from edgephys.applications.waves import table_page as pages
+    from edgephys.applications.waves.study import table_page as pages
 
     table = beside(folders, earlier)
     plain, small = table["over_seeds"]
@@ -169,7 +169,7 @@ def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, ear
 
 
 def test_pictures_are_of_the_best_network_named_and_say_which_run(folders):
-    from edgephys.applications.waves import table as house
+    from edgephys.applications.waves.study import table as house
 
     cards = [json.loads((folder / "card.json").read_text()) for folder in folders]
     best = min(cards, key=lambda card: card["metrics"]["relative_l2"])

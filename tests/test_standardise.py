@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_model import SAMPLE
 
-from edgephys.applications.jets import inputs
-from edgephys.applications.jets.layout import PARTICLE_NAMES
-from edgephys.applications.jets.substructure import HIGH_LEVEL
+from edgephys.applications.jets.data import inputs
+from edgephys.applications.jets.data.layout import PARTICLE_NAMES
+from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.core.errors import DataError, ModelError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.models.standardise import GAIN_BITS, GRIDS, OTHER_GRID, Standardisation, fit, from_record

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import SAMPLE
 
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets import inputs, substructure
-from edgephys.applications.jets.cluster import import_fastjet
-from edgephys.applications.jets.layout import CLASSES, PARTICLE_NAMES
-from edgephys.applications.jets.substructure import HIGH_LEVEL, observables
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.data import inputs, substructure
+from edgephys.applications.jets.data.cluster import import_fastjet
+from edgephys.applications.jets.data.layout import CLASSES, PARTICLE_NAMES
+from edgephys.applications.jets.data.substructure import HIGH_LEVEL, observables
 from edgephys.core.errors import DataError, UsageError
 
 RATIOS = tuple(name for name in HIGH_LEVEL if name[:2] in ("c2", "d2", "m2", "n2"))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from small_model import SAMPLE
 
-from edgephys.applications.jets.deepsets import DeepSets
-from edgephys.applications.jets.interaction import InteractionNetwork
-from edgephys.applications.jets.layout import PARTICLE_NAMES
-from edgephys.applications.jets.mlp import Mlp
+from edgephys.applications.jets.data.layout import PARTICLE_NAMES
+from edgephys.applications.jets.networks.deepsets import DeepSets
+from edgephys.applications.jets.networks.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.core.errors import DataError, ModelError, UsageError
 from edgephys.core.files import replace_folder
 from edgephys.train import fit as train

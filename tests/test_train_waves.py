@@ -9,9 +9,9 @@ import pytest
 
 from edgephys.applications import choose
 from edgephys.applications.task import Times
-from edgephys.applications.waves import files as waves
 from edgephys.applications.waves import task as advance
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.data import files as waves
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import DataError, UsageError
 from edgephys.graph import evaluate
 from edgephys.models import trained as artefact
@@ -161,7 +161,7 @@ def test_runs_that_are_too_short_for_what_is_left_out_are_refused():
 
 
 def test_leaving_times_out_of_jets_is_refused():
-    from edgephys.applications.jets.deepsets import DeepSets
+    from edgephys.applications.jets.networks.deepsets import DeepSets
 
     recipe = train.Recipe("small", DeepSets(constituents=4, bits=6), {4: 2e-3}, every=2)
     with pytest.raises(UsageError, match="every and unroll must be 1 for jets, which have no times, not 2, 1"):

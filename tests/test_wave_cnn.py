@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_models import random_net
 
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate

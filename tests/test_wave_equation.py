@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.applications.waves import runs as wave_runs
-from edgephys.applications.waves import scene as wave_scene
-from edgephys.applications.waves.equation import assemble, energy, march, sampling
-from edgephys.applications.waves.scene import (
+from edgephys.applications.waves.data import runs as wave_runs
+from edgephys.applications.waves.data import scene as wave_scene
+from edgephys.applications.waves.data.equation import assemble, energy, march, sampling
+from edgephys.applications.waves.data.scene import (
     ABSORBING,
     DIRICHLET,
     Band,

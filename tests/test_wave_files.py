@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.applications.waves import files as waves
-from edgephys.applications.waves import runs as wave_runs
+from edgephys.applications.waves.data import files as waves
+from edgephys.applications.waves.data import runs as wave_runs
 from edgephys.core.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[1]

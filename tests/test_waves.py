@@ -16,11 +16,11 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.applications.waves import equation as wave_equation
-from edgephys.applications.waves import files as waves
-from edgephys.applications.waves import runs as wave_runs
-from edgephys.applications.waves import scene as wave_scene
-from edgephys.applications.waves.scene import ABSORBING, DIRICHLET, Box, Disc, Medium
+from edgephys.applications.waves.data import equation as wave_equation
+from edgephys.applications.waves.data import files as waves
+from edgephys.applications.waves.data import runs as wave_runs
+from edgephys.applications.waves.data import scene as wave_scene
+from edgephys.applications.waves.data.scene import ABSORBING, DIRICHLET, Box, Disc, Medium
 from edgephys.core import hdf5 as atomic
 from edgephys.core import workers as pool
 from edgephys.core.errors import DataError, ToolError, UsageError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edgephys import __version__
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.models.files.keras import lower
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import HeldOut, Trained, save

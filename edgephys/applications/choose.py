@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.applications.jets import task as tagging
-from edgephys.applications.jets.tagger import Tagger
+from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.applications.task import Task, Times
 from edgephys.applications.waves import task as advance
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import UsageError
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained

@@ -24,7 +24,7 @@ def data_jets(
     \b
     Example: edgephys data jets --jets-per-class 20000 --seed 1 --out data/jets.h5
     """
-    from edgephys.applications.jets.generate import generate
+    from edgephys.applications.jets.data.generate import generate
 
     with bar("jets", 5 * jets_per_class) as tick:
         generate(out, jets_per_class, seed, workers, lambda done, total: tick(done, total))
@@ -53,8 +53,8 @@ def data_waves(
     \b
     Example: edgephys data waves --runs 256 --seed 1 --out data/waves.h5
     """
-    from edgephys.applications.waves import files as waves
-    from edgephys.applications.waves import runs as wave_runs
+    from edgephys.applications.waves.data import files as waves
+    from edgephys.applications.waves.data import runs as wave_runs
 
     plan = wave_runs.plan(seed, grid, frames, edges, inclusions, sources, refine, dt)
     with bar("waves", runs) as tick:

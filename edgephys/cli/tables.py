@@ -106,9 +106,9 @@ def waves(
     \b
     Example: edgephys waves runs/waves/* --data data/waves_other.h5 --beside hls_projects/results/waves.json
     """
-    from edgephys.applications.waves import table as house
-    from edgephys.applications.waves import table_page as pages
-    from edgephys.applications.waves.roll_out import Horizon
+    from edgephys.applications.waves.study import table as house
+    from edgephys.applications.waves.study import table_page as pages
+    from edgephys.applications.waves.study.roll_out import Horizon
 
     try:
         horizon = Horizon(steps, tuple(int(word) for word in starts.split(",")))
@@ -141,9 +141,9 @@ def pace(
 
     command = line()
     with one_core():  # before anything is loaded that starts threads
-        from edgephys.applications.waves import pace_page as pages
-        from edgephys.applications.waves import pace_table as house
-        from edgephys.applications.waves.roll_out import Horizon
+        from edgephys.applications.waves.study import pace_page as pages
+        from edgephys.applications.waves.study import pace_table as house
+        from edgephys.applications.waves.study.roll_out import Horizon
 
         table = house.tabulate(models, project or [], data, Horizon(steps, (2,)), runs, rounds, command, say)
     pages.write(table, out)
@@ -162,7 +162,7 @@ def dispersion(
     \b
     Example: edgephys dispersion models/waves/full_8bit models/waves/cp12_8bit
     """
-    from edgephys.applications.waves import dispersion_table as house
+    from edgephys.applications.waves.study import dispersion_table as house
 
     table = house.tabulate(models, line(), say)
     house.write(table, out)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys import __version__
-from edgephys.applications.jets.layout import PARTICLE_NAMES
+from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ModelError, UsageError
 from edgephys.models.standardise import Standardisation

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgephys.applications import metrics
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets import inputs
-from edgephys.applications.jets.division import Division, divide
-from edgephys.applications.jets.layout import CLASSES
-from edgephys.applications.jets.tagger import Tagger
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.data import inputs
+from edgephys.applications.jets.data.division import Division, divide
+from edgephys.applications.jets.data.layout import CLASSES
+from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.applications.task import BATCH, Examples, Lesson, Task
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed

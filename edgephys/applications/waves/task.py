@@ -13,8 +13,8 @@ import numpy as np
 
 from edgephys.applications.metrics import relative_l2
 from edgephys.applications.task import Examples, Floats, Lesson, Task, Times
-from edgephys.applications.waves import files as waves
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.data import files as waves
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.models.standardise import Standardisation

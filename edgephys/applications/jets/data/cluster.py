@@ -7,9 +7,9 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from edgephys.applications.jets.collide import Collisions, Floats, Ints
-from edgephys.applications.jets.detect import Seen, add_up
-from edgephys.applications.jets.layout import CLASSES, JET_NAMES, PARTICLE_NAMES, PARTICLES_PER_JET
+from edgephys.applications.jets.data.collide import Collisions, Floats, Ints
+from edgephys.applications.jets.data.detect import Seen, add_up
+from edgephys.applications.jets.data.layout import CLASSES, JET_NAMES, PARTICLE_NAMES, PARTICLES_PER_JET
 from edgephys.core.errors import ToolError
 
 RADIUS = 0.8

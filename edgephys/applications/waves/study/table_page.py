@@ -11,10 +11,10 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.applications.waves.networks import PLAIN
-from edgephys.applications.waves.table import STEPS, STRAIGHT_ON, Shown
-from edgephys.applications.waves.table_beside import most
-from edgephys.applications.waves.table_figure import fields, film, picture
+from edgephys.applications.waves.study.members import PLAIN
+from edgephys.applications.waves.study.table import STEPS, STRAIGHT_ON, Shown
+from edgephys.applications.waves.study.table_beside import most
+from edgephys.applications.waves.study.table_figure import fields, film, picture
 from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 

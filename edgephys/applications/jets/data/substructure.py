@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.applications.jets.files import FEATURES
+from edgephys.applications.jets.data.files import FEATURES
 
 CONSTITUENTS = 32
 COORDINATES = FEATURES

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets import inputs, split
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.data import inputs, split
 from edgephys.core.errors import DataError
 
 

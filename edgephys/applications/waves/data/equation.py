@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.waves.scene import ABSORBING, DIRICHLET, Floats, Medium, Scene
+from edgephys.applications.waves.data.scene import ABSORBING, DIRICHLET, Floats, Medium, Scene
 from edgephys.core.errors import DataError, ToolError, UsageError
 
 SUBDIVISION = 4

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.applications.waves import roll_out
-from edgephys.applications.waves import runs as wave_runs
-from edgephys.applications.waves.equation import System, assemble
-from edgephys.applications.waves.files import Waves
-from edgephys.applications.waves.networks import Member
-from edgephys.applications.waves.roll_out import Horizon
-from edgephys.applications.waves.runs import Plan
+from edgephys.applications.waves.data import runs as wave_runs
+from edgephys.applications.waves.data.equation import System, assemble
+from edgephys.applications.waves.data.files import Waves
+from edgephys.applications.waves.data.runs import Plan
+from edgephys.applications.waves.study import roll_out
+from edgephys.applications.waves.study.members import Member
+from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core.errors import UsageError
 
 COARSE = (1, 2)

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgephys.applications.waves import roll_out
-from edgephys.applications.waves import runs as wave_runs
-from edgephys.applications.waves.equation import assemble
-from edgephys.applications.waves.roll_out import BATCH
-from edgephys.applications.waves.runs import MARGIN_WIDTHS, PULSE_CELLS, PULSE_WIDTH_MAX, SPEED
-from edgephys.applications.waves.scene import Band, Medium, Scene
+from edgephys.applications.waves.data import runs as wave_runs
+from edgephys.applications.waves.data.equation import assemble
+from edgephys.applications.waves.data.runs import MARGIN_WIDTHS, PULSE_CELLS, PULSE_WIDTH_MAX, SPEED
+from edgephys.applications.waves.data.scene import Band, Medium, Scene
+from edgephys.applications.waves.study import roll_out
+from edgephys.applications.waves.study.roll_out import BATCH
 from edgephys.models.trained import Trained
 
 Floats = npt.NDArray[np.float64]

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.applications.jets.substructure import HIGH_LEVEL
+from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.core.errors import UsageError
 from edgephys.networks.layers import dense
 from edgephys.networks.network import Net

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.applications.waves.table import STRAIGHT_ON
+from edgephys.applications.waves.study.table import STRAIGHT_ON
 
 COLOURS = {"full": "#222222", "one_way": "#d55e00", "cp": "#0072b2", "spatial": "#009e73", "depthwise": "#cc79a7"}
 """A colour a format (after Okabe and Ito: they stay apart for the colour-blind)."""

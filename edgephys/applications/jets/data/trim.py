@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets import layout
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.data import layout
 from edgephys.core.hdf5 import new_file
 
 MANTISSA_BITS = 12

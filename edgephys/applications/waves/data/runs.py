@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgephys.applications.waves.equation import System, assemble, check_step, march, sampling
-from edgephys.applications.waves.scene import (
+from edgephys.applications.waves.data.equation import System, assemble, check_step, march, sampling
+from edgephys.applications.waves.data.scene import (
     ABSORBING,
     EDGES,
     Box,

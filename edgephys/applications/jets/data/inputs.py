@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgephys.applications.jets import files as jets
-from edgephys.applications.jets import substructure
-from edgephys.applications.jets.files import Jets
+from edgephys.applications.jets.data import files as jets
+from edgephys.applications.jets.data import substructure
+from edgephys.applications.jets.data.files import Jets
 from edgephys.core.errors import UsageError
 
 

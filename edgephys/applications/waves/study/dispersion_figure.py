@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.waves.table_figure import COLOURS, GREY, png, pyplot_of
+from edgephys.applications.waves.study.table_figure import COLOURS, GREY, png, pyplot_of
 
 Row = Mapping[str, Any]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from edgephys.applications.waves import roll_out
-from edgephys.applications.waves import table_beside as waves_beside
 from edgephys.applications.waves import task as advance
-from edgephys.applications.waves.files import Waves
-from edgephys.applications.waves.networks import PLAIN, Member, distinct, members, step_seconds
-from edgephys.applications.waves.roll_out import Horizon
+from edgephys.applications.waves.data.files import Waves
+from edgephys.applications.waves.study import roll_out
+from edgephys.applications.waves.study import table_beside as waves_beside
+from edgephys.applications.waves.study.members import PLAIN, Member, distinct, members, step_seconds
+from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
 

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.applications.waves.pace_table import FIRMWARE, KERAS, SOLVER
-from edgephys.applications.waves.table import STEPS
+from edgephys.applications.waves.study.pace_table import FIRMWARE, KERAS, SOLVER
+from edgephys.applications.waves.study.table import STEPS
 from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 

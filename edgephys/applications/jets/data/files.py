@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from edgephys.applications.jets import layout
-from edgephys.applications.jets.layout import CLASSES
+from edgephys.applications.jets.data import layout
+from edgephys.applications.jets.data.layout import CLASSES
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.hdf5 import whole_file
 

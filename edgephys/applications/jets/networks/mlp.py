@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.applications.jets.tagger import Tagger
+from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.networks.backend import keras
 
 PUBLISHED = {

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgephys import __version__
-from edgephys.applications.waves import runs as wave_runs
-from edgephys.applications.waves.equation import import_skfem
-from edgephys.applications.waves.runs import SPEED, WHAT, Plan
-from edgephys.applications.waves.scene import Floats, Scene, scene_of_record
+from edgephys.applications.waves.data import runs as wave_runs
+from edgephys.applications.waves.data.equation import import_skfem
+from edgephys.applications.waves.data.runs import SPEED, WHAT, Plan
+from edgephys.applications.waves.data.scene import Floats, Scene, scene_of_record
 from edgephys.core import workers as pool
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.hdf5 import new_file, whole_file

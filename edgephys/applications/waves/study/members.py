@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.waves.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.models.trained import Trained, load
 from edgephys.networks.backend import keras

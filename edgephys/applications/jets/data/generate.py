@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from edgephys.applications.jets import collide, layout
-from edgephys.applications.jets.cluster import Rows, cluster, import_fastjet
-from edgephys.applications.jets.detect import detect
+from edgephys.applications.jets.data import collide, layout
+from edgephys.applications.jets.data.cluster import Rows, cluster, import_fastjet
+from edgephys.applications.jets.data.detect import detect
 from edgephys.core import workers as pool
 from edgephys.core.errors import ToolError, UsageError
 from edgephys.core.hdf5 import new_file

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgephys.applications.metrics import Measured
 from edgephys.applications.task import Floats
-from edgephys.applications.waves.files import Waves
+from edgephys.applications.waves.data.files import Waves
 from edgephys.core.errors import DataError, UsageError
 from edgephys.models.trained import Trained
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.waves import pace, roll_out
 from edgephys.applications.waves import task as advance
-from edgephys.applications.waves.networks import Member, distinct, members
-from edgephys.applications.waves.pace import Contestant, Course
-from edgephys.applications.waves.roll_out import Horizon
-from edgephys.applications.waves.table import STEPS, Row, Say, describe
+from edgephys.applications.waves.study import pace, roll_out
+from edgephys.applications.waves.study.members import Member, distinct, members
+from edgephys.applications.waves.study.pace import Contestant, Course
+from edgephys.applications.waves.study.roll_out import Horizon
+from edgephys.applications.waves.study.table import STEPS, Row, Say, describe
 from edgephys.core import machine
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.figure import Stage

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgephys.applications.jets.collide import Collisions, Floats, Ints
+from edgephys.applications.jets.data.collide import Collisions, Floats, Ints
 
 PHOTON = 22
 NEUTRAL_HADRONS: tuple[int, ...] = (130, 310, 2112, 3122, 3322)

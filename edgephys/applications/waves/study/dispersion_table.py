@@ -11,12 +11,12 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.applications.waves import dispersion
-from edgephys.applications.waves.dispersion import FRAMES, Speeds
-from edgephys.applications.waves.dispersion_figure import picture
-from edgephys.applications.waves.networks import Member, members
-from edgephys.applications.waves.scene import Band
-from edgephys.applications.waves.table import Row, Say
+from edgephys.applications.waves.data.scene import Band
+from edgephys.applications.waves.study import dispersion
+from edgephys.applications.waves.study.dispersion import FRAMES, Speeds
+from edgephys.applications.waves.study.dispersion_figure import picture
+from edgephys.applications.waves.study.members import Member, members
+from edgephys.applications.waves.study.table import Row, Say
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
 from edgephys.core.files import write_file, write_json

@@ -1,0 +1,1 @@
+"""Jets: generated, read, divided, and the features that networks read."""

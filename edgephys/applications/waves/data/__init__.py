@@ -1,0 +1,1 @@
+"""Waves: the equation, its scenes, and files of simulated runs."""

@@ -1,0 +1,1 @@
+"""Networks that advance a wave by one frame."""

@@ -1,0 +1,1 @@
+"""Studies of wave networks: growth of their errors, time of a frame, numerical dispersion."""
