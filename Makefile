@@ -1,6 +1,7 @@
 # make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
 # make demo-waves  train a small wave network on the shipped waves, stream it through RTL, roll it out
-# make test     the test suite
+# make test     the test suite without what is marked slow (under five minutes)
+# make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
 # make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
@@ -21,7 +22,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all check street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz check street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -80,6 +81,11 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest -q
+
+MINUTES := 10
+SEED    := random
+fuzz: install
+	$(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 check: install
 	$(BIN)/ruff check edgephys tests models

@@ -21,12 +21,14 @@ from edgephys.graph.ranges import derive
 class Limits:
     """Bound what a random graph is made of.
 
-    Units: all in bits.  ``dropped`` is how far below the step of an edge the step of its requantisation may lie;
-    ``edge`` is where an edge is requantised before the graph goes on.
+    Units: bits.  ``input``, ``constant`` and ``requantised`` are the most, ``least`` is the least of all three where
+    that is below the most. ``dropped`` is how many more fraction bits an edge may have than what it is requantised to;
+    an edge of over ``edge`` bits is requantised before the graph goes on.
     """
 
     roundings: tuple[Rounding, ...] = tuple(Rounding)
     overflows: tuple[Overflow, ...] = tuple(Overflow)
+    least: int = 1
     input: int = 7
     constant: int = 4
     requantised: int = 8
@@ -105,7 +107,7 @@ def vectors(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
 def _format(draw: Draw, limits: Limits, widest: int, near: int = 0) -> Fixed:
     """Return a format whose fraction is around ``near``; its integer part may be negative or exceed its bits."""
     roundings, overflows = limits.roundings, limits.overflows
-    signed, bits = bool(draw(0, 1)), draw(1, widest)
+    signed, bits = bool(draw(0, 1)), draw(min(limits.least, widest), widest)
     if signed and bits == 1:
         bits = 2
     fraction = near + draw(-3, 3)
@@ -125,7 +127,7 @@ def _applied(operation, builder: Builder, draw: Draw, limits: Limits, layer: str
 
 
 def _constants(draw: Draw, limits: Limits, shape: tuple[int, ...]) -> np.ndarray:
-    bits = draw(1, limits.constant)
+    bits = draw(min(limits.least, limits.constant), limits.constant)
     numbers = [draw(-(1 << bits), (1 << bits) - 1) for _ in range(int(np.prod(shape)))]
     return np.array(numbers, np.int64).reshape(shape) << draw(0, 2)
 

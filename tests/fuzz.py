@@ -1,0 +1,249 @@
+"""Compare every exact target with the golden model on random graphs, bit for bit, until the time is over.
+
+    python tests/fuzz.py --minutes 10 --seed random      new graphs, each of a seed of its own
+    python tests/fuzz.py --seed 123 --target c           one graph again, on one target
+
+A seed gives the graph, the vectors and the options of every target, whatever else is run. C and ONNX meet every
+graph; Verilator needs seconds to compile one, so that RTL meets as many as half of the time allows. A graph that a
+target refuses (ModelError) is counted, with the reason. A difference, or any other error, prints the seed, the options,
+the first vectors that differ and the record of the graph, and the program ends with status 1.
+"""
+
+import argparse
+import json
+import os
+import re
+import secrets
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from c_programs import SANITISED, run_together
+from random_graphs import EVERY, WITH_RTL, Limits, build, build_field
+
+from edgephys.core.errors import ModelError
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph, to_record
+from edgephys.targets.c import emit as c
+from edgephys.targets.onnx import emit as onnx
+from edgephys.targets.rtl import emit as rtl
+from edgephys.targets.rtl import simulate
+
+WIDTHS = (
+    {"least": 4, "input": 16, "constant": 8, "requantised": 16, "dropped": 12, "edge": 48},
+    {"least": 11, "input": 30, "constant": 15, "requantised": 30, "dropped": 30, "edge": 57},
+    {"least": 24, "input": 30, "constant": 15, "requantised": 44, "dropped": 20, "edge": 57},
+)
+"""Bits of a third of the graphs each. Constants have up to three bits more: a sign, and two by which they are shifted.
+RTL and ONNX are exact up to 53 bits and refuse wider edges; C takes 62."""
+VECTORS = 120
+SHARE_OF_RTL = 0.5
+MOST_FAILURES = 5
+SEEDS = 1 << 40
+OPTIMISED = ("-std=c99", "-O2")
+PARTS = ("LFE5U-85F-6BG381C", "xcvu13p-flga2577-2-e")
+"""A part whose LUTs add two numbers, and one whose LUTs add three."""
+
+OUTPUT = "the output"
+Edges = dict[str, np.ndarray]
+"""Integers of every layer that a target shows, and of its output under ``OUTPUT``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Hold a graph and its vectors: what one seed gives."""
+
+    seed: int
+    graph: Graph
+    vectors: np.ndarray
+
+
+@dataclass(frozen=True)
+class Target:
+    """Draw the options of a target, and run a case with them."""
+
+    options: Callable[[np.random.Generator], dict[str, Any]]
+    run: Callable[[Case, Path, dict[str, Any]], Edges]
+
+    def options_of(self, seed: int) -> dict[str, Any]:
+        """Return the options that a seed gives."""
+        return self.options(np.random.default_rng([seed, 1]))
+
+
+@dataclass
+class Counts:
+    """Count the graphs that a target computed exactly and refused, by reason, and the time that they took."""
+
+    exact: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    refusals: Counter[str] = field(default_factory=Counter)
+
+
+# What is drawn ------------------------------------------------------------------------------------
+
+
+def case(seed: int) -> Case:
+    """Return the graph and the vectors of a seed."""
+    generator = np.random.default_rng(seed)
+
+    def draw(low: int, high: int) -> int:
+        return int(generator.integers(low, high, endpoint=True))
+
+    limits: Limits = replace(EVERY if draw(0, 3) == 0 else WITH_RTL, **WIDTHS[draw(0, len(WIDTHS) - 1)])
+    graph = build_field(draw, limits) if draw(0, 3) == 0 else build(draw, limits, steps=8)
+    return Case(seed, graph, vectors(graph, generator))
+
+
+def vectors(graph: Graph, generator: np.random.Generator) -> np.ndarray:
+    """Return corners, sparse corners, and random numbers of every magnitude."""
+    low, high, shape = graph.input.fixed.low, graph.input.fixed.high, graph.input.shape
+    ends = np.unique(np.clip([low, low + 1, -1, 0, 1, high // 2, high - 1, high], low, high))
+    every = np.stack([np.full(shape, end) for end in ends])
+    corners = generator.choice(ends, (VECTORS // 3, *shape))
+    sparse = np.where(generator.random((VECTORS // 3, *shape)) < 0.3, generator.choice(ends, (VECTORS // 3, *shape)), 0)
+    anywhere = generator.integers(low, high, (VECTORS // 3, *shape), endpoint=True)
+    small = anywhere[::2] >> generator.integers(0, graph.input.fixed.bits, anywhere[::2].shape)
+    return np.clip(np.concatenate([every, corners, sparse, anywhere, small]), low, high)
+
+
+# The targets --------------------------------------------------------------------------------------
+
+
+def c_options(generator: np.random.Generator) -> dict[str, Any]:
+    return {"style": str(generator.choice(c.STYLES)), "sanitised": bool(generator.integers(2))}
+
+
+def run_c(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
+    """Compile the emitted C with the sanitisers or as a user does, and run it."""
+    flags = SANITISED if options["sanitised"] else OPTIMISED
+    ((outputs, layers),) = run_together(folder, [drawn.graph], [drawn.vectors], options["style"], flags=flags)
+    return {**layers, OUTPUT: outputs}
+
+
+def onnx_options(generator: np.random.Generator) -> dict[str, Any]:
+    return {"style": str(generator.choice(onnx.STYLES)), "opset": int(generator.choice(onnx.OPSETS))}
+
+
+def run_onnx(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
+    """Run the emitted model with onnxruntime, as it is and with every layer as an output."""
+    facts = onnx.emit(drawn.graph, folder, onnx.OnnxOptions(**options))
+    outputs = onnx.run(folder, facts, drawn.vectors)
+    return {**onnx.probe(folder, facts, drawn.vectors), OUTPUT: outputs}
+
+
+def rtl_options(generator: np.random.Generator) -> dict[str, Any]:
+    clock_ns, part = float(generator.choice([0.5, 1.5, 5.0, 100.0])), str(generator.choice(PARTS))
+    return {"clock_ns": clock_ns, "part": part, "io": "parallel" if generator.integers(4) == 0 else "auto"}
+
+
+def run_rtl(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
+    """Simulate the emitted Verilog with Verilator."""
+    facts = rtl.emit(drawn.graph, folder, rtl.RtlOptions(**options))
+    golden = evaluate.run(drawn.graph, drawn.vectors)
+    if (golden == golden[:1]).all():
+        raise ModelError("its output is constant, so that no latency can be measured")
+    return {OUTPUT: simulate.simulate(folder, facts, drawn.vectors).outputs}
+
+
+TARGETS = {"c": Target(c_options, run_c), "onnx": Target(onnx_options, run_onnx), "rtl": Target(rtl_options, run_rtl)}
+
+
+# The comparison -----------------------------------------------------------------------------------
+
+
+def compare(drawn: Case, name: str, counts: Counts) -> str:
+    """Run a case on a target and count it; return what is wrong, or nothing."""
+    options = TARGETS[name].options_of(drawn.seed)
+    start = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgephys-fuzz-") as folder:
+            edges = TARGETS[name].run(drawn, Path(folder), options)
+        wrong = difference(drawn, edges)
+    except ModelError as error:
+        counts.refusals[reason(str(error))] += 1
+        return ""
+    except Exception:
+        wrong = traceback.format_exc()
+    finally:
+        counts.seconds += time.monotonic() - start
+    if not wrong:
+        counts.exact += 1
+        return ""
+    counts.failures += 1
+    return f"FAILURE: seed {drawn.seed}, target {name}, options {options}\n{wrong}"
+
+
+def difference(drawn: Case, edges: Edges) -> str:
+    """Return the first layer whose integers are not those of the golden model, and some of them."""
+    golden = evaluate.trace(drawn.graph, {drawn.graph.input.name: drawn.vectors})
+    expected = {layer: golden[node.name] for layer, node in drawn.graph.layers()}
+    for layer, integers in [*((layer, edges[layer]) for layer in expected if layer in edges), (OUTPUT, edges[OUTPUT])]:
+        wanted = golden[drawn.graph.output.name] if layer == OUTPUT else expected[layer]
+        places = np.argwhere(integers != wanted)
+        if len(places):
+            rows = [
+                f"  vector {p[0]}, element {p[1:].tolist()}: golden {wanted[tuple(p)]}, received "
+                f"{integers[tuple(p)]}, input {drawn.vectors[p[0]].tolist()}"
+                for p in places[:3]
+            ]
+            return "\n".join([f"{layer}: {len(places)} of {wanted.size} integers differ", *rows])
+    return ""
+
+
+def reason(message: str) -> str:
+    """Return a refusal without its names and numbers, so that equal reasons are counted together."""
+    return re.sub(r"'[^']*'", "'...'", re.sub(r"-?\d+", "N", message))
+
+
+# The program --------------------------------------------------------------------------------------
+
+
+def fuzz(first: int, seconds: float, names: list[str]) -> dict[str, Counts]:
+    """Compare graphs of the seeds from ``first`` on; print every failure at once."""
+    counts = {name: Counts() for name in names}
+    start, seed = time.monotonic(), first
+    while True:
+        drawn = case(seed)
+        for name in names:
+            if name == "rtl" and len(names) > 1 and counts[name].seconds > SHARE_OF_RTL * (time.monotonic() - start):
+                continue
+            wrong = compare(drawn, name, counts[name])
+            if wrong:
+                print(wrong)
+                print(f"graph: {json.dumps(to_record(drawn.graph))}")
+                print(f"again: python tests/fuzz.py --seed {seed} --target {name}", flush=True)
+        seed += 1
+        failures = sum(count.failures for count in counts.values())
+        if time.monotonic() - start >= seconds or failures >= MOST_FAILURES:
+            return counts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=0.0, help="how long to go on from the seed (0: one graph)")
+    parser.add_argument("--seed", default="random", help="an integer, or 'random'")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="may be repeated; without it, all of them")
+    words = parser.parse_args()
+    first = secrets.randbelow(SEEDS) if words.seed == "random" else int(words.seed)
+    print(f"first seed {first}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="edgephys-fuzz-cache-") as cache:
+        os.environ.setdefault("EDGEPHYS_CACHE", cache)
+        counts = fuzz(first, 60 * words.minutes, words.target or list(TARGETS))
+    for name, count in counts.items():
+        refused = count.refusals.total()
+        print(f"{name}: {count.exact} exact, {count.failures} failed, {refused} refused, {count.seconds:.0f} s")
+        for message, number in count.refusals.most_common():
+            print(f"  {number:5d} x {message}")
+    return int(any(count.failures for count in counts.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
