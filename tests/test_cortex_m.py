@@ -86,7 +86,7 @@ def body(*statements):
 
 
 @needs_tools
-@pytest.mark.parametrize("cpu", cortex_m.MACHINES)
+@pytest.mark.parametrize("cpu", cortex_m.BOARDS)
 def test_a_model_computes_the_golden_integers_on_every_processor(toy, cpu):
     ran = cortex_m.verify(toy(), FACTS, X, golden(X), cpu)
     assert np.array_equal(ran.outputs, golden(X)) and ran.outputs.dtype == np.int64
@@ -148,7 +148,7 @@ def test_the_emitted_c_of_random_graphs_computes_the_golden_integers(tmp_path, s
     graph = random_graph(seed)
     facts = c.emit(graph, tmp_path, c.COptions(style="loops" if seed % 2 else "auto"))
     x = vectors(graph, 20, seed)
-    ran = cortex_m.verify(tmp_path, facts, x, evaluate.run(graph, x), tuple(cortex_m.MACHINES)[seed % 3])
+    ran = cortex_m.verify(tmp_path, facts, x, evaluate.run(graph, x), tuple(cortex_m.BOARDS)[seed % 3])
     weight = cortex_m.footprint(tmp_path, facts)
     assert weight.arena_bytes == facts["arena_bytes"] and weight.constant_bytes <= facts["const_bytes"] + 64
     assert ran.instructions >= 2
@@ -206,7 +206,7 @@ LOOP = '__asm volatile("mov r3, %0\\n1: subs r3, #1\\n bne 1b" :: "r"({n}) : "r3
 
 
 @needs_tools
-@pytest.mark.parametrize("cpu", cortex_m.MACHINES)
+@pytest.mark.parametrize("cpu", cortex_m.BOARDS)
 def test_instructions_are_counted_one_by_one(toy, cpu):
     """Two instructions a turn; a million turns more are two million instructions more, exactly."""
     counts = [
@@ -254,7 +254,7 @@ def test_figures_say_where_they_come_from(toy):
 
 def test_instructions_beyond_the_timer_are_not_claimed():
     weight = cortex_m.Footprint(1, 2, 3, 4, 5, (), "cortex-m3", "-Os", "12")
-    ran = cortex_m.Ran(np.zeros((1, 1), np.int64), 5, None, None, 8, "cortex-m3", "-Os", "7")
+    ran = cortex_m.BoardRun(np.zeros((1, 1), np.int64), 5, None, None, 8, "cortex-m3", "-Os", "7")
     assert str(cortex_m.figures(weight, ran)[-1]).startswith(
         "instructions: not measured: more instructions than the board's timer counts"
     )
@@ -424,7 +424,9 @@ def test_outputs_are_read_only_where_they_are_whole():
 def test_a_missing_tool_says_what_to_install(toy, monkeypatch, tmp_path_factory, name):
     """On a PATH with none of them, or with a compiler alone that was used before."""
     bin_folder = tmp_path_factory.mktemp("bin")
-    built = cortex_m.Built(Path("p"), Path("m"), cortex_m.Footprint(1, 2, 3, 4, 5, (), "cortex-m3", "-Os", "12"))
+    built = cortex_m.CompiledModel(
+        Path("p"), Path("m"), cortex_m.Footprint(1, 2, 3, 4, 5, (), "cortex-m3", "-Os", "12")
+    )
     if name == cortex_m.QEMU:
         monkeypatch.setattr(cortex_m, "build", lambda *_: built)
     monkeypatch.setenv("PATH", str(bin_folder))
@@ -435,7 +437,7 @@ def test_a_missing_tool_says_what_to_install(toy, monkeypatch, tmp_path_factory,
 
 def test_doctor_lists_the_tools_of_microcontrollers_as_optional(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = {tool["name"]: tool for tool in tools.examine()}
+    found = {tool["name"]: tool for tool in tools.installed_tools()}
     for name in ("arm-none-eabi-gcc", "qemu-system-arm", "clang"):
         assert not found[name]["needed"] and found[name]["version"] is None and "Debian: " in found[name]["install"]
 

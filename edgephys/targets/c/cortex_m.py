@@ -1,7 +1,7 @@
-"""Generated C on a microcontroller without hardware: compiled for Arm Cortex-M, executed by qemu, weighed.
+"""Generated C on a microcontroller, without hardware: compiled for Arm Cortex-M, its size counted, executed by qemu.
 
-What is weighed is the object file of the model alone, never the start-up, the vectors or the measuring around it.
-qemu executes instructions and knows nothing of clock cycles, wait states or caches: neither do these figures.
+Sizes are those of the object file of the model alone, without the start-up code, the vectors and the measuring code.
+qemu executes instructions and has no model of clock cycles, wait states or caches; these figures have none either.
 """
 
 from __future__ import annotations
@@ -54,28 +54,28 @@ MAGIC = 0x45444745
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Name a board that qemu has, and the memory that a program finds there."""
+class Board:
+    """State a board that qemu emulates, and its memory."""
 
-    board: str
+    name: str
     flash_bytes: int
     ram_bytes: int
 
 
-MACHINES = {
-    "cortex-m3": Machine("mps2-an385", 4 << 20, 4 << 20),
-    "cortex-m4": Machine("mps2-an386", 4 << 20, 4 << 20),
-    "cortex-m7": Machine("mps2-an500", 4 << 20, 4 << 20),
+BOARDS = {
+    "cortex-m3": Board("mps2-an385", 4 << 20, 4 << 20),
+    "cortex-m4": Board("mps2-an386", 4 << 20, 4 << 20),
+    "cortex-m7": Board("mps2-an500", 4 << 20, 4 << 20),
 }
-"""Arm's MPS2 boards: their memory is larger than that of most chips, so that fitting here is not fitting there."""
+"""Arm's MPS2 boards. Most chips have less memory: what fits these boards need not fit a chip."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """State what a model occupies in a microcontroller, from its object file.
+    """State the memory that a model needs on a microcontroller, from its object file.
 
-    Units: bytes. ``stack_bytes`` is that of the deepest chain of calls, for every input, and leaves out the
-    functions of the C library that ``library`` names; input and output belong to the caller and are in no sum.
+    Units: bytes. ``stack_bytes`` is that of the deepest chain of calls, for every input, without the functions of the
+    C library that ``library`` names. Input and output belong to the caller and are not counted.
     """
 
     code_bytes: int
@@ -90,18 +90,18 @@ class Footprint:
 
     @property
     def flash_bytes(self) -> int:
-        """Code, constants and what the code needs of the C library."""
+        """Code, constants, and the functions of the C library that the code calls."""
         return self.code_bytes + self.constant_bytes + self.library_bytes
 
     @property
     def ram_bytes(self) -> int:
-        """Arena and stack: a model has no other memory."""
+        """Arena and stack; a model uses no other memory."""
         return self.arena_bytes + self.stack_bytes
 
 
 @dataclass(frozen=True)
-class Built:
-    """Hold a compiled model: the program that runs it, the object file that is weighed, and its weight."""
+class CompiledModel:
+    """Hold a compiled model: the program that runs it, its object file, and the memory that it needs."""
 
     program: Path
     model: Path
@@ -109,11 +109,12 @@ class Built:
 
 
 @dataclass(frozen=True, eq=False)
-class Ran:
-    """Hold the outputs in steps, (vector, *output shape), and what qemu saw of the model meanwhile.
+class BoardRun:
+    """Hold the outputs in steps, and what qemu counted.
 
-    ``stack_bytes`` is the deepest word that any call changed. ``instructions`` are those of the slowest vector and
-    ``least_instructions`` those of the fastest, None where there are more than the board's timer counts (1.6e8).
+    ``stack_bytes`` reaches to the deepest word that any call changed. ``instructions`` are those of the slowest vector,
+    ``least_instructions`` those of the fastest; None where they exceed the range of the board's timer (1.6e8).
+    Shape: outputs (vector, *output shape).
     """
 
     outputs: Integers
@@ -129,65 +130,51 @@ class Ran:
 # Compile ------------------------------------------------------------------------------------------
 
 
-def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimise: str = "-Os") -> Built:
-    """Return an emitted model compiled for a processor, from the cache where its content is there.
+def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimise: str = "-Os") -> CompiledModel:
+    """Return an emitted model compiled for a processor; the cache depends on the sources and the compiler.
 
     Raises: UsageError for an unknown processor or optimisation; ProjectError where a source is missing; ModelError
     for a model that keeps state or does not fit the board; ToolError where GCC is missing or refuses the sources.
     """
-    _checked(cpu, optimise)
+    if cpu not in BOARDS:
+        raise UsageError(f"processor must be one of {', '.join(BOARDS)}, not {cpu!r}")
+    if optimise not in OPTIMISE:
+        raise UsageError(f"optimisation must be one of {', '.join(OPTIMISE)}, not {optimise!r}")
     sources = [folder / f"{facts['prefix']}{ending}" for ending in (".h", ".c")]
     for source in sources:
         if not source.is_file():
             raise ProjectError(f"{folder}: {source.name} is missing; emit the project again")
     compiler, size = tools.find(GCC), tools.find(SIZE)
-    names = _names(facts)
-    machine = MACHINES[cpu]
-    key = tools.content_key(
-        [*sources, RUNTIME],
-        compiler.version,
-        cpu,
-        optimise,
-        *FLAGS,
-        *MODEL_FLAGS,
-        *LIBRARY,
-        *MAIN_FLAGS,
-        *names,
-        str(machine),
-    )
+    macros = _macros(facts)
+    board = BOARDS[cpu]
+    options = (cpu, optimise, *FLAGS, *MODEL_FLAGS, *LIBRARY, *MAIN_FLAGS, *macros, str(board))
 
-    def make(home: Path) -> None:
+    def compile_and_link(folder: Path) -> None:
         for source in sources:
-            shutil.copyfile(source, home / source.name)
+            shutil.copyfile(source, folder / source.name)
         gcc = (*compiler.command, f"-mcpu={cpu}", *FLAGS)
-        tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", sources[1].name, "-o", "model.o"], home, COMPILE_S)
-        footprint = _weighed(home, facts, gcc, size, (cpu, optimise, _version(compiler)))
-        _fits(footprint, machine)
-        tools.run([*gcc, *MAIN_FLAGS, *names, "-I.", f"-I{RUNTIME}", "-c", *map(str, MAINS)], home, COMPILE_S)
-        _linked(home, gcc, footprint, machine)
-        (home / "footprint.json").write_text(json.dumps(asdict(footprint)))
+        tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", sources[1].name, "-o", "model.o"], folder, COMPILE_S)
+        footprint = _footprint(folder, facts, gcc, size, (cpu, optimise, _version(compiler)))
+        _require_fit(footprint, board)
+        tools.run([*gcc, *MAIN_FLAGS, *macros, "-I.", f"-I{RUNTIME}", "-c", *map(str, MAINS)], folder, COMPILE_S)
+        _link(folder, gcc, footprint, board)
+        (folder / "footprint.json").write_text(json.dumps(asdict(footprint)))
 
-    with _named(facts, cpu):
-        home = tools.built(key, make)
-    record = json.loads((home / "footprint.json").read_text())
-    return Built(home / "program.elf", home / "model.o", Footprint(**{**record, "library": tuple(record["library"])}))
+    with _errors_name(facts, cpu):
+        cached = tools.built(tools.content_key([*sources, RUNTIME], compiler.version, *options), compile_and_link)
+    record = json.loads((cached / "footprint.json").read_text())
+    footprint = Footprint(**{**record, "library": tuple(record["library"])})
+    return CompiledModel(cached / "program.elf", cached / "model.o", footprint)
 
 
 def footprint(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimise: str = "-Os") -> Footprint:
-    """Return what an emitted model occupies.  Raises: as ``build``."""
+    """Return the memory that an emitted model needs.  Raises: as ``build``."""
     return build(folder, facts, cpu, optimise).footprint
 
 
-def _checked(cpu: str, optimise: str) -> None:
-    if cpu not in MACHINES:
-        raise UsageError(f"processor must be one of {', '.join(MACHINES)}, not {cpu!r}")
-    if optimise not in OPTIMISE:
-        raise UsageError(f"optimisation must be one of {', '.join(OPTIMISE)}, not {optimise!r}")
-
-
 @contextmanager
-def _named(facts: Mapping[str, Any], cpu: str) -> Iterator[None]:
-    """Say of an error which model and processor it is about."""
+def _errors_name(facts: Mapping[str, Any], cpu: str) -> Iterator[None]:
+    """Add the model and the processor to the message of an error."""
     try:
         yield
     except (ModelError, ToolError, MismatchError) as error:
@@ -199,8 +186,8 @@ def _version(tool: tools.Tool) -> str:
     return tool.version.removeprefix(tool.name).removeprefix("QEMU emulator version").strip()
 
 
-def _names(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the macros by which the main program knows a model, and what it must find there."""
+def _macros(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the macros that tell the main program the model's names, and the sizes that it checks."""
     prefix, upper = facts["prefix"], facts["prefix"].upper()
     macros = {
         "MODEL_HEADER": f'"{prefix}.h"',
@@ -217,54 +204,54 @@ def _names(facts: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"-D{name}={text}" for name, text in macros.items())
 
 
-def _weighed(
-    home: Path, facts: Mapping[str, Any], gcc: tuple[str, ...], size: tools.Tool, made: tuple[str, str, str]
+def _footprint(
+    folder: Path, facts: Mapping[str, Any], gcc: tuple[str, ...], size: tools.Tool, compiled: tuple[str, str, str]
 ) -> Footprint:
-    """Return what model.o occupies, and what it takes from the C library: joined with that, less itself."""
-    tools.run([*gcc, "-r", "-nostdlib", "model.o", *LIBRARY, "-o", "joined.o"], home, COMPILE_S)
-    own, joined = (_sections(size, home, name) for name in ("model.o", "joined.o"))
+    """Return the memory of model.o; its share of the C library is what linking with the library adds."""
+    tools.run([*gcc, "-r", "-nostdlib", "model.o", *LIBRARY, "-o", "joined.o"], folder, COMPILE_S)
+    own, joined = (_sections(size, folder, name) for name in ("model.o", "joined.o"))
     state = joined["data"] + joined["bss"]
     if state:
         raise ModelError(f"generated C must keep no state, and it holds {state} bytes in .data and .bss")
-    stack = call_graph.deepest((home / "model.ci").read_text(), f"{facts['prefix']}_run")
+    stack = call_graph.deepest((folder / "model.ci").read_text(), f"{facts['prefix']}_run")
     code = own["text"] - own["rodata"]
     library = joined["text"] - own["text"]
-    return Footprint(code, own["rodata"], library, facts["arena_bytes"], stack.bytes, stack.unseen, *made)
+    return Footprint(code, own["rodata"], library, facts["arena_bytes"], stack.bytes, stack.unseen, *compiled)
 
 
-def _sections(size: tools.Tool, home: Path, name: str) -> dict[str, int]:
-    """Return bytes by kind: text is all that is only read, of which rodata are the constants; data; bss."""
-    total = tools.run([*size.command, name], home, COMPILE_S).splitlines()[1].split()
-    listed = [line.split() for line in tools.run([*size.command, "-A", name], home, COMPILE_S).splitlines()]
-    constants = sum(int(words[1]) for words in listed if words and words[0].startswith(".rodata"))
+def _sections(size: tools.Tool, folder: Path, name: str) -> dict[str, int]:
+    """Return the bytes of text (all read-only sections), of rodata (the constants in text), of data and of bss."""
+    total = tools.run([*size.command, name], folder, COMPILE_S).splitlines()[1].split()
+    sections = [line.split() for line in tools.run([*size.command, "-A", name], folder, COMPILE_S).splitlines()]
+    constants = sum(int(words[1]) for words in sections if words and words[0].startswith(".rodata"))
     return {"text": int(total[0]), "rodata": constants, "data": int(total[1]), "bss": int(total[2])}
 
 
-def _fits(footprint: Footprint, machine: Machine) -> None:
+def _require_fit(footprint: Footprint, board: Board) -> None:
     """Raise ModelError where the model alone is larger than the board's memory."""
-    for kind, needed, there in (
-        ("flash", footprint.flash_bytes, machine.flash_bytes),
-        ("RAM", footprint.ram_bytes, machine.ram_bytes),
+    for kind, needed, available in (
+        ("flash", footprint.flash_bytes, board.flash_bytes),
+        ("RAM", footprint.ram_bytes, board.ram_bytes),
     ):
-        if needed > there:
-            raise ModelError(f"needs {needed:,} bytes of {kind}, and {machine.board} has {there:,}; make it smaller")
+        if needed > available:
+            raise ModelError(f"needs {needed:,} bytes of {kind}, and {board.name} has {available:,}; make it smaller")
 
 
-def _linked(home: Path, gcc: tuple[str, ...], footprint: Footprint, machine: Machine) -> None:
-    """Link program.elf; raise ModelError where the model fits the board only without what runs it."""
+def _link(folder: Path, gcc: tuple[str, ...], footprint: Footprint, board: Board) -> None:
+    """Link program.elf; raise ModelError where the model and the main program together do not fit the board."""
     mains = [f"{path.stem}.o" for path in MAINS]
     stack = SPARE_STACK_BYTES + -(-footprint.stack_bytes // 8) * 8
-    sizes = {"flash_bytes": machine.flash_bytes, "ram_bytes": machine.ram_bytes, "stack_bytes": stack}
+    sizes = {"flash_bytes": board.flash_bytes, "ram_bytes": board.ram_bytes, "stack_bytes": stack}
     link = [f"-Wl,--defsym={name}={number}" for name, number in sizes.items()]
-    log = home / "link.log"
+    log = folder / "link.log"
     try:
         command = [*gcc, "-nostartfiles", *link, f"-T{SCRIPT}", "model.o", *mains, "-o", "program.elf"]
-        tools.run(command, home, COMPILE_S, log=log)
+        tools.run(command, folder, COMPILE_S, log=log)
     except ToolError as error:
         over = re.search(r"region `(\w+)' overflowed by (\d+) bytes", log.read_text()) if log.is_file() else None
         if over is None:
             raise
-        needs = f"needs, with what runs it, {int(over[2]):,} bytes of {over[1]} more than {machine.board} has"
+        needs = f"needs, with what runs it, {int(over[2]):,} bytes of {over[1]} more than {board.name} has"
         raise ModelError(f"{needs}; make it smaller") from error
 
 
@@ -278,34 +265,34 @@ def measure(
     cpu: str = "cortex-m3",
     optimise: str = "-Os",
     timeout_s: float = RUN_S,
-) -> Ran:
-    """Return what an emitted model computes in qemu, with the stack and the instructions that it took.
+) -> BoardRun:
+    """Run an emitted model in qemu and return its outputs, stack and instructions.
 
     Shape: x (vector, *input shape), outputs (vector, *output shape).  Exact: integers in and out.
     Raises: as ``build``; MismatchError for no vectors in, or outputs that are short or damaged; ToolError where
     the program faults, writes outside its memory, or is still running after ``timeout_s`` seconds.
     """
-    shape, given = tuple(facts["input"]["shape"]), np.asarray(x)
-    if given.ndim == 0 or given.shape[1:] != shape or not len(given) or not np.issubdtype(given.dtype, np.integer):
-        raise MismatchError(f"Cortex-M vectors must be integers (1 or more, *{shape}), not {given.dtype} {given.shape}")
-    built, qemu = build(folder, facts, cpu, optimise), tools.find(QEMU)
-    machine = ("-machine", MACHINES[cpu].board, "-nodefaults", "-display", "none", "-icount", ICOUNT)
-    host = ("-semihosting-config", "enable=on,target=native", "-kernel", str(built.program))
-    with tempfile.TemporaryDirectory(prefix="edgephys-cortex-") as name, _named(facts, cpu):
+    shape, x = tuple(facts["input"]["shape"]), np.asarray(x)
+    if x.ndim == 0 or x.shape[1:] != shape or not len(x) or not np.issubdtype(x.dtype, np.integer):
+        raise MismatchError(f"Cortex-M vectors must be integers (1 or more, *{shape}), not {x.dtype} {x.shape}")
+    compiled, qemu = build(folder, facts, cpu, optimise), tools.find(QEMU)
+    emulated = ("-machine", BOARDS[cpu].name, "-nodefaults", "-display", "none", "-icount", ICOUNT)
+    host = ("-semihosting-config", "enable=on,target=native", "-kernel", str(compiled.program))
+    with tempfile.TemporaryDirectory(prefix="edgephys-cortex-") as name, _errors_name(facts, cpu):
         scratch = Path(name)
-        words = np.concatenate([np.array([len(given)]), given.reshape(-1)]).astype("<i8")
+        words = np.concatenate([np.array([len(x)]), x.reshape(-1)]).astype("<i8")
         (scratch / "x").write_bytes(words.tobytes())
-        tools.run([*qemu.command, *machine, *host], scratch, timeout_s)
+        tools.run([*qemu.command, *emulated, *host], scratch, timeout_s)
         raw = (scratch / "y").read_bytes() if (scratch / "y").is_file() else b""
-        outputs, trailer = _parsed(raw, len(given), tuple(facts["output"]["shape"]))
+        outputs, trailer = _parsed(raw, len(x), tuple(facts["output"]["shape"]))
         _, _, _, stack, most, least, idle, buffers = trailer
-        _agrees(stack, built.footprint)
-    counted = (_instructions(most, idle), _instructions(least, idle))
-    return Ran(outputs, stack, *counted, buffers, cpu, optimise, _version(qemu))
+        _require_bound(stack, compiled.footprint)
+    instructions = (_instructions(most, idle), _instructions(least, idle))
+    return BoardRun(outputs, stack, *instructions, buffers, cpu, optimise, _version(qemu))
 
 
 def run(folder: Path, facts: Mapping[str, Any], x: Integers, cpu: str = "cortex-m3", optimise: str = "-Os") -> Integers:
-    """Return what an emitted model computes in qemu, in steps of the output's format.  Raises: as ``measure``."""
+    """Return the outputs of an emitted model in qemu, in steps of the output's format.  Raises: as ``measure``."""
     return measure(folder, facts, x, cpu, optimise).outputs
 
 
@@ -316,8 +303,8 @@ def verify(
     golden: Integers,
     cpu: str = "cortex-m3",
     optimise: str = "-Os",
-) -> Ran:
-    """Run an emitted model in qemu against the golden model's outputs.
+) -> BoardRun:
+    """Run an emitted model in qemu and compare its outputs with the golden model's.
 
     Raises: as ``measure``; MismatchError naming the first vector that differs.
     """
@@ -335,7 +322,7 @@ def verify(
 
 
 def _parsed(raw: bytes, vectors: int, shape: tuple[int, ...]) -> tuple[Integers, tuple[int, ...]]:
-    """Return outputs and trailer of a file that the program wrote; raise MismatchError where it is not whole."""
+    """Return outputs and trailer of a file that the program wrote; raise MismatchError where it is incomplete."""
     size = 8 * vectors * prod(shape)
     if len(raw) != size + TRAILER.size:
         raise MismatchError(f"qemu wrote {len(raw)} bytes; {size + TRAILER.size} are expected of {vectors} vectors")
@@ -347,14 +334,14 @@ def _parsed(raw: bytes, vectors: int, shape: tuple[int, ...]) -> tuple[Integers,
     return np.frombuffer(raw[:size], "<i8").astype(np.int64).reshape(vectors, *shape), trailer
 
 
-def _agrees(stack_bytes: int, footprint: Footprint) -> None:
-    """Raise ToolError where a run reached deeper than the proven stack: then the proof is wrong."""
+def _require_bound(stack_bytes: int, footprint: Footprint) -> None:
+    """Raise ToolError where a run used more stack than the call graph proves: then the proof is wrong."""
     if not footprint.library and stack_bytes > footprint.stack_bytes:
         raise ToolError(f"the stack reached {stack_bytes} bytes, over the {footprint.stack_bytes} of the call graph")
 
 
 def _instructions(ticks: int, idle: int) -> int | None:
-    """Return the instructions of a call from the timer's ticks; ``idle`` is that of one which only returns."""
+    """Return the instructions of a call from the timer's ticks; ``idle`` are the ticks of an empty call."""
     if ticks == NOT_COUNTED:
         return None
     return 1 + round((ticks - idle) * TICK_NS / INSTRUCTION_NS)
@@ -363,24 +350,24 @@ def _instructions(ticks: int, idle: int) -> int | None:
 # Figures ------------------------------------------------------------------------------------------
 
 
-def figures(weight: Footprint, ran: Ran) -> tuple[Figure, ...]:
-    """Return size and work of a model with their provenance: sizes counted in its object file, work seen in qemu.
+def figures(footprint: Footprint, ran: BoardRun) -> tuple[Figure, ...]:
+    """Return sizes, counted in the object file, and instructions, counted in qemu.
 
-    The RAM is a proof for every input where the C library is not called, else the deepest stack of the run counts.
+    Without calls of the C library the RAM is proven for every input, else it contains the deepest stack of the run.
     """
-    compiled = (Stage.MEASURED, GCC, weight.version, f"{weight.cpu}, {weight.optimise}, object file")
-    seen = f"{ran.cpu} ({MACHINES[ran.cpu].board}), {ran.optimise}, {len(ran.outputs)} vectors, the slowest counts"
-    simulated = (Stage.SIMULATED, QEMU, ran.version, seen)
-    stack = max(weight.stack_bytes, ran.stack_bytes)
+    compiled = (Stage.MEASURED, GCC, footprint.version, f"{footprint.cpu}, {footprint.optimise}, object file")
+    where = f"{ran.cpu} ({BOARDS[ran.cpu].name}), {ran.optimise}, {len(ran.outputs)} vectors, the slowest counts"
+    simulated = (Stage.SIMULATED, QEMU, ran.version, where)
+    stack = max(footprint.stack_bytes, ran.stack_bytes)
     why = None if ran.instructions is not None else "more instructions than the board's timer counts"
     return (
-        Figure("flash_bytes", weight.flash_bytes, "bytes", *compiled),
-        Figure("flash_code_bytes", weight.code_bytes, "bytes", *compiled),
-        Figure("flash_constants_bytes", weight.constant_bytes, "bytes", *compiled),
-        Figure("flash_library_bytes", weight.library_bytes, "bytes", *compiled),
-        Figure("ram_bytes", weight.arena_bytes + stack, "bytes", *(simulated if weight.library else compiled)),
-        Figure("ram_arena_bytes", weight.arena_bytes, "bytes", *compiled),
-        Figure("stack_bound_bytes", weight.stack_bytes, "bytes", *compiled),
+        Figure("flash_bytes", footprint.flash_bytes, "bytes", *compiled),
+        Figure("flash_code_bytes", footprint.code_bytes, "bytes", *compiled),
+        Figure("flash_constants_bytes", footprint.constant_bytes, "bytes", *compiled),
+        Figure("flash_library_bytes", footprint.library_bytes, "bytes", *compiled),
+        Figure("ram_bytes", footprint.arena_bytes + stack, "bytes", *(simulated if footprint.library else compiled)),
+        Figure("ram_arena_bytes", footprint.arena_bytes, "bytes", *compiled),
+        Figure("stack_bound_bytes", footprint.stack_bytes, "bytes", *compiled),
         Figure("stack_reached_bytes", ran.stack_bytes, "bytes", *simulated),
         Figure("instructions", ran.instructions, "instructions", *simulated, why),
     )

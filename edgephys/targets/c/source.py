@@ -12,14 +12,14 @@ from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.targets.c.access import Tables
 from edgephys.targets.c.chain import Writer
 from edgephys.targets.c.look import look, seen
-from edgephys.targets.c.memory import Plan
+from edgephys.targets.c.memory import MemoryPlan
 from edgephys.targets.c.plan import Program, Step, flat, name_of
 from edgephys.targets.c.sums import body, indented, loop
 
 
 @dataclass(frozen=True)
-class Written:
-    """Hold the texts of the files, the bytes of the constant tables and of the deepest function's stack arrays."""
+class SourceFiles:
+    """Hold the texts of the files, the bytes of the constant tables and the most bytes of a function's arrays."""
 
     header: str
     source: str
@@ -28,8 +28,8 @@ class Written:
     stack_bytes: int
 
 
-def write(program: Program, plan: Plan, prefix: str, notes: Mapping[str, int], style: str) -> Written:
-    """Return the files of a program whose arena is planned. ``notes`` says where the looks at layers' ends begin."""
+def write(program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, int], style: str) -> SourceFiles:
+    """Return the source files of a program. ``notes`` gives the place of each layer's integers for a probe."""
     tables = Tables(prefix)
     writer = Writer(program, tables, notes, f"{prefix.upper()}_NOTE")
     functions: list[str] = []
@@ -39,15 +39,15 @@ def write(program: Program, plan: Plan, prefix: str, notes: Mapping[str, int], s
     for number, step in enumerate(program.steps):
         while views and program.graph.nodes.index(views[0]) < program.graph.nodes.index(step.node):
             calls += [f"#ifdef {prefix.upper()}_PROBE", *look(writer, views.pop(0), looked), "#endif"]
-        lines, taken = _copied(step) if step.turned else body(writer, step.node, style)
-        stack = max(stack, taken)
+        lines, array_bytes = _copied(step) if step.turned else body(writer, step.node, style)
+        stack = max(stack, array_bytes)
         name = f"{prefix}_step{number}_{name_of(step.node)}"
         functions += _function(name, step, lines)
         calls.append(f"{name}({', '.join([*(buffer.name for buffer in step.reads), step.writes.name])});")
-    arrays = _arrays(program, plan)
+    arrays = _arrays(program, arena)
     source = [*_opening(prefix, looked), *tables.text, "", *functions, *_run(prefix, arrays, calls)]
-    return Written(
-        _header(program, plan, prefix),
+    return SourceFiles(
+        _header(program, arena, prefix),
         "\n".join(source) + "\n",
         _wrapper(program, prefix),
         tables.bytes,
@@ -61,8 +61,8 @@ def _function(name: str, step: Step, lines: list[str]) -> list[str]:
     text = "\n".join(lines)
     unread = [f"(void){b.name};" for b in step.reads if not re.search(rf"\b{b.name}\b", text)]
     what = "laid out channel by channel" if step.turned else step.node.kind.value
-    said = f"/* layer {name_of(step.node)}: {what} {step.node.fixed} */"
-    return [said, f"static void {name}({head})", "{", *indented([*unread, *lines]), "}", ""]
+    comment = f"/* layer {name_of(step.node)}: {what} {step.node.fixed} */"
+    return [comment, f"static void {name}({head})", "{", *indented([*unread, *lines]), "}", ""]
 
 
 def _copied(step: Step) -> tuple[list[str], int]:
@@ -72,11 +72,11 @@ def _copied(step: Step) -> tuple[list[str], int]:
     return loop("n", channels, loop("r", rows, [line])), 0
 
 
-def _arrays(program: Program, plan: Plan) -> list[str]:
+def _arrays(program: Program, arena: MemoryPlan) -> list[str]:
     types = {step.writes.name: step.writes.ctype for step in program.steps}
     return [
         f"{types[t.name]} *const {t.name} = ({types[t.name]} *)(void *)(bytes + {offset});"
-        for t, offset in zip(plan.tensors, plan.offsets, strict=True)
+        for t, offset in zip(arena.tensors, arena.offsets, strict=True)
     ]
 
 
@@ -111,7 +111,7 @@ def _opening(prefix: str, looked: Tables) -> list[str]:
     ]
 
 
-def _header(program: Program, plan: Plan, prefix: str) -> str:
+def _header(program: Program, arena: MemoryPlan, prefix: str) -> str:
     graph, upper = program.graph, prefix.upper()
     lines = [
         f"/* {_plain(graph.name)}: emitted by edgephys {__version__} from graph {graph.digest}.",
@@ -133,7 +133,7 @@ def _header(program: Program, plan: Plan, prefix: str) -> str:
         "#include <stdint.h>",
         "",
         f'#define {upper}_GRAPH "{graph.digest}"',
-        f"#define {upper}_ARENA_BYTES {arena_bytes(program, plan)}",
+        f"#define {upper}_ARENA_BYTES {arena_bytes(program, arena)}",
         f"#define {upper}_ARENA_ALIGNMENT {program.alignment}",
         "",
     ]
@@ -162,9 +162,9 @@ def _header(program: Program, plan: Plan, prefix: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def arena_bytes(program: Program, plan: Plan) -> int:
-    """Return the bytes of the arena: a graph that stores nothing between gets one element, for no array is empty."""
-    return max(plan.total, program.alignment)
+def arena_bytes(program: Program, arena: MemoryPlan) -> int:
+    """Return the bytes of the arena; at least one element, because C has no empty arrays."""
+    return max(arena.total, program.alignment)
 
 
 def _plain(name: str) -> str:
@@ -182,7 +182,7 @@ UP = {
     Rounding.RND_INF: "rest > 0.5 || (rest == 0.5 && whole >= 0)",
     Rounding.RND_CONV: "rest > 0.5 || (rest == 0.5 && std::fmod(whole, 2.0) != 0)",
 }
-"""When a floor is raised, in C++, for a scaled value whose floor is ``whole``."""
+"""The C++ condition under which 1 is added to ``whole``, the floor of the scaled value."""
 
 
 def _overflow(fixed: Fixed) -> list[str]:
