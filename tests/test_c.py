@@ -17,7 +17,8 @@ from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolEr
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Constant, Graph, Kind, Node
+from edgephys.graph.graph import Constant, Graph, Node
+from edgephys.graph.ops import Dense, Input
 from edgephys.targets.c import emit as c
 
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
@@ -275,8 +276,8 @@ def test_a_style_that_there_is_not_is_refused():
 
 
 def test_a_graph_of_over_62_bits_is_refused_by_its_layers_name(tmp_path):
-    x = Node("x", Kind.INPUT, (), (2,), Fixed(True, 60, 60), "x")
-    heavy = Node("y", Kind.DENSE, ("x",), (1,), Fixed(True, 62, 62), "heavy", Constant(np.array([[9], [9]]), 0))
+    x = Node("x", Input, (), (2,), Fixed(True, 60, 60), "x")
+    heavy = Node("y", Dense, ("x",), (1,), Fixed(True, 62, 62), "heavy", Constant(np.array([[9], [9]]), 0))
     with pytest.raises(ModelError, match=r"layer 'heavy': dense 'y' may need over 62 bits"):
         emitted(Graph("wide", (x, heavy), ("x",), ("y",)), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ from edgephys.compress.stages.untie import Untie
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Rounding
 from edgephys.graph import evaluate
-from edgephys.graph.graph import Kind
+from edgephys.graph.ops import Requantise
 from edgephys.models import trained as artefact
 from edgephys.models.files.keras import lower
 from edgephys.models.standardise import Standardisation
@@ -97,7 +97,7 @@ def test_the_widths_that_are_learned_are_not_those_of_the_output(model):
 def test_roundings_behind_a_bias_and_a_skip_are_free(model):
     made = Untie().apply(model, task_of(NET), 1)
     graph = lower(made.model, NET.input, "m")
-    free = {of.layer for of in graph.nodes if of.kind is Kind.REQUANTISE and of.fixed.rounding is Rounding.RND}
+    free = {of.layer for of in graph.nodes if isinstance(of.op, Requantise) and of.fixed.rounding is Rounding.RND}
     assert free == {"stage_1_join", "next"} and made.notes == {"free_roundings": 2, "roundings": 8}
 
 

@@ -10,9 +10,24 @@ from hypothesis import strategies as st
 from random_graphs import Limits, build, graphs, vectors
 
 from edgephys.core.fixed import Fixed, Overflow, Rounding
-from edgephys.graph import evaluate, numbers
+from edgephys.graph import carriers, evaluate, numbers
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Graph, Kind, Node
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import (
+    Add,
+    Bias,
+    Concat,
+    Dense,
+    Input,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+    Window,
+    WithConstant,
+)
 
 WIDE = Limits(input=44)
 """Bits of an input of which some edges need float64."""
@@ -22,7 +37,7 @@ def plain(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
     """Return the values on every edge in Python's fractions, one vector at a time, from the spec of the kinds."""
     edges = {graph.input.name: fractions(x, graph.input.fixed)}
     for node in graph.nodes:
-        if node.kind is not Kind.INPUT:
+        if not isinstance(node.op, Input):
             rows = zip(*(edges[name] for name in node.inputs), strict=True)
             edges[node.name] = np.array([plain_node(graph, node, *row) for row in rows], object)
     return edges
@@ -34,33 +49,35 @@ def fractions(integers: np.ndarray, fixed: Fixed) -> np.ndarray:
 
 
 def plain_node(graph: Graph, node: Node, v: np.ndarray, *more: np.ndarray) -> np.ndarray:
-    constant = node.constant and fractions(node.constant.integers, Fixed(True, 62, 62 - node.constant.fraction))
-    if node.kind is Kind.DENSE:
+    constant = isinstance(node.op, WithConstant) and fractions(
+        node.op.constant.integers, Fixed(True, 62, 62 - node.op.constant.fraction)
+    )
+    if isinstance(node.op, Dense):
         return np.tensordot(v, constant, 1)
-    if node.kind is Kind.BIAS:
+    if isinstance(node.op, Bias):
         return v + constant
-    if node.kind is Kind.SCALE:
+    if isinstance(node.op, Scale):
         return v * constant
-    if node.kind is Kind.ADD:
+    if isinstance(node.op, Add):
         return v + more[0]
-    if node.kind is Kind.RELU:
+    if isinstance(node.op, Relu):
         return np.maximum(v, Fraction(0))
-    if node.kind is Kind.SUM:
-        return sum(np.moveaxis(v, node.axis, 0), start=np.zeros(node.shape, int) * Fraction(0))
-    if node.kind is Kind.CONCAT:
-        return np.concatenate((v, *more), node.axis)
-    if node.kind is Kind.RESHAPE:
+    if isinstance(node.op, Sum):
+        return sum(np.moveaxis(v, node.op.axis, 0), start=np.zeros(node.shape, int) * Fraction(0))
+    if isinstance(node.op, Concat):
+        return np.concatenate((v, *more), node.op.axis)
+    if isinstance(node.op, Reshape):
         return np.array(v.ravel().tolist(), object).reshape(node.shape)
-    if node.kind is Kind.TAKE:
-        before = v.shape[: node.axis]
-        found = np.empty((*before, *node.rows.shape, *v.shape[node.axis + 1 :]), object)
+    if isinstance(node.op, Take):
+        before = v.shape[: node.op.axis]
+        found = np.empty((*before, *node.op.rows.shape, *v.shape[node.op.axis + 1 :]), object)
         for index in np.ndindex(before):
-            for place, row in np.ndenumerate(node.rows):
+            for place, row in np.ndenumerate(node.op.rows):
                 found[(*index, *place)] = v[(*index, row)]
         return found
-    if node.kind is Kind.WINDOW:
-        return plain_window(v, node.window)
-    assert node.kind is Kind.REQUANTISE
+    if isinstance(node.op, Window):
+        return plain_window(v, node.op.size)
+    assert isinstance(node.op, Requantise)
     step = Fraction(2) ** -graph.operands(node)[0].fixed.fraction
     integers = np.array([int(value / step) for value in v.ravel()], np.int64).reshape(v.shape)
     return fractions(node.fixed.requantise(integers, graph.operands(node)[0].fixed.fraction), node.fixed)
@@ -170,10 +187,10 @@ def test_rounding_equals_the_reference_in_every_mode_and_carrier(rounding, overf
 )
 def test_the_narrowest_numbers_that_hold_every_integer_carry_it(bits, carrier):
     graph = requantising(Fixed(True, bits + 1, 1), Fixed(True, 8, 1))
-    assert numbers.carriers(graph)["l_requantise"] == carrier
+    assert carriers.carriers(graph)["l_requantise"] == carrier
     builder = Builder("g")
     graph = builder.finish(builder.sum("l", builder.input("x", (2,), Fixed(False, bits - 1, 1)), 0))
-    assert numbers.carriers(graph)["l_sum"] == (np.float32 if bits <= 24 else np.float64 if bits <= 53 else np.int64)
+    assert carriers.carriers(graph)["l_sum"] == (np.float32 if bits <= 24 else np.float64 if bits <= 53 else np.int64)
 
 
 def test_a_number_just_below_one_half_is_not_rounded_up_by_the_float_that_adds_the_half():
@@ -188,21 +205,21 @@ def test_a_partial_sum_that_a_float_cannot_hold_is_not_carried_in_it():
     builder = Builder("g")
     large = builder.bias("b", builder.input("x", (4,), Fixed(False, 1, 1)), 2**24 - 3, 0)
     graph = builder.finish(builder.dense("l", large, [[1], [1], [-1], [-1]], 0))
-    assert [str(numbers.carriers(graph)[name]) for name in ("b_bias", "l_dense")] == ["float32", "float64"]
+    assert [str(carriers.carriers(graph)[name]) for name in ("b_bias", "l_dense")] == ["float32", "float64"]
     x = np.array(list(np.ndindex(2, 2, 2, 2)))
     assert evaluate.run(graph, x).ravel().tolist() == (x @ [1, 1, -1, -1]).tolist()
 
 
 @given(graphs(WIDE), st.sampled_from([{}, {53: np.dtype(np.float64)}]))
 @settings(max_examples=60)
-def test_any_carrier_gives_the_same_integers(graph, carriers):
+def test_any_carrier_gives_the_same_integers(graph, types):
     x = vectors(graph, 20)
     expected = evaluate.trace(graph, {graph.input.name: x})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numbers, "CARRIERS", carriers)
+        patch.setattr(carriers, "CARRIERS", types)
         again = Graph(graph.name, graph.nodes, graph.inputs, graph.outputs)
-        if not carriers:
-            assert set(numbers.carriers(again).values()) == {np.dtype(np.int64)}
+        if not types:
+            assert set(carriers.carriers(again).values()) == {np.dtype(np.int64)}
         found = evaluate.trace(again, {graph.input.name: x})
     assert all((found[name] == integers).all() for name, integers in expected.items())
 
@@ -212,7 +229,7 @@ def test_wide_random_graphs_meet_both_floats():
     for seed in range(60):
         generator = np.random.default_rng(seed)
         graph = build(lambda a, b, g=generator: int(g.integers(a, b, endpoint=True)), limits=WIDE)
-        met |= {str(kind) for kind in numbers.carriers(graph).values()}
+        met |= {str(kind) for kind in carriers.carriers(graph).values()}
     assert {"float32", "float64"} <= met
 
 

@@ -20,7 +20,7 @@ from test_qonnx import convolution, network
 from edgephys.core.errors import DataError, MismatchError, ModelError, ProjectError, UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
-from edgephys.graph.graph import Kind
+from edgephys.graph.ops import Dense, Requantise
 from edgephys.models import imported
 from edgephys.models.files import onnx as from_onnx
 from edgephys.models.files import onnx_file
@@ -67,7 +67,7 @@ def test_a_brevitas_mlp_is_what_qonnx_computes(tmp_path, opset):
     """Gemm with transB, MatMul with a transposed weight, channels of their own scales, an exact BatchNormalization."""
     made = imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx", opset), tmp_path / "mlp")
     assert made.card["imported"]["outputs_compared"] == 3000
-    assert [node.kind for node in made.graph.nodes].count(Kind.DENSE) == 3
+    assert [type(node.op) for node in made.graph.nodes].count(Dense) == 3
     (said,) = made.card["imported"]["dropped"]
     assert said.startswith("Softmax '/softmax' at the end")
 
@@ -214,7 +214,7 @@ def test_a_stated_format_takes_the_place_of_an_input_quantiser(tmp_path):
     wider = Fixed.of_text("fixed<12,4,RND,SAT>")
     made = imported.import_model(path, tmp_path / "out", wider)
     assert made.graph.input.fixed == wider
-    assert made.graph.nodes[1].kind is Kind.REQUANTISE  # the file's own quantiser follows
+    assert isinstance(made.graph.nodes[1].op, Requantise)  # the file's own quantiser follows
 
 
 # The folder -------------------------------------------------------------------------------------
@@ -272,7 +272,9 @@ def test_a_graph_that_is_not_the_file_is_refused_before_anything_is_written(tmp_
     def wrong(model, name, input_format=None):
         graph = from_onnx.lower(model, name, input_format)
         nodes = [
-            dataclasses.replace(node, constant=dataclasses.replace(node.constant, integers=-node.constant.integers))
+            dataclasses.replace(
+                node, op=Dense(dataclasses.replace(node.op.constant, integers=-node.op.constant.integers))
+            )
             if node.name == "fc2_matmul_dense"
             else node
             for node in graph.nodes

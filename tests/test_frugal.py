@@ -15,7 +15,7 @@ from edgephys.compress.stages.frugal import Frugal, Priced
 from edgephys.compress.stages.untie import Untie
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Rounding
-from edgephys.graph.graph import Kind
+from edgephys.graph.ops import Requantise
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras
 
@@ -168,7 +168,7 @@ def test_finetuning_with_digits_kept_leaves_roundings_free():
 
     def rounded_up(of):
         graph = lower(of, task_of(NET).input, "m")
-        return sum(node.fixed.rounding is Rounding.RND for node in graph.nodes if node.kind is Kind.REQUANTISE)
+        return sum(node.fixed.rounding is Rounding.RND for node in graph.nodes if isinstance(node.op, Requantise))
 
     assert rounded_up(tuned) == rounded_up(model) > rounded_up(free) == 0
 

@@ -13,16 +13,18 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate, ranges
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Constant, Graph, Kind, Node, check, from_record, to_record
+from edgephys.graph.graph import Constant, Graph, Node, check, from_record, to_record
+from edgephys.graph.ops import OPS, Add, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Take, Window
 
-X = Node("x", Kind.INPUT, (), (2, 3), Fixed(True, 4, 2), "x")
+X = Node("x", Input(), (), (2, 3), Fixed(True, 4, 2), "x")
+ROWS = [[0, 2], [2, 1]]
 WEIGHT = Constant(np.ones((3, 4)), 1)
-DENSE = Node("d", Kind.DENSE, ("x",), (2, 4), Fixed(True, 8, 5), "l", WEIGHT)
-RELU = Node("r", Kind.RELU, ("x",), (2, 3), Fixed(False, 4, 2), "l")
-ADD = Node("a", Kind.ADD, ("x", "x"), (2, 3), Fixed(True, 5, 3), "l")
-TAKE = Node("t", Kind.TAKE, ("x",), (2, 2, 2), Fixed(True, 4, 2), "l", axis=1, rows=[[0, 2], [2, 1]])
-FIELD = Node("f", Kind.RESHAPE, ("x",), (2, 3, 1), Fixed(True, 4, 2), "l")
-WINDOW = Node("w", Kind.WINDOW, ("f",), (2, 3, 6), Fixed(True, 4, 2), "l", window=(3, 2))
+DENSE = Node("d", Dense(WEIGHT), ("x",), (2, 4), Fixed(True, 8, 5), "l")
+RELU = Node("r", Relu(), ("x",), (2, 3), Fixed(False, 4, 2), "l")
+ADD = Node("a", Add(), ("x", "x"), (2, 3), Fixed(True, 5, 3), "l")
+TAKE = Node("t", Take(1, ROWS), ("x",), (2, 2, 2), Fixed(True, 4, 2), "l")
+FIELD = Node("f", Reshape(), ("x",), (2, 3, 1), Fixed(True, 4, 2), "l")
+WINDOW = Node("w", Window((3, 2)), ("f",), (2, 3, 6), Fixed(True, 4, 2), "l")
 
 
 def graph_of(*nodes, inputs=("x",), outputs=None):
@@ -30,54 +32,50 @@ def graph_of(*nodes, inputs=("x",), outputs=None):
 
 
 REFUSED = {
-    "a name used twice": (RELU, replace(RELU, kind=Kind.REQUANTISE), "name must be unique, not used twice"),
+    "a name used twice": (RELU, replace(RELU, op=Requantise()), "name must be unique, not used twice"),
     "an input that comes later": (replace(RELU, inputs=("d",)), "inputs must come before it, not 'd'"),
     "an operation without input": (replace(RELU, inputs=()), "expected 1 input, not 0"),
     "an operation with two inputs": (replace(RELU, inputs=("x", "x")), "expected 1 input, not 2"),
     "an input that reads": (replace(X, name="y", inputs=("x",)), "expected 0 input, not 1"),
     "a concatenation of nothing": (
-        replace(RELU, kind=Kind.CONCAT, inputs=(), axis=0),
+        replace(RELU, op=Concat(0), inputs=()),
         "expected 1 input or more, not 0",
     ),
-    "a dense without weights": (replace(DENSE, constant=None), "a constant must be there"),
-    "a relu with a constant": (replace(RELU, constant=WEIGHT), "a constant must not be there"),
-    "a sum without axis": (replace(RELU, kind=Kind.SUM), "an axis must be there"),
-    "a relu with an axis": (replace(RELU, axis=0), "an axis must not be there"),
     "an empty axis": (replace(RELU, shape=(2, 0)), r"every axis must be 1 or longer, not \(2, 0\)"),
     "negative axes": (
-        replace(RELU, kind=Kind.RESHAPE, shape=(-2, -3)),
+        replace(RELU, op=Reshape(), shape=(-2, -3)),
         r"every axis must be 1 or longer, not \(-2, -3\)",
     ),
     "weights of other inputs": (
-        replace(DENSE, constant=Constant(np.ones((2, 4)), 1)),
+        replace(DENSE, op=Dense(Constant(np.ones((2, 4)), 1))),
         r"weight must be \(3, outputs\), not \(2, 4\)",
     ),
     "weights that are no matrix": (
-        replace(DENSE, constant=Constant(np.ones(3), 1)),
+        replace(DENSE, op=Dense(Constant(np.ones(3), 1))),
         r"weight must be \(3, outputs\), not \(3,\)",
     ),
     "a bias that does not broadcast": (
-        replace(RELU, kind=Kind.BIAS, constant=Constant(np.ones(2), 1)),
+        replace(RELU, op=Bias(Constant(np.ones(2), 1))),
         r"constant must broadcast to \(2, 3\), not \(2,\)",
     ),
     "a scale that broadcasts the input": (
-        replace(RELU, kind=Kind.SCALE, constant=Constant(np.ones((4, 2, 3)), 1)),
+        replace(RELU, op=Scale(Constant(np.ones((4, 2, 3)), 1))),
         r"constant must broadcast to \(2, 3\), not \(4, 2, 3\)",
     ),
-    "an axis that is not there": (replace(RELU, kind=Kind.SUM, axis=2), r"axis must be 0\.\.1, not 2"),
-    "a negative axis": (replace(RELU, kind=Kind.SUM, axis=-1), r"axis must be 0\.\.1, not -1"),
+    "an axis that is not there": (replace(RELU, op=Sum(2)), r"axis must be 0\.\.1, not 2"),
+    "a negative axis": (replace(RELU, op=Sum(-1)), r"axis must be 0\.\.1, not -1"),
     "parts that disagree": (
         DENSE,
-        replace(RELU, kind=Kind.CONCAT, inputs=("x", "d"), axis=0),
+        replace(RELU, op=Concat(0), inputs=("x", "d")),
         r"inputs must agree off axis 0, not \[\(2, 3\), \(2, 4\)\]",
     ),
     "parts of another rank": (
-        Node("flat", Kind.RESHAPE, ("x",), (6,), Fixed(True, 4, 2), "l"),
-        replace(RELU, kind=Kind.CONCAT, inputs=("flat", "x"), axis=0),
+        Node("flat", Reshape(), ("x",), (6,), Fixed(True, 4, 2), "l"),
+        replace(RELU, op=Concat(0), inputs=("flat", "x")),
         r"inputs must agree off axis 0, not \[\(6,\), \(2, 3\)\]",
     ),
     "a reshape of other size": (
-        replace(RELU, kind=Kind.RESHAPE, shape=(7,)),
+        replace(RELU, op=Reshape(), shape=(7,)),
         r"shape must hold 6 elements, not \(7,\)",
     ),
     "a sum of one": (replace(ADD, inputs=("x",)), "expected 2 inputs, not 1"),
@@ -87,26 +85,21 @@ REFUSED = {
         replace(ADD, inputs=("x", "d")),
         r"inputs must have one shape, not \[\(2, 3\), \(2, 4\)\]",
     ),
-    "a sum along an axis": (replace(ADD, axis=0), "an axis must not be there"),
     "a sum with another point": (replace(ADD, fixed=Fixed(True, 5, 2)), "an exact result has 2 fraction bits, not 3"),
     "a take of two": (replace(TAKE, inputs=("x", "x")), "expected 1 input, not 2"),
-    "a take without rows": (replace(TAKE, rows=None), "rows must be there"),
-    "a take without axis": (replace(TAKE, axis=None), "an axis must be there"),
-    "a take along no axis of its input": (replace(TAKE, axis=2), r"axis must be 0\.\.1, not 2"),
-    "rows after the last": (replace(TAKE, axis=0), r"rows must be 0\.\.1, not 0\.\.2"),
-    "rows before the first": (replace(TAKE, rows=[[0, -1]]), r"rows must be 0\.\.2, not -1\.\.0"),
-    "no rows": (replace(TAKE, rows=[], shape=(2, 0)), r"every axis must be 1 or longer, not \(2, 0\)"),
+    "a take along no axis of its input": (replace(TAKE, op=Take(2, ROWS)), r"axis must be 0\.\.1, not 2"),
+    "rows after the last": (replace(TAKE, op=Take(0, ROWS)), r"rows must be 0\.\.1, not 0\.\.2"),
+    "rows before the first": (replace(TAKE, op=Take(1, [[0, -1]])), r"rows must be 0\.\.2, not -1\.\.0"),
+    "no rows": (replace(TAKE, op=Take(1, []), shape=(2, 0)), r"every axis must be 1 or longer, not \(2, 0\)"),
     "a take of another shape": (replace(TAKE, shape=(2, 4)), r"shape must be \(2, 2, 2\), not \(2, 4\)"),
-    "a window without its size": (FIELD, replace(WINDOW, window=None), "a window must be there"),
-    "a relu with a window": (replace(RELU, window=(1, 1)), "a window must not be there"),
     "a window of no rows": (
         FIELD,
-        replace(WINDOW, window=(0, 3)),
+        replace(WINDOW, op=Window((0, 3))),
         r"window must be \(rows, columns\) of 1 and over, not \(0, 3\)",
     ),
     "a window of three sizes": (
         FIELD,
-        replace(WINDOW, window=(3, 3, 3)),
+        replace(WINDOW, op=Window((3, 3, 3))),
         r"window must be \(rows, columns\) of 1 and over, not \(3, 3, 3\)",
     ),
     "a window over what is no field": (
@@ -118,7 +111,6 @@ REFUSED = {
         replace(WINDOW, shape=(2, 3, 4)),
         r"shape must be \(2, 3, 6\), not \(2, 3, 4\)",
     ),
-    "a relu with rows": (replace(RELU, rows=[0]), "rows must not be there"),
     "a wrong shape": (replace(RELU, shape=(3, 2)), r"shape must be \(2, 3\), not \(3, 2\)"),
     "a wrong fraction": (replace(DENSE, fixed=Fixed(True, 8, 4)), "an exact result has 3 fraction bits, not 4"),
 }
@@ -128,9 +120,7 @@ REFUSED = {
 def test_the_spec_refuses(case):
     *nodes, message = REFUSED[case]
     last = nodes[-1]
-    with pytest.raises(
-        ModelError, match=rf"^node '{last.name}' \({last.kind.value}, layer '{last.layer}'\): {message}$"
-    ):
+    with pytest.raises(ModelError, match=rf"^node '{last.name}' \({last.op.word}, layer '{last.layer}'\): {message}$"):
         check(graph_of(X, *nodes))
 
 
@@ -188,7 +178,7 @@ def test_the_digest_sees_every_number():
     graph = check(graph_of(X, DENSE))
     weights = np.ones((3, 4), int)
     weights[2, 3] = 2
-    assert check(graph_of(X, replace(DENSE, constant=Constant(weights, 1)))).digest != graph.digest
+    assert check(graph_of(X, replace(DENSE, op=Dense(Constant(weights, 1))))).digest != graph.digest
     assert check(graph_of(X, replace(DENSE, layer="other"))).digest != graph.digest
 
 
@@ -223,7 +213,7 @@ def test_a_damaged_record_is_refused(damage):
         from_record(record)
 
 
-@pytest.mark.parametrize("nodes", [(ADD,), (TAKE,), (replace(TAKE, rows=1, shape=(2,)),), (FIELD, WINDOW)])
+@pytest.mark.parametrize("nodes", [(ADD,), (TAKE,), (replace(TAKE, op=Take(1, 1), shape=(2,)),), (FIELD, WINDOW)])
 def test_rows_sums_and_windows_come_back_from_their_record(nodes):
     require_same_after_its_record(check(graph_of(X, *nodes)))
 
@@ -235,35 +225,62 @@ def test_the_digest_of_a_graph_is_what_it_was_before_there_were_windows():
 
 def test_the_digest_sees_the_size_of_a_window():
     across = check(graph_of(X, FIELD, WINDOW))
-    assert across.digest != check(graph_of(X, FIELD, replace(WINDOW, window=(2, 3)))).digest
+    assert across.digest != check(graph_of(X, FIELD, replace(WINDOW, op=Window((2, 3))))).digest
 
 
-def test_a_window_that_is_not_there_is_missed_by_the_spec_not_by_the_reader():
-    record = to_record(graph_of(X, FIELD, WINDOW))
-    del record["nodes"][2]["window"]
-    with pytest.raises(ModelError, match=r"^node 'w' \(window, layer 'l'\): a window must be there$"):
+MISSING = [(1, "constant"), (2, "rows"), (2, "axis"), (4, "window")]
+
+
+@pytest.mark.parametrize(("position", "parameter"), MISSING)
+def test_a_record_without_a_parameter_of_its_operation_is_refused(position, parameter):
+    record = to_record(graph_of(X, DENSE, TAKE, FIELD, WINDOW))
+    del record["nodes"][position][parameter]
+    with pytest.raises(
+        ModelError, match=rf"^graph record: a field is missing or malformed \(KeyError\('{parameter}'\)"
+    ):
         from_record(record)
+
+
+@pytest.mark.parametrize("parameter", ["constant", "rows", "axis", "window"])
+def test_a_record_with_a_parameter_of_another_operation_is_refused(parameter):
+    record = to_record(graph_of(X, RELU))
+    record["nodes"][1][parameter] = 0
+    with pytest.raises(ModelError, match=rf"^node 'r' \(relu, layer 'l'\): the record must not have {parameter}$"):
+        from_record(record)
+
+
+def test_an_operation_of_another_package_is_known_by_its_word_and_a_word_is_given_once():
+    class Absolute(Relu):
+        word = "absolute"
+
+        def evaluate(self, node, operands, xs, arithmetic):
+            return np.abs(xs[0])
+
+    try:
+        graph = check(graph_of(X, replace(RELU, op=Absolute())))
+        assert isinstance(from_record(to_record(graph)).output.op, Absolute)
+        x = np.full((1, 2, 3), -3)
+        assert (evaluate.run(graph, x) == 3).all()
+        with pytest.raises(ModelError, match="^operation 'absolute': the word must be new, Absolute has it$"):
+
+            class Other(Relu):
+                word = "absolute"
+    finally:
+        del OPS["absolute"]
 
 
 def test_the_digest_sees_every_row():
     graph = check(graph_of(X, TAKE))
-    assert check(graph_of(X, replace(TAKE, rows=[[0, 2], [2, 2]]))).digest != graph.digest
+    assert check(graph_of(X, replace(TAKE, op=Take(1, [[0, 2], [2, 2]])))).digest != graph.digest
 
 
 def test_rows_cannot_be_changed_and_are_copies():
     rows = np.array([[0, 2], [2, 1]])
-    node = replace(TAKE, rows=rows)
+    op = Take(1, rows)
     rows[0, 0] = 1
-    assert node.rows.tolist() == [[0, 2], [2, 1]]
+    assert op.rows.tolist() == [[0, 2], [2, 1]]
     with pytest.raises(ValueError, match="read-only"):
-        node.rows[0, 0] = 1
-
-
-def test_rows_that_are_not_there_are_missed_by_the_spec_not_by_the_reader():
-    record = to_record(graph_of(X, TAKE))
-    del record["nodes"][1]["rows"]
-    with pytest.raises(ModelError, match=r"^node 't' \(take, layer 'l'\): rows must be there$"):
-        from_record(record)
+        op.rows[0, 0] = 1
 
 
 def test_a_record_that_breaks_the_spec_is_refused():

@@ -15,7 +15,8 @@ from hls_graphs import Builder, additions_and_rows, deep_sets, every_mode, every
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
-from edgephys.graph.graph import Constant, Kind
+from edgephys.graph.graph import Constant
+from edgephys.graph.ops import OPS, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Window
 from edgephys.targets.hls import csim
 from edgephys.targets.hls import emit as hls
 from edgephys.targets.hls.emit import BACKENDS, HlsOptions, emit
@@ -56,7 +57,7 @@ def test_flipped_weight_changes_the_result_and_is_named(deep_sets_project, layer
     graph, folder, facts = deep_sets_project
     changed = shutil.copytree(folder, tmp_path / "changed")
     x = vectors(graph, 200)
-    dense = next(node for node in graph.nodes if node.kind is Kind.DENSE and node.layer == layer)
+    dense = next(node for node in graph.nodes if isinstance(node.op, Dense) and node.layer == layer)
     read = evaluate.trace(graph, {"x": x})[dense.inputs[0]]
     alive = int(read.reshape(-1, read.shape[-1]).sum(0).argmax()) * dense.shape[-1]
     step = next(step for step in plan(graph) if step.node.layer == layer and "weight" in step.constants)
@@ -100,7 +101,7 @@ def test_a_changed_row_of_a_table_is_named(tmp_path):
     facts = emit(graph, tmp_path, HlsOptions())
     parameters = tmp_path / "firmware" / "parameters.h"
     senders = next(node for node in graph.nodes if node.layer == "pairs_senders")
-    table = ", ".join(map(str, senders.rows.reshape(-1)))
+    table = ", ".join(map(str, senders.op.rows.reshape(-1)))
     text = parameters.read_text()
     assert text.count(f"{{{table}}}") == 1
     parameters.write_text(text.replace(f"{{{table}}}", f"{{0{table[1:]}}}"))
@@ -110,9 +111,9 @@ def test_a_changed_row_of_a_table_is_named(tmp_path):
 
 def test_every_kind_is_a_layer_of_hls4mls_or_a_kernel_of_ours_and_is_tried():
     header = (csim.KERNELS / "nnet_edgephys.h").read_text()
-    assert set(KERNELS) == set(Kind) - {Kind.INPUT, Kind.DENSE, Kind.WINDOW}
+    assert set(KERNELS) == set(OPS.values()) - {Input, Dense, Window}
     assert {f"edge_{name}" for name in KERNELS.values()} == set(re.findall(r"^void (edge_\w+)\(", header, re.MULTILINE))
-    assert {node.kind for node in everything().nodes} == set(Kind) - {Kind.WINDOW}
+    assert {type(node.op) for node in everything().nodes} == set(OPS.values()) - {Window}
 
 
 def test_the_project_says_how_large_an_array_in_registers_may_be(deep_sets_project, tmp_path):
@@ -146,12 +147,12 @@ def test_every_rounding_and_overflow_is_exact_for_every_value(signed, backend, t
 @pytest.mark.parametrize("backend", ["Vitis", "Catapult"])
 def test_edges_of_62_bits_are_exact(backend, tmp_path):
     build = Builder((4,), Fixed(True, 31, 5))
-    build.add(Kind.SCALE, "wide", constant=Constant(np.array([(1 << 30) - 1, -(1 << 29) + 1, 3, -1]), 40))
-    wide = build.add(Kind.BIAS, "shifted", constant=Constant(np.array([(1 << 51) + 1, -1, 0, 1]), 66))
-    narrow = build.add(Kind.REQUANTISE, "narrow", fixed=Fixed(True, 20, 3, Rounding.RND_CONV, Overflow.SAT))
-    build.add(Kind.SUM, "total", of=[wide], axis=0)
-    build.add(Kind.RESHAPE, "total", shape=(1,))
-    build.add(Kind.CONCAT, "both", of=[build.nodes[-1].name, wide], axis=0)
+    build.add(Scale, "wide", constant=Constant(np.array([(1 << 30) - 1, -(1 << 29) + 1, 3, -1]), 40))
+    wide = build.add(Bias, "shifted", constant=Constant(np.array([(1 << 51) + 1, -1, 0, 1]), 66))
+    narrow = build.add(Requantise, "narrow", fixed=Fixed(True, 20, 3, Rounding.RND_CONV, Overflow.SAT))
+    build.add(Sum, "total", of=[wide], axis=0)
+    build.add(Reshape, "total", shape=(1,))
+    build.add(Concat, "both", of=[build.nodes[-1].name, wide], axis=0)
     graph = build.graph("wide")
     assert graph.output.fixed.bits == 62
     assert graph.by_name[narrow].fixed.bits == 20
@@ -211,7 +212,7 @@ def test_testbench_holds_the_golden_values(deep_sets_project, tmp_path):
 def test_every_type_in_the_sources_is_the_graphs(deep_sets_project):
     graph, folder, facts = deep_sets_project
     text = (folder / "firmware" / "defines.h").read_text()
-    pool = next(node for node in graph.nodes if node.layer == "pool" and node.kind is Kind.REQUANTISE)
+    pool = next(node for node in graph.nodes if node.layer == "pool" and isinstance(node.op, Requantise))
     assert f"typedef ap_ufixed<10,0,AP_RND_CONV,AP_SAT,0> layer{facts['layers']['pool']['variable'][5:-4]}_t;" in text
     fixed = graph.output.fixed
     assert f"typedef ap_fixed<{fixed.bits},{fixed.integer}> result_t;" in text
@@ -250,7 +251,7 @@ def test_parts_of_known_families_are_accepted(part):
 def test_an_edge_that_does_not_hold_its_range_is_refused():
     graph = deep_sets()
     nodes = list(graph.nodes)
-    at = next(i for i, node in enumerate(nodes) if node.kind is Kind.SUM)
+    at = next(i for i, node in enumerate(nodes) if isinstance(node.op, Sum))
     fixed = nodes[at].fixed
     nodes[at] = replace(nodes[at], fixed=Fixed(False, fixed.bits - 1, fixed.integer - 1))
     with pytest.raises(ModelError, match=r"layer 'pool': sum .* reaches 0\.\.2040 steps, .*<10,2> does not hold"):
@@ -259,14 +260,14 @@ def test_an_edge_that_does_not_hold_its_range_is_refused():
 
 def test_a_constant_too_wide_for_a_header_is_refused():
     build = Builder((2,), Fixed(False, 2, 2))
-    build.add(Kind.SCALE, "wide", constant=Constant(np.array((1 << 54) + 1), 54))
+    build.add(Scale, "wide", constant=Constant(np.array((1 << 54) + 1), 54))
     with pytest.raises(ModelError, match=r"layer 'wide': a constant of 55 bits is not exact.*use 53 bits"):
         plan(build.graph())
 
 
 def test_a_window_is_refused_without_a_stream_with_the_projects_that_have_it():
     build = Builder((2, 2, 1), Fixed(True, 4, 2))
-    build.add(Kind.WINDOW, "conv_window", window=(3, 3))
+    build.add(Window, "conv_window", window=(3, 3))
     with pytest.raises(
         ModelError,
         match=r"^layer 'conv_window': a window over a field has no HLS project that takes all pixels at once; use io "
@@ -295,8 +296,8 @@ def test_several_outputs_are_refused():
 
 def test_an_output_that_is_read_again_gets_a_port_of_its_own():
     build = Builder((3,), Fixed(True, 4, 2))
-    read = build.add(Kind.RELU, "first")
-    build.add(Kind.RELU, "second")
+    read = build.add(Relu, "first")
+    build.add(Relu, "second")
     steps = plan(replace(build.graph(), outputs=(read,)))
     assert steps[-1].name.endswith("_port")
     assert steps[-1].node.name == read

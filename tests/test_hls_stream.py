@@ -19,7 +19,8 @@ from edgephys.core.errors import ModelError, ToolError, UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Graph, Kind
+from edgephys.graph.graph import Graph
+from edgephys.graph.ops import Dense, Input, Window
 from edgephys.networks.decompositions import FORMATS
 from edgephys.targets.hls import csim
 from edgephys.targets.hls import emit as hls
@@ -94,7 +95,7 @@ def every_kind_of_pixel() -> Graph:
 
 def test_every_kind_is_exact_with_many_readers_rows_in_a_pixel_and_even_windows(tmp_path):
     graph = every_kind_of_pixel()
-    assert {*KERNELS, Kind.DENSE, Kind.INPUT, Kind.WINDOW} == {node.kind for node in graph.nodes}
+    assert {*KERNELS, Dense, Input, Window} == {type(node.op) for node in graph.nodes}
     facts, output = simulated_as_the_golden_model(graph, tmp_path, 20)
     assert output.std() > 0
     assert len(graph.readers["x"]) > COPIES and "unread" not in facts["layers"]
@@ -182,7 +183,7 @@ def waited(step) -> int:
     """Return the pixels that a step waits for, from what a window is."""
     if step.attributes.get("kernel") != "window":
         return 0
-    (rows, columns), width = step.node.window, step.node.shape[1]
+    (rows, columns), width = step.node.op.size, step.node.shape[1]
     return rows // 2 * width + columns // 2
 
 

@@ -5,7 +5,7 @@ import pytest
 from keras_models import INPUT, activation, assert_equal_to_keras, bits, model_of, qconv, qdepthwise, refuses, scattered
 
 from edgephys.core.errors import ModelError
-from edgephys.graph.graph import Kind
+from edgephys.graph.ops import Add, Bias, Dense
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import load_keras
 from edgephys.networks.backend import keras, qkeras
@@ -18,7 +18,7 @@ def test_a_convolution_equals_keras_bit_for_bit(layer, size, compiled):
     graph = assert_equal_to_keras(model_of((5, 4, 2), layer(size)), compiled=compiled)
     window = [] if size == (1, 1) else ["c_window"]
     assert [name for name, _ in graph.layers()] == ["x", *window, "c"]
-    assert [node.kind for node in graph.nodes[-2:]] == [Kind.DENSE, Kind.BIAS]
+    assert [type(node.op) for node in graph.nodes[-2:]] == [Dense, Bias]
 
 
 def test_compressed_stages_on_a_field_of_16_channels_equal_keras():
@@ -37,7 +37,7 @@ def test_a_skip_connection_equals_keras():
     inputs = keras.Input((4, 4, 2), name="x")
     past = activation(bits(6, 2), "past_q")(qconv(2, 3, "past")(inputs))
     graph = assert_equal_to_keras(keras.Model(inputs, keras.layers.Add(name="sum")([inputs, past])))
-    assert graph.output.kind is Kind.ADD and graph.output.layer == "sum"
+    assert isinstance(graph.output.op, Add) and graph.output.layer == "sum"
 
 
 def test_a_sum_of_three_is_refused():

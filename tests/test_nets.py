@@ -19,7 +19,7 @@ from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
-from edgephys.graph.graph import Kind
+from edgephys.graph.ops import Dense
 from edgephys.models import trained as artefact
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras, qkeras
@@ -268,7 +268,7 @@ def test_weights_in_ranges_of_their_own_lower_and_equal_keras(name):
     found = model.predict(net.input.values(integers).astype(np.float32), verbose=0)
     assert (graph.output.fixed.values(evaluate.run(graph, integers)) == found).all()
     for layer, integer in start.integers.items():
-        constant = next(node.constant for node in graph.nodes if node.layer == layer and node.kind is Kind.DENSE)
+        constant = next(node.op.constant for node in graph.nodes if node.layer == layer and isinstance(node.op, Dense))
         assert np.abs(constant.integers).max() * 2.0**-constant.fraction <= 2.0**integer
 
 

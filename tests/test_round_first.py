@@ -9,8 +9,9 @@ from random_graphs import graphs, vectors
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Kind
-from edgephys.graph.round_first import low_zeros, low_zeros_of, round_first
+from edgephys.graph.ops import Bias
+from edgephys.graph.ops.constant import low_zeros
+from edgephys.graph.round_first import low_zero_bits, round_first
 from edgephys.targets.rtl import logic
 
 FORMAT = Fixed(False, 4, 2, Rounding.RND, Overflow.SAT)
@@ -25,11 +26,11 @@ def layer(weights, bias, fraction, fixed=FORMAT, relu=True):
 
 
 def kinds(graph):
-    return [node.kind.value for node in graph.nodes[1:]]
+    return [node.op.word for node in graph.nodes[1:]]
 
 
 def constant(graph):
-    return next(node for node in graph.nodes if node.kind is Kind.BIAS).constant
+    return next(node for node in graph.nodes if isinstance(node.op, Bias)).op.constant
 
 
 def every_vector(graph):
@@ -94,13 +95,13 @@ def test_what_another_node_reads_is_left_alone():
 
 @given(graphs())
 def test_low_zeros_are_zero_in_every_vector(graph):
-    found, edges = low_zeros(graph, {}), evaluate.trace(graph, {graph.input.name: vectors(graph, 30)})
+    found, edges = low_zero_bits(graph, {}), evaluate.trace(graph, {graph.input.name: vectors(graph, 30)})
     for name, zeros in found.items():
         assert (edges[name] & ((1 << zeros) - 1) == 0).all(), name
 
 
 def test_low_zeros_of_integers_are_counted():
-    assert low_zeros_of(np.array([1, 2, -4, 40, 0, 3])).tolist() == [0, 1, 2, 3, 62, 0]
+    assert low_zeros(np.array([1, 2, -4, 40, 0, 3])).tolist() == [0, 1, 2, 3, 62, 0]
 
 
 def test_logic_of_a_layer_has_fewer_luts_than_without(monkeypatch):

@@ -18,7 +18,8 @@ from rtl_graphs import INPUT, dense, tagger
 from edgephys.core.errors import MismatchError, ModelError, UsageError
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Graph, Kind, Node
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import Concat
 from edgephys.graph.passes import lowered
 from edgephys.networks.decompositions import FORMATS
 from edgephys.targets.rtl import bits, simulate, stream, stream_simulate, sweep, synth
@@ -62,7 +63,7 @@ def joined(graphs: list[Graph]) -> Graph:
             nodes.append(replace(node, name=new[node.name], inputs=inputs, layer=f"{node.layer}_{number}"))
         ends.append(nodes[-1])
     shape = (*ends[0].shape[:2], sum(node.shape[2] for node in ends))
-    both = Node("both", Kind.CONCAT, tuple(node.name for node in ends), shape, ends[0].fixed, "both", axis=2)
+    both = Node("both", Concat, tuple(node.name for node in ends), shape, ends[0].fixed, "both", axis=2)
     return lowered(Graph("joined", (source, *nodes, both), (source.name,), ("both",)))
 
 
@@ -98,7 +99,7 @@ def test_nothing_is_read_before_it_is_there_and_windows_wait_for_their_last_neig
     for segment in plan.segments:
         for window in segment.windows:
             assert window.stage >= ready[window.node.inputs[0]]
-            rows, columns = window.node.window
+            rows, columns = window.node.op.size
             assert window.buffer.lag == rows // 2 * plan.field[1] + columns // 2 + 1
             ready[window.node.name] = window.stage + window.buffer.lag
             assert ready[window.node.name] == segment.first

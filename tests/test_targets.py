@@ -10,7 +10,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Kind
+from edgephys.graph.ops import OPS, Requantise, Window
 from edgephys.targets.hls import csim
 from edgephys.targets.hls import emit as hls
 from edgephys.targets.rtl import emit as rtl
@@ -84,8 +84,8 @@ def test_the_rtl_refuses_an_overflow_that_it_lacks_before_it_writes(tmp_path):
 
 def test_random_graphs_cover_every_kind_and_every_mode():
     nodes = [node for seed in GRAPHS for node in random_graph(seed).nodes]
-    assert {node.kind for node in nodes} == set(Kind)
-    rounded = [node.fixed for node in nodes if node.kind is Kind.REQUANTISE]
+    assert {type(node.op) for node in nodes} == set(OPS.values())
+    rounded = [node.fixed for node in nodes if isinstance(node.op, Requantise)]
     assert {fixed.rounding for fixed in rounded} == set(Rounding)
     assert {fixed.overflow for fixed in rounded} == set(Overflow)
     assert {fixed.signed for fixed in rounded} == {True, False}
@@ -96,7 +96,7 @@ def test_random_graphs_cover_every_kind_and_every_mode():
 def windowless(first):
     """Return the first random graph that has no window, for which there is no HLS."""
     found = (random_graph(seed) for seed in range(first, first + 100))
-    return next(graph for graph in found if all(node.kind is not Kind.WINDOW for node in graph.nodes))
+    return next(graph for graph in found if all(not isinstance(node.op, Window) for node in graph.nodes))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Kind
+from edgephys.graph.ops import Dense
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import load_keras
 from edgephys.networks.backend import keras
@@ -216,7 +216,7 @@ def test_a_stage_of_zeros_leaves_what_is_skipped_to_the_end(skip, frames, factor
     x = fields(net, 10)
     graph = lower(model, net.input, "wave")
     assert (evaluate.run(graph, x)[..., 0] == np.clip(x @ factors, net.input.low, net.input.high)).all()
-    assert [node.kind for node in graph.nodes if node.layer == "skip"] == [Kind.DENSE]
+    assert [type(node.op) for node in graph.nodes if node.layer == "skip"] == [Dense]
 
 
 def test_nothing_is_skipped_where_nothing_is_asked_for():

@@ -14,7 +14,8 @@ from edgephys.compress import digits
 from edgephys.compress.local_rank import local_rank
 from edgephys.compress.model_structure import kernel_integers, kernel_layers
 from edgephys.core.fixed import Integers
-from edgephys.graph.graph import Graph, Kind
+from edgephys.graph.graph import Graph
+from edgephys.graph.ops import Dense, Sum
 from edgephys.graph.passes import lowered
 from edgephys.models.files.keras import lower
 from edgephys.targets.rtl.emit import RtlOptions, estimate
@@ -70,9 +71,9 @@ def ebops(graph: Graph) -> int:
     """Return the effective bit operations of all products with weights."""
     total = 0
     for node in graph.nodes:
-        if node.kind is Kind.DENSE and node.constant is not None:
+        if isinstance(node.op, Dense):
             data = graph.operands(node)[0].fixed.bits
-            total += prod(node.shape[:-1]) * data * int(_span(node.constant.integers).sum())
+            total += prod(node.shape[:-1]) * data * int(_span(node.op.constant.integers).sum())
     return total
 
 
@@ -84,9 +85,9 @@ def adder_bits(graph: Graph) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in graph.nodes:
         rows, data = prod(node.shape[:-1]), graph.operands(node)
-        if node.kind is Kind.DENSE and node.constant is not None:
-            bits = rows * (data[0].fixed.bits + 1) * int(digits.count(node.constant.integers).sum())
-        elif node.kind is Kind.SUM:
+        if isinstance(node.op, Dense):
+            bits = rows * (data[0].fixed.bits + 1) * int(digits.count(node.op.constant.integers).sum())
+        elif isinstance(node.op, Sum):
             bits = (prod(data[0].shape) - prod(node.shape)) * (data[0].fixed.bits + 1)
         else:
             continue

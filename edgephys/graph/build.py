@@ -7,8 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.core.fixed import WIDEST, Fixed, Integers
-from edgephys.graph.graph import Constant, Graph, Kind, Node, exact_fraction, exact_shape
+from edgephys.core.fixed import WIDEST, Fixed
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import (
+    Add,
+    Bias,
+    Concat,
+    Constant,
+    Dense,
+    Input,
+    Op,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+    Window,
+)
 from edgephys.graph.passes import lowered
 
 
@@ -23,52 +39,60 @@ class Builder:
     def input(self, name: str, shape: tuple[int, ...], fixed: Fixed) -> str:
         """Add an input of the given shape (without the batch) and format."""
         self._inputs.append(name)
-        return self._add(Node(name, Kind.INPUT, (), shape, fixed, name))
+        return self._add(Node(name, Input(), (), shape, fixed, name))
 
     def dense(self, layer: str, x: str, weights: Any, fraction: int) -> str:
         """Multiply by integer weights (in, out) at 2**-fraction over the last axis."""
-        return self._exact(layer, Kind.DENSE, (x,), Constant(np.asarray(weights), fraction))
+        return self.exact(layer, Dense(Constant(np.asarray(weights), fraction)), x)
 
     def bias(self, layer: str, x: str, bias: Any, fraction: int) -> str:
         """Add integers at 2**-fraction."""
-        return self._exact(layer, Kind.BIAS, (x,), Constant(np.asarray(bias), fraction))
+        return self.exact(layer, Bias(Constant(np.asarray(bias), fraction)), x)
 
     def add(self, layer: str, x: str, y: str) -> str:
         """Add two edges of one shape."""
-        return self._exact(layer, Kind.ADD, (x, y))
+        return self.exact(layer, Add(), x, y)
 
     def scale(self, layer: str, x: str, factor: Any, fraction: int) -> str:
         """Multiply by integers at 2**-fraction, element by element."""
-        return self._exact(layer, Kind.SCALE, (x,), Constant(np.asarray(factor), fraction))
+        return self.exact(layer, Scale(Constant(np.asarray(factor), fraction)), x)
 
     def relu(self, layer: str, x: str) -> str:
         """Replace negative values by 0."""
-        return self._exact(layer, Kind.RELU, (x,))
+        return self.exact(layer, Relu(), x)
 
     def sum(self, layer: str, x: str, axis: int) -> str:
         """Sum over an axis (0 is the first after the batch)."""
-        return self._exact(layer, Kind.SUM, (x,), axis=axis)
+        return self.exact(layer, Sum(axis), x)
 
     def concat(self, layer: str, xs: tuple[str, ...], axis: int) -> str:
         """Join along an axis."""
-        return self._exact(layer, Kind.CONCAT, xs, axis=axis)
+        return self.exact(layer, Concat(axis), *xs)
 
     def take(self, layer: str, x: str, rows: Any, axis: int) -> str:
         """Take rows along an axis, which becomes the axes of ``rows``, as numpy.take does."""
-        return self._exact(layer, Kind.TAKE, (x,), axis=axis, rows=np.asarray(rows))
+        return self.exact(layer, Take(axis, np.asarray(rows)), x)
 
     def reshape(self, layer: str, x: str, shape: tuple[int, ...]) -> str:
         """Give the same elements another shape."""
-        return self._exact(layer, Kind.RESHAPE, (x,), shape=shape)
+        return self.exact(layer, Reshape(), x, shape=shape)
 
     def window(self, layer: str, x: str, size: tuple[int, int]) -> str:
         """Gather the (rows, columns) of neighbours of every pixel, zeros beyond the edges, into its channels."""
-        return self._exact(layer, Kind.WINDOW, (x,), window=size)
+        return self.exact(layer, Window(size), x)
 
     def requantise(self, layer: str, x: str, fixed: Fixed) -> str:
         """Round and overflow into a format."""
-        node = Node(self._fresh(layer, Kind.REQUANTISE), Kind.REQUANTISE, (x,), self.shape(x), fixed, layer)
-        return self._add(node)
+        op = Requantise()
+        return self._add(Node(self._fresh(layer, op), op, (x,), self.shape(x), fixed, layer))
+
+    def exact(self, layer: str, op: Op, *inputs: str, shape: tuple[int, ...] = ()) -> str:
+        """Add any operation whose format follows from its operands; ``shape`` is for those that choose it."""
+        operands = tuple(self._nodes[name] for name in inputs)
+        node = Node(self._fresh(layer, op), op, inputs, shape, operands[0].fixed, layer)
+        node = replace(node, shape=op.shape(node, operands))
+        fraction = op.fraction(node, operands)
+        return self._add(replace(node, fixed=Fixed(True, WIDEST, WIDEST - fraction)))  # the passes make it narrower
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a node."""
@@ -83,30 +107,12 @@ class Builder:
         return self._nodes[name].layer
 
     def finish(self, *outputs: str, metadata: dict[str, Any] | None = None) -> Graph:
-        """Return the graph with every pass applied; raise ModelError where an edge is too wide."""
+        """Return the graph after all passes; raise ModelError where an edge is too wide."""
         nodes = tuple(self._nodes.values())
         return lowered(Graph(self._name, nodes, tuple(self._inputs), outputs, metadata or {}))
 
-    def _exact(
-        self,
-        layer: str,
-        kind: Kind,
-        inputs: tuple[str, ...],
-        constant: Constant | None = None,
-        axis: int | None = None,
-        shape: tuple[int, ...] = (),
-        rows: Integers | None = None,
-        window: tuple[int, int] | None = None,
-    ) -> str:
-        operands = tuple(self._nodes[name] for name in inputs)
-        first = operands[0]
-        node = Node(self._fresh(layer, kind), kind, inputs, shape, first.fixed, layer, constant, axis, rows, window)
-        node = replace(node, shape=exact_shape(node, operands))
-        fraction = exact_fraction(node, operands)
-        return self._add(replace(node, fixed=Fixed(True, WIDEST, WIDEST - fraction)))  # tightened by the passes
-
-    def _fresh(self, layer: str, kind: Kind) -> str:
-        base = name = f"{layer}_{kind.value}"
+    def _fresh(self, layer: str, op: Op) -> str:
+        base = name = f"{layer}_{op.word}"
         count = 1
         while name in self._nodes:
             count += 1

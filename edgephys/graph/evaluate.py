@@ -1,9 +1,9 @@
 """The golden model: exact integer arithmetic in one numpy program, on numbers and on symbols.
 
-``run`` takes integers in steps. The same text runs on symbolic arrays (any object array that knows
+``run`` takes integers in steps. The same program runs on symbolic arrays (any object array that knows
 ``@``, ``+``, ``*``, ``sum``, ``np.maximum``, ``np.concatenate``, ``np.take``, ``np.pad``, ``reshape`` and
-``quantize``), which is how the RTL is made: what is verified and what is built are one program. What differs between
-the two, how a matrix product and a rounding are asked for, is in ``numbers`` and ``symbols``.
+``quantize``): the RTL is made from them, so that the verified and the emitted program are one. Each operation
+evaluates itself (``ops``); matrix products, roundings and constants differ between ``numbers`` and ``symbols``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.graph import numbers, symbols
-from edgephys.graph.graph import Graph, Kind, Node
-from edgephys.graph.windows import windows
+from edgephys.graph.carriers import carriers
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import Arithmetic, Input
 
 CHUNK = 1 << 18
 """Elements of the widest edge that a thread computes at a time: what one operation leaves, the next finds in cache."""
@@ -35,17 +36,17 @@ def run(graph: Graph, x: Any) -> Any:
     x = _accepted(graph, source, {source.name: x})
     if symbols.are(x):
         return _edges(graph, {source.name: x}, freed)[output.name]
-    found = np.empty((len(x), *output.shape), np.int64)
+    outputs = np.empty((len(x), *output.shape), np.int64)
     size = max(1, CHUNK // max(prod(node.shape) for node in graph.nodes))
 
     def compute(start: int) -> None:
         chunk = slice(start, start + size)
-        found[chunk] = _edges(graph, {source.name: x[chunk]}, freed)[output.name]
+        outputs[chunk] = _edges(graph, {source.name: x[chunk]}, freed)[output.name]
 
     compute(0)  # what is derived once is there before the threads
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compute, range(size, len(x), size)))
-    return found
+    return outputs
 
 
 def trace(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,13 +59,12 @@ def trace(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def _edges(graph: Graph, inputs: Mapping[str, Any], freed: Mapping[str, list[str]]) -> dict[str, Any]:
     """Compute node after node, and let go of the edges that are ``freed`` by each."""
     edges: dict[str, Any] = {}
-    carriers = numbers.carriers(graph)
+    types = carriers(graph)
     for node in graph.nodes:
-        carrier = carriers[node.name]
-        if node.kind is Kind.INPUT:
-            edges[node.name] = _carried(inputs[node.name], carrier)
-        else:
-            edges[node.name] = _apply(graph, node, [_carried(edges[name], carrier) for name in node.inputs])
+        sources = [inputs[node.name]] if isinstance(node.op, Input) else [edges[name] for name in node.inputs]
+        xs = [_carried(x, types[node.name]) for x in sources]
+        arithmetic: Arithmetic = symbols if symbols.are(xs[0]) else numbers
+        edges[node.name] = node.op.evaluate(node, graph.operands(node), xs, arithmetic)
         for name in freed.get(node.name, ()):
             del edges[name]
     return edges
@@ -101,38 +101,3 @@ def _accepted(graph: Graph, node: Node, inputs: Mapping[str, Any]) -> Any:
 
 def _carried(x: Any, carrier: np.dtype[Any]) -> Any:
     return x if symbols.are(x) else x.astype(carrier, copy=False)
-
-
-def _apply(graph: Graph, node: Node, xs: list[Any]) -> Any:
-    x = xs[0]
-    batch, arithmetic = (0, symbols) if symbols.are(x) else (1, numbers)
-    operands = graph.operands(node)
-    if node.kind is Kind.REQUANTISE:
-        return arithmetic.requantised(x, operands[0].fixed.fraction, node.fixed)
-    if node.kind is Kind.RELU:
-        return np.maximum(x, 0)
-    if node.kind is Kind.RESHAPE:
-        return x.reshape((*x.shape[:batch], *node.shape))
-    if node.kind is Kind.SUM and node.axis is not None:
-        return np.sum(x, axis=node.axis + batch)
-    if node.kind is Kind.TAKE and node.axis is not None and node.rows is not None:
-        return np.take(x, node.rows, axis=node.axis + batch)
-    if node.window is not None:
-        return windows(x, node.window)
-    if node.kind in (Kind.CONCAT, Kind.ADD):
-        aligned = [_up(part, node, operand.fixed.fraction) for part, operand in zip(xs, operands, strict=True)]
-        return aligned[0] + aligned[1] if node.axis is None else np.concatenate(aligned, node.axis + batch)
-    if node.constant is None:
-        raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
-    if node.kind is Kind.DENSE:
-        return arithmetic.product(x, node.constant.integers)
-    constant = node.constant.integers if symbols.are(x) else node.constant.integers.astype(x.dtype)
-    if node.kind is Kind.SCALE:
-        return x * constant
-    return _up(x, node, operands[0].fixed.fraction) + _up(constant, node, node.constant.fraction)
-
-
-def _up(x: Any, node: Node, fraction: int) -> Any:
-    """Align integers at ``2**-fraction`` with the node's binary point, which is not before theirs."""
-    shift = node.fixed.fraction - fraction
-    return x * 2**shift if shift else x

@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
 
-import numpy as np
-
-from edgephys.graph.graph import Constant, Graph, Kind, Node
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import Input
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +63,10 @@ def identifier(name: str, taken: set[str]) -> str:
 
 def _groups(graph: Graph) -> list[tuple[Node, ...]]:
     """Return the nodes of each block; layers on a common cycle form one."""
-    computed = [node for node in graph.nodes if node.kind is not Kind.INPUT]
+    computed = [node for node in graph.nodes if not isinstance(node.op, Input)]
     reads: dict[str, set[str]] = {node.layer: set() for node in computed}
     for node in computed:
-        sources = {source.layer for source in graph.operands(node) if source.kind is not Kind.INPUT}
+        sources = {source.layer for source in graph.operands(node) if not isinstance(source.op, Input)}
         reads[node.layer] |= sources - {node.layer}
     reached = {layer: _reached(layer, reads) for layer in reads}
     cycle_of = {
@@ -120,36 +119,18 @@ def _block(
 
 def as_input(node: Node) -> Node:
     """Return the node as one whose integers are given."""
-    return replace(node, kind=Kind.INPUT, inputs=(), constant=None, axis=None, rows=None, window=None)
+    return replace(node, op=Input(), inputs=())
 
 
 def _row_axes(graph: Graph, members: tuple[Node, ...]) -> int:
     """Return the number of leading axes along which every node does the same to each row."""
     shapes = [shape for node in members for shape in (node.shape, *(o.shape for o in graph.operands(node)))]
     for axes in range(min(len(shape) for shape in shapes) - 1, 0, -1):
-        if len({shape[:axes] for shape in shapes}) == 1 and all(same_for_rows(node, axes) for node in members):
+        if len({shape[:axes] for shape in shapes}) == 1 and all(node.op.same_for_rows(node, axes) for node in members):
             return axes
     return 0
 
 
-def same_for_rows(node: Node, axes: int) -> bool:
-    """Return whether a node does the same to every row of its leading axes, apart from the others."""
-    if node.window is not None:  # rows see each other
-        return False
-    if node.axis is not None:  # SUM, CONCAT, TAKE
-        return node.axis >= axes
-    if node.constant is not None and node.kind is not Kind.DENSE:
-        every_row = np.broadcast_to(node.constant.integers, node.shape).reshape(-1, *node.shape[axes:])
-        return bool((every_row == every_row[:1]).all())
-    return True
-
-
 def one_row(node: Node, axes: int) -> Node:
-    """Return what a node does to one row of its leading axes, where it does the same to all."""
-    constant = node.constant
-    if constant is not None and node.kind is not Kind.DENSE:
-        extra = constant.integers.ndim - (len(node.shape) - axes)  # of the axes that go
-        if extra > 0:
-            constant = Constant(constant.integers.reshape(-1, *constant.integers.shape[extra:])[0], constant.fraction)
-    axis = None if node.axis is None else node.axis - axes
-    return replace(node, shape=node.shape[axes:], constant=constant, axis=axis)
+    """Return a node that does the same to all rows of its leading axes as it acts on one row."""
+    return replace(node, op=node.op.one_row(node, axes), shape=node.shape[axes:])

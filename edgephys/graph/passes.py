@@ -5,82 +5,54 @@ Integers may change with their step: ``trim_constants`` states the same values i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from edgephys.core.fixed import Rounding
-from edgephys.graph.graph import Constant, Graph, Kind, Node, check, exact_fraction
-from edgephys.graph.ranges import Range, derive, format_of
+from edgephys.graph.graph import Graph, Node, check
+from edgephys.graph.ops import Input, Move, Requantise
+from edgephys.graph.ranges import derive, format_of
 
 
 def drop_dead(graph: Graph) -> Graph:
     """Remove nodes that no output needs; inputs stay, for they are the caller's interface."""
-    needed = set(graph.outputs) | set(graph.inputs)
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-    return graph.with_nodes(tuple(node for node in graph.nodes if node.name in needed))
+    alive = set(graph.alive())
+    return graph.with_nodes(tuple(node for node in graph.nodes if node in alive or isinstance(node.op, Input)))
 
 
 def trim_constants(graph: Graph) -> Graph:
     """Move trailing zero bits of constants into their power-of-two scale."""
-    nodes: list[Node] = []
-    done: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
     for node in graph.nodes:
-        if node.constant is not None:
-            node = replace(node, constant=_trimmed(node.constant))
-        fraction = exact_fraction(node, tuple(done[name] for name in node.inputs))
+        node = replace(node, op=node.op.trimmed())
+        fraction = node.op.fraction(node, tuple(nodes[name] for name in node.inputs))
         if fraction != node.fixed.fraction:  # the same values in coarser steps: same width, point moved
             node = replace(node, fixed=replace(node.fixed, integer=node.fixed.bits - fraction))
-        done[node.name] = node
-        nodes.append(node)
-    return graph.with_nodes(tuple(nodes))
-
-
-def _trimmed(constant: Constant) -> Constant:
-    together = int(np.bitwise_or.reduce(np.abs(constant.integers), axis=None))
-    zeros = (together & -together).bit_length() - 1 if together else 0
-    return Constant(constant.integers >> zeros, constant.fraction - zeros) if zeros else constant
+        nodes[node.name] = node
+    return graph.with_nodes(tuple(nodes.values()))
 
 
 def drop_identity(graph: Graph) -> Graph:
-    """Remove nodes that provably change nothing: requantise, relu, reshape and window without effect."""
+    """Remove nodes that provably change nothing."""
     ranges = derive(graph)
     renamed: dict[str, str] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
-        if node.name not in graph.outputs and node.inputs and _is_identity(graph, node, ranges[node.inputs[0]]):
-            renamed[node.name] = node.inputs[0]
+        source = graph.by_name[node.inputs[0]] if node.inputs and node.name not in graph.outputs else None
+        if source is not None and node.op.is_identity(node, source, ranges[source.name]):
+            renamed[node.name] = source.name
         else:
             nodes.append(node)
     return graph.with_nodes(tuple(nodes))
 
 
-def _is_identity(graph: Graph, node: Node, range_: Range) -> bool:
-    source = graph.by_name[node.inputs[0]]
-    if node.kind is Kind.RELU:
-        return range_.lowest >= 0
-    if node.kind is Kind.RESHAPE:
-        return node.shape == source.shape
-    if node.kind is Kind.WINDOW:
-        return node.window == (1, 1)
-    if node.kind is not Kind.REQUANTISE or source.kind not in (Kind.INPUT, Kind.REQUANTISE):
-        return False
-    old, new = source.fixed, node.fixed
-    alike = (old.signed, old.bits, old.integer) == (new.signed, new.bits, new.integer)
-    return alike and new.holds(range_.lowest, range_.highest)  # SAT_SYM holds one number less
-
-
 def round_half_up(graph: Graph) -> Graph:
-    """Round half up where half to even was asked for and no value is a tie: the same integers, for a constant."""
-    without = tieless(graph)
+    """Round half up instead of half to even where no value is a tie: the same integers from less logic."""
+    without_ties = tieless(graph)
     return graph.with_nodes(
         tuple(
             replace(node, fixed=replace(node.fixed, rounding=Rounding.RND))
-            if node.name in without and node.fixed.rounding is Rounding.RND_CONV
+            if node.name in without_ties and node.fixed.rounding is Rounding.RND_CONV
             else node
             for node in graph.nodes
         )
@@ -88,41 +60,27 @@ def round_half_up(graph: Graph) -> Graph:
 
 
 def tieless(graph: Graph) -> frozenset[str]:
-    """Return the names of roundings that provably meet no tie, so that all ways to round a half are one.
+    """Return the names of the roundings that provably meet no tie, so that all ways to round a half are one.
 
     Values are no ties where all are odd multiples of a step finer than half of the wanted one, or zero.
     """
+
+    def never_zero(node: Node) -> bool:
+        """Tell whether no operation has mixed zeros into a node's odd multiples."""
+        while isinstance(node.op, Move) and not node.op.adds_zeros:
+            node = graph.by_name[node.inputs[0]]
+        return not node.op.adds_zeros
+
     odd: dict[str, int] = {}
-    found: set[str] = set()
+    names: set[str] = set()
     for node in graph.nodes:
-        if (fraction := _odd_fraction(graph, node, odd)) is not None:
+        fraction = node.op.odd_fraction(node, graph.operands(node), odd, never_zero)
+        if fraction is not None:
             odd[node.name] = fraction
-        finest = odd.get(node.inputs[0]) if node.kind is Kind.REQUANTISE else None
+        finest = odd.get(node.inputs[0]) if isinstance(node.op, Requantise) else None
         if finest is not None and finest > node.fixed.fraction + 1:
-            found.add(node.name)
-    return frozenset(found)
-
-
-def _odd_fraction(graph: Graph, node: Node, odd: Mapping[str, int]) -> int | None:
-    """Return f where every value of a node is proven to be an odd multiple of 2**-f, or zero."""
-    if node.kind in (Kind.RELU, Kind.RESHAPE, Kind.TAKE, Kind.WINDOW):
-        return odd.get(node.inputs[0])
-    sources = [graph.by_name[name] for name in node.inputs]
-    if node.kind is Kind.BIAS and node.constant is not None:
-        finer = node.constant.fraction > sources[0].fixed.fraction
-        return node.constant.fraction if finer and bool(np.all(node.constant.integers % 2)) else None
-    if node.kind is Kind.ADD:
-        for one, other in (sources, sources[::-1]):
-            if odd.get(one.name, other.fixed.fraction) > other.fixed.fraction and _never_zero(graph, one):
-                return odd[one.name]
-    return None
-
-
-def _never_zero(graph: Graph, node: Node) -> bool:
-    """Say whether a node's odd multiples are not mixed with the zeros of a ReLU, or of a window's edges."""
-    while node.kind in (Kind.RESHAPE, Kind.TAKE):
-        node = graph.by_name[node.inputs[0]]
-    return node.kind not in (Kind.RELU, Kind.WINDOW)
+            names.add(node.name)
+    return frozenset(names)
 
 
 def tighten(graph: Graph) -> Graph:
@@ -130,9 +88,7 @@ def tighten(graph: Graph) -> Graph:
     ranges = derive(graph)
     return graph.with_nodes(
         tuple(
-            node
-            if node.kind in (Kind.INPUT, Kind.REQUANTISE)
-            else replace(node, fixed=format_of(ranges[node.name], node.fixed.fraction))
+            node if node.op.states_format else replace(node, fixed=format_of(ranges[node.name], node.fixed.fraction))
             for node in graph.nodes
         )
     )

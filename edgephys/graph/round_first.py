@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgephys.core.fixed import Integers, Overflow, Rounding, narrowest
-from edgephys.graph.graph import Constant, Graph, Kind, Node, check, exact_fraction
+from edgephys.graph.graph import Constant, Graph, Node, check
+from edgephys.graph.ops import Bias, Relu, Requantise
+from edgephys.graph.ops.constant import low_zeros
+from edgephys.graph.ops.op import ALL_ZERO
 from edgephys.graph.passes import tighten
 from edgephys.graph.ranges import Range, derive
-from edgephys.graph.windows import windows
 
-ALL = 62
-"""Zero bits of a number that is always 0."""
 OF_POSITIVE = {
     Rounding.TRN_ZERO: Rounding.TRN,
     Rounding.RND_ZERO: Rounding.RND_MIN_INF,
@@ -50,7 +50,7 @@ def round_first(graph: Graph, zeros: Mapping[str, Integers] | None = None) -> Gr
     chains = {chain.last.name: chain for node in graph.nodes if (chain := _chain(graph, node)) is not None}
     if not chains:
         return graph
-    ranges, grids = derive(graph), low_zeros(graph, zeros or {})
+    ranges, grids = derive(graph), low_zero_bits(graph, zeros or {})
     inside = {node.name for chain in chains.values() for node in (chain.bias, chain.relu) if node is not None}
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -63,16 +63,16 @@ def round_first(graph: Graph, zeros: Mapping[str, Integers] | None = None) -> Gr
 
 def _chain(graph: Graph, last: Node) -> _Chain | None:
     """Return the chain that a requantise ends, if it is one that drops bits."""
-    if last.kind is not Kind.REQUANTISE:
+    if not isinstance(last.op, Requantise):
         return None
     before = graph.by_name[last.inputs[0]]
-    relu = before if before.kind is Kind.RELU else None
+    relu = before if isinstance(before.op, Relu) else None
     bias = graph.by_name[relu.inputs[0]] if relu else before
     between = [node for node in (bias, relu) if node is not None]
     alone = all(len(graph.readers[node.name]) == 1 and node.name not in graph.outputs for node in between)
-    if bias.constant is None or bias.kind is not Kind.BIAS or not alone or bias.fixed.fraction <= last.fixed.fraction:
+    if not isinstance(bias.op, Bias) or not alone or bias.fixed.fraction <= last.fixed.fraction:
         return None
-    return _Chain(bias, bias.constant, relu, last) if relu or last.fixed.rounding in FLOORS else None
+    return _Chain(bias, bias.op.constant, relu, last) if relu or last.fixed.rounding in FLOORS else None
 
 
 def _rounded_first(
@@ -106,57 +106,27 @@ def _on_the_grid(graph: Graph, chain: _Chain, rounding: Rounding, zeros: Integer
     exact = (constant.integers << (bias.fixed.fraction - constant.fraction)) + half
     grid = np.minimum(zeros + (bias.fixed.fraction - data.fixed.fraction), drop)
     kept = np.broadcast_to(exact, bias.shape) >> grid << grid
-    low = min(int(low_zeros_of(kept).min()), drop)
-    found = replace(bias, constant=Constant(kept >> low, bias.fixed.fraction - low))
-    fraction = exact_fraction(found, (data,))
-    return replace(found, fixed=replace(bias.fixed, integer=bias.fixed.bits - fraction))
+    low = min(int(low_zeros(kept).min()), drop)
+    shorter = replace(bias, op=Bias(Constant(kept >> low, bias.fixed.fraction - low)))
+    fraction = shorter.op.fraction(shorter, (data,))
+    return replace(shorter, fixed=replace(bias.fixed, integer=bias.fixed.bits - fraction))
 
 
 # Grids -------------------------------------------------------------------------------------------
 
 
-def low_zeros(graph: Graph, given: Mapping[str, Integers]) -> dict[str, Integers]:
+def low_zero_bits(graph: Graph, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
     """Return how many low bits of every element of every node are always 0, at least."""
-    found: dict[str, Integers] = {}
+    bits: dict[str, Integers] = {}
     for node in graph.nodes:
+        if node.name in inputs:
+            bits[node.name] = np.minimum(inputs[node.name].reshape(node.shape), ALL_ZERO)
+            continue
         sources = [
-            np.minimum(found[operand.name] + (node.fixed.fraction - operand.fixed.fraction), ALL)
-            if node.kind in (Kind.BIAS, Kind.ADD, Kind.CONCAT)
-            else found[operand.name]
+            np.minimum(bits[operand.name] + (node.fixed.fraction - operand.fixed.fraction), ALL_ZERO)
+            if node.op.aligns
+            else bits[operand.name]
             for operand in graph.operands(node)
         ]
-        found[node.name] = _zeros(node, sources, given)
-    return found
-
-
-def low_zeros_of(integers: Integers) -> Integers:
-    """Return the number of low zero bits of each integer; ``ALL`` of 0."""
-    lowest = integers & -integers
-    counts: Integers = np.where(integers == 0, ALL, np.bitwise_count(np.maximum(lowest, 1) - 1)).astype(np.int64)
-    return counts
-
-
-def _zeros(node: Node, sources: list[Integers], given: Mapping[str, Integers]) -> Integers:
-    found: Integers = np.zeros(node.shape, np.int64)
-    constant = None if node.constant is None else low_zeros_of(node.constant.integers)
-    if node.kind is Kind.INPUT:
-        found = given.get(node.name, found).reshape(node.shape)
-    elif node.kind is Kind.DENSE and constant is not None:
-        found = (sources[0][..., :, None] + constant).min(-2)
-    elif node.kind is Kind.SCALE and constant is not None:
-        found = sources[0] + constant
-    elif node.kind is Kind.BIAS and node.constant is not None and constant is not None:
-        found = np.minimum(sources[0], constant + (node.fixed.fraction - node.constant.fraction))
-    elif node.kind is Kind.ADD:
-        found = np.minimum(*sources)
-    elif node.kind is Kind.CONCAT and node.axis is not None:
-        found = np.concatenate(sources, node.axis)
-    elif node.kind is Kind.SUM and node.axis is not None:
-        found = sources[0].min(node.axis)
-    elif node.kind is Kind.TAKE and node.axis is not None and node.rows is not None:
-        found = np.take(sources[0], node.rows, node.axis)
-    elif node.window is not None:
-        found = windows(sources[0], node.window, outside=ALL)
-    elif node.kind in (Kind.RELU, Kind.RESHAPE):
-        found = sources[0].reshape(node.shape)
-    return np.minimum(found, ALL)
+        bits[node.name] = np.minimum(node.op.zero_bits(node, sources), ALL_ZERO)
+    return bits

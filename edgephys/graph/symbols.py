@@ -15,6 +15,9 @@ import numpy as np
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers, Overflow, Rounding
 
+BATCH = 0
+"""Leading axes that are not in the Graph's shapes: none."""
+
 
 def are(x: Any) -> bool:
     """Tell whether an edge holds symbols."""
@@ -27,6 +30,11 @@ def product(x: Any, weight: Integers) -> Any:
         return x @ weight.astype(np.float64)
     except StopIteration:  # alkaid 0.8.2 finds no symbol in a row whose products are all known
         return np.sum(x[..., :, None] * weight.astype(np.float64), axis=-2)
+
+
+def constant(integers: Integers, x: Any) -> Any:
+    """Return constant integers as they are."""
+    return integers
 
 
 def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:

@@ -233,7 +233,7 @@ def _card(
         "name": graph.name,
         "seed": seed,
         "classes": classes,
-        "parameters": sum(node.constant.integers.size for node in graph.nodes if node.constant is not None),
+        "parameters": sum(node.op.parameter_count for node in graph.nodes),
         "metrics": metrics,
         "recipe": None,
         "standardisation": None,

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import WIDEST, Fixed, Overflow, Rounding
-from edgephys.graph.graph import Kind, Node
+from edgephys.graph.graph import Node
+from edgephys.graph.ops import Add, Bias, Dense, Relu, Requantise, Scale, Sum, constant_of
 from edgephys.graph.ranges import Range
 from edgephys.targets.c.access import Access, Index, Tables, access, element, literal, position, summed
 from edgephys.targets.c.plan import VIEWS, Program, flat, moved
@@ -56,7 +57,7 @@ class Writer:
 
     def located(self, name: str, reader: Node) -> tuple[str, Access]:
         """Return the array in which a node's elements lie and how (row, channel) find them."""
-        dense = reader if reader.kind is Kind.DENSE else None
+        dense = reader if isinstance(reader.op, Dense) else None
         buffer, positions = self.program.located(name, dense)
         key = (name, buffer.name)
         if key not in self.accesses:
@@ -97,13 +98,13 @@ class Chain:
         """Return the variable that holds a node's element: loaded where it is stored or seen, else computed."""
         program = self.writer.program
         range_ = program.ranges[node.name]
-        if reader is not None and ((stored and node.name in program.buffers) or node.kind in VIEWS):
+        if reader is not None and ((stored and node.name in program.buffers) or isinstance(node.op, VIEWS)):
             array, found = self.writer.located(node.name, reader)
             ctype = carrier(max(abs(range_.lowest), abs(range_.highest)))
             return self._define(range_, element(array, ctype, found, self.at, self.writer.tables), ctype)
-        if node.kind in VIEWS:
+        if isinstance(node.op, VIEWS):
             made = self._seen(node, range_)
-        elif self.sum is not None and node.kind in (Kind.DENSE, Kind.SUM):
+        elif self.sum is not None and isinstance(node.op, (Dense, Sum)):
             made = self.sum
         else:
             operands = [self.value(program.graph.by_name[name], reader=node) for name in node.inputs]
@@ -133,36 +134,30 @@ class Chain:
 
     def _apply(self, node: Node, operands: list[Value], range_: Range) -> Value:
         x, low, high = operands[0], range_.lowest, range_.highest
-        if node.kind is Kind.REQUANTISE:
+        if isinstance(node.op, Requantise):
             source = self.writer.program.graph.by_name[node.inputs[0]]
             return self._requantised(x, source.fixed.fraction, node.fixed)
-        if node.kind is Kind.RELU:
+        if isinstance(node.op, Relu):
             return self._made(low, high, f"{x.name} < 0 ? 0 : {x.name}", x.ctype) if x.low < 0 else x
-        if node.kind is Kind.SCALE:
-            largest = 0 if node.constant is None else int(np.abs(node.constant.integers).max(initial=0))
-            ctype = carrier(max(abs(low), abs(high), x.magnitude, largest))
+        if isinstance(node.op, Scale):
+            ctype = carrier(max(abs(low), abs(high), x.magnitude, node.op.largest_constant))
             return self._made(low, high, f"{x.as_(ctype)} * {self._constant(node, 0, ctype)}", ctype)
-        if node.kind not in (Kind.ADD, Kind.BIAS):
-            raise ModelError(
-                f"layer '{node.layer}': {node.kind.value} '{node.name}' has no form in C; not expected here"
-            )
+        if not isinstance(node.op, (Add, Bias)):
+            raise ModelError(f"layer '{node.layer}': {node.op.word} '{node.name}' has no form in C; not expected here")
         fractions = [operand.fixed.fraction for operand in self.writer.program.graph.operands(node)]
         shifts = [min(node.fixed.fraction - fraction, WIDEST) for fraction in fractions]
         magnitude = max(x.magnitude << shift for x, shift in zip(operands, shifts, strict=True))
-        if node.constant is not None:
-            up = node.fixed.fraction - node.constant.fraction
-            magnitude = max(magnitude, int(np.abs(node.constant.integers).max(initial=0)) << up)
+        if isinstance(node.op, Bias):
+            magnitude = max(magnitude, node.op.largest_constant << (node.fixed.fraction - node.op.constant.fraction))
         ctype = carrier(max(abs(low), abs(high), magnitude))
         terms = [_raised(x, shift, ctype) for x, shift in zip(operands, shifts, strict=True)]
-        if node.constant is not None:
-            terms.append(self._constant(node, node.fixed.fraction - node.constant.fraction, ctype))
+        if isinstance(node.op, Bias):
+            terms.append(self._constant(node, node.fixed.fraction - node.op.constant.fraction, ctype))
         return self._made(low, high, " + ".join(terms), ctype)
 
     def _constant(self, node: Node, shift: int, ctype: str) -> str:
         """Return the constant at this element, aligned: a number where it is the same for all that the loop meets."""
-        if node.constant is None:
-            raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
-        numbers = node.constant.integers << shift
+        numbers = constant_of(node).integers << shift
         if numbers.size == 1:
             return literal(int(numbers.reshape(-1)[0]), ctype)
         places = np.broadcast_to(np.arange(numbers.size).reshape(numbers.shape), node.shape).reshape(flat(node.shape))

@@ -19,7 +19,8 @@ import numpy as np
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, UsageError
 from edgephys.core.fixed import Integers
-from edgephys.graph.graph import Graph, Kind, check
+from edgephys.graph.graph import Graph, check
+from edgephys.graph.ops import Input
 from edgephys.graph.passes import drop_dead
 from edgephys.targets.c import memory
 from edgephys.targets.c.plan import plan
@@ -83,7 +84,7 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
     prefix = options.prefix or prefix_of(graph)
     program = plan(graph)
     arena = memory.best(program.tensors, program.alignment)
-    ends = {node.name: node for _, node in graph.layers() if node.kind is not Kind.INPUT}
+    ends = {node.name: node for _, node in graph.layers() if not isinstance(node.op, Input)}
     notes: dict[str, int] = {}
     results = 0
     for name, node in ends.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgephys.graph.graph import Kind, Node
+from edgephys.graph.graph import Node
+from edgephys.graph.ops import Concat, Input, Window
 from edgephys.targets.c.access import Index, Tables, access, element, position
 from edgephys.targets.c.chain import Writer, carrier
 from edgephys.targets.c.plan import VIEWS, Program, flat
@@ -13,11 +14,10 @@ from edgephys.targets.c.sums import loop
 
 def seen(program: Program, notes: Mapping[str, int]) -> list[Node]:
     """Return the ends of layers that are seen in others' arrays, not stored."""
-    moving = VIEWS | {Kind.CONCAT}
     return [
         node
         for node in program.graph.nodes
-        if node.name in notes and node.kind in moving and node.name not in program.buffers
+        if node.name in notes and isinstance(node.op, (VIEWS, Concat)) and node.name not in program.buffers
     ]
 
 
@@ -25,10 +25,10 @@ def look(writer: Writer, node: Node, tables: Tables) -> list[str]:
     """Return the lines that look at every element of a view, through the same positions as its readers."""
     program, start = writer.program, writer.notes[node.name]
     operand = program.graph.by_name[node.inputs[0]]
-    if node.window is not None and (operand.name in program.buffers or operand.kind is Kind.INPUT):
-        return _window(writer, node, operand, node.window, start)
+    if isinstance(node.op, Window) and (operand.name in program.buffers or isinstance(operand.op, Input)):
+        return _window(writer, node, operand, node.op.size, start)
     lines: list[str] = []
-    for part in program.graph.operands(node) if node.kind is Kind.CONCAT else (node,):
+    for part in program.graph.operands(node) if isinstance(node.op, Concat) else (node,):
         buffer, positions = program.located(part.name)
         rows, channels = flat(part.shape)
         at: tuple[Index, Index] = ("r" if rows > 1 else 0, "n" if channels > 1 else 0)

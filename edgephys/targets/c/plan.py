@@ -18,15 +18,15 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.graph.graph import Graph, Kind, Node
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import Add, Concat, Dense, Elementwise, Input, Move, Sum, Window
 from edgephys.graph.ranges import Range, derive
-from edgephys.graph.windows import windows
 from edgephys.targets.c import memory
 from edgephys.targets.c.access import access, size_of, type_of
 
-VIEWS = frozenset({Kind.TAKE, Kind.RESHAPE, Kind.WINDOW})
-SUMS = frozenset({Kind.DENSE, Kind.SUM})
-CHAIN = frozenset({Kind.BIAS, Kind.SCALE, Kind.RELU, Kind.ADD, Kind.REQUANTISE})
+VIEWS = Move
+SUMS = (Dense, Sum)
+CHAIN = Elementwise
 """Kinds that compute element by element."""
 OFTEN = 4
 """Outputs of a dense layer from which on it pays to lay the caller's input out channel by channel for it."""
@@ -72,7 +72,7 @@ class Program:
         node = self.graph.by_name[name]
         if name in self.buffers:
             buffer = self.buffers[name]
-            if node.kind is Kind.INPUT and self.turned is not None and reader is not None and _turns(reader):
+            if isinstance(node.op, Input) and self.turned is not None and reader is not None and _turns(reader):
                 buffer = self.turned
             return buffer, buffer.positions
         buffer, positions = self.located(node.inputs[0], reader)
@@ -96,14 +96,10 @@ class Program:
 
 def moved(node: Node, positions: Integers) -> Integers:
     """Return the positions of a view's elements, from those of its operand."""
-    found: Integers
-    if node.kind is Kind.TAKE and node.axis is not None and node.rows is not None:
-        found = np.take(positions, node.rows, node.axis)
-    elif node.window is not None:
-        found = windows(positions, node.window, outside=-1)
-    else:
-        found = positions.reshape(node.shape)
-    return found
+    if not isinstance(node.op, Move):
+        raise node.wrong("it must move elements to be a view")
+    moved: Integers = node.op.moved(positions, node.shape, outside=-1)
+    return moved
 
 
 def flat(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -154,15 +150,15 @@ def _channel_major(shape: tuple[int, ...]) -> Integers:
 
 def _turns(reader: Node) -> bool:
     """Say whether a node reads each element of its input so often, for so many rows, that it should lie in lanes."""
-    return reader.kind is Kind.DENSE and reader.shape[-1] >= OFTEN and prod(reader.shape[:-1]) > 1
+    return isinstance(reader.op, Dense) and reader.shape[-1] >= OFTEN and prod(reader.shape[:-1]) > 1
 
 
 def _seen_from(graph: Graph, name: str, kept: frozenset[str]) -> set[str]:
     """Return the stored nodes that a node is seen from, where it is no window onto them."""
     node = graph.by_name[name]
-    if name in kept or node.kind is Kind.INPUT:
+    if name in kept or isinstance(node.op, Input):
         return {name}
-    if node.kind is Kind.WINDOW:
+    if isinstance(node.op, Window):
         return set()
     return set().union(*(_seen_from(graph, operand, kept) for operand in node.inputs))
 
@@ -173,10 +169,10 @@ def _step(program: Program, node: Node) -> Step:
     def collect(reader: Node) -> None:
         for name in reader.inputs:
             operand = program.graph.by_name[name]
-            if name in program.buffers or operand.kind in VIEWS:
-                buffer, _ = program.located(name, reader if reader.kind is Kind.DENSE else None)
+            if name in program.buffers or isinstance(operand.op, VIEWS):
+                buffer, _ = program.located(name, reader if isinstance(reader.op, Dense) else None)
                 buffers[buffer.name] = buffer
-            elif operand.kind is Kind.CONCAT:
+            elif isinstance(operand.op, Concat):
                 for part in operand.inputs:
                     buffer, _ = program.located(part, reader)
                     buffers[buffer.name] = buffer
@@ -195,17 +191,17 @@ def _kept(graph: Graph) -> frozenset[str]:
     kept = {graph.output.name}
     for node in graph.nodes:
         readers = graph.readers[node.name]
-        if node.kind is Kind.CONCAT:
-            joined = node.axis == len(node.shape) - 1 and all(reader.kind is Kind.DENSE for reader in readers)
+        if isinstance(node.op, Concat):
+            joined = node.op.axis == len(node.shape) - 1 and all(isinstance(reader.op, Dense) for reader in readers)
             keep = not joined
-        elif node.kind in SUMS | CHAIN:
-            keep = len(readers) != 1 or readers[0].kind not in CHAIN
+        elif isinstance(node.op, (*SUMS, CHAIN)):
+            keep = len(readers) != 1 or not isinstance(readers[0].op, CHAIN)
         else:
             keep = False
         if keep:
             kept.add(node.name)
     for node in graph.nodes:
-        if node.kind is Kind.ADD:  # one chain holds one sum
+        if isinstance(node.op, Add):  # one chain holds one sum
             fused = [name for name in node.inputs if name not in kept and _sums(graph, name, kept)]
             kept.update(fused[:-1])
     while more := set().union(*(_out_of_reach(graph, node, kept) for node in graph.nodes)) - kept:
@@ -216,22 +212,24 @@ def _kept(graph: Graph) -> frozenset[str]:
 def _sums(graph: Graph, name: str, kept: set[str]) -> bool:
     """Say whether a sum is fused into the chain that ends in a node."""
     node = graph.by_name[name]
-    if node.kind in SUMS:
+    if isinstance(node.op, SUMS):
         return True
-    return node.kind in CHAIN and any(operand not in kept and _sums(graph, operand, kept) for operand in node.inputs)
+    return isinstance(node.op, CHAIN) and any(
+        operand not in kept and _sums(graph, operand, kept) for operand in node.inputs
+    )
 
 
 def _out_of_reach(graph: Graph, node: Node, kept: set[str]) -> set[str]:
     """Return what must be stored for a dense layer to read it by rows and by channels."""
-    if node.kind is not Kind.DENSE:
+    if not isinstance(node.op, Dense):
         return set()
     operand = graph.by_name[node.inputs[0]]
-    if operand.name in kept or operand.kind is Kind.INPUT:
+    if operand.name in kept or isinstance(operand.op, Input):
         return set()
-    if operand.kind is Kind.WINDOW:
+    if isinstance(operand.op, Window):
         field = graph.by_name[operand.inputs[0]]
-        return set() if field.name in kept or field.kind is Kind.INPUT else {field.name}
-    parts = operand.inputs if operand.kind is Kind.CONCAT else (operand.name,)
+        return set() if field.name in kept or isinstance(field.op, Input) else {field.name}
+    parts = operand.inputs if isinstance(operand.op, Concat) else (operand.name,)
     return {name for name in parts if not _reached(graph, name, kept)}
 
 
@@ -239,12 +237,12 @@ def _reached(graph: Graph, name: str, kept: set[str]) -> bool:
     """Say whether rows and channels have each a part in the positions of a node, in either layout of the input."""
     node = graph.by_name[name]
     chain: list[Node] = []
-    while node.kind in VIEWS and node.name not in kept:
+    while isinstance(node.op, VIEWS) and node.name not in kept:
         chain.append(node)
         node = graph.by_name[node.inputs[0]]
-    if node.kind is Kind.CONCAT and node.name not in kept:
+    if isinstance(node.op, Concat) and node.name not in kept:
         return False
-    layouts = [_channel_major(node.shape)] + [_row_major(node.shape)] * (node.kind is Kind.INPUT)
+    layouts = [_channel_major(node.shape)] + [_row_major(node.shape)] * (isinstance(node.op, Input))
     for positions in layouts:
         for view in reversed(chain):
             positions = moved(view, positions)

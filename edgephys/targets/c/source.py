@@ -60,7 +60,7 @@ def _function(name: str, step: Step, lines: list[str]) -> list[str]:
     head = ", ".join([*reads, f"{step.writes.ctype} *restrict {step.writes.name}"])
     text = "\n".join(lines)
     unread = [f"(void){b.name};" for b in step.reads if not re.search(rf"\b{b.name}\b", text)]
-    what = "laid out channel by channel" if step.turned else step.node.kind.value
+    what = "laid out channel by channel" if step.turned else step.node.op.word
     comment = f"/* layer {name_of(step.node)}: {what} {step.node.fixed} */"
     return [comment, f"static void {name}({head})", "{", *indented([*unread, *lines]), "}", ""]
 

@@ -17,7 +17,8 @@ from functools import partial
 import numpy as np
 
 from edgephys.core.fixed import Integers
-from edgephys.graph.graph import Kind, Node
+from edgephys.graph.graph import Node
+from edgephys.graph.ops import Concat, Dense, Sum, Window, constant_of
 from edgephys.targets.c.access import Access, Index, access, element, position, size_of, summed, type_of, widened
 from edgephys.targets.c.chain import Chain, Value, Writer, carrier
 from edgephys.targets.c.plan import flat
@@ -70,7 +71,7 @@ def sum_of(writer: Writer, root: Node) -> Node | None:
     waiting = [root]
     while waiting:
         node = waiting.pop()
-        if node.kind in (Kind.DENSE, Kind.SUM):
+        if isinstance(node.op, (Dense, Sum)):
             return node
         if node is root or node.name not in buffers:
             waiting += [operand for operand in graph.operands(node) if operand.name not in buffers]
@@ -80,7 +81,7 @@ def sum_of(writer: Writer, root: Node) -> Node | None:
 def body(writer: Writer, root: Node, style: str) -> tuple[list[str], int]:
     """Return the lines that compute a stored node, and the bytes of the stack that they take."""
     inner = sum_of(writer, root)
-    if root.kind is Kind.CONCAT:
+    if isinstance(root.op, Concat):
         return _joined(writer, root), 0
     rows, channels = flat(root.shape)
 
@@ -89,12 +90,12 @@ def body(writer: Writer, root: Node, style: str) -> tuple[list[str], int]:
 
     if inner is None:
         return _everywhere(rows, channels, lambda at: finish(at, None)), 0
-    if inner.kind is Kind.SUM:
+    if isinstance(inner.op, Sum):
         return _everywhere(rows, channels, lambda at: _summed_axis(writer, inner, at, finish)), 0
     operand = writer.program.graph.by_name[inner.inputs[0]]
-    weights = 0 if inner.constant is None else int(np.count_nonzero(inner.constant.integers))
-    if operand.window is not None and operand.name not in writer.program.buffers and weights:
-        return _convolution(writer, inner, operand.window, finish)
+    weights = int(np.count_nonzero(constant_of(inner).integers))
+    if isinstance(operand.op, Window) and operand.name not in writer.program.buffers and weights:
+        return _convolution(writer, inner, operand.op.size, finish)
     segments = _segments(writer, inner)
     fits = style == "unrolled" or (style == "auto" and rows > 1)
     if not weights or (fits and weights <= STRAIGHT):
@@ -113,7 +114,7 @@ def _joined(writer: Writer, root: Node) -> list[str]:
     """Copy the parts of a concatenation, aligned, to their places."""
     program, lines, start = writer.program, [], 0
     for operand in program.graph.operands(root):
-        axis = root.axis or 0
+        axis = root.op.axis if isinstance(root.op, Concat) else 0
         taken = tuple(
             slice(start, start + operand.shape[axis]) if a == axis else slice(None) for a in range(len(root.shape))
         )
@@ -144,7 +145,7 @@ def _part(
 
 def _summed_axis(writer: Writer, node: Node, at: tuple[Index, Index], finish: Finish) -> list[str]:
     """Sum over an axis."""
-    program, axis = writer.program, node.axis or 0
+    program, axis = writer.program, node.op.axis if isinstance(node.op, Sum) else 0
     buffer, positions = program.located(node.inputs[0])
     turned = np.moveaxis(positions, axis, -1)
     found = writer.accesses.setdefault(
@@ -158,8 +159,7 @@ def _summed_axis(writer: Writer, node: Node, at: tuple[Index, Index], finish: Fi
 
 def _accumulator(writer: Writer, node: Node) -> Value:
     range_ = writer.program.ranges[node.name]
-    largest = 0 if node.constant is None else int(np.abs(node.constant.integers).max(initial=0))
-    return Value("sum", carrier(max(range_.partial, largest)), range_.lowest, range_.highest)
+    return Value("sum", carrier(max(range_.partial, node.op.largest_constant)), range_.lowest, range_.highest)
 
 
 # Dense layers ------------------------------------------------------------------------------------
@@ -169,9 +169,9 @@ def _segments(writer: Writer, node: Node) -> list[Segment]:
     """Return the inputs of a dense layer by the arrays they lie in; weights carry the alignment of a concatenation."""
     program = writer.program
     operand = program.graph.by_name[node.inputs[0]]
-    joined = operand.kind is Kind.CONCAT and operand.name not in program.buffers
+    joined = isinstance(operand.op, Concat) and operand.name not in program.buffers
     parts = program.graph.operands(operand) if joined else (operand,)
-    weights = np.zeros((1, 1), np.int64) if node.constant is None else node.constant.integers
+    weights = constant_of(node).integers
     segments, start = [], 0
     for part in parts:
         buffer, positions = program.located(part.name, node)
@@ -340,7 +340,7 @@ def _convolution(writer: Writer, node: Node, window: tuple[int, int], finish: Fi
     height, width, channels = positions.shape
     high, wide = window
     outputs = node.shape[-1]
-    weights = np.zeros((1, 1), np.int64) if node.constant is None else node.constant.integers
+    weights = constant_of(node).integers
     kernels = weights.reshape(high, wide, channels, outputs).transpose(0, 2, 3, 1).reshape(-1, outputs, wide)
     seen = kernels.any(-1)  # (row of the kernel and channel, output)
     starts, which = np.concatenate([[0], np.cumsum(seen.sum(1))]), np.nonzero(seen)[1]

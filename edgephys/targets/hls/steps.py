@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -15,7 +15,24 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import WIDEST, Fixed, Integers, narrowest
-from edgephys.graph.graph import Constant, Graph, Kind, Node
+from edgephys.graph.graph import Constant, Graph, Node
+from edgephys.graph.ops import (
+    Add,
+    AlongAxis,
+    Bias,
+    Concat,
+    Dense,
+    Input,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+    Window,
+    WithConstant,
+    constant_of,
+)
 from edgephys.graph.partition import one_row
 from edgephys.graph.ranges import derive
 from edgephys.targets.rtl.stream import AXES, levels
@@ -24,15 +41,15 @@ DOUBLE = 53
 """Bits to which the decimal number in a weights header, read as a double, is exact."""
 
 KERNELS = {
-    Kind.BIAS: "bias",
-    Kind.ADD: "add",
-    Kind.SCALE: "scale",
-    Kind.RELU: "relu",
-    Kind.SUM: "sum",
-    Kind.CONCAT: "concat",
-    Kind.TAKE: "take",
-    Kind.RESHAPE: "copy",
-    Kind.REQUANTISE: "copy",
+    Bias: "bias",
+    Add: "add",
+    Scale: "scale",
+    Relu: "relu",
+    Sum: "sum",
+    Concat: "concat",
+    Take: "take",
+    Reshape: "copy",
+    Requantise: "copy",
 }
 
 
@@ -76,7 +93,7 @@ def plan(graph: Graph, streamed: bool = False) -> tuple[Step, ...]:
     names: dict[str, str] = {}
     fused = fused_biases(graph)
     for position, node in enumerate(graph.nodes):
-        name = f"n{position}_{clean(node.name)}".lower() if node.kind is not Kind.INPUT else "x"
+        name = f"n{position}_{clean(node.name)}".lower() if not isinstance(node.op, Input) else "x"
         if node.name in fused:
             continue
         bias = next((bias for bias in graph.readers[node.name] if bias.name in fused), None)
@@ -90,14 +107,14 @@ def plan(graph: Graph, streamed: bool = False) -> tuple[Step, ...]:
             inputs = (steps[-1].name,)
         steps.append(_step(graph, node, bias, name, inputs, axes))
     last = graph.output
-    if graph.readers[last.name] or last.kind is Kind.INPUT:  # a port must not be read again
+    if graph.readers[last.name] or isinstance(last.op, Input):  # a port must not be read again
         steps.append(_copy(last, f"n{len(graph.nodes)}_port", (names[last.name],), plain(last.fixed), axes))
     return tuple(steps)
 
 
 def _without_windows(graph: Graph) -> Graph:
     for node in graph.nodes:
-        if node.kind is Kind.WINDOW:
+        if isinstance(node.op, Window):
             raise ModelError(
                 f"layer '{node.layer}': a window over a field has no HLS project that takes all pixels at once; use io "
                 f"'stream', or emit it to rtl, fully parallel, where the field is small"
@@ -108,7 +125,7 @@ def _without_windows(graph: Graph) -> Graph:
 def _alive(graph: Graph) -> Graph:
     """Return the nodes on which the output depends: a stream that nobody reads would stop what writes to it."""
     kept = {node.name for level in levels(graph) for node in (*level.windows, *level.graph.nodes)}
-    return graph.with_nodes(tuple(node for node in graph.nodes if node.name in kept or node.kind is Kind.INPUT))
+    return graph.with_nodes(tuple(node for node in graph.nodes if node.name in kept or isinstance(node.op, Input)))
 
 
 def check_exact(graph: Graph) -> None:
@@ -116,15 +133,15 @@ def check_exact(graph: Graph) -> None:
     ranges = derive(graph)
     for node in graph.nodes:
         found = ranges[node.name]
-        if node.kind not in (Kind.INPUT, Kind.REQUANTISE) and not node.fixed.holds(found.lowest, found.highest):
+        if not isinstance(node.op, (Input, Requantise)) and not node.fixed.holds(found.lowest, found.highest):
             wanted = narrowest(found.lowest, found.highest, node.fixed.fraction)
             raise ModelError(
-                f"layer '{node.layer}': {node.kind.value} '{node.name}' reaches {found.lowest}..{found.highest} steps, "
+                f"layer '{node.layer}': {node.op.word} '{node.name}' reaches {found.lowest}..{found.highest} steps, "
                 f"which {node.fixed} does not hold; give it {wanted}"
             )
-        if node.constant is not None and node.constant.bits > DOUBLE:
+        if node.op.constant_bits > DOUBLE:
             raise ModelError(
-                f"layer '{node.layer}': a constant of {node.constant.bits} bits is not exact in a weights header; "
+                f"layer '{node.layer}': a constant of {node.op.constant_bits} bits is not exact in a weights header; "
                 f"use {DOUBLE} bits or fewer"
             )
 
@@ -135,7 +152,7 @@ def widened(node: Node, operands: tuple[Node, ...]) -> Fixed | None:
     ap_fixed looks up the bits below the new step in the old number, and fails where it has not so many.
     Raises: ModelError where that needs over 62 bits.
     """
-    if node.kind is not Kind.REQUANTISE:
+    if not isinstance(node.op, Requantise):
         return None
     old = operands[0].fixed
     drop = old.fraction - node.fixed.fraction
@@ -152,12 +169,12 @@ def fused_biases(graph: Graph) -> frozenset[str]:
     """Return the biases that the dense step before them adds itself."""
     found = set()
     for node in graph.nodes:
-        if node.kind is not Kind.BIAS or node.constant is None:
+        if not isinstance(node.op, Bias):
             continue
         dense = graph.by_name[node.inputs[0]]
         alone = graph.readers[dense.name] == (node,) and dense.name not in graph.outputs
-        each_row_alike = prod(node.constant.integers.shape[:-1]) == 1
-        if dense.kind is Kind.DENSE and alone and each_row_alike and dense.layer == node.layer:
+        each_row_alike = prod(node.op.constant.integers.shape[:-1]) == 1
+        if isinstance(dense.op, Dense) and alone and each_row_alike and dense.layer == node.layer:
             found.add(node.name)
     return frozenset(found)
 
@@ -190,27 +207,27 @@ def of_constant(constant: Constant) -> Fixed:
 
 
 def _step(graph: Graph, node: Node, bias: Node | None, name: str, inputs: tuple[str, ...], axes: int) -> Step:
-    if node.kind is Kind.INPUT:
+    if isinstance(node.op, Input):
         shape = flat(node.shape, axes)
         attributes = {"input_shape": list(shape)}
         return Step(node, name, "InputLayer", (), shape, {"result": plain(node.fixed)}, {}, attributes)
-    if node.kind is Kind.DENSE:
+    if isinstance(node.op, Dense):
         return _dense(node, bias, name, inputs, axes)
-    if node.window is not None:
+    if isinstance(node.op, Window):
         return _window(node, graph.operands(node)[0], name, inputs)
     operands = tuple(one_row(operand, axes) for operand in graph.operands(node))
-    modes = node.fixed if node.kind is Kind.REQUANTISE else plain(node.fixed)
+    modes = node.fixed if isinstance(node.op, Requantise) else plain(node.fixed)
     calls = _calls(one_row(node, axes), operands)
-    return _kernel(node, name, inputs, KERNELS[node.kind], calls, {"result": modes}, axes)
+    return _kernel(node, name, inputs, KERNELS[type(node.op)], calls, {"result": modes}, axes)
 
 
 def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...], axes: int) -> Step:
-    weight = _constant(dense)
+    weight = constant_of(dense)
     last = bias or dense
     offsets = np.zeros(weight.integers.shape[1], np.int64)
     added = Constant(offsets, 0)
     if bias is not None:
-        constant = _constant(bias)
+        constant = constant_of(bias)
         added = Constant(np.broadcast_to(constant.integers.reshape(-1), offsets.shape), constant.fraction)
     copies = prod(last.shape[axes:-1]) if axes else 1
     if copies > 1:  # rows of a pixel, side by side: zeros cost nothing, for the products are unrolled
@@ -240,7 +257,7 @@ def _dense(dense: Node, bias: Node | None, name: str, inputs: tuple[str, ...], a
 
 
 def _window(node: Node, source: Node, name: str, inputs: tuple[str, ...]) -> Step:
-    (height, width), (rows, columns) = node.shape[:AXES], node.window or (1, 1)
+    (height, width), (rows, columns) = node.shape[:AXES], node.op.neighbours or (1, 1)
     sizes = {"height": height, "width": width, "rows": rows, "columns": columns, "channels": source.shape[-1]}
     return _kernel(node, name, inputs, "window", (Call((0,), sizes),), {"result": plain(node.fixed)}, AXES)
 
@@ -257,8 +274,8 @@ def _kernel(
     shape = flat(node.shape, axes)
     attributes = {"kernel": kernel, "calls": calls, "shape": list(shape)}
     constants = {}
-    if node.constant is not None:
-        period, constant = calls[0].sizes["period"], one_row(node, axes).constant or node.constant
+    if isinstance(node.op, WithConstant) and "period" in calls[0].sizes:
+        period, constant = calls[0].sizes["period"], constant_of(one_row(node, axes))
         repeated = np.broadcast_to(constant.integers, node.shape[axes:]).reshape(-1)[:period]
         constants["constant"] = Constant(repeated, constant.fraction)
         formats["constant"] = of_constant(constants["constant"])
@@ -268,29 +285,29 @@ def _kernel(
 
 def _copy(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes: int) -> Step:
     call = Call((0,), {"size": prod(node.shape[axes:])})
-    return _kernel(replace(node, constant=None), name, inputs, "copy", (call,), {"result": fixed}, axes)
+    return _kernel(node, name, inputs, "copy", (call,), {"result": fixed}, axes)
 
 
 def _calls(node: Node, operands: tuple[Node, ...]) -> tuple[Call, ...]:
     """Return the calls of the kernel that make a node: one that reads every input, or one an input of a CONCAT."""
     first, everything = operands[0].shape, tuple(range(len(operands)))
-    if node.kind is Kind.CONCAT and node.axis is not None:
-        blocks = [prod(operand.shape[node.axis :]) for operand in operands]
-        sizes = {"outer": prod(first[: node.axis]), "width": sum(blocks)}
+    if isinstance(node.op, Concat):
+        blocks = [prod(operand.shape[node.op.axis :]) for operand in operands]
+        sizes = {"outer": prod(first[: node.op.axis]), "width": sum(blocks)}
         offsets = [sum(blocks[:position]) for position in everything]
         return tuple(
             Call((position,), {**sizes, "block": blocks[position], "offset": offsets[position]})
             for position in everything
         )
-    if node.axis is not None:  # SUM and TAKE
-        around = {"outer": prod(first[: node.axis]), "inner": prod(first[node.axis + 1 :])}
-        if node.rows is None:
-            return (Call(everything, {**around, "terms": first[node.axis]}),)
-        sizes = {**around, "length": first[node.axis], "count": node.rows.size}
-        return (Call(everything, sizes, {"rows": node.rows.reshape(-1)}),)
+    if isinstance(node.op, AlongAxis):
+        around = {"outer": prod(first[: node.op.axis]), "inner": prod(first[node.op.axis + 1 :])}
+        if not isinstance(node.op, Take):
+            return (Call(everything, {**around, "terms": first[node.op.axis]}),)
+        sizes = {**around, "length": first[node.op.axis], "count": node.op.rows.size}
+        return (Call(everything, sizes, {"rows": node.op.rows.reshape(-1)}),)
     sizes = {"size": prod(node.shape)}
-    if node.constant is not None:
-        sizes["period"] = _period(node.constant.integers, node.shape)
+    if isinstance(node.op, WithConstant):
+        sizes["period"] = _period(node.op.constant.integers, node.shape)
     return (Call(everything, sizes),)
 
 
@@ -300,9 +317,3 @@ def _period(integers: Integers, shape: tuple[int, ...]) -> int:
     while own and own[0] == 1:
         own = own[1:]
     return prod(own) if own == shape[len(shape) - len(own) :] else prod(shape)
-
-
-def _constant(node: Node) -> Constant:
-    if node.constant is None:
-        raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
-    return node.constant

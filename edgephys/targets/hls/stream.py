@@ -81,7 +81,7 @@ def _require_narrow(step: Step) -> None:
     fixed, channels = step.formats["result"], step.shape[-1]
     if _beat_bits(step) > WIDEST_BEAT:
         raise ModelError(
-            f"layer '{step.node.layer}': a pixel of {step.node.kind.value} '{step.node.name}' has {channels} numbers "
+            f"layer '{step.node.layer}': a pixel of {step.node.op.word} '{step.node.name}' has {channels} numbers "
             f"of {fixed.bits} bits, {_beat_bits(step)} in all, and a stream of Vitis HLS carries at most "
             f"{WIDEST_BEAT}; use fewer channels, fewer bits or a smaller window, or emit it to rtl"
         )

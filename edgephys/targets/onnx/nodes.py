@@ -18,10 +18,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.graph.graph import Graph, Kind, Node
-from edgephys.graph.windows import windows
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import (
+    Add,
+    AlongAxis,
+    Bias,
+    Concat,
+    Dense,
+    Input,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+    Window,
+    constant_of,
+    windows,
+)
 from edgephys.targets.onnx.forms import CHANNELS_FIRST, PLAIN, ROWS, Form, Tensors
 from edgephys.targets.onnx.plan import DOUBLE, FLOAT, SINGLE, Plan, of_channels, power_of_two
 from edgephys.targets.onnx.rounding import requantise
@@ -48,22 +63,22 @@ class Writer:
 
     def write(self, node: Node) -> None:
         """Write a node, and what reads it alone where one operator computes both."""
-        if node.kind is Kind.INPUT:
+        if isinstance(node.op, Input):
             self.tensors.forms[node.name] = Form(
                 node.name, PLAIN, self.plan.carriers[node.name], self.plan.units[node.name]
             )
-        elif node.kind is Kind.DENSE:
+        elif isinstance(node.op, Dense):
             self._dense(node)
-        elif node.kind is Kind.REQUANTISE:
+        elif isinstance(node.op, Requantise):
             self.tensors.forms[node.name] = requantise(self.tensors, self.graph, self.plan, node)
         elif (power := power_of_two(node)) is not None:
             form = self.tensors.asked(node.inputs[0], carrier=self.plan.carriers[node.name])
             self.tensors.forms[node.name] = replace(form, unit=form.unit - power)
-        elif node.kind in (Kind.BIAS, Kind.SCALE):
+        elif isinstance(node.op, (Bias, Scale)):
             self._with_constant(node)
-        elif node.kind is Kind.ADD:
+        elif isinstance(node.op, Add):
             self._sum_of_two(node)
-        elif node.kind is Kind.RELU:
+        elif isinstance(node.op, Relu):
             self._made(node, "Relu", [self.tensors.asked(node.inputs[0], carrier=self.plan.carriers[node.name])])
         else:
             self._moved(node)
@@ -87,7 +102,7 @@ class Writer:
         bias, unit, carrier = self.plan.biases.get(node.name), self.plan.units[node.name], self.plan.carriers[node.name]
         source = self.graph.by_name[node.inputs[0]]
         convolves = source.name in self.plan.absorbed
-        size = source.window if convolves else (1, 1)
+        size = source.op.size if convolves and isinstance(source.op, Window) else (1, 1)
         x = source.inputs[0] if convolves else source.name
         if self.plan.field and len(source.shape) == 3 and carrier == SINGLE:
             layout = CHANNELS_FIRST
@@ -96,7 +111,7 @@ class Writer:
         form = self.tensors.asked(x, layout, carrier)
         weight = _constant(node)
         attributes: dict[str, Any] = {}
-        if layout == CHANNELS_FIRST and size is not None:
+        if layout == CHANNELS_FIRST:
             weight, attributes = _kernel(weight, size, self.graph.by_name[x].shape[-1])
         exponent = unit - form.unit - _fraction(node)
         operator = "Conv" if layout == CHANNELS_FIRST else "Gemm"
@@ -146,7 +161,7 @@ class Writer:
         if form.layout == ROWS and not of_channels(node):
             form = self.tensors.laid_out(node.inputs[0], form, PLAIN)
         integers = _laid_out(_constant(node), form.layout, len(node.shape))
-        if node.kind is Kind.BIAS:
+        if isinstance(node.op, Bias):
             constant = self.tensors.number(f"{node.name}_bias", self._biases(node, integers, form.unit), form.carrier)
             self._made(node, "Add", [form], (constant,))
             return
@@ -163,24 +178,24 @@ class Writer:
     def _moved(self, node: Node) -> None:
         """Write what sums, joins, takes and moves elements, all of which know the axes of the Graph."""
         carrier = self.plan.carriers[node.name]
-        axis = 0 if node.axis is None else node.axis + 1
-        if node.kind is Kind.CONCAT:
+        axis = node.op.axis + 1 if isinstance(node.op, AlongAxis) else 0
+        if isinstance(node.op, Concat):
             unit = self.plan.units[node.name]
             self._made(
                 node, "Concat", [self.tensors.asked(name, PLAIN, carrier, unit) for name in node.inputs], axis=axis
             )
             return
         edge = node.inputs[0]
-        if node.kind is Kind.RESHAPE and self.tensors.forms[edge].layout == ROWS:
+        if isinstance(node.op, Reshape) and self.tensors.forms[edge].layout == ROWS:
             form = self.tensors.asked(edge, ROWS, carrier)
         else:
             form = self.tensors.asked(edge, PLAIN, carrier)
-        if node.kind is Kind.SUM:
+        if isinstance(node.op, Sum):
             axes = self.tensors.constant(f"axes_{axis}", np.array([axis]))
             self._made(node, "ReduceSum", [form], (axes,), keepdims=0)
-        elif node.kind is Kind.TAKE and node.rows is not None:
-            self._made(node, "Gather", [form], (self.tensors.constant(f"{node.name}_taken", node.rows),), axis=axis)
-        elif node.kind is Kind.RESHAPE:
+        elif isinstance(node.op, Take):
+            self._made(node, "Gather", [form], (self.tensors.constant(f"{node.name}_taken", node.op.rows),), axis=axis)
+        elif isinstance(node.op, Reshape):
             self._made(node, "Reshape", [form], (self.tensors.shape(node.shape),), PLAIN)
             self.tensors.forms[node.name] = replace(self.tensors.forms[node.name], quantised=form.quantised)
         else:
@@ -189,7 +204,9 @@ class Writer:
     def _window(self, node: Node, form: Form) -> None:
         """Gather every pixel's neighbours by number; those beyond the edges are one more pixel, of zeros."""
         height, width, channels = self.graph.by_name[node.inputs[0]].shape
-        numbers = windows(np.arange(height * width).reshape(height, width, 1), node.window or (1, 1), height * width)
+        numbers = windows(
+            np.arange(height * width).reshape(height, width, 1), node.op.neighbours or (1, 1), height * width
+        )
         flat = self.tensors.add(
             "Reshape", [form.tensor, self.tensors.shape((height * width, channels))], f"{node.name}_pixels"
         )
@@ -208,9 +225,7 @@ class Writer:
 
 
 def _constant(node: Node) -> Integers:
-    if node.constant is None:
-        raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
-    return node.constant.integers
+    return constant_of(node).integers
 
 
 def _channels(bias: Node, dense: Node) -> Integers:
@@ -219,7 +234,7 @@ def _channels(bias: Node, dense: Node) -> Integers:
 
 
 def _fraction(node: Node) -> int:
-    return 0 if node.constant is None else node.constant.fraction
+    return constant_of(node).fraction
 
 
 def _laid_out(integers: NDArray[Any], layout: str, rank: int) -> NDArray[Any]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Overflow, Rounding, rounded
-from edgephys.graph.graph import Graph, Kind, Node
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import Add, Bias, Dense, Input, Relu, Requantise, Scale, Window, WithConstant
 from edgephys.graph.ranges import Range, derive
 
 QDQ = "qdq"
@@ -72,14 +73,14 @@ def plan(graph: Graph, style: str) -> Plan:
     ranges = derive(graph)
     only = _only_readers(graph)
     relus = {name for name, reader in only.items() if _within(graph.by_name[name], reader)}
-    rounded = {n.name: _rounded(graph, n, ranges, relus) for n in graph.nodes if n.kind is Kind.REQUANTISE}
+    rounded = {n.name: _rounded(graph, n, ranges, relus) for n in graph.nodes if isinstance(n.op, Requantise)}
     biases = {name: reader for name, reader in only.items() if _has_bias(graph.by_name[name], reader)}
     offsets = {r.source: r.halves for r in rounded.values() if _takes_offset(graph, r, only, relus)}
     bounds = {node.name: _met(graph, node, ranges, rounded, offsets) for node in graph.nodes}
     for name, bias in biases.items():  # one sum, in whatever order
         bounds[name] = bounds[bias.name] = max(bounds[name], bounds[bias.name])
     carriers = {node.name: _carrier(node, bounds[node.name]) for node in graph.nodes}
-    windows = {n.name for n in graph.nodes if n.kind is Kind.WINDOW and _convolves(graph, n, carriers)}
+    windows = {n.name for n in graph.nodes if isinstance(n.op, Window) and _convolves(graph, n, carriers)}
     units = _units(graph, style, rounded)
     for node in graph.nodes:
         _require_near(node, units[node.name])
@@ -94,26 +95,27 @@ def _only_readers(graph: Graph) -> dict[str, Node]:
 
 def _within(node: Node, reader: Node) -> bool:
     """Say whether a RELU is one more bound of the saturation that reads it."""
-    return node.kind is Kind.RELU and reader.kind is Kind.REQUANTISE and reader.fixed.overflow in SATURATES
+    return isinstance(node.op, Relu) and isinstance(reader.op, Requantise) and reader.fixed.overflow in SATURATES
 
 
 def _has_bias(node: Node, reader: Node) -> bool:
-    return node.kind is Kind.DENSE and reader.kind is Kind.BIAS and of_channels(reader)
+    return isinstance(node.op, Dense) and isinstance(reader.op, Bias) and of_channels(reader)
 
 
 def of_channels(node: Node) -> bool:
     """Say whether a constant is the same along every axis but the last."""
-    return node.constant is not None and prod(node.constant.integers.shape[:-1]) == 1
+    return isinstance(node.op, WithConstant) and prod(node.op.constant.integers.shape[:-1]) == 1
 
 
 def power_of_two(node: Node) -> int | None:
     """Return m where a SCALE multiplies every element by 2**m."""
-    if node.kind is not Kind.SCALE or node.constant is None:
+    if not isinstance(node.op, Scale):
         return None
-    first = int(node.constant.integers.flat[0])
-    if first < 1 or first & (first - 1) or bool(np.any(node.constant.integers != first)):
+    constant = node.op.constant
+    first = int(constant.integers.flat[0])
+    if first < 1 or first & (first - 1) or bool(np.any(constant.integers != first)):
         return None
-    return first.bit_length() - 1 - node.constant.fraction
+    return first.bit_length() - 1 - constant.fraction
 
 
 def _rounded(graph: Graph, node: Node, ranges: Mapping[str, Range], relus: set[str]) -> Rounded:
@@ -161,16 +163,16 @@ def _halves(rounding: Rounding, drop: int) -> tuple[int, int]:
 def _takes_offset(graph: Graph, rounded: Rounded, only: Mapping[str, Node], relus: set[str]) -> bool:
     """Say whether the BIAS before a rounding can add its offset: nothing else may read it."""
     reader = only.get(rounded.source)
-    if not rounded.halves or graph.by_name[rounded.source].kind is not Kind.BIAS or reader is None:
+    if not rounded.halves or not isinstance(graph.by_name[rounded.source].op, Bias) or reader is None:
         return False
-    return reader.kind is Kind.REQUANTISE or reader.name in relus
+    return isinstance(reader.op, Requantise) or reader.name in relus
 
 
 def _met(
     graph: Graph, node: Node, ranges: Mapping[str, Range], rounded: Mapping[str, Rounded], offsets: Mapping[str, int]
 ) -> int:
     """Bound every integer that computing a node meets, in the finest step on the way."""
-    if node.kind is Kind.REQUANTISE:
+    if isinstance(node.op, Requantise):
         found = rounded[node.name]
         source = graph.by_name[found.source]
         drop = source.fixed.fraction - node.fixed.fraction
@@ -178,11 +180,11 @@ def _met(
         finest = 2 * read + (1 << max(0, drop)) if found.halves or found.signed_halves else read
         wrapped = (read >> max(0, drop)) + 1 + (1 << node.fixed.bits) if found.overflows else 0
         return max(finest, wrapped)
-    constant = 0 if node.constant is None else int(np.abs(node.constant.integers).max(initial=0))
-    if node.kind is Kind.BIAS and node.constant is not None:
-        constant <<= node.fixed.fraction - node.constant.fraction
+    constant = node.op.largest_constant
+    if isinstance(node.op, Bias):
+        constant <<= node.fixed.fraction - node.op.constant.fraction
     met = max(ranges[node.name].partial, constant, *(_magnitude(ranges[name]) for name in (node.name, *node.inputs)))
-    if node.kind in (Kind.ADD, Kind.BIAS):  # a runtime may add to what it sums before
+    if isinstance(node.op, (Add, Bias)):  # a runtime may add to what it sums before
         met = max(met, constant + sum(_summed(graph, name, ranges, node.fixed.fraction) for name in node.inputs))
     return 2 * met + abs(offsets[node.name]) if node.name in offsets else met
 
@@ -201,16 +203,16 @@ def _carrier(node: Node, bound: int) -> str:
         if bound < 1 << bits:
             return carrier
     raise ModelError(
-        f"layer '{node.layer}': {node.kind.value} '{node.name}' needs {bound.bit_length()} bits, ONNX's floats are "
+        f"layer '{node.layer}': {node.op.word} '{node.name}' needs {bound.bit_length()} bits, ONNX's floats are "
         f"exact up to {CARRIERS[DOUBLE]}; use fewer bits in its weights or inputs"
     )
 
 
 def _require_near(node: Node, unit: int) -> None:
-    constant = 0 if node.constant is None else node.constant.fraction
+    constant = node.op.constant.fraction if isinstance(node.op, WithConstant) else 0
     if max(abs(unit - node.fixed.fraction), abs(node.fixed.fraction), abs(constant)) > FARTHEST:
         raise ModelError(
-            f"layer '{node.layer}': {node.kind.value} '{node.name}' has steps of 2^{-node.fixed.fraction}, ONNX takes "
+            f"layer '{node.layer}': {node.op.word} '{node.name}' has steps of 2^{-node.fixed.fraction}, ONNX takes "
             f"2^-{FARTHEST}..2^{FARTHEST}; scale the layer's numbers"
         )
 
@@ -218,7 +220,7 @@ def _require_near(node: Node, unit: int) -> None:
 def _convolves(graph: Graph, window: Node, carriers: Mapping[str, str]) -> bool:
     """Say whether all that reads a WINDOW is products that a convolution (which has float32 alone) computes."""
     readers = graph.readers[window.name]
-    alike = all(reader.kind is Kind.DENSE and carriers[reader.name] == SINGLE for reader in readers)
+    alike = all(isinstance(reader.op, Dense) and carriers[reader.name] == SINGLE for reader in readers)
     return alike and bool(readers) and window.name not in graph.outputs
 
 
@@ -231,12 +233,12 @@ def _units(graph: Graph, style: str, rounded: Mapping[str, Rounded]) -> dict[str
     units: dict[str, int] = {}
     for node in graph.nodes:
         power = power_of_two(node)
-        if node.kind is Kind.REQUANTISE:
+        if isinstance(node.op, Requantise):
             units[node.name] = 0 if style == QDQ else node.fixed.fraction
         elif power is not None:
             units[node.name] = units[node.inputs[0]] - power
-        elif node.kind in (Kind.INPUT, Kind.DENSE, Kind.SCALE):
-            units[node.name] = 0 if node.kind is Kind.INPUT else wanted.get(node.name, 0)
+        elif isinstance(node.op, (Input, Dense, Scale)):
+            units[node.name] = 0 if isinstance(node.op, Input) else wanted.get(node.name, 0)
         else:
             units[node.name] = units[node.inputs[0]]
     return units
@@ -249,8 +251,8 @@ def _wanted(graph: Graph) -> dict[str, int]:
         if node.name in graph.outputs or not graph.readers[node.name]:
             continue
         reader = graph.readers[node.name][0]
-        if reader.kind is Kind.REQUANTISE:
+        if isinstance(reader.op, Requantise):
             wanted[node.name] = reader.fixed.fraction
-        elif reader.name in wanted and reader.kind not in (Kind.DENSE, Kind.SCALE):
+        elif reader.name in wanted and not isinstance(reader.op, (Dense, Scale)):
             wanted[node.name] = wanted[reader.name]
     return wanted

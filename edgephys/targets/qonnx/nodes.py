@@ -16,7 +16,24 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers, Overflow, Rounding, narrowest
-from edgephys.graph.graph import Constant, Graph, Kind, Node
+from edgephys.graph.graph import Constant, Graph, Node
+from edgephys.graph.ops import (
+    Add,
+    AlongAxis,
+    Bias,
+    Concat,
+    Dense,
+    Input,
+    Op,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+    Window,
+    constant_of,
+)
 from edgephys.graph.passes import tieless
 from edgephys.graph.ranges import Range, derive
 
@@ -56,11 +73,11 @@ class Writer:
     def __post_init__(self) -> None:
         self.ranges = derive(self.graph)
         self.tieless = tieless(self.graph)
-        self.fields = any(node.window is not None for node in self.graph.nodes)
+        self.fields = any(isinstance(node.op, Window) for node in self.graph.nodes)
         for node in self.graph.nodes:
             _require_exact(node, self.ranges[node.name])
         for node in self.graph.nodes:
-            RULES[node.kind](self, node)
+            RULES[type(node.op)](self, node)
 
     def asked(self, name: str, layout: str) -> str:
         """Return the tensor that holds a node's edge in a layout, transposed once where it is not there."""
@@ -118,8 +135,7 @@ class Writer:
 
 
 def _require_exact(node: Node, range_: Range) -> None:
-    constant = 0 if node.constant is None else int(np.abs(node.constant.integers).max(initial=0))
-    bits = max(range_.partial, constant).bit_length()
+    bits = max(range_.partial, node.op.largest_constant).bit_length()
     if bits > FLOAT32_BITS:
         raise _inexact(node, f"it needs {bits} bits")
 
@@ -166,15 +182,14 @@ def _one_bit(node: Node) -> ModelError:
 def _dense(writer: Writer, node: Node) -> None:
     """A product on a field is a convolution, its window's neighbours those of the kernel."""
     (source,) = writer.graph.operands(node)
-    if node.constant is None:
-        raise ModelError(f"node '{node.name}' (dense): a constant must be there")
-    weight = node.constant.integers
-    if source.window is not None:
-        _convolve(writer, node, source.inputs[0], weight, source.window, node.constant)
+    constant = constant_of(node)
+    weight = constant.integers
+    if isinstance(source.op, Window):
+        _convolve(writer, node, source.inputs[0], weight, source.op.size, constant)
     elif writer.fields and len(node.shape) == FIELD:
-        _convolve(writer, node, source.name, weight, (1, 1), node.constant)
+        _convolve(writer, node, source.name, weight, (1, 1), constant)
     else:
-        named = writer.constant(f"{node.name}_weight", node.constant, weight)
+        named = writer.constant(f"{node.name}_weight", constant, weight)
         inputs = [writer.asked(source.name, PLAIN), named]
         writer.keep(node, PLAIN, writer.op("MatMul", inputs, node.name, tensor_shape(node, PLAIN)))
 
@@ -202,26 +217,23 @@ def _convolve(
 
 def _window(writer: Writer, node: Node) -> None:
     """The wires of a convolution are in its Conv; where others read them, they are a Conv with ones."""
-    if node.window is None:
-        raise ModelError(f"node '{node.name}' (window): a window must be there")
     readers = writer.graph.readers[node.name]
-    if node.name in writer.graph.outputs or any(reader.kind is not Kind.DENSE for reader in readers):
+    if node.name in writer.graph.outputs or any(not isinstance(reader.op, Dense) for reader in readers):
         _convolve(
             writer,
             node,
             node.inputs[0],
             np.eye(node.shape[-1], dtype=np.int64),
-            node.window,
+            node.op.neighbours or (1, 1),
             Constant(np.ones(1, np.int64), 0),
         )
 
 
 def _with_constant(kind: str, label: str) -> Callable[[Writer, Node], None]:
     def rule(writer: Writer, node: Node) -> None:
-        if node.constant is None:
-            raise ModelError(f"node '{node.name}' ({node.kind.value}): a constant must be there")
+        constant = constant_of(node)
         layout = writer.layout(node.inputs[0])
-        named = writer.constant(f"{node.name}_{label}", node.constant, _laid(node.constant.integers, layout))
+        named = writer.constant(f"{node.name}_{label}", constant, _laid(constant.integers, layout))
         inputs = [writer.asked(node.inputs[0], layout), named]
         writer.keep(node, layout, writer.op(kind, inputs, node.name, tensor_shape(node, layout)))
 
@@ -238,13 +250,15 @@ def _same(kind: str) -> Callable[[Writer, Node], None]:
 
 
 def _sum(writer: Writer, node: Node) -> None:
-    axes = writer.initialiser(f"axis_{(node.axis or 0) + 1}", [(node.axis or 0) + 1], np.int64)
+    axis = _along(node, PLAIN)
+    axes = writer.initialiser(f"axis_{axis}", [axis], np.int64)
     inputs = [writer.asked(node.inputs[0], PLAIN), axes]
     writer.keep(node, PLAIN, writer.op("ReduceSum", inputs, node.name, tensor_shape(node, PLAIN), keepdims=0))
 
 
 def _along(node: Node, layout: str) -> int:
-    return AXES[layout][node.axis or 0] if layout == FIRST else (node.axis or 0) + 1
+    axis = node.op.axis if isinstance(node.op, AlongAxis) else 0
+    return AXES[layout][axis] if layout == FIRST else axis + 1
 
 
 def _concat(writer: Writer, node: Node) -> None:
@@ -255,10 +269,9 @@ def _concat(writer: Writer, node: Node) -> None:
 
 
 def _take(writer: Writer, node: Node) -> None:
-    if node.rows is None:
-        raise ModelError(f"node '{node.name}' (take): rows must be there")
-    layout = writer.layout(node.inputs[0]) if node.rows.ndim == 1 else PLAIN
-    rows = writer.initialiser(f"{node.name}_rows", node.rows, np.int64)
+    taken = node.op.rows if isinstance(node.op, Take) else np.zeros(1, np.int64)
+    layout = writer.layout(node.inputs[0]) if taken.ndim == 1 else PLAIN
+    rows = writer.initialiser(f"{node.name}_rows", taken, np.int64)
     inputs = [writer.asked(node.inputs[0], layout), rows]
     made = writer.op("Gather", inputs, node.name, tensor_shape(node, layout), axis=_along(node, layout))
     writer.keep(node, layout, made)
@@ -327,19 +340,19 @@ def _wrapped(writer: Writer, node: Node, tensor: str, layout: str, mode: str, re
     return writer.op("Sub", [rounded, above], f"{node.name}_wrapped", shape)
 
 
-RULES: dict[Kind, Callable[[Writer, Node], None]] = {
-    Kind.INPUT: _input,
-    Kind.DENSE: _dense,
-    Kind.BIAS: _with_constant("Add", "bias"),
-    Kind.ADD: _same("Add"),
-    Kind.SCALE: _with_constant("Mul", "factor"),
-    Kind.RELU: _same("Relu"),
-    Kind.SUM: _sum,
-    Kind.CONCAT: _concat,
-    Kind.TAKE: _take,
-    Kind.RESHAPE: _reshape,
-    Kind.WINDOW: _window,
-    Kind.REQUANTISE: _requantise,
+RULES: dict[type[Op], Callable[[Writer, Node], None]] = {
+    Input: _input,
+    Dense: _dense,
+    Bias: _with_constant("Add", "bias"),
+    Add: _same("Add"),
+    Scale: _with_constant("Mul", "factor"),
+    Relu: _same("Relu"),
+    Sum: _sum,
+    Concat: _concat,
+    Take: _take,
+    Reshape: _reshape,
+    Window: _window,
+    Requantise: _requantise,
 }
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ModelError, UsageError
-from edgephys.graph.graph import Graph, Kind, check
+from edgephys.graph.graph import Graph, check
+from edgephys.graph.ops import Bias, Dense, Input, Op, Scale
 from edgephys.graph.ranges import derive
 from edgephys.targets.parts import check_part
 from edgephys.targets.rtl import logic, netlist, stream_rtl
@@ -28,7 +29,7 @@ REVISION = 2
 SLOWEST_NS = 1000.0
 DOUBLE = 53
 """Bits of a float64 that hold every integer: the symbols' intervals are such."""
-WIDEST_CONSTANT = {Kind.DENSE: 24, Kind.BIAS: 31, Kind.SCALE: 31}
+WIDEST_CONSTANT: dict[type[Op], int] = {Dense: 24, Bias: 31, Scale: 31}
 """Bits of a constant that the symbols hold exactly (matrices are float32)."""
 
 
@@ -145,7 +146,7 @@ def _side_by_side(graph: Graph, options: RtlOptions) -> Parallel:
 def _parallel(graph: Graph, made_of: Parallel, options: RtlOptions) -> Design:
     logics, schedule, language = made_of.logics, made_of.schedule, options.language
     makers = {name for made in logics for name in made.outputs}
-    exposed = [node.name for _, node in graph.layers() if node.kind is Kind.INPUT or node.name in makers]
+    exposed = [node.name for _, node in graph.layers() if isinstance(node.op, Input) or node.name in makers]
     sources = {made.module: logic.text(made, schedule, language) for made in logics if made.program}
     sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), language)
     facts = {
@@ -164,20 +165,20 @@ def _parallel(graph: Graph, made_of: Parallel, options: RtlOptions) -> Design:
 def _refuse(graph: Graph) -> None:
     check(graph)
     _ = graph.input, graph.output
-    if graph.output.kind is Kind.INPUT:
+    if isinstance(graph.output.op, Input):
         raise ModelError(f"graph '{graph.name}': its output is its input; there is nothing to build")
     for name, range_ in derive(graph).items():
         node = graph.by_name[name]
         widest = max(range_.partial, -range_.lowest, range_.highest).bit_length()
         if widest > DOUBLE:
             raise ModelError(
-                f"layer '{node.layer}': {node.kind.value} '{name}' needs {widest} bits, RTL is exact up to {DOUBLE}; "
+                f"layer '{node.layer}': {node.op.word} '{name}' needs {widest} bits, RTL is exact up to {DOUBLE}; "
                 f"use fewer bits in its weights or inputs"
             )
-        limit = WIDEST_CONSTANT.get(node.kind, 0)
-        if node.constant is not None and node.constant.bits > limit:
+        limit = WIDEST_CONSTANT.get(type(node.op), 0)
+        if node.op.constant_bits > limit:
             raise ModelError(
-                f"layer '{node.layer}': {node.kind.value} '{name}' has a constant of {node.constant.bits} bits, "
+                f"layer '{node.layer}': {node.op.word} '{name}' has a constant of {node.op.constant_bits} bits, "
                 f"RTL takes up to {limit}; use fewer bits"
             )
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from edgephys.core.errors import ModelError
-from edgephys.graph.graph import Graph, Kind, Node
-from edgephys.graph.partition import as_input, blocks, identifier, one_row, same_for_rows
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import Input, Window, WithConstant
+from edgephys.graph.partition import as_input, blocks, identifier, one_row
 from edgephys.targets.rtl.line_buffer import WindowBuffer, lag
 from edgephys.targets.rtl.logic import NOTHING, Logic, of_constant, traced, uniform
 from edgephys.targets.rtl.netlist import Element
@@ -38,7 +39,7 @@ class Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class BufferedWindow:
     """State a window of the network: which edge it buffers, from which stage, and how its pixels are packed.
 
     ``taken`` are the elements of the source in the buffer's input, ``given`` those of the window in its output.
@@ -61,7 +62,7 @@ class Segment:
     """Hold a level as logic whose first stage is ``first``; its own schedule counts stages from 1."""
 
     first: int
-    windows: tuple[Window, ...]
+    windows: tuple[BufferedWindow, ...]
     logics: tuple[Logic, ...]
     schedule: Schedule
 
@@ -91,14 +92,14 @@ class Stream:
         return self.last - self.lag
 
     @property
-    def windows(self) -> list[Window]:
+    def windows(self) -> list[BufferedWindow]:
         """Every window that holds anything, in order."""
         return [window for segment in self.segments for window in segment.windows if window.buffer.width]
 
 
 def is_field(graph: Graph) -> bool:
     """Return whether a network is one that is streamed where nothing else is asked for: it looks at neighbours."""
-    return len(graph.input.shape) == FIELD and any(node.kind is Kind.WINDOW for node in graph.nodes)
+    return len(graph.input.shape) == FIELD and any(isinstance(node.op, Window) for node in graph.nodes)
 
 
 # Levels -----------------------------------------------------------------------------------------
@@ -114,44 +115,39 @@ def levels(graph: Graph) -> tuple[Level, ...]:
             f"graph '{graph.name}': a stream needs a field (row, column, channel) as its input, not "
             f"{graph.input.shape}; leave io out"
         )
-    nodes = _alive(graph)
+    nodes = graph.alive()
     number: dict[str, int] = {}
     for node in nodes:
         _require_pixelwise(graph, node)
-        number[node.name] = max((number[name] for name in node.inputs), default=0) + (node.kind is Kind.WINDOW)
+        number[node.name] = max((number[name] for name in node.inputs), default=0) + (isinstance(node.op, Window))
     found: list[list[Node]] = [[] for _ in range(max(number.values()) + 1)]
     for node in nodes:
         found[number[node.name]].append(node)
     return tuple(_level(graph, members) for members in found)
 
 
-def _alive(graph: Graph) -> list[Node]:
-    """Return the nodes on which the output depends."""
-    wanted = set(graph.outputs)
-    for node in reversed(graph.nodes):
-        if node.name in wanted:
-            wanted |= set(node.inputs)
-    return [node for node in graph.nodes if node.name in wanted]
-
-
 def _require_pixelwise(graph: Graph, node: Node) -> None:
     field = graph.input.shape[:AXES]
     shapes = [of.shape for of in (node, *graph.operands(node))]
-    if node.kind is Kind.WINDOW:
+    if isinstance(node.op, Window):
         return
     kept = all(len(shape) >= FIELD and shape[:AXES] == field for shape in shapes)
-    if kept and same_for_rows(node, AXES):
+    if kept and node.op.same_for_rows(node, AXES):
         return
-    what = "differs from pixel to pixel" if kept and node.constant is not None else "does not keep the pixels apart"
+    what = (
+        "differs from pixel to pixel"
+        if kept and isinstance(node.op, WithConstant)
+        else "does not keep the pixels apart"
+    )
     raise ModelError(
-        f"layer '{node.layer}': {node.kind.value} '{node.name}' {what}, so it has no stream of one pixel a clock; use "
+        f"layer '{node.layer}': {node.op.word} '{node.name}' {what}, so it has no stream of one pixel a clock; use "
         f"io 'parallel', which lays out all {prod(field):,} pixels, or leave the layer out"
     )
 
 
 def _level(graph: Graph, members: Sequence[Node]) -> Level:
-    windows = tuple(node for node in members if node.kind is Kind.WINDOW)
-    inside = {node.name for node in members if node.kind not in (Kind.WINDOW, Kind.INPUT)}
+    windows = tuple(node for node in members if isinstance(node.op, Window))
+    inside = {node.name for node in members if not isinstance(node.op, (Window, Input))}
     computed = tuple(one_row(node, AXES) for node in members if node.name in inside)
     read = tuple(dict.fromkeys(name for node in computed for name in node.inputs if name not in inside))
     inputs = tuple(one_row(as_input(graph.by_name[name]), AXES) for name in read)
@@ -208,7 +204,7 @@ def _segment(level: Level, field: tuple[int, int], state: _State, three_at_once:
     return segment
 
 
-def _window(node: Node, field: tuple[int, int], first: int, state: _State) -> Window:
+def _window(node: Node, field: tuple[int, int], first: int, state: _State) -> BufferedWindow:
     """Buffer an edge so that its windows are ready in the level's first stage: not sooner, they are wide."""
     (source,) = node.inputs
     size = _size(node)
@@ -223,13 +219,11 @@ def _window(node: Node, field: tuple[int, int], first: int, state: _State) -> Wi
     buffer = WindowBuffer(name, wide, size, field, first - 1, f"layer {node.layer}")
     state.edges[node.name], state.ready[node.name] = given, first
     state.lag[node.name] = state.lag[source] + buffer.lag - 1
-    return Window(node, buffer, first - buffer.lag, taken, given)
+    return BufferedWindow(node, buffer, first - buffer.lag, taken, given)
 
 
 def _size(node: Node) -> tuple[int, int]:
-    if node.window is None:
-        raise ModelError(f"node '{node.name}' ({node.kind.value}): a window must be there")
-    return node.window
+    return node.op.neighbours or (1, 1)
 
 
 def _packed(elements: Iterable[Element]) -> list[Element]:

@@ -8,7 +8,7 @@ from edgephys.graph.graph import Graph
 from edgephys.targets.rtl import logic, netlist
 from edgephys.targets.rtl.design import PROBE, STREAM, TOP, Design, block, luts, port
 from edgephys.targets.rtl.line_buffer import Delay, Marker
-from edgephys.targets.rtl.stream import Stream, Window
+from edgephys.targets.rtl.stream import BufferedWindow, Stream
 from edgephys.targets.rtl.stream_wiring import ADVANCE, MARKER, Wired, bench, exposed, probe, top
 
 BENCH = "edgephys_bench"
@@ -65,7 +65,7 @@ def _facts(graph: Graph, stream: Stream, whole: Wired, probed: Wired) -> dict[st
     }
 
 
-def _window(window: Window) -> dict[str, Any]:
+def _window(window: BufferedWindow) -> dict[str, Any]:
     buffer = window.buffer
     return {
         "layer": window.node.layer,

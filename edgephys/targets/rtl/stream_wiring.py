@@ -22,7 +22,7 @@ from edgephys.graph.partition import one_row
 from edgephys.targets.rtl.line_buffer import SHALLOW, Delay, Marker
 from edgephys.targets.rtl.logic import uniform
 from edgephys.targets.rtl.netlist import Module, Piece
-from edgephys.targets.rtl.stream import AXES, Stream, Window
+from edgephys.targets.rtl.stream import AXES, BufferedWindow, Stream
 from edgephys.targets.rtl.wiring import Source, beside, connected
 
 ADVANCE = "advance"
@@ -146,7 +146,7 @@ def _network(name: str, graph: Graph, stream: Stream) -> tuple[Module, Waits, di
     return module, waits, edges
 
 
-def _neighbours(module: Module, window: Window, sources: Sequence[Source], waits: Waits) -> list[Source]:
+def _neighbours(module: Module, window: BufferedWindow, sources: Sequence[Source], waits: Waits) -> list[Source]:
     buffer, taken, given = window.buffer, f"{window.name}_in", f"{window.name}_out"
     if buffer.width:
         module.wires[taken] = buffer.width

@@ -1,0 +1,57 @@
+"""DENSE: x @ w over the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgephys.core.fixed import WIDEST, Integers
+from edgephys.graph.interval import Range, magnitude, too_wide
+from edgephys.graph.ops.constant import WithConstant, low_zeros
+from edgephys.graph.ops.op import Arithmetic, Nodes
+
+if TYPE_CHECKING:
+    from edgephys.graph.graph import Node
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(WithConstant):
+    """Multiply the last axis by a matrix.  Shape: constant (in, out), x (..., in) -> (..., out)."""
+
+    word = "dense"
+
+    def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
+        """Return the operand's shape with the last axis replaced."""
+        shape, weight = operands[0].shape, self.constant.integers.shape
+        if len(weight) != 2 or not shape or weight[0] != shape[-1]:
+            raise node.wrong(f"weight must be ({shape[-1] if shape else 1}, outputs), not {weight}")
+        return (*shape[:-1], weight[1])
+
+    def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
+        """Return the range of the exact sum, and of its partial sums in any order."""
+        low, high, weight = ranges[0].low, ranges[0].high, self.constant.integers
+        partial = magnitude(low, high) @ np.abs(weight.astype(float))
+        if partial.max() >= 2.0**WIDEST:
+            return too_wide(low, high)
+        up, down = np.maximum(weight, 0), np.minimum(weight, 0)
+        return Range(low @ up + high @ down, high @ up + low @ down, int(partial.max()))
+
+    def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
+        """Return the matrix product."""
+        return arithmetic.product(xs[0], self.constant.integers)
+
+    def same_for_rows(self, node: Node, axes: int) -> bool:
+        """Tell that each row is multiplied by the same matrix."""
+        return True
+
+    def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
+        """Return the fewest over the products of each sum."""
+        bits: Integers = (sources[0][..., :, None] + low_zeros(self.constant.integers)).min(-2)
+        return bits
+
+    def reason(self, node: Node, operands: Nodes, span: str) -> str:
+        """State the fan-in and the width of the weights."""
+        return f"exact sum of {self.constant.integers.shape[0]} products with {self.constant.bits}-bit weights: {span}"
