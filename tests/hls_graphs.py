@@ -21,8 +21,8 @@ class Builder:
         self.random = np.random.default_rng(seed)
         self.nodes = [Node("x", Input(), (), shape, fixed, "input")]
 
-    def add(self, kind, layer, *, of=None, constant=None, axis=None, rows=None, fixed=None, shape=None):
-        op = kind(*(parameter for parameter in (constant, axis, rows) if parameter is not None))
+    def add(self, kind, layer, *, of=None, constant=None, axis=None, rows=None, size=None, fixed=None, shape=None):
+        op = kind(*(parameter for parameter in (constant, axis, rows, size) if parameter is not None))
         by_name = {node.name: node for node in self.nodes}
         inputs = tuple(of or [self.nodes[-1].name])
         operands = tuple(by_name[name] for name in inputs)

@@ -201,13 +201,13 @@ def test_the_digest_sees_every_number():
         lambda record: record["nodes"][2].update(rows=[[2**70]]),
         lambda record: record["nodes"][2].update(rows={"0": 1}),
         lambda record: record["nodes"][2].update(axis="0"),
-        lambda record: record["nodes"][2].update(window=3),
-        lambda record: record["nodes"][2].update(window=[3, 1.5]),
+        lambda record: record["nodes"][4].update(window=3),
+        lambda record: record["nodes"][4].update(window=[3, 1.5]),
         lambda record: record.update(nodes=None),
     ],
 )
 def test_a_damaged_record_is_refused(damage):
-    record = to_record(graph_of(X, DENSE, TAKE))
+    record = to_record(graph_of(X, DENSE, TAKE, FIELD, WINDOW))
     damage(record)
     with pytest.raises(ModelError, match=r"^graph record: a field is missing or malformed \("):
         from_record(record)
@@ -261,7 +261,7 @@ def test_an_operation_of_another_package_is_known_by_its_word_and_a_word_is_give
         assert isinstance(from_record(to_record(graph)).output.op, Absolute)
         x = np.full((1, 2, 3), -3)
         assert (evaluate.run(graph, x) == 3).all()
-        with pytest.raises(ModelError, match="^operation 'absolute': the word must be new, Absolute has it$"):
+        with pytest.raises(ModelError, match=r"^operation 'absolute': the word must be new, Absolute has it$"):
 
             class Other(Relu):
                 word = "absolute"

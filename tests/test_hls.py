@@ -267,7 +267,7 @@ def test_a_constant_too_wide_for_a_header_is_refused():
 
 def test_a_window_is_refused_without_a_stream_with_the_projects_that_have_it():
     build = Builder((2, 2, 1), Fixed(True, 4, 2))
-    build.add(Window, "conv_window", window=(3, 3))
+    build.add(Window, "conv_window", size=(3, 3))
     with pytest.raises(
         ModelError,
         match=r"^layer 'conv_window': a window over a field has no HLS project that takes all pixels at once; use io "
