@@ -134,7 +134,9 @@ def _run(proto: Any, graph: Graph, x: Integers) -> Integers:
     facts = graph.metadata["onnx"]
     tensor, output = facts["output"], graph.output
     values = _values(proto, graph, x, (tensor,))[tensor]
-    return qonnx.whole(_carried(values, facts["output_axes"]), output.fixed.fraction, f"'{tensor}'", str(output.fixed))
+    return qonnx.integers_of(
+        _carried(values, facts["output_axes"]), output.fixed.fraction, f"'{tensor}'", str(output.fixed)
+    )
 
 
 def _probe(proto: Any, graph: Graph, x: Integers) -> dict[str, Integers]:
@@ -142,7 +144,7 @@ def _probe(proto: Any, graph: Graph, x: Integers) -> dict[str, Integers]:
     ends = {layer: end for layer, end in graph.metadata["onnx"]["layers"].items() if layer in last}
     values = _values(proto, graph, x, tuple({tensor: None for tensor, _ in ends.values()}))
     return {
-        layer: qonnx.whole(
+        layer: qonnx.integers_of(
             _carried(values[tensor], axes), last[layer].fixed.fraction, f"layer '{layer}'", str(last[layer].fixed)
         )
         for layer, (tensor, axes) in ends.items()

@@ -1,8 +1,8 @@
-"""Graph -> ONNX, written node by node: standard operators whose floats are exact integers times powers of two.
+"""Graph -> ONNX: standard operators whose floats are exact integers times powers of two.
 
-A model takes float values of the input's format and gives float values, for any number of vectors N. Every sum is
-proven to stay where float32 (or float64) holds every integer, so that no order of summation and no processor changes a
-bit; what a runtime fuses, it fuses to integers of the same values. ``metadata_props`` say what the values stand for.
+Input and output of a model are float values, for any number of vectors N. For every sum it is proven that float32 (or
+float64) holds all its integers, so that neither the order of summation nor the processor changes a bit. Where a runtime
+fuses operators, the result has the same integers. ``metadata_props`` state the formats of the values.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from edgephys.targets.onnx.nodes import write
 from edgephys.targets.onnx.plan import CARRIERS, DOUBLE, FLOAT, QDQ, SINGLE, plan
 
 REVISION = 1
-"""Raised when the same Graph and options give another file: a table is then measured again."""
+"""Increase it when the same Graph and options give another file; tables are then measured again."""
 STYLES = (QDQ, FLOAT)
 OPSETS = range(21, 25)
-"""Versions of the operators: 21 is the first that quantises to 16 bits."""
+"""Versions of the standard operators; 21 is the first that quantises to 16 bits."""
 CHUNK = 1 << 22
-"""Elements of the widest edge in one call: bounds the memory."""
+"""Elements of the widest edge in one call, to limit the memory."""
 
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """State the operators of a model; refuse what cannot be.
+    """State the version of the operators and how the model rounds.
 
-    ``style`` 'qdq' rounds by pairs of QuantizeLinear and DequantizeLinear and stores integer weights; 'float' has
-    fewer operators: float weights and Round.
+    Style 'qdq' rounds with pairs of QuantizeLinear and DequantizeLinear and stores integer weights; 'float' rounds with
+    Round, stores float weights and has fewer operators.
+    Raises: UsageError for a version or style that does not exist.
     """
 
     opset: int = OPSETS[0]
@@ -56,7 +57,7 @@ class OnnxOptions:
 
 
 def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
-    """Write model.onnx below ``folder`` and return the facts for the manifest.
+    """Write model.onnx into ``folder`` and return the facts for the manifest.
 
     The same graph and options give the same bytes.
     Raises: ModelError naming the layer that floats cannot compute exactly, before anything is written.
@@ -68,50 +69,40 @@ def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
     result = tensors.asked(output.name, PLAIN, SINGLE if widest < 1 << CARRIERS[SINGLE] else DOUBLE, 0)
     if result.tensor == source.name:
         raise ModelError(f"graph '{graph.name}': its output is its input; there is nothing to build")
-    taken = tensors.forms[source.name]
-    model = _model(graph, tensors, taken, result, options)
+    first = tensors.forms[source.name]
+    model = _model(graph, tensors, first, result, options)
     return {
         "backend": "onnx",
         "style": options.style,
         "opset": options.opset,
         **onnx_model.save(model, folder),
         "widest": max(prod(node.shape) for node in graph.nodes),
-        "input": {**_end(source, taken), "low": source.fixed.low, "high": source.fixed.high},
-        "output": _end(output, result),
-        "probes": {layer: _end(node, tensors.forms[node.name]) for layer, node in _seen(graph, tensors)},
+        "input": {**_edge_facts(source, first), "low": source.fixed.low, "high": source.fixed.high},
+        "output": _edge_facts(output, result),
+        "probes": {  # the window of a convolution is no tensor
+            layer: _edge_facts(node, tensors.forms[node.name])
+            for layer, node in graph.layers()
+            if node.name in tensors.forms
+        },
     }
 
 
-def _end(node: Node, form: Form) -> dict[str, Any]:
-    """Say which tensor holds an edge, and how its integers are read from it."""
-    return {
-        "node": node.name,
-        "name": form.tensor,
-        "type": form.carrier,
-        "layout": form.layout,
-        "shape": list(node.shape),
-        "format": str(node.fixed),
-        "fraction": node.fixed.fraction - form.unit,
-    }
+def _edge_facts(node: Node, form: Form) -> dict[str, Any]:
+    return {**onnx_model.edge_facts(node, form.tensor, form.layout, form.unit), "type": form.carrier}
 
 
-def _seen(graph: Graph, tensors: Tensors) -> list[tuple[str, Node]]:
-    """Return the layers whose last node is a tensor: not the wires of a convolution."""
-    return [(layer, node) for layer, node in graph.layers() if node.name in tensors.forms]
-
-
-def _model(graph: Graph, tensors: Tensors, taken: Form, result: Form, options: OnnxOptions) -> Any:
+def _model(graph: Graph, tensors: Tensors, first: Form, result: Form, options: OnnxOptions) -> Any:
     source, output = graph.input, graph.output
-    written = helper.make_graph(
+    onnx_graph = helper.make_graph(
         tensors.nodes,
         graph.name,
-        [helper.make_tensor_value_info(taken.tensor, TYPES[taken.carrier], ["N", *source.shape])],
+        [helper.make_tensor_value_info(first.tensor, TYPES[first.carrier], ["N", *source.shape])],
         [helper.make_tensor_value_info(result.tensor, TYPES[result.carrier], ["N", *output.shape])],
         tensors.initialisers,
     )
-    model = onnx_model.closed(
+    model = onnx_model.make(
         graph,
-        written,
+        onnx_graph,
         [helper.make_opsetid("", options.opset)],
         input_fraction=str(source.fixed.fraction),
         output_fraction=str(output.fixed.fraction),
@@ -124,20 +115,20 @@ def _model(graph: Graph, tensors: Tensors, taken: Form, result: Form, options: O
 
 
 def run(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
-    """Return what onnxruntime computes of the emitted model, in steps of the output's format.
+    """Run the emitted model in onnxruntime and return its outputs, in steps of the output's format.
 
     Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
     Raises: MismatchError for no vectors or a value between steps; ProjectError without a model; ToolError where
-    onnxruntime takes it not.
+    onnxruntime does not load it.
     """
-    (found,) = _computed(onnx_model.content(folder, facts), facts, x, [facts["output"]])
-    return found
+    (outputs,) = _run(onnx_model.content(folder, facts), facts, x, [facts["output"]])
+    return outputs
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
-    """Return the integers that the emitted model computes at the end of every layer, by layer.
+    """Return the integers of the emitted model at the end of every layer, by layer; a window has no tensor.
 
-    In a copy of the model these edges are outputs. A convolution's wires, a layer of their own, are no tensor.
+    A copy of the model gets these edges as outputs.
     Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``run``.
     """
     model = onnx_model.load(folder, facts)
@@ -146,20 +137,20 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
         if entry["name"] not in names:
             model.graph.output.append(helper.make_tensor_value_info(entry["name"], TYPES[entry["type"]], None))
             names.add(entry["name"])
-    computed = _computed(model.SerializeToString(), facts, x, list(facts["probes"].values()))
-    return dict(zip(facts["probes"], computed, strict=True))
+    edges = _run(model.SerializeToString(), facts, x, list(facts["probes"].values()))
+    return dict(zip(facts["probes"], edges, strict=True))
 
 
 def tool() -> tuple[str, str]:
-    """Return the name and version of what executes the model."""
+    """Return the name and version of the program that runs the model."""
     return "onnxruntime", onnxruntime.__version__
 
 
 def session(content: bytes, what: str = onnx_model.FILE, level: str = "ENABLE_ALL") -> Any:
-    """Return an onnxruntime session on one thread of the processor.
+    """Return an onnxruntime session on one thread.
 
-    ``level`` is what it may change of the model: DISABLE_ALL, ENABLE_BASIC, ENABLE_EXTENDED, ENABLE_LAYOUT, ENABLE_ALL.
-    Raises: ToolError where onnxruntime does not take the model.
+    ``level`` states how it may change the model: DISABLE_ALL, ENABLE_BASIC, ENABLE_EXTENDED, ENABLE_LAYOUT, ENABLE_ALL.
+    Raises: ToolError where onnxruntime does not load the model.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -171,52 +162,44 @@ def session(content: bytes, what: str = onnx_model.FILE, level: str = "ENABLE_AL
         raise ToolError(f"onnxruntime does not take {what}: {str(error).splitlines()[0]}; emit it again") from error
 
 
-def _computed(content: bytes, facts: Mapping[str, Any], x: Integers, wanted: list[Any]) -> list[Integers]:
-    """Return the integers of tensors for vectors, a chunk of which is computed at a time."""
-    given = facts["input"]
-    x = _accepted(given, x)
-    made = session(content, facts["file"])
-    values = (x * 2.0 ** -given["fraction"]).astype(given["type"])
+def _run(content: bytes, facts: Mapping[str, Any], x: Integers, edges: list[Any]) -> list[Integers]:
+    """Return the integers of edges for vectors, a chunk of which is computed at a time."""
+    source = facts["input"]
+    x = _checked(source, x)
+    running = session(content, facts["file"])
+    values = (x * 2.0 ** -source["fraction"]).astype(source["type"])
     size = max(1, CHUNK // facts["widest"])
-    names = sorted({entry["name"] for entry in wanted} - {given["name"]})
-    parts: list[list[Integers]] = [[] for _ in wanted]
+    names = sorted({edge["name"] for edge in edges} - {source["name"]})
+    parts: list[list[Integers]] = [[] for _ in edges]
     for start in range(0, len(x), size):
         chunk = values[start : start + size]
-        tensors = {given["name"]: chunk}
+        tensors = {source["name"]: chunk}
         if names:
-            tensors |= zip(names, made.run(names, tensors), strict=True)
-        for part, entry in zip(parts, wanted, strict=True):
-            part.append(_integers(entry, _in_order(entry, tensors[entry["name"]], len(chunk))))
+            tensors |= zip(names, running.run(names, tensors), strict=True)
+        for part, edge in zip(parts, edges, strict=True):
+            part.append(_integers(edge, tensors[edge["name"]], len(chunk)))
     return [np.concatenate(part) for part in parts]
 
 
-def _accepted(given: Mapping[str, Any], x: Integers) -> Integers:
-    x, shape = np.asarray(x), tuple(given["shape"])
+def _checked(source: Mapping[str, Any], x: Integers) -> Integers:
+    x, shape = np.asarray(x), tuple(source["shape"])
     if x.ndim == 0 or x.shape[1:] != shape or not len(x) or not np.issubdtype(x.dtype, np.integer):
         raise MismatchError(
             f"onnxruntime: vectors must be integers ({', '.join(map(str, ('1 or more', *shape)))}), "
             f"not {x.dtype} {x.shape}"
         )
-    if x.min() < given["low"] or x.max() > given["high"]:
+    if x.min() < source["low"] or x.max() > source["high"]:
         raise MismatchError(
-            f"onnxruntime: integers must be {given['low']}..{given['high']} ({given['format']}), "
+            f"onnxruntime: integers must be {source['low']}..{source['high']} ({source['format']}), "
             f"not {x.min()}..{x.max()}"
         )
     return x
 
 
-def _in_order(entry: Mapping[str, Any], tensor: NDArray[Any], count: int) -> NDArray[Any]:
-    """Return a tensor with the axes of the Graph."""
-    if entry["layout"] not in (PLAIN, ROWS):
+def _integers(edge: Mapping[str, Any], tensor: NDArray[Any], count: int) -> Integers:
+    """Return a tensor as integers, with the axes of the Graph."""
+    if edge["layout"] not in (PLAIN, ROWS):
         tensor = np.moveaxis(tensor, 1, -1)
-    return tensor.reshape(count, *entry["shape"])
-
-
-def _integers(entry: Mapping[str, Any], values: NDArray[Any]) -> Integers:
-    scaled = values.astype(np.float64) * 2.0 ** entry["fraction"]
-    whole = np.rint(scaled)
-    if not np.array_equal(whole, scaled):
-        raise MismatchError(
-            f"onnxruntime: '{entry['node']}' gives values between steps of its {entry['format']}; emit the model again"
-        )
-    return np.asarray(whole, np.int64)
+    what = f"onnxruntime: '{edge['node']}'"
+    values = tensor.reshape(count, *edge["shape"])
+    return onnx_model.integers_of(values, edge["fraction"], what, edge["format"], "emit the model again")

@@ -1,4 +1,4 @@
-"""What every ONNX file of ours has in common: how it is closed, written, counted and read again."""
+"""ONNX files: the properties that every emitted model states, writing, reading, and integers from its floats."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
 
 from edgephys import __version__
-from edgephys.core.errors import ProjectError
-from edgephys.graph.graph import Graph
+from edgephys.core.errors import MismatchError, ProjectError
+from edgephys.core.fixed import Integers
+from edgephys.graph.graph import Graph, Node
 
 FILE = "model.onnx"
 
 
-def closed(graph: Graph, written: Any, opsets: Sequence[Any], **properties: str) -> Any:
-    """Return the model of ONNX nodes ``written`` for a Graph, which its properties name; the standard opset is first.
+def make(graph: Graph, onnx_graph: Any, opsets: Sequence[Any], **properties: str) -> Any:
+    """Return the model of an ONNX graph that was made from a Graph; ``opsets`` starts with the standard operators.
 
-    ``properties`` are added to the version, the Graph's digest and the formats of its ends.
+    Its properties are the version, the Graph's digest, the formats of input and output, and ``properties``.
     """
     model = helper.make_model(
-        written,
+        onnx_graph,
         producer_name="edgephys",
         producer_version=__version__,
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(list(opsets[:1])),
     )
-    stated = {
+    common = {
         "edgephys": __version__,
         "graph": graph.digest,
         "input_format": str(graph.input.fixed),
         "output_format": str(graph.output.fixed),
     }
-    helper.set_model_props(model, dict(sorted((stated | properties).items())))
+    helper.set_model_props(model, dict(sorted((common | properties).items())))
     return model
 
 
 def save(model: Any, folder: Path) -> dict[str, Any]:
-    """Write model.onnx below ``folder`` and return what it counts; the same model gives the same bytes."""
+    """Write model.onnx into ``folder`` and return its facts; the same model gives the same bytes."""
     content = model.SerializeToString(deterministic=True)
     (folder / FILE).write_bytes(content)
     return {
@@ -62,8 +65,35 @@ def content(folder: Path, facts: Mapping[str, Any]) -> bytes:
 
 def load(folder: Path, facts: Mapping[str, Any]) -> Any:
     """Return an emitted model; raise ProjectError where it is missing or no ONNX model."""
-    found = content(folder, facts)
+    data = content(folder, facts)
     try:
-        return onnx.load_from_string(found)
-    except Exception as error:  # protobuf's own, of which there are several
+        return onnx.load_from_string(data)
+    except Exception as error:  # protobuf raises several kinds
         raise ProjectError(f"{folder / facts['file']}: not an ONNX model; emit the project again") from error
+
+
+# Tensors that hold an edge of the Graph ---------------------------------------------------------------
+
+
+def edge_facts(node: Node, tensor: str, layout: str, unit: int = 0) -> dict[str, Any]:
+    """Return the facts by which the integers of a node are read from a tensor, whose values are times ``2**unit``."""
+    return {
+        "node": node.name,
+        "name": tensor,
+        "layout": layout,
+        "shape": list(node.shape),
+        "format": str(node.fixed),
+        "fraction": node.fixed.fraction - unit,
+    }
+
+
+def integers_of(values: NDArray[Any], fraction: int, what: str, wanted: str, hint: str) -> Integers:
+    """Return floats as integers in steps of ``2**-fraction``.
+
+    Raises: MismatchError, which names ``what`` and its ``wanted`` format, where a value lies between two steps.
+    """
+    scaled = values.astype(np.float64) * 2.0**fraction
+    integers = np.rint(scaled)
+    if not np.array_equal(integers, scaled):
+        raise MismatchError(f"{what} gives values between steps of its {wanted}; {hint}")
+    return integers.astype(np.int64)

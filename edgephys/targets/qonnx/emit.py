@@ -1,6 +1,6 @@
-"""Graph -> QONNX, which FINN, hls4ml and Brevitas' own tools read; executed by the qonnx package.
+"""Graph -> QONNX, which FINN, hls4ml and Brevitas read; executed by the qonnx package.
 
-Values are float32, each an exact integer times a power of two: a layer for which that is not proven is refused.
+Values are float32, each an exact integer times a power of two. A layer for which this is not proven is refused.
 Source: Pappalardo et al., "QONNX: Representing Arbitrary-Precision Quantized Neural Networks" (2022), arXiv:2206.07527.
 """
 
@@ -21,21 +21,21 @@ from onnx import helper, numpy_helper
 
 from edgephys.core.errors import EdgephysError, MismatchError, ToolError, UsageError
 from edgephys.core.fixed import Integers
-from edgephys.graph.graph import Graph, Node, check
+from edgephys.graph.graph import Graph, check
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx.nodes import FIRST, PLAIN, Writer, floats, opset_imports, value_info
 
 REVISION = 1
-"""Raised when the same Graph and options give another file: a table is then measured again."""
+"""Increase it when the same Graph and options give another file; tables are then measured again."""
 OPSETS = range(13, 19)
-"""Versions of the standard operators: from 13 on a sum's axes are an input; the ecosystem lags behind the newest."""
+"""Versions of the standard operators; from 13 on the axes of a sum are an input. Other tools read no newer ones."""
 CHUNK = 1 << 24
-"""Elements of the widest tensor in one call of qonnx: bounds the memory, for it keeps every tensor."""
+"""Elements of the widest tensor in one call of qonnx, to limit the memory: it keeps every tensor."""
 
 
 @dataclass(frozen=True)
 class QonnxOptions:
-    """State the version of the standard operators; refuse what cannot be."""
+    """State the version of the standard operators; raise UsageError for one that is not supported."""
 
     opset: int = OPSETS[0]
 
@@ -45,7 +45,7 @@ class QonnxOptions:
 
 
 def emit(graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
-    """Write model.onnx below ``folder`` and return the facts for the manifest.
+    """Write model.onnx into ``folder`` and return the facts for the manifest.
 
     The same graph and options give the same bytes.
     Raises: ModelError naming the layer that QONNX does not compute exactly, before anything is written.
@@ -60,33 +60,21 @@ def emit(graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
         "opset": options.opset,
         **onnx_model.save(model, folder),
         "widest": max(prod(shape) for name, shape in writer.shapes.items() if name not in writer.initialisers),
-        "input": _end(source, source.name, PLAIN),
-        "output": _end(output, result, PLAIN),
-        "probes": {
-            layer: _end(node, writer.asked(node.name, writer.layout(node.name)), writer.layout(node.name))
+        "input": onnx_model.edge_facts(source, source.name, PLAIN),
+        "output": onnx_model.edge_facts(output, result, PLAIN),
+        "probes": {  # the window of a convolution is no tensor
+            layer: onnx_model.edge_facts(node, *writer.edge(node.name))
             for layer, node in graph.layers()
             if node.name in writer.carried
         },
     }
 
 
-def _end(node: Node, tensor: str, layout: str) -> dict[str, Any]:
-    """Say which tensor holds an edge, and how its integers are read from it."""
-    return {
-        "node": node.name,
-        "name": tensor,
-        "layout": layout,
-        "shape": list(node.shape),
-        "format": str(node.fixed),
-        "fraction": node.fixed.fraction,
-    }
-
-
 def _model(writer: Writer, result: str, options: QonnxOptions) -> Any:
-    """Return the model for one vector, every tensor's shape stated: qonnx and FINN expect both."""
+    """Return the model for one vector, with the shape of every tensor; qonnx and FINN expect both."""
     graph = writer.graph
     ends = {graph.input.name, result}
-    written = helper.make_graph(
+    onnx_graph = helper.make_graph(
         writer.nodes,
         graph.name,
         [value_info(graph.input.name, writer.shapes[graph.input.name])],
@@ -98,7 +86,7 @@ def _model(writer: Writer, result: str, options: QonnxOptions) -> Any:
             if name not in ends and name not in writer.initialisers
         ],
     )
-    model = onnx_model.closed(graph, written, opset_imports(options.opset))
+    model = onnx_model.make(graph, onnx_graph, opset_imports(options.opset))
     onnx.checker.check_model(model)
     return model
 
@@ -107,89 +95,84 @@ def _model(writer: Writer, result: str, options: QonnxOptions) -> Any:
 
 
 def run(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
-    """Return what the qonnx package computes of the emitted model, in steps of the output's format.
+    """Run the emitted model in the qonnx package and return its outputs, in steps of the output's format.
 
     Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
     Raises: MismatchError for no vectors or a value between steps; ProjectError without a model; ToolError where
     qonnx does not execute it.
     """
-    return _computed(folder, facts, x, {"output": facts["output"]})["output"]
+    return _run(folder, facts, x, {"output": facts["output"]})["output"]
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
-    """Return the integers that the emitted model computes at the end of every layer, by layer.
+    """Return the integers of the emitted model at the end of every layer, by layer; a window has no tensor.
 
-    A convolution's wires, a layer of their own, are no tensor.
     Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``run``.
     """
-    return _computed(folder, facts, x, facts["probes"])
+    return _run(folder, facts, x, facts["probes"])
 
 
 def tool() -> tuple[str, str]:
-    """Return the name and version of what executes the model."""
+    """Return the name and version of the program that runs the model."""
     return "qonnx", importlib.metadata.version("qonnx")
 
 
-def _computed(folder: Path, facts: Mapping[str, Any], x: Integers, wanted: Mapping[str, Any]) -> dict[str, Integers]:
-    given = facts["input"]
+def _run(folder: Path, facts: Mapping[str, Any], x: Integers, edges: Mapping[str, Any]) -> dict[str, Integers]:
+    source = facts["input"]
     x = np.asarray(x)
-    if x.ndim == 0 or list(x.shape[1:]) != given["shape"] or not len(x):
-        raise MismatchError(f"qonnx: vectors must be (1 or more, *{tuple(given['shape'])}), not {x.shape}")
+    if x.ndim == 0 or list(x.shape[1:]) != source["shape"] or not len(x):
+        raise MismatchError(f"qonnx: vectors must be (1 or more, *{tuple(source['shape'])}), not {x.shape}")
     model = onnx_model.load(folder, facts)
-    names = tuple({entry["name"]: None for entry in wanted.values()})
+    names = tuple({edge["name"]: None for edge in edges.values()})
     size = max(1, CHUNK // facts["widest"])
-    values = execute(model, given["name"], floats(x, given["fraction"]), names, size)
-    return {key: _integers(entry, values[entry["name"]]) for key, entry in wanted.items()}
+    tensors = execute(model, source["name"], floats(x, source["fraction"]), names, size)
+    return {key: _integers(edge, tensors[edge["name"]]) for key, edge in edges.items()}
 
 
-def _integers(entry: Mapping[str, Any], values: NDArray[Any]) -> Integers:
-    if entry["layout"] == FIRST:
+def _integers(edge: Mapping[str, Any], values: NDArray[Any]) -> Integers:
+    if edge["layout"] == FIRST:
         values = np.moveaxis(values, 1, -1)
-    return whole(values, entry["fraction"], f"'{entry['node']}'", entry["format"])
+    return integers_of(values, edge["fraction"], f"'{edge['node']}'", edge["format"])
 
 
-def whole(values: NDArray[Any], fraction: int, what: str, wanted: str) -> Integers:
-    """Return the integers at ``2**-fraction`` that values are; raise MismatchError where one is between steps."""
-    scaled = values.astype(np.float64) * 2.0**fraction
-    found = np.rint(scaled)
-    if not np.array_equal(found, scaled):
-        raise MismatchError(f"qonnx: {what} gives values between steps of its {wanted}; make the model again")
-    return found.astype(np.int64)
+def integers_of(values: NDArray[Any], fraction: int, what: str, wanted: str) -> Integers:
+    """Return outputs of qonnx as integers in steps of ``2**-fraction``; raise MismatchError as ``model_file`` does."""
+    return onnx_model.integers_of(values, fraction, f"qonnx: {what}", wanted, "make the model again")
 
 
 def execute(
-    model: Any, given: str, x: NDArray[np.float32], wanted: tuple[str, ...], size: int
+    model: Any, source: str, x: NDArray[np.float32], names: tuple[str, ...], size: int
 ) -> dict[str, NDArray[Any]]:
-    """Return tensors of a QONNX model for vectors, of which the qonnx package takes ``size`` in one call.
+    """Return the named tensors of a QONNX model, ``size`` vectors in a call of the qonnx package.
 
-    It executes node after node and starts anew for each: a model for many vectors is as fast as for one.
+    A call takes about as long for many vectors as for one.
     Raises: ToolError where qonnx does not execute the model.
     """
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
-    prepared: dict[int, Any] = {}
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    models: dict[int, Any] = {}
     for start in range(0, len(x), size):
         chunk = x[start : start + size]
-        if len(chunk) not in prepared:
-            prepared[len(chunk)] = _for_vectors(model, given, len(chunk))
-        context = _executed(prepared[len(chunk)], given, chunk)
-        for name in wanted:
-            if name not in context:
+        if len(chunk) not in models:
+            models[len(chunk)] = _for_vectors(model, source, len(chunk))
+        tensors = _execute(models[len(chunk)], source, chunk)
+        for name in names:
+            if name not in tensors:
                 raise ToolError(f"qonnx computes no tensor '{name}'; make the model again")
-            parts[name].append(np.array(context[name]))
+            parts[name].append(np.array(tensors[name]))
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
-def _executed(model: Any, given: str, x: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+def _execute(model: Any, source: str, x: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old domains and deprecated names, none of which are ours
+            warnings.simplefilter("ignore")  # about old domains and deprecated names in other packages
             wrapped = ModelWrapper(model).transform(InferShapes())
-            found: Mapping[str, NDArray[Any]] = execute_onnx(wrapped, {given: x}, return_full_exec_context=True)
-            return found
+            tensors: Mapping[str, NDArray[Any]] = execute_onnx(wrapped, {source: x}, return_full_exec_context=True)
+            return tensors
     except EdgephysError:
         raise
     except Exception as error:  # qonnx raises Exception itself
@@ -197,38 +180,37 @@ def _executed(model: Any, given: str, x: NDArray[np.float32]) -> Mapping[str, ND
         raise ToolError(f"qonnx does not execute the model: {reason}") from error
 
 
-def _for_vectors(model: Any, given: str, count: int) -> Any:
-    """Return a copy of a model for so many vectors: its shapes are inferred anew from the input's."""
+def _for_vectors(model: Any, source: str, count: int) -> Any:
+    """Return a copy of a model for ``count`` vectors, without shapes: they are inferred from the input's."""
     copied = type(model)()
     copied.CopyFrom(model)
     graph = copied.graph
     constants = {entry.name: entry for entry in graph.initializer}
-    (source,) = [entry for entry in graph.input if entry.name == given]
-    batch = source.type.tensor_type.shape.dim[0]
+    batch = next(entry for entry in graph.input if entry.name == source).type.tensor_type.shape.dim[0]
     before = batch.dim_value
     batch.dim_value = count
     del graph.value_info[:]
     for entry in graph.output:
         entry.type.tensor_type.ClearField("shape")
-    moving = {given}
+    batched = {source}
     for node in graph.node:
-        if not moving & set(node.input):
+        if not batched & set(node.input):
             continue
-        moving.update(node.output)
+        batched.update(node.output)
         if node.op_type == "Reshape" and before > 0:
-            _batch_of(node, before, graph, constants)
+            _reshape_any_batch(node, before, graph, constants)
     return copied
 
 
-def _batch_of(node: Any, before: int, graph: Any, constants: Mapping[str, Any]) -> None:
-    """Let a Reshape to a stated batch take any."""
+def _reshape_any_batch(node: Any, before: int, graph: Any, constants: Mapping[str, Any]) -> None:
+    """Let a Reshape to a stated batch size take any batch size."""
     tensor = constants.get(node.input[1])
     if tensor is None:
-        made = [other for other in graph.node if node.input[1] in other.output and other.op_type == "Constant"]
-        if not made:
+        writers = [other for other in graph.node if node.input[1] in other.output and other.op_type == "Constant"]
+        if not writers:
             return
-        tensor = made[0].attribute[0].t
+        tensor = writers[0].attribute[0].t
     shape = numpy_helper.to_array(tensor).copy()
     if shape.size and shape[0] == before:
-        shape[0] = 0  # that of what is reshaped
+        shape[0] = 0  # the batch size of the tensor that is reshaped
         tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))

@@ -94,6 +94,11 @@ class Writer:
         """Return the layout in which a node's edge was made."""
         return next(iter(self.carried[name]))
 
+    def edge(self, name: str) -> tuple[str, str]:
+        """Return the tensor and the layout in which a node's edge was made."""
+        layout = self.layout(name)
+        return self.carried[name][layout], layout
+
     def op(self, kind: str, inputs: list[str], output: str, shape: tuple[int, ...], **attributes: Any) -> str:
         """Add a node whose only output has a name of its own, and return it."""
         domain = DOMAIN if kind == "Quant" else ""
