@@ -34,7 +34,8 @@ from edgephys.graph.ranges import require_proven
 from edgephys.models import imported
 from edgephys.models.trained import CARD, MODEL, ONNX, load_vectors
 from edgephys.models.trained import VECTORS as HELD_OUT
-from edgephys.targets.target import TARGETS, Target, kind_of
+from edgephys.targets.registry import TARGETS, target_of
+from edgephys.targets.target import EmittedProject, Target
 
 MANIFEST = "edgephys.json"
 FORMAT = 1
@@ -78,6 +79,21 @@ class Project:
     def facts(self) -> dict[str, Any]:
         """What the emission stated of itself."""
         return dict(self.manifest["facts"])
+
+    @property
+    def emitted(self) -> EmittedProject:
+        """What its target reads to measure it."""
+        versions = {name: str(version) for name, version in self.manifest["versions"].items()}
+        return EmittedProject(
+            self.folder,
+            self.name,
+            self.graph,
+            self.facts,
+            self.manifest["options"],
+            versions,
+            lambda name: read_result(self, name),
+            lambda: read_vectors(self).inputs,
+        )
 
     @property
     def clock_ns(self) -> float:
@@ -128,8 +144,7 @@ def emit(
     Raises: UsageError where ``out`` is not ours or an option is out of range; ModelError where the
     graph has no exact form on the target; ProjectError where the model has no held-out vectors.
     """
-    kind = kind_of(options)
-    target = TARGETS[kind]
+    target = target_of(options)
     held_out = load_vectors(model / HELD_OUT)
     if vectors is not None and not 1 <= vectors <= len(held_out.inputs):
         raise UsageError(f"vectors must be 1..{len(held_out.inputs)} (what the model carries), not {vectors}")
@@ -138,9 +153,8 @@ def emit(
 
     def write(folder: Path) -> None:
         (folder / "firmware").mkdir()
-        facts = target.emitter.emit(graph, folder / "firmware", options)
-        if target.testbench is not None:
-            target.testbench(graph, folder / "firmware", inputs[:TESTBENCH])
+        facts = target.emit(graph, folder / "firmware", options)
+        target.write_testbench(graph, folder / "firmware", inputs[:TESTBENCH])
         (folder / "model").mkdir()
         for name in model_files(model):
             shutil.copyfile(model / name, folder / "model" / name)
@@ -148,8 +162,8 @@ def emit(
         (folder / "graph.json").write_text(json.dumps(to_record(graph)) + "\n")
         manifest = {
             "format": FORMAT,
-            "kind": kind,
-            "revision": target.emitter.REVISION,
+            "kind": target.name,
+            "revision": target.revision,
             "name": out.name,
             "model": graph.name,
             "graph": graph.digest,

@@ -21,7 +21,7 @@ from edgephys.graph.graph import Graph
 from edgephys.models import imported
 from edgephys.models.trained import load_keras
 from edgephys.project import Project, Vectors, drop_result, read_card, read_vectors, write_result
-from edgephys.targets.rtl.design import STREAM
+from edgephys.targets.fpga import STREAM
 
 Stage = Callable[[str], None]
 Probe = Callable[[Integers], Mapping[str, Integers]]

@@ -27,7 +27,8 @@ from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import load
-from edgephys.targets.rtl.emit import RtlOptions, emit
+from edgephys.targets.rtl.emit import emit
+from edgephys.targets.rtl.options import RtlOptions
 
 ROOT = Path(__file__).parent.parent
 ZOO = ROOT / "models" / "zoo"

@@ -16,6 +16,9 @@ from edgephys.core.timing import Slice
 from edgephys.graph import evaluate
 from edgephys.project import read, read_vectors, write_result
 from edgephys.report import bench_figure, bench_page
+from edgephys.targets.c.target import CTarget
+from edgephys.targets.registry import TARGETS
+from edgephys.targets.target import Target
 
 NAMED = ("model", "target", "batch", "p50_us", "p90_us", "p99_us", "per_second", "ratio", "ratio_low", "ratio_high")
 NAMED += (
@@ -177,7 +180,15 @@ def of_kind(project, kind, **facts):
     return replace(project, manifest={**project.manifest, "kind": kind, "facts": facts, "name": f"small_{kind}"})
 
 
-def test_each_kind_of_project_is_run_by_its_own(projects) -> None:
+class Untimed(CTarget):
+    """A target that states nothing about its timing."""
+
+    name = "abacus"
+    timing = Target.timing
+
+
+def test_each_kind_of_project_is_run_by_its_own(projects, monkeypatch) -> None:
+    monkeypatch.setitem(TARGETS, Untimed.name, Untimed())
     hls = read(projects / "hls")
     found = timed_targets.targets_of(
         [of_kind(hls, "c"), of_kind(hls, "onnx", file="model.onnx"), of_kind(hls, "qonnx")], {}

@@ -20,6 +20,7 @@ from edgephys.graph.build import Builder
 from edgephys.graph.graph import Constant, Graph, Node
 from edgephys.graph.ops import Dense, Input
 from edgephys.targets.c import emit as c
+from edgephys.targets.c.options import STYLES
 
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
 
@@ -78,7 +79,7 @@ def emitted(graph, folder, **options):
 # Exact --------------------------------------------------------------------------------------------
 
 
-@given(st.data(), st.sampled_from(c.STYLES))
+@given(st.data(), st.sampled_from(STYLES))
 @settings(max_examples=3, phases=(Phase.generate,))  # to shrink is to compile again and again
 def test_twenty_random_graphs_in_one_program_keep_every_layers_integers(data, style):
     """With address and undefined-behaviour sanitisers, and all warnings on. Drawn within: twenty are long to print."""
@@ -94,7 +95,7 @@ def test_twenty_random_graphs_in_one_program_keep_every_layers_integers(data, st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("style", c.STYLES)
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("first", range(0, 100, 25))
 def test_a_hundred_more_random_graphs_are_exact(first, style, tmp_path):
     many = [random_graph(seed, steps=9) for seed in range(first, first + 25)]
@@ -103,7 +104,7 @@ def test_a_hundred_more_random_graphs_are_exact(first, style, tmp_path):
         assert not differing(graph, x, layers)
 
 
-@pytest.mark.parametrize("style", c.STYLES)
+@pytest.mark.parametrize("style", STYLES)
 def test_networks_of_more_rows_than_a_loop_holds_lanes_are_exact(style, tmp_path):
     """Rows in tiles, primes among them; sparse weights as lists; lines of a field with their edges."""
     many = [
@@ -144,7 +145,7 @@ def test_sums_of_sixty_bits_are_exact(tmp_path):
     x = builder.dense("heavy", x, np.array([[1 << 18, -((1 << 19) - 1), 3], [-(1 << 18), 5, 1 << 17]]), 0)
     graph = builder.finish(builder.bias("heavy", x, np.array([1 << 50, -(1 << 50), 1]), 0))
     x = vectors(graph, 50)
-    for style in c.STYLES:
+    for style in STYLES:
         (tmp_path / style).mkdir()
         facts = emitted(graph, tmp_path / style, style=style)
         np.testing.assert_array_equal(c.run(tmp_path / style, facts, x), evaluate.run(graph, x))
@@ -154,7 +155,7 @@ def test_sums_of_sixty_bits_are_exact(tmp_path):
 # The source ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("style", c.STYLES)
+@pytest.mark.parametrize("style", STYLES)
 def test_the_object_has_one_global_name_and_nothing_that_can_be_written(style, tmp_path):
     """No state, no heap, no libm: gcc itself may only call for memory to be copied or set."""
     for graph in (jets(), waves()):
@@ -169,7 +170,7 @@ def test_the_object_has_one_global_name_and_nothing_that_can_be_written(style, t
         assert not re.search(r"\b(float|double|malloc|math\.h)\b", code)
 
 
-@pytest.mark.parametrize("style", c.STYLES)
+@pytest.mark.parametrize("style", STYLES)
 def test_clang_and_a_microcontroller_take_it_without_a_warning(style, tmp_path):
     compilers = [found("clang").command, (*found("arm-none-eabi-gcc").command, "-mcpu=cortex-m3", "-mthumb")]
     for graph in (jets(), waves(), *(random_graph(seed, steps=9) for seed in range(6))):

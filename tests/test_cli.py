@@ -29,18 +29,16 @@ def test_version_and_help_end_with_0_and_help_teaches_by_example(run):
     assert run("--version").out.startswith("edgephys ")
     shown = run("--help")
     assert shown.status == 0 and "edgephys train models/jet_deepsets.py" in shown.out
-    for command in ("train", "explain", "emit", "verify", "report", "street", "doctor"):
+    for command in ("train", "explain", "emit", "verify", "report", "compare", "street", "doctor"):
         assert "Example: edgephys" in run(command, "--help").out
 
 
-def test_commands_stand_in_the_order_of_the_street(run):
+def test_commands_stand_in_the_order_of_the_work_and_a_former_name_is_not_listed(run):
     text = run("--help").out
     commands = text[text.index("Commands") :]
-    order = [
-        commands.index(f" {name} ")
-        for name in ("data", *(command.__name__.removesuffix("_") for command in cli.STREET))
-    ]
+    order = [commands.index(f" {name} ") for name in ("data", *cli.COMMANDS)]
     assert order == sorted(order)
+    assert not any(f" {name} " in commands for name in cli.RENAMED)
 
 
 @pytest.mark.slow
@@ -130,7 +128,7 @@ def test_a_usage_error_is_one_line_and_with_json_one_document(run, words):
 
 
 def test_no_words_at_all_show_the_help(run):
-    assert "A walk down the street" in run().out
+    assert "All steps on the jets" in run().out
     assert "jets" in run("data").out
 
 

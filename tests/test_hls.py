@@ -19,7 +19,8 @@ from edgephys.graph.graph import Constant
 from edgephys.graph.ops import OPS, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Window
 from edgephys.targets.hls import csim
 from edgephys.targets.hls import emit as hls
-from edgephys.targets.hls.emit import BACKENDS, HlsOptions, emit
+from edgephys.targets.hls.emit import emit
+from edgephys.targets.hls.options import BACKENDS, HlsOptions
 from edgephys.targets.hls.steps import KERNELS, plan
 from edgephys.targets.parts import FAMILIES, check_part
 

@@ -24,8 +24,9 @@ from edgephys.graph.ops import Dense, Input, Window
 from edgephys.networks.decompositions import FORMATS
 from edgephys.targets.hls import csim
 from edgephys.targets.hls import emit as hls
-from edgephys.targets.hls.emit import HlsOptions, emit
+from edgephys.targets.hls.emit import emit
 from edgephys.targets.hls.layers import STREAM_HEADER
+from edgephys.targets.hls.options import HlsOptions
 from edgephys.targets.hls.steps import KERNELS, plan
 from edgephys.targets.hls.stream import COPIES, DEEPEST_PIPELINE, FASTEST_PROCESS, SHALLOW, connected, times
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from edgephys.report.memory_figure import picture
+from edgephys.targets.c.memory_figure import picture
 
 
 def facts(scale=1):

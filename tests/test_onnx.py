@@ -17,8 +17,9 @@ from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
-from edgephys.targets.onnx.emit import OPSETS, STYLES, OnnxOptions, emit, probe, run, session, tool
+from edgephys.targets.onnx.emit import emit, probe, run, session, tool
 from edgephys.targets.onnx.model_file import FILE
+from edgephys.targets.onnx.options import OPSETS, STYLES, OnnxOptions
 
 LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_LAYOUT", "ENABLE_ALL")
 """What onnxruntime may change of a model: nothing, ..., all."""

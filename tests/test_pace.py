@@ -164,7 +164,7 @@ def project(network, tmp_path_factory):
     from edgephys import project
     from edgephys.models import trained as artefact
     from edgephys.models.files.keras import lower
-    from edgephys.targets.rtl.emit import RtlOptions
+    from edgephys.targets.rtl.options import RtlOptions
 
     trained = artefact.load(network)
     graph = lower(trained.model, trained.standardisation.output, trained.name)

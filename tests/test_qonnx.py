@@ -17,6 +17,7 @@ from edgephys.graph.build import Builder
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx import emit as qonnx
 from edgephys.targets.qonnx.nodes import DOMAIN
+from edgephys.targets.qonnx.options import OPSETS
 
 REFUSALS = ("float32", "SAT_ZERO", "one signed bit")
 EIGHT = Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)
@@ -187,7 +188,7 @@ def test_options_refuse_an_opset_that_the_ecosystem_does_not_read():
 def test_every_opset_computes_the_same(tmp_path):
     graph = network()
     x = vectors(graph, 8)
-    for opset in qonnx.OPSETS:
+    for opset in OPSETS:
         facts = qonnx.emit(graph, tmp_path, qonnx.QonnxOptions(opset))
         assert np.array_equal(qonnx.run(tmp_path, facts, x), evaluate.run(graph, x))
 

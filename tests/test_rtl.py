@@ -19,8 +19,8 @@ from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.targets.rtl import emit as rtl
 from edgephys.targets.rtl import logic, netlist, simulate
-from edgephys.targets.rtl.emit import RtlOptions
 from edgephys.targets.rtl.netlist import Element, Module
+from edgephys.targets.rtl.options import RtlOptions
 from edgephys.targets.rtl.schedule import plan
 
 # The emitted text -------------------------------------------------------------------------------
@@ -242,7 +242,8 @@ def test_the_clock_is_honoured_over_the_whole_design_not_block_by_block(tmp_path
 def test_two_emissions_are_the_same_bytes_in_any_process(language, tmp_path):
     program = (
         "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests'); from rtl_graphs import tagger\n"
-        "from edgephys.targets.rtl.emit import RtlOptions, emit\n"
+        "from edgephys.targets.rtl.emit import emit\n"
+        "from edgephys.targets.rtl.options import RtlOptions\n"
         "folder = Path(sys.argv[1])\n"
         "facts = emit(tagger(), folder, RtlOptions(sys.argv[2]))\n"
         "(folder / 'facts.json').write_text(json.dumps(facts))\n"

@@ -15,7 +15,7 @@ from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ToolError
 from edgephys.project import read, write_result
 from edgephys.report import scaling, scaling_page
-from edgephys.targets.rtl import emit as rtl
+from edgephys.targets.rtl.target import RtlTarget
 from edgephys.verify import Mismatch, Target, Verified
 from edgephys.workflow import firmware
 from edgephys.workflow import steps as table_steps
@@ -249,7 +249,7 @@ def test_a_damaged_project_is_emitted_again(zoo, projects, emissions, name):
 
 
 def test_a_project_of_an_older_emitter_is_emitted_again(zoo, projects, emissions, monkeypatch):
-    monkeypatch.setattr(rtl, "REVISION", rtl.REVISION + 1)
+    monkeypatch.setattr(RtlTarget, "revision", RtlTarget.revision + 1)
     table_of(zoo, projects)
     assert emissions == [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]
 

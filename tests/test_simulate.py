@@ -17,7 +17,7 @@ from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageEr
 from edgephys.graph import evaluate
 from edgephys.targets.rtl import bits, simulate
 from edgephys.targets.rtl import emit as rtl
-from edgephys.targets.rtl.emit import RtlOptions
+from edgephys.targets.rtl.options import RtlOptions
 
 ECP5 = "LFE5U-85F-6BG381C"
 

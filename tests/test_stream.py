@@ -24,8 +24,8 @@ from edgephys.graph.passes import lowered
 from edgephys.networks.decompositions import FORMATS
 from edgephys.targets.rtl import bits, simulate, stream, stream_simulate, sweep, synth
 from edgephys.targets.rtl import emit as rtl
-from edgephys.targets.rtl.emit import RtlOptions
 from edgephys.targets.rtl.line_buffer import WindowBuffer
+from edgephys.targets.rtl.options import RtlOptions
 from edgephys.targets.rtl.testbench import Bench
 
 
@@ -359,7 +359,8 @@ def test_two_emissions_are_the_same_bytes_in_any_process(tmp_path):
     program = (
         "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests'); import numpy as np\n"
         "from random_graphs import build_field, WITH_RTL\n"
-        "from edgephys.targets.rtl.emit import RtlOptions, emit\n"
+        "from edgephys.targets.rtl.emit import emit\n"
+        "from edgephys.targets.rtl.options import RtlOptions\n"
         "generator, folder = np.random.default_rng(8), Path(sys.argv[1])\n"
         "graph = build_field(lambda low, high: int(generator.integers(low, high, endpoint=True)), WITH_RTL, 9, 7)\n"
         "(folder / 'facts.json').write_text(json.dumps(emit(graph, folder, RtlOptions(clock_ns=1.0))))\n"

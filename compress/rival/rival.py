@@ -28,7 +28,7 @@ from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageErro
 from edgephys.core.files import write_file, write_json
 from edgephys.models.trained import Trained, load
 from edgephys.targets.rtl import logic, synth
-from edgephys.targets.rtl.emit import RtlOptions
+from edgephys.targets.rtl.options import RtlOptions
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"

@@ -27,14 +27,13 @@ from edgephys.core.timing import Slice, Slot, calibrate, interleave
 from edgephys.graph import evaluate
 from edgephys.models.trained import MODEL
 from edgephys.project import Project, read_vectors, write_result
+from edgephys.targets.latency import RESULT
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
 Slices = Mapping[tuple[str, int], Sequence[Slice]]
 """Slices by target and batch size."""
 
-RESULT = "bench"
-"""Name of the result in a project."""
 BATCH_ELEMENTS = 1 << 18
 BATCH = 1024
 """Inputs in the large batch by default; fewer where they would have more than BATCH_ELEMENTS elements."""

@@ -51,11 +51,11 @@ def load(job: Job) -> Runner:
 
     Raises: ToolError where no runner is known, or as the target's own loading does.
     """
-    if job.runner not in RUNNERS:
+    module, _, function = RUNNERS.get(job.runner, job.runner).partition(":")
+    if not function:
         raise ToolError(f"nothing here runs targets of kind '{job.runner}'; known are {', '.join(RUNNERS)}")
-    module, function = RUNNERS[job.runner]
     (x,) = read_integers(job.vectors, ("inputs",))
-    runner: Runner = getattr(importlib.import_module(f"edgephys.bench.{module}"), function)(job, x)
+    runner: Runner = getattr(importlib.import_module(module), function)(job, x)
     return runner
 
 
@@ -114,12 +114,15 @@ def in_steps(output: Fixed) -> Callable[[Any], NDArray[np.float64]]:
     return lambda values: np.asarray(values, np.float64) * 2.0**output.fraction
 
 
-RUNNERS: Mapping[str, tuple[str, str]] = {
-    "c": ("compiled_runtime", "c"),
-    "onnx": ("onnx_runtime", "emitted"),
-    "keras_onnx": ("onnx_runtime", "keras_export"),
-    "tflite": ("keras_runtime", "tflite"),
-    "keras": ("keras_runtime", "keras"),
-    "csim": ("compiled_runtime", "csim"),
+RUNNERS: Mapping[str, str] = {
+    "c": "edgephys.bench.compiled_runtime:c",
+    "onnx": "edgephys.bench.onnx_runtime:emitted",
+    "keras_onnx": "edgephys.bench.onnx_runtime:keras_export",
+    "tflite": "edgephys.bench.keras_runtime:tflite",
+    "keras": "edgephys.bench.keras_runtime:keras",
+    "csim": "edgephys.bench.compiled_runtime:csim",
 }
-"""The module and function that load each kind of target; a module is imported when it is first used."""
+"""The module and function that load each kind of target; a module is imported when it is first used.
+
+A runner from outside of the package is named by its own module and function.
+"""

@@ -11,16 +11,11 @@ from edgephys.bench.exports import Export
 from edgephys.bench.worker import Job
 from edgephys.core.errors import UsageError
 from edgephys.models.trained import MODEL
-from edgephys.project import Project, read, read_result
+from edgephys.project import Project, read
+from edgephys.targets.target import CountedCycles, NotTimed
 
 REFERENCE = "keras_onnx"
 """The target that every ratio refers to: onnxruntime on Keras' own ONNX export, which needs no edgephys."""
-RUNNERS = {"c": "c", "onnx": "onnx", "hls": "csim"}
-"""The runner that times each kind of project."""
-NOT_TIMED = {
-    "qonnx": "not timed: QONNX is a form for other tools; what executes it here is for checks, node by node",
-}
-CYCLES = ("latency_cycles", "ii", "tool", "version", "vectors")
 
 
 @dataclass(frozen=True)
@@ -90,27 +85,12 @@ def _of_project(project: Project, name: str, first: Project) -> TimedTarget:
     if project.changed():
         why = f"not measured: {', '.join(project.changed()[:3])} changed since the emission; emit it again"
         return TimedTarget(name, project.name, why=why)
-    if project.kind == "rtl":
-        return _simulated(project, name)
-    if project.kind not in RUNNERS:
-        why = NOT_TIMED.get(project.kind, f"not measured: nothing here runs projects of kind '{project.kind}'")
-        return TimedTarget(name, project.name, why=why)
-    source = project.firmware / str(project.facts["file"]) if project.kind == "onnx" else project.firmware
-    return TimedTarget(name, project.name, _job(first, name, RUNNERS[project.kind], source, project.facts))
-
-
-def _simulated(project: Project, name: str) -> TimedTarget:
-    """Return an RTL project with the cycles that its verification counted."""
-    record = read_result(project, "verify")
-    result = (record or {}).get("targets", {}).get("rtl")
-    if record is None or result is None:
-        why = f"not simulated: `edgephys verify {project.folder}` has not run on the project as it is now"
-        return TimedTarget(name, project.name, why=why)
-    if record["mismatches"]:
-        why = f"computes other numbers: {record['mismatches']} outputs in its verification"
-        return TimedTarget(name, project.name, why=why)
-    cycles = {key: result[key] for key in CYCLES} | {"clock_ns": project.clock_ns}
-    return TimedTarget(name, project.name, cycles=cycles)
+    timing = project.target.timing(project.emitted)
+    if isinstance(timing, NotTimed):
+        return TimedTarget(name, project.name, why=timing.why)
+    if isinstance(timing, CountedCycles):
+        return TimedTarget(name, project.name, cycles=timing.cycles)
+    return TimedTarget(name, project.name, _job(first, name, timing.runner, timing.source, project.facts))
 
 
 def _job(

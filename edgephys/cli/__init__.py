@@ -1,4 +1,4 @@
-"""The command line: commands in the street's order, files in between, one exit code per outcome.
+"""The command line: commands in the order of the work, files in between, one exit code per outcome.
 
 Exit codes: 0 done, 1 a failure explained on one line, 2 a usage error. With --json, one JSON document
 on stdout and everything else on stderr. Heavy libraries are loaded by the command that needs them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from edgephys.core.errors import EdgephysError, UsageError
 
 EXAMPLES = """From a trained physics model to silicon, with the same integers on every target.
 
-A walk down the street, on the jets that the repository ships:
+All steps on the jets that the repository contains:
 
 \b
   edgephys train models/jet_deepsets.py --set bits=6 --data models/samples/jets.h5 --out runs/tagger
@@ -38,57 +39,62 @@ INTERRUPTED = f"interrupted; {WHOLE}"
 TYPER_INTERRUPTED = 130
 
 
-def _spelled(command: Any) -> str:
-    """Return a command as it is typed; a word of Python has a stroke behind it there."""
-    return str(command.__name__).removesuffix("_")
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": models.train,
+    "score": models.score,
+    "cards": models.cards,
+    "import": models.import_,
+    "compress": compression.compress,
+    "gains": compression.gains,
+    "pareto": compression.pareto,
+    "explain": firmware.explain,
+    "emit": firmware.emit,
+    "sweep": firmware.sweep,
+    "verify": firmware.verify,
+    "report": firmware.report,
+    "bench": bench.bench,
+    "compare": tables.street,
+    "scaling": tables.scaling,
+    "agree": tables.agree,
+    "waves": tables.waves,
+    "pace": tables.pace,
+    "dispersion": tables.dispersion,
+    "doctor": tables.doctor,
+}
+"""The commands after ``data``, in the order of the work."""
+RENAMED = {"street": "compare"}
+"""Former names of commands, which work for one release without being listed."""
 
 
-class _Street(TyperGroup):
+class InOrderOfWork(TyperGroup):
     """List the commands in the order of the work, which begins with data."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return ["data", *map(_spelled, STREET)]
+        return ["data", *COMMANDS]
 
 
-app = typer.Typer(
-    cls=_Street,
-    help=EXAMPLES,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-data_app = typer.Typer(help="Make training data.", no_args_is_help=True)
-data_app.command("jets")(models.data_jets)
-data_app.command("waves")(models.data_waves)
-app.add_typer(data_app, name="data")
-
-STREET = (
-    models.train,
-    models.score,
-    models.cards,
-    models.import_,
-    compression.compress,
-    compression.gains,
-    compression.pareto,
-    firmware.explain,
-    firmware.emit,
-    firmware.sweep,
-    firmware.verify,
-    firmware.report,
-    bench.bench,
-    tables.street,
-    tables.scaling,
-    tables.agree,
-    tables.waves,
-    tables.pace,
-    tables.dispersion,
-    tables.doctor,
-)
-"""The commands after ``data``, in the order of the work."""
-for _command in STREET:
-    app.command(_spelled(_command))(_command)
+def program() -> typer.Typer:
+    """Return the program with all commands; ``emit`` has the options of the targets that are registered now."""
+    app = typer.Typer(
+        cls=InOrderOfWork,
+        help=EXAMPLES,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        callback=_options,
+    )
+    data = typer.Typer(help="Make training data.", no_args_is_help=True)
+    data.command("jets")(models.data_jets)
+    data.command("waves")(models.data_waves)
+    app.add_typer(data, name="data")
+    commands = {**COMMANDS, "emit": firmware.emit_command()}
+    for name, command in commands.items():
+        app.command(name)(command)
+    for former, name in RENAMED.items():
+        app.command(former, hidden=True)(commands[name])
+    return app
 
 
 def main() -> None:
@@ -99,7 +105,7 @@ def main() -> None:
     if sys.argv[1:] in ([], ["data"]):
         sys.argv.append("--help")
     try:
-        status = app(standalone_mode=False)
+        status = program()(standalone_mode=False)
     except TyperException as error:  # what Typer makes of the words on the line
         fail(f"{error.format_message().rstrip('.')}; see `edgephys {_named()}--help`", 2)
     except EdgephysError as error:
@@ -122,7 +128,7 @@ def main() -> None:
 def _named() -> str:
     """Return the command on the line, for a hint."""
     word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    return f"{word} " if word in ("data", *map(_spelled, STREET)) else ""
+    return f"{word} " if word in ("data", *COMMANDS, *RENAMED) else ""
 
 
 def train_script(script: str) -> None:
@@ -141,7 +147,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")

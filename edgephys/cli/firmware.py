@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,24 +42,12 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
 
 def emit(
     model: ModelFolder,
-    to: Annotated[str, typer.Option(help="Target: hls, rtl, c, onnx or qonnx.")],
+    to: str,
     out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<target> by default.")] = None,
-    clock_ns: Annotated[float | None, typer.Option(help="hls, rtl: clock period in ns, 5 by default.")] = None,
-    part: Annotated[str | None, typer.Option(help="hls, rtl: FPGA part, xcvu13p-flga2577-2-e by default.")] = None,
-    backend: Annotated[str | None, typer.Option(help="hls: hls4ml backend, Vitis by default.")] = None,
-    language: Annotated[str | None, typer.Option(help="rtl: verilog (default) or vhdl.")] = None,
-    cutoff_ns: Annotated[float | None, typer.Option(help="rtl: estimated ns of a stage; the clock by default.")] = None,
-    io: Annotated[
-        str | None, typer.Option(help="hls, rtl: parallel, or stream (default for fields): a pixel a clock.")
-    ] = None,
-    prefix: Annotated[str | None, typer.Option(help="c: what all names begin with; the model's by default.")] = None,
-    style: Annotated[
-        str | None, typer.Option(help="c: auto, unrolled or loops (smallest); onnx: qdq or float (fewer operators).")
-    ] = None,
-    opset: Annotated[int | None, typer.Option(help="onnx: version of the operators, 21 by default.")] = None,
-    vectors: Annotated[int | None, typer.Option(help="Held-out vectors that travel along; all by default.")] = None,
+    vectors: Annotated[int | None, typer.Option(help="Held-out vectors in the project; all by default.")] = None,
     force: Force = False,
     as_json: Json = False,
+    **values: Any,
 ) -> None:
     """Emit a project from a trained model: firmware for an FPGA, C99 or ONNX for a processor.
 
@@ -65,20 +56,60 @@ def emit(
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to c
     """
     from edgephys import project
-    from edgephys.targets.target import options_of
+    from edgephys.targets.registry import options_of
 
-    given = {
-        "clock_ns": clock_ns, "part": part, "backend": backend, "language": language, "cutoff_ns": cutoff_ns, "io": io,
-        "prefix": prefix, "style": style, "opset": opset,
-    }  # fmt: skip
-    options = options_of(to, given)
+    options = options_of(to, values)
     trained, graph = lowered(model)
     folder = out or Path("hls_projects") / f"{trained.name}_{to}"
     say(f"emit {graph.name} to {to}: {folder}")
-    made = project.emit(graph, model, options, folder, force, vectors)
-    files = sum(1 for path in made.firmware.rglob("*") if path.is_file())
-    record = {"project": str(folder), "kind": made.kind, "files": files, "graph": graph.digest}
+    emitted = project.emit(graph, model, options, folder, force, vectors)
+    files = sum(1 for path in emitted.firmware.rglob("*") if path.is_file())
+    record = {"project": str(folder), "kind": emitted.kind, "files": files, "graph": graph.digest}
     give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
+
+
+def emit_command() -> Callable[..., None]:
+    """Return ``emit`` with the options that the registered targets declare."""
+    from edgephys.targets.registry import TARGETS
+
+    @wraps(emit)
+    def command(**words: Any) -> None:
+        emit(**words)
+
+    signature = inspect.signature(emit, eval_str=True)
+    fixed = {name: entry for name, entry in signature.parameters.items() if name != "values"}
+    *others, last = TARGETS
+    target = typer.Option(help=f"Target: {', '.join(others)} or {last}.")
+    fixed["to"] = fixed["to"].replace(annotation=_annotated(str, target))
+    parameters, position = list(fixed.values()), list(fixed).index("vectors")
+    parameters[position:position] = _target_options()
+    keyword_only = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in parameters]
+    command.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]
+    return command
+
+
+def _target_options() -> list[inspect.Parameter]:
+    """Return a parameter for each option of the registered targets; its help says for which targets it is."""
+    from edgephys.targets.options import declared
+    from edgephys.targets.registry import TARGETS
+
+    kinds: dict[str, type] = {}
+    helps: dict[str, dict[str, list[str]]] = {}
+    for target in TARGETS.values():
+        for option in declared(target.options):
+            kinds[option.name] = option.kind
+            text = f"{option.help}, {option.default_text} by default"
+            helps.setdefault(option.name, {}).setdefault(text, []).append(target.name)
+    parameters = []
+    for name, kind in kinds.items():
+        text = "; ".join(f"{', '.join(targets)}: {text}" for text, targets in helps[name].items())
+        annotation = _annotated(kind | None, typer.Option(help=f"{text}."))
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    return parameters
+
+
+def _annotated(kind: Any, option: Any) -> Any:
+    return Annotated[kind, option]
 
 
 def lowered(model: Path) -> tuple[Any, Any]:
@@ -119,7 +150,7 @@ def sweep(
     from edgephys import project
     from edgephys.core.files import check_free
     from edgephys.report import pipelining as house
-    from edgephys.targets.rtl.emit import RtlOptions
+    from edgephys.targets.rtl.options import RtlOptions
     from edgephys.targets.rtl.sweep import sweep as measure
 
     trained, graph = lowered(model)
@@ -184,16 +215,16 @@ def report(
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
     from edgephys.core.files import write_file
+    from edgephys.figures import gather, keep
     from edgephys.project import read
-    from edgephys.report.gather import Wishes, gather, keep
-    from edgephys.report.memory_figure import picture
     from edgephys.report.show import figures_table
+    from edgephys.targets.target import ToolRuns
 
     opened = read(project)
-    figures = gather(opened, Wishes(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
+    figures = gather(opened, ToolRuns(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
     record = keep(opened, figures)
-    if opened.kind == "c":
-        path = opened.folder / "results" / "memory.png"
-        write_file(path, picture(opened.facts, opened.name))
-        say(f"the plan of its memory: {path}")
+    for picture in opened.target.pictures(opened.emitted):
+        path = opened.folder / "results" / picture.name
+        write_file(path, picture.png)
+        say(f"{picture.title}: {path}")
     give(as_json, record, lambda: figures_table(opened.name, figures))

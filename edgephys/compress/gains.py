@@ -18,7 +18,8 @@ from edgephys.graph.graph import Graph
 from edgephys.graph.ops import Dense, Sum
 from edgephys.graph.passes import lowered
 from edgephys.models.files.keras import lower
-from edgephys.targets.rtl.emit import RtlOptions, estimate
+from edgephys.targets.rtl.emit import estimate
+from edgephys.targets.rtl.options import RtlOptions
 
 RANKED = 64
 """Validation examples that local ranks are the mean of."""

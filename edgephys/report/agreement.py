@@ -17,7 +17,7 @@ from edgephys.core.files import check_free, write_file, write_json
 from edgephys.graph.graph import Graph
 from edgephys.project import MANIFEST
 from edgephys.report.show import titled
-from edgephys.targets.target import named
+from edgephys.targets.registry import named
 from edgephys.workflow.steps import Say, attempt, require_whole, run_steps
 
 Lower = Callable[[Path], Graph]

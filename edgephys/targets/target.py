@@ -1,129 +1,187 @@
-"""The table of targets: what a project can be, and how each kind is emitted, run and looked into.
+"""The contract of a target: what a project can be emitted for, how it runs, what is measured and drawn of it.
 
-A kind is a row. Its emitter is a module with ``REVISION``, ``emit(graph, folder, options) -> facts``; what runs the
-emitted sources gives integers for integers, and every layer's where a difference is looked for.
+A target is a folder with an instance of a class derived from ``Target`` (``registry`` lists them). These modules are
+light: each method imports the libraries that it needs when it is called.
 """
 
 from __future__ import annotations
 
+import platform
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgephys.core import processes as tools
-from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Integers
-from edgephys.graph.graph import Graph
-from edgephys.targets.c import emit as c
-from edgephys.targets.hls import csim
-from edgephys.targets.hls import emit as hls
-from edgephys.targets.onnx import emit as onnx
-from edgephys.targets.qonnx import emit as qonnx
-from edgephys.targets.rtl import emit as rtl
-from edgephys.targets.rtl import simulate
+from edgephys.core.figure import Figure
+
+if TYPE_CHECKING:
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
 
 Facts = Mapping[str, Any]
-"""What an emission stated of itself."""
+"""What an emission states of its project; it is kept in the manifest."""
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Ran:
-    """Hold output integers and what is known of the run: tool, version, and times where the target has a clock."""
+    """Hold output integers and facts of the run: tool, version, and times where the target has a clock."""
 
     outputs: Integers
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Target:
-    """State a kind of project.
+@dataclass(frozen=True)
+class ToolRuns:
+    """State which tools may be run to measure a project where no cached result fits, and what each run may take.
 
-    ``checked`` is what verification calls the program that runs it, ``doing`` what it says meanwhile; ``packages`` are
-    the ones whose versions matter to the sources; ``testbench`` leaves vectors where the vendor's own looks for them.
+    Units: timeout_s in seconds for each run; memory_gb for all runs of Yosys at the same time, together.
     """
 
-    emitter: ModuleType
-    options: type
-    checked: str
-    doing: str
-    run: Callable[[Path, Facts, Integers], Ran]
-    probe: Callable[[Path, Facts, Integers], Mapping[str, Integers]]
-    packages: tuple[str, ...] = ()
-    testbench: Callable[[Graph, Path, Integers], None] | None = None
-    has_clock: bool = field(default=False, kw_only=True)
+    synth: bool = True
+    place: bool = False
+    flat: bool = False
+    timeout_s: float = 3000.0
+    memory_gb: float = 16.0
+
+
+@dataclass(frozen=True, eq=False)
+class EmittedProject:
+    """Hold what a target reads of a project in order to measure it.
+
+    ``result`` returns what a command (verify, bench) found for the project as it is now, or None; ``inputs`` returns
+    the held-out inputs, (vector, *input shape).
+    """
+
+    folder: Path
+    name: str
+    graph: Graph
+    facts: Facts
+    options: Mapping[str, Any]
+    versions: Mapping[str, str]
+    result: Callable[[str], Mapping[str, Any] | None]
+    inputs: Callable[[], Integers]
+
+    @property
+    def firmware(self) -> Path:
+        """Folder of the emitted sources."""
+        return self.folder / "firmware"
+
+    @property
+    def clock_ns(self) -> float:
+        """Clock period that the project was emitted for; only targets with a clock have one."""
+        return float(self.options["clock_ns"])
+
+    @property
+    def part(self) -> str:
+        """Part that the project was emitted for; only targets with a clock have one."""
+        return str(self.options["part"])
+
+
+@dataclass(frozen=True)
+class TimedRun:
+    """State what a benchmark loads to time a project: a runner, by its name in ``bench.runners``, and a path.
+
+    A runner from outside of the package is named "module:function".
+    """
+
+    runner: str
+    source: Path
+
+
+@dataclass(frozen=True)
+class CountedCycles:
+    """State the clock cycles that a simulation counted, which stand in a benchmark's table instead of a time."""
+
+    cycles: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NotTimed:
+    """State why a benchmark has no time of a project."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Hold a picture that a report leaves in the project's results: file name, what it shows, and the PNG."""
+
+    name: str
+    title: str
+    png: bytes
+
+
+class Target(ABC):
+    """State a kind of project.
+
+    ``checked`` is what verification calls the program that runs the sources, ``doing`` its progress message;
+    ``packages`` are those whose versions matter to the sources; ``revision`` is raised when the same Graph and options
+    give other sources, so that tables are measured again.
+    """
+
+    name: ClassVar[str]
+    options: ClassVar[type]
+    checked: ClassVar[str]
+    doing: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    revision: ClassVar[int] = 1
+    has_clock: ClassVar[bool] = False
 
     @property
     def settings(self) -> frozenset[str]:
         """Names of the options."""
         return frozenset(entry.name for entry in fields(self.options))
 
+    @abstractmethod
+    def emit(self, graph: Graph, folder: Path, options: Any) -> dict[str, Any]:
+        """Write the sources of a graph below ``folder`` and return their facts.
 
-def _csim(folder: Path, facts: Facts, x: Integers) -> Ran:
-    compiler = tools.find("g++")
-    return Ran(csim.simulate(folder, facts, x), {"tool": compiler.name, "version": compiler.version})
+        Raises: ModelError naming the layer that cannot be computed exactly, before anything is written.
+        """
 
+    @abstractmethod
+    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
+        """Run the emitted sources.  Shape: x (vector, *input shape).  Exact: integers in and out."""
 
-def _rtl(folder: Path, facts: Facts, x: Integers) -> Ran:
-    found = simulate.simulate(folder, facts, x)
-    simulator = tools.find({"verilog": "verilator", "vhdl": "ghdl"}[facts["language"]])
-    first = {} if found.first_cycles is None else {"latency_first_cycles": found.first_cycles}
-    timing = {"latency_cycles": found.latency_cycles, **first, "ii": found.ii}
-    return Ran(found.outputs, {**timing, "tool": simulator.name, "version": simulator.version})
+    @abstractmethod
+    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
+        """Return the integers that the emitted sources compute at the end of each layer, by layer."""
 
+    def write_testbench(self, graph: Graph, folder: Path, x: Integers) -> int:
+        """Write vectors for the vendor's own test bench, where the target has one, and return how many."""
+        return 0
 
-def _on_a_processor(module: ModuleType) -> Callable[[Path, Facts, Integers], Ran]:
-    """Return how an edge target runs: its module does, and says with what."""
+    def platform(self, project: EmittedProject) -> str:
+        """Return what the project runs on, or what it was emitted for."""
+        return f"{platform.machine()}, {self.name}"
 
-    def run(folder: Path, facts: Facts, x: Integers) -> Ran:
-        tool, version = module.tool()
-        return Ran(module.run(folder, facts, x), {"tool": tool, "version": version})
+    def simulated_times(self, facts: Facts) -> tuple[tuple[str, str], ...]:
+        """Return name and unit of each time that a verification measures, in clock cycles."""
+        return ()
 
-    return run
+    def times_counted_for(self, facts: Facts) -> str:
+        """Return what these times are counted for, where that is not one input, to be added to ``platform``."""
+        return ""
 
+    def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+        """Return what is measured of a project, beside its model, widths and verification, in a report's order."""
+        return []
 
-TARGETS: dict[str, Target] = {
-    "hls": Target(
-        hls, hls.HlsOptions, "csim", "C simulation: compile and run", _csim, csim.probe, ("hls4ml",),
-        hls.write_testbench, has_clock=True,
-    ),
-    "rtl": Target(
-        rtl, rtl.RtlOptions, "rtl", "RTL simulation: compile and run", _rtl, simulate.probe, ("alkaid",),
-        has_clock=True,
-    ),
-    "c": Target(c, c.COptions, "c", "C: compile and run", _on_a_processor(c), c.probe),
-    "onnx": Target(
-        onnx, onnx.OnnxOptions, "onnxruntime", "onnxruntime", _on_a_processor(onnx), onnx.probe, ("onnx",)
-    ),
-    "qonnx": Target(
-        qonnx, qonnx.QonnxOptions, "qonnx", "qonnx, node by node", _on_a_processor(qonnx), qonnx.probe, ("onnx",)
-    ),
-}  # fmt: skip
-"""Every kind of project, in the street's order."""
+    def timing(self, project: EmittedProject) -> TimedRun | CountedCycles | NotTimed:
+        """Return how a benchmark times a project."""
+        return NotTimed(f"not measured: nothing here runs projects of kind '{self.name}'")
 
-
-def named(kind: str) -> Target:
-    """Return a target; raise UsageError where there is none of that name."""
-    if kind not in TARGETS:
-        raise UsageError(f"--to must be one of {', '.join(TARGETS)}, not {kind}")
-    return TARGETS[kind]
+    def pictures(self, project: EmittedProject) -> tuple[Picture, ...]:
+        """Return the pictures that a report draws of a project."""
+        return ()
 
 
-def options_of(kind: str, given: Mapping[str, Any]) -> Any:
-    """Return a target's options from those that were given (None: not given), by name.
-
-    Raises: UsageError for one that goes with other targets, and as the options do.
-    """
-    target = named(kind)
-    asked = {name: value for name, value in given.items() if value is not None}
-    for name in asked:
-        if name not in target.settings:
-            others = " or ".join(other for other, entry in TARGETS.items() if name in entry.settings)
-            raise UsageError(f"--{name.replace('_', '-')} goes with --to {others}, not with --to {kind}; leave it out")
-    return target.options(**asked)
-
-
-def kind_of(options: Any) -> str:
-    """Return the kind of project that options are for."""
-    return next(kind for kind, target in TARGETS.items() if type(options) is target.options)
+def failure(verified: Mapping[str, Any]) -> str | None:
+    """Return why the record of a verification does not vouch for its project, or None where it does."""
+    if verified["mismatches"]:
+        return f"verification failed: {verified['mismatches']} outputs differ; run `edgephys verify` to see where"
+    if verified["changed"]:
+        return f"changed since its emission: {', '.join(verified['changed'][:3])}; emit it again"
+    return None

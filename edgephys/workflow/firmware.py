@@ -13,13 +13,14 @@ from edgephys.applications.jets.published import FAMILIES, published
 from edgephys.applications.metrics import scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
+from edgephys.figures import gather, keep
 from edgephys.graph.graph import Graph
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import CARD, load, read_card
 from edgephys.project import MANIFEST, Project, read_result
-from edgephys.report.gather import Wishes, gather, keep
-from edgephys.targets.hls.emit import HlsOptions
-from edgephys.targets.rtl.emit import RtlOptions
+from edgephys.targets.hls.options import HlsOptions
+from edgephys.targets.rtl.options import RtlOptions
+from edgephys.targets.target import ToolRuns
 from edgephys.workflow.steps import Say, TargetRun, attempt, run_steps, valid_result
 
 Row = dict[str, Any]
@@ -278,8 +279,8 @@ def _reported(project: Project, plan: FirmwarePlan, say: Say) -> Mapping[str, An
     record = valid_result(project, "report", "figures")
     if record is not None and _is_whole(project, record, plan):
         return record
-    wishes = Wishes(timeout_s=plan.synth_seconds, memory_gb=plan.memory_gb)
-    figures = gather(project, wishes, lambda text: say(f"{project.name}: {text}"))
+    runs = ToolRuns(timeout_s=plan.synth_seconds, memory_gb=plan.memory_gb)
+    figures = gather(project, runs, lambda text: say(f"{project.name}: {text}"))
     return keep(project, figures, budget=plan.budget)
 
 

@@ -20,7 +20,7 @@ from edgephys.core.errors import EdgephysError, MismatchError, ProjectError, Too
 from edgephys.graph.graph import Graph
 from edgephys.models.trained import VECTORS, load_vectors
 from edgephys.project import MANIFEST, Project, emit, model_files, read, read_result, read_vectors, write_result
-from edgephys.report.gather import failed
+from edgephys.targets.target import failure
 from edgephys.verify import verify
 
 Say = Callable[[str], None]
@@ -57,8 +57,8 @@ def run_steps(
         return TargetRun(kind, failures=tuple(failures))
     project, seconds = emission
     verification = attempt(failures, f"{kind}: verify", partial(verified, project, say))
-    if verification is not None and failed(verification) is not None:
-        failures.append(f"{kind}: {failed(verification)}{_first_difference(verification)}")
+    if verification is not None and failure(verification) is not None:
+        failures.append(f"{kind}: {failure(verification)}{_first_difference(verification)}")
     reported = attempt(failures, f"{kind}: report", partial(report, project)) if report is not None else None
     return TargetRun(kind, project, seconds, verification, reported, tuple(failures))
 
@@ -103,7 +103,7 @@ def emitted(graph: Graph, model: Path, options: Any, folder: Path, force: bool, 
 
 def _is_current(project: Project, model: Path, graph: Graph, options: Any) -> bool:
     """Return whether a project is unchanged and equal to a new emission: Graph, options, model, vectors, sources."""
-    if project.manifest.get("revision", 1) != project.target.emitter.REVISION:
+    if project.manifest.get("revision", 1) != project.target.revision:
         return False
     if project.graph.digest != graph.digest or project.manifest["options"] != json.loads(json.dumps(asdict(options))):
         return False
@@ -118,7 +118,7 @@ def _is_current(project: Project, model: Path, graph: Graph, options: Any) -> bo
 def verified(project: Project, say: Say) -> Mapping[str, Any]:
     """Return the record of a project's verification, kept or new."""
     record = valid_result(project, "verify", "mismatches", "changed", "vectors", "targets")
-    if record is not None and failed(record) is None:
+    if record is not None and failure(record) is None:
         return record
     return verify(project, stage=lambda text: say(f"{project.name}: {text}")).to_record()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,55 +16,20 @@ from typing import Any
 import numpy as np
 
 from edgephys.core import processes as tools
-from edgephys.core.errors import MismatchError, ProjectError, UsageError
+from edgephys.core.errors import MismatchError, ProjectError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, check
 from edgephys.graph.ops import Input
 from edgephys.graph.passes import drop_dead
 from edgephys.targets.c import memory
+from edgephys.targets.c.options import KEYWORDS, COptions
 from edgephys.targets.c.plan import plan
 from edgephys.targets.c.source import arena_bytes, write
 
-REVISION = 1
-"""Raised when the same Graph and options give other sources."""
 COMPILE_S = 1800.0
 RUN_S = 3600.0
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 MAIN = Path(__file__).parent / "runtime" / "run_main.c"
-STYLES = ("auto", "unrolled", "loops")
-KEYWORDS = (
-    "alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const constexpr continue "
-    "decltype default delete do double else enum explicit export extern false float for friend goto if inline int long "
-    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register restrict "
-    "return short signed sizeof static struct switch template this throw true try typedef typeid typename union "
-    "unsigned using virtual void volatile wchar_t while xor xor_eq main std"
-)
-"""What no model may be called in C or C++."""
-
-
-@dataclass(frozen=True)
-class COptions:
-    """State the prefix of all names, the graph's by default, and how dense layers become code.
-
-    ``style``: auto (straight-line code for layers of several rows, up to a size), unrolled (for those of one row, too),
-    or loops (tables: the smallest code, for microcontrollers).
-    """
-
-    prefix: str | None = None
-    style: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.style not in STYLES:
-            raise UsageError(f"style must be one of {', '.join(STYLES)}, not '{self.style}'")
-        if self.prefix is not None:
-            _check_prefix(self.prefix)
-
-
-def _check_prefix(prefix: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", prefix, re.ASCII) or prefix.endswith("_") or "__" in prefix:
-        raise UsageError(f"prefix must be lower-case letters, digits and single _, a letter first, not '{prefix}'")
-    if prefix in KEYWORDS.split():
-        raise UsageError(f"prefix must be no word of C or C++, not '{prefix}'; choose another")
 
 
 def prefix_of(graph: Graph) -> str:

@@ -14,38 +14,19 @@ import importlib.metadata
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from edgephys.core.errors import ModelError, ProjectError, UsageError
+from edgephys.core.errors import ModelError, ProjectError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, check
+from edgephys.targets.fpga import STREAM
+from edgephys.targets.hls.options import HlsOptions
 from edgephys.targets.hls.steps import Step, clean, plain, plan
 from edgephys.targets.hls.stream import Times, connected, is_streamed, times
-from edgephys.targets.parts import check_part
-from edgephys.targets.rtl.design import AUTO, STREAM
-
-REVISION = 1
-"""Raised when the same Graph and options give other sources: a table is then measured again."""
-BACKENDS = ("Vitis", "Vivado", "Catapult")
-"""Backends whose project compiles here for C simulation, in the Graph's exact types."""
-
-
-@dataclass(frozen=True)
-class HlsOptions:
-    """State the vendor's flow, the part and the clock of an HLS project. Units: clock_ns in nanoseconds.
-
-    ``io`` is how the network takes its input: ``auto`` streams what looks at neighbours on a field.
-    """
-
-    backend: str = "Vitis"
-    part: str = "xcvu13p-flga2577-2-e"
-    clock_ns: float = 5.0
-    io: str = AUTO
 
 
 def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
@@ -55,7 +36,6 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
     Raises: UsageError for an option, ModelError naming the layer that cannot be computed exactly; nothing is
     written then.
     """
-    check_options(options)
     streamed = is_streamed(check(graph), options.io, options.backend)
     steps = plan(graph, streamed)
     one_bit = next((step for step in steps if step.formats["result"].bits == 1), None)
@@ -81,15 +61,6 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
         return facts
     _copy_header(folder)
     return {**facts, **_stream_facts(graph, model, known)}
-
-
-def check_options(options: HlsOptions) -> None:
-    """Raise UsageError for a backend, part or clock that cannot be."""
-    if options.backend not in BACKENDS:
-        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
-    check_part(options.part)
-    if not 0 < options.clock_ns <= 1000:
-        raise UsageError(f"clock_ns must be over 0 and at most 1000, not {options.clock_ns}")
 
 
 def precision(fixed: Fixed) -> str:

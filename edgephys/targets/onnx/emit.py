@@ -8,7 +8,6 @@ fuses operators, the result has the same integers. ``metadata_props`` state the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,41 +18,18 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgephys.core.errors import MismatchError, ModelError, ToolError, UsageError
+from edgephys.core.errors import MismatchError, ModelError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, Node, check
 from edgephys.graph.ranges import derive
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.onnx.forms import PLAIN, ROWS, TYPES, Form, Tensors
 from edgephys.targets.onnx.nodes import write
-from edgephys.targets.onnx.plan import CARRIERS, DOUBLE, FLOAT, QDQ, SINGLE, plan
+from edgephys.targets.onnx.options import OnnxOptions
+from edgephys.targets.onnx.plan import CARRIERS, DOUBLE, SINGLE, plan
 
-REVISION = 1
-"""Increase it when the same Graph and options give another file; tables are then measured again."""
-STYLES = (QDQ, FLOAT)
-OPSETS = range(21, 25)
-"""Versions of the standard operators; 21 is the first that quantises to 16 bits."""
 CHUNK = 1 << 22
 """Elements of the widest edge in one call, to limit the memory."""
-
-
-@dataclass(frozen=True)
-class OnnxOptions:
-    """State the version of the operators and how the model rounds.
-
-    Style 'qdq' rounds with pairs of QuantizeLinear and DequantizeLinear and stores integer weights; 'float' rounds with
-    Round, stores float weights and has fewer operators.
-    Raises: UsageError for a version or style that does not exist.
-    """
-
-    opset: int = OPSETS[0]
-    style: str = QDQ
-
-    def __post_init__(self) -> None:
-        if self.opset not in OPSETS:
-            raise UsageError(f"opset must be {OPSETS[0]}..{OPSETS[-1]}, not {self.opset}")
-        if self.style not in STYLES:
-            raise UsageError(f"style must be {' or '.join(STYLES)}, not '{self.style}'")
 
 
 def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,29 +18,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgephys.core.errors import EdgephysError, MismatchError, ToolError, UsageError
+from edgephys.core.errors import EdgephysError, MismatchError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, check
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx.nodes import FIRST, PLAIN, Writer, floats, opset_imports, value_info
+from edgephys.targets.qonnx.options import QonnxOptions
 
-REVISION = 1
-"""Increase it when the same Graph and options give another file; tables are then measured again."""
-OPSETS = range(13, 19)
-"""Versions of the standard operators; from 13 on the axes of a sum are an input. Other tools read no newer ones."""
 CHUNK = 1 << 24
 """Elements of the widest tensor in one call of qonnx, to limit the memory: it keeps every tensor."""
-
-
-@dataclass(frozen=True)
-class QonnxOptions:
-    """State the version of the standard operators; raise UsageError for one that is not supported."""
-
-    opset: int = OPSETS[0]
-
-    def __post_init__(self) -> None:
-        if self.opset not in OPSETS:
-            raise UsageError(f"opset of a QONNX model must be {OPSETS[0]}..{OPSETS[-1]}, not {self.opset}")
 
 
 def emit(graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from edgephys.targets.rtl import netlist
 from edgephys.targets.rtl.logic import Logic
 from edgephys.targets.rtl.schedule import Slot
 
-AUTO, PARALLEL, STREAM = IO = ("auto", "parallel", "stream")
-"""How a network takes its input: as its graph suggests, whole at every clock, or a pixel of a field at a time."""
 TOP = "edgephys_top"
 PROBE = "edgephys_probe"
 

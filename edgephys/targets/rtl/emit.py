@@ -8,7 +8,6 @@ pixel every clock instead (``stream``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +15,19 @@ from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph.graph import Graph, check
 from edgephys.graph.ops import Bias, Dense, Input, Op, Scale
 from edgephys.graph.ranges import derive
-from edgephys.targets.parts import check_part
+from edgephys.targets.fpga import AUTO, PARALLEL
 from edgephys.targets.rtl import logic, netlist, stream_rtl
-from edgephys.targets.rtl.design import AUTO, IO, PARALLEL, PROBE, TOP, Design, block, luts, port
+from edgephys.targets.rtl.design import PROBE, TOP, Design, block, luts, port
 from edgephys.targets.rtl.logic import Logic
+from edgephys.targets.rtl.options import SUFFIX, RtlOptions
 from edgephys.targets.rtl.schedule import Schedule, plan
 from edgephys.targets.rtl.stream import Stream, is_field, planned
 from edgephys.targets.rtl.wiring import top
 
-REVISION = 2
-"""Raised when the same Graph and options give other sources: a table is then measured again."""
-SLOWEST_NS = 1000.0
 DOUBLE = 53
 """Bits of a float64 that hold every integer: the symbols' intervals are such."""
 WIDEST_CONSTANT: dict[type[Op], int] = {Dense: 24, Bias: 31, Scale: 31}
 """Bits of a constant that the symbols hold exactly (matrices are float32)."""
-
-
-@dataclass(frozen=True)
-class RtlOptions:
-    """State the language, the clock, the part and the pipelining of an RTL project; refuse what cannot be.
-
-    Units: clock_ns in nanoseconds; cutoff_ns, in alkaid's estimate of ns, is the longest path of one stage
-    (None: the clock). A cutoff as long as the whole delay leaves one stage between the two registers. ``io`` 'auto'
-    streams a network that looks at the neighbours of pixels, and takes any other whole.
-    """
-
-    language: str = "verilog"
-    clock_ns: float = 5.0
-    part: str = "xcvu13p-flga2577-2-e"
-    cutoff_ns: float | None = None
-    io: str = AUTO
-
-    def __post_init__(self) -> None:
-        if self.language not in netlist.SUFFIX:
-            raise UsageError(f"language must be {' or '.join(netlist.SUFFIX)}, not '{self.language}'")
-        if not 0 < self.clock_ns <= SLOWEST_NS:
-            raise UsageError(f"clock_ns must be over 0 and up to {SLOWEST_NS:.0f}, not {self.clock_ns}; 5 is 200 MHz")
-        if self.cutoff_ns is not None and not 0 < self.cutoff_ns < inf:
-            raise UsageError(f"cutoff_ns must be over 0 and finite, not {self.cutoff_ns}; without one it is the clock")
-        if self.io not in IO:
-            raise UsageError(f"io must be one of {', '.join(IO)}, not '{self.io}'")
-        check_part(self.part)
-
-    @property
-    def stage_ns(self) -> float:
-        """The longest estimated path of one stage."""
-        return self.clock_ns if self.cutoff_ns is None else self.cutoff_ns
-
-    @property
-    def adds_three(self) -> bool:
-        """Whether the part adds three numbers in one row of its LUTs (AMD's)."""
-        return self.part.lower().startswith("xc")
 
 
 def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
@@ -88,7 +48,7 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
         "top": TOP,
         "probe": PROBE,
         "sources": _write(folder, options.language, design),
-        "probe_source": f"sim/{PROBE}{netlist.SUFFIX[options.language]}",
+        "probe_source": f"sim/{PROBE}{SUFFIX[options.language]}",
         **design.facts,
         "alkaid": logic.version(),
     }
@@ -185,7 +145,7 @@ def _refuse(graph: Graph) -> None:
 
 def _write(folder: Path, language: str, design: Design) -> list[str]:
     """Write the sources, alkaid's operators that they use, and what simulates them; return the sources' paths."""
-    suffix = netlist.SUFFIX[language]
+    suffix = SUFFIX[language]
     found = logic.operators(language, design.sources.values())
     texts = {f"src/static/{name}": text for name, text in found.items()}
     texts |= {f"src/{name}{suffix}": text for name, text in design.sources.items()}

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from edgephys.core.errors import UsageError
-
-SUFFIX = {"verilog": ".v", "vhdl": ".vhd"}
+from edgephys.targets.rtl.options import SUFFIX
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ import numpy as np
 
 from edgephys.core.errors import MismatchError
 from edgephys.core.fixed import Integers
+from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import stream_simulate
 from edgephys.targets.rtl.bits import Words, packed, unpacked
-from edgephys.targets.rtl.design import STREAM
 from edgephys.targets.rtl.testbench import Bench, Simulated, accepted, build
 
 STEPS = 24

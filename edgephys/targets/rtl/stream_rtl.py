@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from edgephys.graph.graph import Graph
+from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import logic, netlist
-from edgephys.targets.rtl.design import PROBE, STREAM, TOP, Design, block, luts, port
+from edgephys.targets.rtl.design import PROBE, TOP, Design, block, luts, port
 from edgephys.targets.rtl.line_buffer import Delay, Marker
 from edgephys.targets.rtl.stream import BufferedWindow, Stream
 from edgephys.targets.rtl.stream_wiring import ADVANCE, MARKER, Wired, bench, exposed, probe, top

@@ -24,10 +24,10 @@ from edgephys.core.figure import Stage
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
+from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import emit as rtl
 from edgephys.targets.rtl import place, simulate
-from edgephys.targets.rtl.design import STREAM
-from edgephys.targets.rtl.emit import RtlOptions
+from edgephys.targets.rtl.options import RtlOptions
 
 ADDER_NS = 1.1
 """What alkaid estimates for one adder: no stage holds less, so that more stages would only add registers."""

@@ -11,9 +11,9 @@ import numpy as np
 
 from edgephys.core.errors import ProjectError, UsageError
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import ghdl, verilator
 from edgephys.targets.rtl.bits import Words, packed, width
-from edgephys.targets.rtl.design import STREAM
 from edgephys.targets.rtl.stream import AXES
 
 ENGINES = {"verilog": verilator, "vhdl": ghdl}

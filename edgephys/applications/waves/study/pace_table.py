@@ -25,8 +25,8 @@ from edgephys.graph.graph import Graph
 from edgephys.models.files.keras import lower
 from edgephys.project import Project, read_result
 from edgephys.project import read as read_project
-from edgephys.report.gather import failed
-from edgephys.targets.rtl.design import STREAM
+from edgephys.targets.fpga import STREAM
+from edgephys.targets.target import failure
 
 SOLVER, KERAS, GOLDEN, FIRMWARE = "solver", "Keras", "golden model", "firmware"
 
@@ -102,7 +102,7 @@ def _verified(path: Path, graphs: Mapping[str, Graph]) -> tuple[Project, dict[st
     found = read_result(project, "verify")
     if found is None:
         raise ProjectError(f"{path}: not verified as it stands; run `edgephys verify` on it")
-    if why := failed(found):
+    if why := failure(found):
         raise ProjectError(f"{path}: {why}")
     return project, found
 

@@ -1,0 +1,97 @@
+"""Gather every figure of a project for its report: none without its stage, tool, version and target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any
+
+from edgephys.applications.metrics import scored
+from edgephys.core.figure import Figure, Stage, missing, to_record
+from edgephys.core.fixed import Fixed
+from edgephys.project import Project, read_card, read_result, write_result
+from edgephys.targets.target import Say, ToolRuns, failure
+
+
+def gather(project: Project, runs: ToolRuns, say: Say) -> tuple[Figure, ...]:
+    """Return the figures of a project, in the order of a report.
+
+    A tool that is missing or was killed gives a figure without a value that says why.
+    """
+    measured = project.target.figures(project.emitted, runs, say)
+    return (*_model(project), *_widths(project), *_simulation(project), *measured)
+
+
+def keep(project: Project, figures: Iterable[Figure], **facts: Any) -> dict[str, Any]:
+    """Write the report into the project, with further facts, and return its record."""
+    record = {"project": str(project.folder), "figures": [to_record(figure) for figure in figures], **facts}
+    write_result(project, "report", record)
+    return record
+
+
+def _model(project: Project) -> list[Figure]:
+    """Return accuracy and AUC, or the error, as the trained model's card states them; verify shows that they hold."""
+    card = read_card(project)
+    metrics = card["metrics"]
+    if "imported" in card:
+        return _imported(project, card)
+    score = scored(metrics)
+    provenance = (Stage.MEASURED, "Keras", card["versions"]["keras"])
+    where = f"{metrics[score.unit]:,} held-out test {score.unit}"
+    values = {name: metrics[name] for name in (score.key, score.error)}
+    values |= {f"auc_{name}": area for name, area in metrics.get("auc", {}).items()}
+    figures = [Figure(name, value, "", *provenance, where) for name, value in values.items()]
+    return [*figures, Figure("parameters", card["parameters"], "", *provenance, project.graph.name)]
+
+
+def _imported(project: Project, card: Mapping[str, Any]) -> list[Figure]:
+    """Return the accuracy of an imported model, where labels were given, or why there is none."""
+    provenance = (Stage.MEASURED, "qonnx", card["versions"]["qonnx"])
+    where = f"{card['imported']['file']}, {card['imported']['vectors']} vectors"
+    if card["metrics"].get("accuracy") is None:
+        why = "no labels were given at its import; `edgephys import --vectors` takes them"
+        figures = [missing("accuracy", "", *provenance, where, why)]
+    else:
+        names = ("accuracy", "accuracy_error")
+        figures = [Figure(name, card["metrics"][name], "", *provenance, where) for name in names]
+    return [*figures, Figure("parameters", card["parameters"], "", *provenance, project.graph.name)]
+
+
+def _widths(project: Project) -> list[Figure]:
+    provenance = (Stage.MEASURED, "edgephys", project.emitted.versions["edgephys"])
+
+    def width(name: str, shape: tuple[int, ...], fixed: Fixed) -> Figure:
+        return Figure(name, prod(shape) * fixed.bits, "bits", *provenance, f"{list(shape)} of {fixed}")
+
+    ends = {"input_bits": project.graph.input, "output_bits": project.graph.output}
+    return [width(name, node.shape, node.fixed) for name, node in ends.items()]
+
+
+def _simulation(project: Project) -> list[Figure]:
+    """Return what the verification of the project as it is now counted and timed, or why there is nothing."""
+    target, emitted = project.target, project.emitted
+    where, times = target.platform(emitted), target.simulated_times(emitted.facts)
+    verified = read_result(project, "verify")
+    if verified is None:
+        why = "not verified as it stands; run `edgephys verify` on it"
+        names = [("vectors", ""), ("mismatches", ""), *times]
+        return [missing(name, unit, Stage.SIMULATED, "simulation", "none", where, why) for name, unit in names]
+    simulated = verified["targets"][target.checked]
+    stage = Stage.SIMULATED if target.has_clock else Stage.MEASURED
+    source = (stage, simulated["tool"], simulated["version"])
+    compared = f"{', '.join(verified['targets'])} against the golden model"
+    figures = [
+        Figure("vectors", simulated["vectors"], "", *source, where),
+        Figure("mismatches", verified["mismatches"], "", *source, compared),
+    ]
+    why_not = failure(verified)
+    if why_not is not None:
+        return figures + [missing(name, unit, *source, where, why_not) for name, unit in times]
+    counted_for = f"{where}{target.times_counted_for(emitted.facts)}"
+    figures += [Figure(name, simulated[name], unit, *source, counted_for) for name, unit in times]
+    if times:
+        nanoseconds = simulated["latency_cycles"] * emitted.clock_ns
+        stated = f"simulated cycles at the stated {emitted.clock_ns:g} ns, which no routing has confirmed"
+        provenance = ("ns", Stage.ESTIMATED, "edgephys", emitted.versions["edgephys"], stated)
+        figures.append(Figure("latency_ns", nanoseconds, *provenance))
+    return figures

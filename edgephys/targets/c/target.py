@@ -1,0 +1,60 @@
+"""C: C99 on integers, compiled and run on this machine, and on a simulated microcontroller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgephys.core.figure import Figure
+from edgephys.targets.c.options import COptions
+from edgephys.targets.target import EmittedProject, Facts, Picture, Ran, Say, Target, TimedRun, ToolRuns
+
+if TYPE_CHECKING:
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
+
+
+class CTarget(Target):
+    """C99 sources for a processor."""
+
+    name = "c"
+    options = COptions
+    checked = "c"
+    doing = "C: compile and run"
+
+    def emit(self, graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
+        """Write the C source, its header and a C++ wrapper."""
+        from edgephys.targets.c import emit
+
+        return emit.emit(graph, folder, options)
+
+    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
+        """Compile the source for this machine and run it."""
+        from edgephys.targets.c import emit
+
+        tool, version = emit.tool()
+        return Ran(emit.run(folder, facts, x), {"tool": tool, "version": version})
+
+    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
+        """Return each layer's integers in the compiled source."""
+        from edgephys.targets.c import emit
+
+        return emit.probe(folder, facts, x)
+
+    def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+        """Return the planned memory, flash, RAM and instructions on a microcontroller, and the measured latency."""
+        from edgephys.targets import latency
+        from edgephys.targets.c import figures
+
+        return [*figures.memory(project), *figures.microcontroller(project), *latency.figures(project, self.name)]
+
+    def timing(self, project: EmittedProject) -> TimedRun:
+        """Time the compiled source."""
+        return TimedRun("c", project.firmware)
+
+    def pictures(self, project: EmittedProject) -> tuple[Picture, ...]:
+        """Draw the memory plan."""
+        from edgephys.targets.c.memory_figure import picture
+
+        return (Picture("memory.png", "the plan of its memory", picture(project.facts, project.name)),)

@@ -1,0 +1,31 @@
+"""Options of an HLS project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgephys.targets.fpga import AUTO, CLOCK_NS, IO, IO_HELP, PART, check_clock
+from edgephys.targets.options import option, require_choices
+from edgephys.targets.parts import check_part
+
+BACKENDS = ("Vitis", "Vivado", "Catapult")
+"""Backends whose project compiles here for C simulation, in the Graph's exact types."""
+
+
+@dataclass(frozen=True)
+class HlsOptions:
+    """State the vendor's flow, the part, the clock and the input of an HLS project.
+
+    Units: clock_ns in nanoseconds.
+    Raises: UsageError for a value that cannot be.
+    """
+
+    backend: str = option("Vitis", "hls4ml backend", choices=BACKENDS)
+    part: str = option(PART, "FPGA part")
+    clock_ns: float = option(CLOCK_NS, "clock period", unit="ns")
+    io: str = option(AUTO, IO_HELP, choices=IO)
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        check_part(self.part)
+        check_clock(self.clock_ns)

@@ -1,0 +1,63 @@
+"""HLS: a project of hls4ml, run by C simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgephys.core.figure import Figure
+from edgephys.targets.fpga import FpgaTarget
+from edgephys.targets.hls.options import HlsOptions
+from edgephys.targets.target import EmittedProject, Facts, Ran, Say, TimedRun, ToolRuns
+
+if TYPE_CHECKING:
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
+
+
+class HlsTarget(FpgaTarget):
+    """An HLS project for a vendor's synthesis."""
+
+    name = "hls"
+    options = HlsOptions
+    checked = "csim"
+    doing = "C simulation: compile and run"
+    packages = ("hls4ml",)
+
+    def emit(self, graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
+        """Write the hls4ml project."""
+        from edgephys.targets.hls import emit
+
+        return emit.emit(graph, folder, options)
+
+    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
+        """Compile the sources with g++ and run them."""
+        from edgephys.core import processes
+        from edgephys.targets.hls import csim
+
+        compiler = processes.find("g++")
+        return Ran(csim.simulate(folder, facts, x), {"tool": compiler.name, "version": compiler.version})
+
+    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
+        """Return each layer's integers in the C simulation."""
+        from edgephys.targets.hls import csim
+
+        return csim.probe(folder, facts, x)
+
+    def write_testbench(self, graph: Graph, folder: Path, x: Integers) -> int:
+        """Write vectors for hls4ml's test bench."""
+        from edgephys.targets.hls import emit
+
+        emit.write_testbench(graph, folder, x)
+        return len(x)
+
+    def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+        """Return the estimated times of a stream, and the figures of the vendor's reports."""
+        from edgephys.targets.hls import figures
+
+        return [*figures.stream_times(project), *figures.vendor_figures(project)]
+
+    def timing(self, project: EmittedProject) -> TimedRun:
+        """Time the C simulation."""
+        return TimedRun("csim", project.firmware)

@@ -1,0 +1,55 @@
+"""ONNX: standard operators, run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgephys.core.figure import Figure
+from edgephys.targets.onnx.options import OnnxOptions
+from edgephys.targets.target import EmittedProject, Facts, Ran, Say, Target, TimedRun, ToolRuns
+
+if TYPE_CHECKING:
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
+
+
+class OnnxTarget(Target):
+    """An ONNX model."""
+
+    name = "onnx"
+    options = OnnxOptions
+    checked = "onnxruntime"
+    doing = "onnxruntime"
+    packages = ("onnx",)
+
+    def emit(self, graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
+        """Write the model."""
+        from edgephys.targets.onnx import emit
+
+        return emit.emit(graph, folder, options)
+
+    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
+        """Run the model in onnxruntime."""
+        from edgephys.targets.onnx import emit
+
+        tool, version = emit.tool()
+        return Ran(emit.run(folder, facts, x), {"tool": tool, "version": version})
+
+    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
+        """Return each layer's integers in onnxruntime."""
+        from edgephys.targets.onnx import emit
+
+        return emit.probe(folder, facts, x)
+
+    def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+        """Return the model's size and the measured latency."""
+        from edgephys.targets import latency
+        from edgephys.targets.onnx import figures
+
+        return [*figures.operators(project), *latency.figures(project, self.name)]
+
+    def timing(self, project: EmittedProject) -> TimedRun:
+        """Time onnxruntime on the model."""
+        return TimedRun("onnx", project.firmware / str(project.facts["file"]))

@@ -1,0 +1,54 @@
+"""QONNX: a model for other tools of quantised networks, run node by node by the qonnx package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgephys.core.figure import Figure
+from edgephys.targets.qonnx.options import QonnxOptions
+from edgephys.targets.target import EmittedProject, Facts, NotTimed, Ran, Say, Target, ToolRuns
+
+if TYPE_CHECKING:
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
+
+
+class QonnxTarget(Target):
+    """A QONNX model."""
+
+    name = "qonnx"
+    options = QonnxOptions
+    checked = "qonnx"
+    doing = "qonnx, node by node"
+    packages = ("onnx",)
+
+    def emit(self, graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
+        """Write the model."""
+        from edgephys.targets.qonnx import emit
+
+        return emit.emit(graph, folder, options)
+
+    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
+        """Run the model in the qonnx package."""
+        from edgephys.targets.qonnx import emit
+
+        tool, version = emit.tool()
+        return Ran(emit.run(folder, facts, x), {"tool": tool, "version": version})
+
+    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
+        """Return each layer's integers in the qonnx package."""
+        from edgephys.targets.qonnx import emit
+
+        return emit.probe(folder, facts, x)
+
+    def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+        """Return the model's size."""
+        from edgephys.targets.onnx import figures
+
+        return figures.operators(project)
+
+    def timing(self, project: EmittedProject) -> NotTimed:
+        """Return why nothing is timed."""
+        return NotTimed("not timed: QONNX is a form for other tools; what executes it here is for checks, node by node")

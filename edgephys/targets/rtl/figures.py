@@ -1,0 +1,110 @@
+"""Figures of an RTL project: alkaid's estimate, synthesis by Yosys, place and route by nextpnr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgephys.core.errors import ToolError
+from edgephys.core.figure import Figure, Stage, missing
+from edgephys.targets.fpga import STREAM
+from edgephys.targets.rtl import place, synth
+from edgephys.targets.rtl.cells import TARGETS
+from edgephys.targets.target import EmittedProject, Say, ToolRuns, failure
+
+RESOURCES = ("lut", "ff", "dsp", "bram")
+ROUTED = (("fmax_mhz", "MHz"), ("latency_routed_ns", "ns"))
+ROUTED_ON = "LFE5U-85F, out of context"
+
+
+def estimates(project: EmittedProject) -> list[Figure]:
+    """Return alkaid's estimate of the LUTs, and the memory of a stream."""
+    facts, versions = project.facts, project.versions
+    lut = round(facts["lut_estimate"])
+    figures = [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", versions["alkaid"], project.part)]
+    if facts.get("io") == STREAM:
+        where = "line buffers and what waits for them, as emitted"
+        provenance = ("bits", Stage.ESTIMATED, "edgephys", versions["edgephys"], where)
+        figures.append(Figure("memory_bits", facts["memory_bits"], *provenance))
+    return figures
+
+
+def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+    """Return the cells after synthesis, with the LUTs of each module, or why there are none."""
+    try:
+        sources = _verilog(project, "Yosys reads Verilog here")
+        if not runs.synth:
+            raise ToolError("not asked for (--no-synth)")
+        say(f"Yosys: {len(sources)} files, layer by layer")
+        modular = _modular(sources, project, runs, say)
+    except ToolError as error:
+        provenance = (Stage.SYNTHESISED, "yosys", "none", TARGETS["xcup"], str(error))
+        return [missing(name, name.upper(), *provenance) for name in RESOURCES]
+    figures = list(modular.figures())
+    for module, part in modular.per_module.items():
+        where = f"{modular.target}, {module}, {part.copies} {'copy' if part.copies == 1 else 'copies'}"
+        value = part.cells.lut * part.copies
+        figures.append(Figure(f"lut.{module}", value, "LUT", Stage.SYNTHESISED, modular.tool, modular.version, where))
+    if runs.flat:
+        figures.append(_flat(sources, project, modular, runs, say))
+    return figures
+
+
+def _modular(sources: tuple[Path, ...], project: EmittedProject, runs: ToolRuns, say: Say) -> synth.Synthesised:
+    """Synthesise two modules at a time with half the memory each; where one needs more, one at a time with all."""
+
+    def run(jobs: int) -> synth.Synthesised:
+        return synth.synthesise(
+            sources,
+            project.facts["top"],
+            timeout_s=runs.timeout_s,
+            jobs=jobs,
+            memory_gb=runs.memory_gb / jobs,
+            progress=lambda name, k, n: say(f"Yosys: {name} done ({k} of {n})"),
+        )
+
+    try:
+        return run(2)
+    except ToolError as error:
+        if "memory limit" not in str(error):
+            raise
+        say(f"{error}; one run at a time, with {runs.memory_gb:g} GB")
+    return run(1)
+
+
+def _flat(
+    sources: tuple[Path, ...], project: EmittedProject, modular: synth.Synthesised, runs: ToolRuns, say: Say
+) -> Figure:
+    say("Yosys: flat")
+    provenance = ("LUT", Stage.SYNTHESISED, modular.tool, modular.version, f"{modular.target}, flat")
+    try:
+        flat = synth.synthesise(sources, project.facts["top"], flat=True, timeout_s=runs.timeout_s)
+    except ToolError as error:
+        return missing("lut_flat", *provenance, str(error))
+    return Figure("lut_flat", flat.lut, *provenance)
+
+
+def routing(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+    """Return the clock after place and route, and the latency at this clock, or why there are none."""
+    try:
+        sources = _verilog(project, "nextpnr's netlist comes from Verilog")
+        if not runs.place:
+            raise ToolError("not asked for; add --place")
+        say("nextpnr: synthesis for ECP5, place and route")
+        routed = place.place(sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=runs.timeout_s)
+    except ToolError as error:
+        absent = (Stage.PLACED_AND_ROUTED, "nextpnr-ecp5", "none", ROUTED_ON, str(error))
+        return [missing(name, unit, *absent) for name, unit in ROUTED]
+    figures = list(routed.figures())
+    verified = project.result("verify")
+    if verified is not None and failure(verified) is None:
+        nanoseconds = verified["targets"]["rtl"]["latency_cycles"] * 1000 / routed.fmax_mhz
+        where = f"{routed.target}, simulated cycles at the routed clock"
+        provenance = (Stage.PLACED_AND_ROUTED, routed.tool, routed.version, where)
+        figures.append(Figure("latency_routed_ns", nanoseconds, "ns", *provenance))
+    return figures
+
+
+def _verilog(project: EmittedProject, why: str) -> tuple[Path, ...]:
+    if project.facts["language"] != "verilog":
+        raise ToolError(f"{why}; emit with --language verilog")
+    return tuple(project.firmware / name for name in project.facts["sources"])

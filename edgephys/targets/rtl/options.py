@@ -1,0 +1,50 @@
+"""Options of an RTL project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from edgephys.core.errors import UsageError
+from edgephys.targets.fpga import AUTO, CLOCK_NS, IO, IO_HELP, PART, check_clock
+from edgephys.targets.options import option, require_choices
+from edgephys.targets.parts import check_part
+
+SUFFIX = {"verilog": ".v", "vhdl": ".vhd"}
+"""Languages, with the ending of their files."""
+
+
+@dataclass(frozen=True)
+class RtlOptions:
+    """State the language, the clock, the part, the pipelining and the input of an RTL project.
+
+    ``cutoff_ns`` is the longest path of one pipeline stage, None for the clock period. One that is as long as the
+    whole delay leaves a single stage between the input's and the output's registers.
+    Units: clock_ns in nanoseconds; cutoff_ns in nanoseconds of alkaid's estimate.
+    Raises: UsageError for a value that cannot be.
+    """
+
+    language: str = option("verilog", "hardware language", choices=tuple(SUFFIX))
+    clock_ns: float = option(CLOCK_NS, "clock period", unit="ns")
+    part: str = option(PART, "FPGA part")
+    cutoff_ns: float | None = option(
+        None, "estimated longest path of a pipeline stage", unit="ns", default_text="the clock period"
+    )
+    io: str = option(AUTO, IO_HELP, choices=IO)
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        check_clock(self.clock_ns)
+        if self.cutoff_ns is not None and not 0 < self.cutoff_ns < inf:
+            raise UsageError(f"cutoff_ns must be over 0 and finite, not {self.cutoff_ns}; without one it is the clock")
+        check_part(self.part)
+
+    @property
+    def stage_ns(self) -> float:
+        """The longest estimated path of one stage."""
+        return self.clock_ns if self.cutoff_ns is None else self.cutoff_ns
+
+    @property
+    def adds_three(self) -> bool:
+        """Whether the part adds three numbers in one row of its LUTs (AMD's)."""
+        return self.part.lower().startswith("xc")

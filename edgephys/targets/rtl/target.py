@@ -1,0 +1,80 @@
+"""RTL: Verilog or VHDL, run by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgephys.core.figure import Figure
+from edgephys.targets.fpga import STREAM, FpgaTarget
+from edgephys.targets.rtl.options import RtlOptions
+from edgephys.targets.target import CountedCycles, EmittedProject, Facts, NotTimed, Ran, Say, ToolRuns
+
+if TYPE_CHECKING:
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
+
+
+class RtlTarget(FpgaTarget):
+    """A fully pipelined RTL project."""
+
+    name = "rtl"
+    options = RtlOptions
+    checked = "rtl"
+    doing = "RTL simulation: compile and run"
+    packages = ("alkaid",)
+    revision = 2
+
+    def emit(self, graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
+        """Write the modules."""
+        from edgephys.targets.rtl import emit
+
+        return emit.emit(graph, folder, options)
+
+    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
+        """Simulate the modules with Verilator or GHDL, and measure latency and initiation interval."""
+        from edgephys.core import processes
+        from edgephys.targets.rtl import simulate
+
+        simulated = simulate.simulate(folder, facts, x)
+        simulator = processes.find({"verilog": "verilator", "vhdl": "ghdl"}[facts["language"]])
+        first = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
+        times = {"latency_cycles": simulated.latency_cycles, **first, "ii": simulated.ii}
+        return Ran(simulated.outputs, {**times, "tool": simulator.name, "version": simulator.version})
+
+    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
+        """Return each layer's integers in the simulation."""
+        from edgephys.targets.rtl import simulate
+
+        return simulate.probe(folder, facts, x)
+
+    def simulated_times(self, facts: Facts) -> tuple[tuple[str, str], ...]:
+        """Return latency and initiation interval; of a stream those of a frame, and the latency of its first pixel."""
+        first = [("latency_first_cycles", "cycles")] if facts.get("io") == STREAM else []
+        return (("latency_cycles", "cycles"), *first, ("ii", "cycles"))
+
+    def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
+        """Return alkaid's estimate, synthesis by Yosys, routing by nextpnr, and the vendor's reports."""
+        from edgephys.targets import vendor
+        from edgephys.targets.rtl import figures
+
+        return [
+            *figures.estimates(project),
+            *figures.synthesis(project, runs, say),
+            *figures.routing(project, runs, say),
+            *vendor.read(project.folder),
+        ]
+
+    def timing(self, project: EmittedProject) -> CountedCycles | NotTimed:
+        """Return the cycles that the verification of the project as it is now counted."""
+        record = project.result("verify")
+        simulated = (record or {}).get("targets", {}).get(self.checked)
+        if record is None or simulated is None:
+            return NotTimed(
+                f"not simulated: `edgephys verify {project.folder}` has not run on the project as it is now"
+            )
+        if record["mismatches"]:
+            return NotTimed(f"computes other numbers: {record['mismatches']} outputs in its verification")
+        names = ("latency_cycles", "ii", "tool", "version", "vectors")
+        return CountedCycles({name: simulated[name] for name in names} | {"clock_ns": project.clock_ns})
