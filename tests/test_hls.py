@@ -231,17 +231,16 @@ def test_a_type_that_hls4ml_changed_is_named(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (HlsOptions(backend="Quartus"), r"backend must be one of Vitis, Vivado, Catapult, not 'Quartus'"),
-        (HlsOptions(part="xc9z"), r"part 'xc9z': no family.*xcvu13p-flga2577-2-e"),
-        (HlsOptions(clock_ns=0.0), r"clock_ns must be over 0 and at most 1000, not 0.0"),
-        (HlsOptions(clock_ns=1001.0), r"clock_ns must be over 0 and at most 1000, not 1001"),
-        (HlsOptions(clock_ns=float("nan")), r"clock_ns must be .*, not nan"),
+        ({"backend": "Quartus"}, r"backend must be one of Vitis, Vivado, Catapult, not 'Quartus'"),
+        ({"part": "xc9z"}, r"part 'xc9z': no family.*xcvu13p-flga2577-2-e"),
+        ({"clock_ns": 0.0}, r"clock_ns must be over 0 and up to 1000, not 0.0"),
+        ({"clock_ns": 1001.0}, r"clock_ns must be over 0 and up to 1000, not 1001"),
+        ({"clock_ns": float("nan")}, r"clock_ns must be .*, not nan"),
     ],
 )
-def test_an_option_out_of_range_is_refused_before_anything_is_written(options, message, tmp_path):
+def test_an_option_out_of_range_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        emit(deep_sets(), tmp_path / "p", options)
-    assert not (tmp_path / "p").exists()
+        HlsOptions(**options)
 
 
 @pytest.mark.parametrize("part", [re.search(r"\((.*)\)", text)[1] for text in FAMILIES.values()])
