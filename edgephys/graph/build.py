@@ -37,7 +37,7 @@ class Builder:
         self._inputs: list[str] = []
 
     def input(self, name: str, shape: tuple[int, ...], fixed: Fixed) -> str:
-        """Add an input of the given shape (without the batch) and format."""
+        """Add an input of a shape (without the batch) and a format."""
         self._inputs.append(name)
         return self._add(Node(name, Input(), (), shape, fixed, name))
 

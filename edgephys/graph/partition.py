@@ -1,9 +1,8 @@
-"""Cut a graph into blocks, one a layer, and find those that act on every row alike.
+"""Divide a graph into blocks, one a layer, and find the blocks that treat every row alike.
 
-A block that treats each row of its leading axes in the same way (a Deep Sets phi: one constituent; the edge
-function of an interaction network: one pair) is kept for one row, with the number of copies: what is made of
-it, is made once and instantiated.
-An edge between blocks is known by the name of its node in the whole graph.
+Some blocks do the same to each row of their leading axes: phi of Deep Sets to each constituent, the edge function of an
+interaction network to each pair. Such a block holds the graph of one row and the number of copies, so that a target
+emits it once and instantiates it. An edge between blocks has the name of its node in the whole graph.
 """
 
 from __future__ import annotations
@@ -31,38 +30,38 @@ class Block:
     copies: int
 
 
-def blocks(graph: Graph, taken: set[str] | None = None) -> tuple[Block, ...]:
-    """Return the blocks in an order in which each reads only what comes before it.
+def blocks(graph: Graph, used_names: set[str] | None = None) -> tuple[Block, ...]:
+    """Return the blocks in an order in which each reads only earlier ones.
 
-    Layers that read each other are merged. Evaluating the blocks in turn equals ``evaluate.run``. No block has a
-    name that is in ``taken``, which their names join.
+    Layers that read each other are merged. Evaluating the blocks in turn equals ``evaluate.run``. The name of each
+    block is new among ``used_names`` and is added to them.
     """
-    taken = set() if taken is None else taken
-    made = []
+    used_names = set() if used_names is None else used_names
+    parts = []
     for members in _groups(graph):
         outputs = _outputs(graph, members)
         if not outputs:
             continue
         layers = tuple(dict.fromkeys(node.layer for node in members))
-        name = identifier("_".join(layers), taken)
-        made.append(_block(graph, name, layers, members, outputs))
-    return tuple(made)
+        name = identifier("_".join(layers), used_names)
+        parts.append(_block(graph, name, layers, members, outputs))
+    return tuple(parts)
 
 
-def identifier(name: str, taken: set[str]) -> str:
-    """Return a name that Verilog and VHDL both take, unlike any in ``taken`` (which it joins), case aside."""
+def identifier(name: str, used_names: set[str]) -> str:
+    """Return a legal name of Verilog and VHDL that is new among ``used_names``, and add it to them in lower case."""
     legal = re.sub(r"_+", "_", re.sub(r"[^0-9A-Za-z]", "_", name)).strip("_") or "layer"
     legal = legal if legal[0].isalpha() else f"layer_{legal}"
     unique, count = legal, 1
-    while unique.lower() in taken:
+    while unique.lower() in used_names:
         count += 1
         unique = f"{legal}_v{count}"
-    taken.add(unique.lower())
+    used_names.add(unique.lower())
     return unique
 
 
 def _groups(graph: Graph) -> list[tuple[Node, ...]]:
-    """Return the nodes of each block; layers on a common cycle form one."""
+    """Return the nodes of each block; layers on a common cycle form one block."""
     computed = [node for node in graph.nodes if not isinstance(node.op, Input)]
     reads: dict[str, set[str]] = {node.layer: set() for node in computed}
     for node in computed:
@@ -73,24 +72,25 @@ def _groups(graph: Graph) -> list[tuple[Node, ...]]:
         layer: next(other for other in reads if other == layer or (other in reached[layer] and layer in reached[other]))
         for layer in reads
     }
-    # a group reaches at least all that those it reads reach, and itself: this count is a topological order
+    # a block reaches itself and all that its sources reach, so that this count is a topological order
     heads = sorted(set(cycle_of.values()), key=lambda head: (len(reached[head] | {head}), list(reads).index(head)))
     return [tuple(node for node in computed if cycle_of[node.layer] == head) for head in heads]
 
 
 def _reached(start: str, reads: dict[str, set[str]]) -> set[str]:
-    found: set[str] = set()
+    """Return the layers that a layer depends on."""
+    layers: set[str] = set()
     waiting = list(reads[start])
     while waiting:
         layer = waiting.pop()
-        if layer not in found:
-            found.add(layer)
+        if layer not in layers:
+            layers.add(layer)
             waiting.extend(reads[layer])
-    return found
+    return layers
 
 
 def _outputs(graph: Graph, members: Iterable[Node]) -> tuple[str, ...]:
-    """Return what others read of these nodes; of merged layers the last node each, too, so that it can be probed."""
+    """Return the nodes that others read, and the last node of each layer where layers are merged, for probes."""
     last = {node.layer: node.name for node in members}
     inside = {node.name for node in members}
     exposed = set(last.values()) if len(last) > 1 else set()
@@ -118,7 +118,7 @@ def _block(
 
 
 def as_input(node: Node) -> Node:
-    """Return the node as one whose integers are given."""
+    """Return an input with the name, shape and format of a node."""
     return replace(node, op=Input(), inputs=())
 
 

@@ -1,10 +1,10 @@
-"""Rounding comes first: the same integers from narrower logic, for hardware in which every bit costs.
+"""Round before the ReLU: the same integers from narrower logic, for hardware.
 
-A layer adds biases, takes the ReLU and rounds: relu(x + b), of which only the high bits are kept. Rounding is monotone
-and keeps 0, so that the ReLU may follow it and need only mask what is left. Where rounding is the floor after a half is
-added, half and bias are one constant; and of a constant only what lies on the grid of the data can change a floor:
-floor((x + c) / s) = floor((x + floor(c / g) g) / s) where x and s are multiples of g. What was an addition over all
-bits of the sum becomes a short one. Ours.
+A layer computes relu(x + b) and rounds it to its high bits. Rounding is monotone and keeps 0, so that the ReLU may come
+after it, on fewer bits. Where rounding is a floor after the addition of a half, half and bias are one constant. Only
+the multiples of the data's step g in a constant c can change a floor, where x and s are multiples of g:
+floor((x + c) / s) = floor((x + floor(c / g) g) / s). The addition over all bits of the sum becomes a short one.
+Source: our own derivation.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ OF_POSITIVE = {
     Rounding.RND_ZERO: Rounding.RND_MIN_INF,
     Rounding.RND_INF: Rounding.RND,
 }
-"""What a rounding does to numbers that are not negative."""
+"""Modes that are equal to a simpler one on numbers that are not negative."""
 FLOORS = (Rounding.TRN, Rounding.RND, Rounding.RND_MIN_INF)
-"""Roundings that are a floor after a constant."""
+"""Modes that are a floor after the addition of a constant."""
 
 
 @dataclass(frozen=True)
 class _Chain:
-    """Hold bias, ReLU (where there is one) and requantise that nothing else reads between."""
+    """Hold a bias, a ReLU or none, and a requantise, between which nothing else reads."""
 
     bias: Node
     constant: Constant
@@ -43,9 +43,9 @@ class _Chain:
 
 
 def round_first(graph: Graph, zeros: Mapping[str, Integers] | None = None) -> Graph:
-    """Return a graph with the same outputs whose biases are added on the data's grid and whose ReLUs follow roundings.
+    """Return a graph with the same outputs, its ReLUs after the roundings and its biases in steps of the data.
 
-    ``zeros`` says how many low bits of each element of an input are always 0, where that is known.
+    ``zeros`` gives the number of low bits of each element of an input that are always 0, where it is known.
     """
     chains = {chain.last.name: chain for node in graph.nodes if (chain := _chain(graph, node)) is not None}
     if not chains:
@@ -62,7 +62,7 @@ def round_first(graph: Graph, zeros: Mapping[str, Integers] | None = None) -> Gr
 
 
 def _chain(graph: Graph, last: Node) -> _Chain | None:
-    """Return the chain that a requantise ends, if it is one that drops bits."""
+    """Return the chain that ends in a requantise which drops bits; None where there is none."""
     if not isinstance(last.op, Requantise):
         return None
     before = graph.by_name[last.inputs[0]]
@@ -78,7 +78,7 @@ def _chain(graph: Graph, last: Node) -> _Chain | None:
 def _rounded_first(
     graph: Graph, chain: _Chain, ranges: Mapping[str, Range], grids: Mapping[str, Integers]
 ) -> list[Node]:
-    """Return bias, rounding, ReLU and what is left of the requantise, which then only overflows."""
+    """Return the bias, the rounding, the ReLU and the rest of the requantise, which only overflows."""
     bias, relu, last = chain.bias, chain.relu, chain.last
     rounding = OF_POSITIVE.get(last.fixed.rounding, last.fixed.rounding) if relu else last.fixed.rounding
     if rounding in FLOORS:
@@ -98,16 +98,16 @@ def _rounded_first(
 
 
 def _on_the_grid(graph: Graph, chain: _Chain, rounding: Rounding, zeros: Integers) -> Node:
-    """Return a bias that holds the half of the rounding, too, and no bit below the data's."""
+    """Return a bias that includes the half of the rounding and has no bit below those of the data."""
     bias, constant = chain.bias, chain.constant
     data = graph.by_name[bias.inputs[0]]
     drop = bias.fixed.fraction - chain.last.fixed.fraction
     half = {Rounding.TRN: 0, Rounding.RND: 1 << (drop - 1), Rounding.RND_MIN_INF: (1 << (drop - 1)) - 1}[rounding]
     exact = (constant.integers << (bias.fixed.fraction - constant.fraction)) + half
     grid = np.minimum(zeros + (bias.fixed.fraction - data.fixed.fraction), drop)
-    kept = np.broadcast_to(exact, bias.shape) >> grid << grid
-    low = min(int(low_zeros(kept).min()), drop)
-    shorter = replace(bias, op=Bias(Constant(kept >> low, bias.fixed.fraction - low)))
+    integers = np.broadcast_to(exact, bias.shape) >> grid << grid
+    low = min(int(low_zeros(integers).min()), drop)
+    shorter = replace(bias, op=Bias(Constant(integers >> low, bias.fixed.fraction - low)))
     fraction = shorter.op.fraction(shorter, (data,))
     return replace(shorter, fixed=replace(bias.fixed, integer=bias.fixed.bits - fraction))
 
@@ -116,7 +116,7 @@ def _on_the_grid(graph: Graph, chain: _Chain, rounding: Rounding, zeros: Integer
 
 
 def low_zero_bits(graph: Graph, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
-    """Return how many low bits of every element of every node are always 0, at least."""
+    """Return, by node, a lower bound of the number of low bits of each element that are always 0."""
     bits: dict[str, Integers] = {}
     for node in graph.nodes:
         if node.name in inputs:

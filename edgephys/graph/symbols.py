@@ -1,7 +1,6 @@
-"""How the golden model runs on symbols: alkaid's, or any object array with their operations.
+"""Arithmetic of the golden model on symbols: alkaid's, or any object array with the same operations.
 
-A symbol is an integer in steps too, and knows one rounding, the floor: every other one is a floor after adding what
-decides.
+A symbol is an integer in steps. Its only rounding is the floor; every other mode is a floor after an addition.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def constant(integers: Integers, x: Any) -> Any:
 
 
 def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
-    """Return symbols at ``2**-fraction`` in another format; raise ModelError for one that has no RTL."""
+    """Return symbols at ``2**-fraction`` in a format; raise ModelError for an overflow mode that has no RTL."""
     drop = fraction - fixed.fraction
     value = _each(_positive, x) * 2.0**-drop  # in steps of the new format
     if drop > 0:
@@ -53,7 +52,7 @@ def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
 
 
 def _rounded(value: Any, drop: int, rounding: Rounding) -> Any:
-    """Round symbols with ``drop`` fraction bits to integers: a floor, after adding what decides."""
+    """Round symbols with ``drop`` fraction bits to integers."""
     half, small = 0.5, 2.0**-drop
     if rounding is Rounding.TRN:
         return _floor(value)
@@ -73,17 +72,17 @@ def _rounded(value: Any, drop: int, rounding: Rounding) -> Any:
 
 
 def _each(change: Callable[[Any], Any], x: Any) -> Any:
-    """Return symbols, each changed."""
-    made = x.copy()
-    for index in np.ndindex(made.shape):
-        made[index] = change(x[index])
-    return made
+    """Apply a function to every symbol."""
+    changed = x.copy()
+    for index in np.ndindex(changed.shape):
+        changed[index] = change(x[index])
+    return changed
 
 
 def _positive(x: Any) -> Any:
-    """Return a symbol that alkaid holds as the negative of another, without an adder of its own: -n = ~(n - 1).
+    """Return a symbol that alkaid holds as the negative of n, without an adder: -n = ~(n - 1).
 
-    The 1 is a step of n, which another addition takes along; steps of x are finer where a constant was added.
+    The 1 is a step of n, which a later addition includes. The step of x is finer where a constant was added.
     """
     if x._factor > 0 or not x.low < 0 < x.high:
         return x
@@ -95,7 +94,7 @@ def _positive(x: Any) -> Any:
 
 
 def _saturated(x: Any, high: int) -> Any:
-    """Clip a whole number, not below 0, at high, all ones: what any bit above says, not a comparison."""
+    """Clip an integer that is not negative at ``high``, which is all ones, by the bits above it and no comparison."""
     signed, integer, fraction = x.kif
     above = integer - high.bit_length()
     if signed or fraction > 0 or above <= 0 or x.low < 0 or x.high <= high:
