@@ -14,7 +14,7 @@ from edgephys.core.errors import UsageError
 
 def compress(
     model: ModelFolder,
-    pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="Stages in TOML, such as compress/jets.toml.")],
+    pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="Stages in TOML, such as compress/frugal.toml.")],
     data: Annotated[Path, typer.Option(help="The jets that the model was trained on.")],
     out: Annotated[Path, typer.Option(help="Folder of the stages and of the last model.")],
     test_data: Annotated[Path | None, typer.Option(help="The model's test jets, if it has a file of them.")] = None,
@@ -28,7 +28,7 @@ def compress(
     """Run a pipeline of compression stages; show what each cost and bought. A second start goes on.
 
     \b
-    Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/sparse.toml --data jets.h5 --out runs/sparse
+    Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/frugal.toml --data data/jets.h5 --out runs/frugal
     """
     from edgephys.compress.pipeline_file import read
     from edgephys.compress.run_pipeline import Order, run
@@ -53,7 +53,7 @@ def gains(
     """Put finished pipelines into one table, beside the uniform models of the same networks.
 
     \b
-    Example: edgephys gains runs/compression --beside hls_projects/results/uniform.json
+    Example: edgephys gains runs/frugal --beside hls_projects/results/uniform.json
     """
     from edgephys.report import compression_page as pages
     from edgephys.report.gains import tabulate
@@ -84,7 +84,7 @@ def pareto(
     """Sweep a pipeline's knob over seeds; keep the models that no other beats. A second start goes on.
 
     \b
-    Example: edgephys pareto runs/tagger compress/frugal.toml --data jets.h5 --seeds 1,2,3 --out runs/front
+    Example: edgephys pareto runs/n16 compress/frugal.toml --data data/jets.h5 --seeds 1,2,3 --out runs/front
     """
     if scheduler is not None and workers is not None:
         raise UsageError("--workers counts processes of this machine and --scheduler has workers of its own; give one")

@@ -53,7 +53,10 @@ def emit(
 
     \b
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to rtl --clock-ns 5
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to hls
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to c
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to onnx
+    Example: edgephys emit models/waves/cp12_8bit --to rtl
     """
     from edgephys import project
     from edgephys.targets.registry import options_of
@@ -145,7 +148,7 @@ def sweep(
     """Choose the pipelining: emit, simulate, place and route at several depths, keep the fastest that meets the clock.
 
     \b
-    Example: edgephys sweep runs/demo --clock-ns 20 --out hls_projects/demo_swept
+    Example: edgephys sweep runs/n16 --clock-ns 20 --out hls_projects/n16_swept
     """
     from edgephys import project
     from edgephys.core.files import check_free

@@ -127,7 +127,7 @@ def score(
     """Measure a trained model on other jets (accuracy and AUC) or waves (relative L2 error of the next frame).
 
     \b
-    Example: edgephys score models/zoo/jet_deepsets_n8_8bit --data data/other.h5
+    Example: edgephys score models/zoo/jet_deepsets_n8_8bit --data data/jets.h5
     """
     from edgephys.applications.choose import score as measure
     from edgephys.models import trained as artefact
@@ -171,7 +171,8 @@ def import_(
     """Turn a QONNX model into one of ours, proven against the file: emit, verify and report take it.
 
     \b
-    Example: edgephys import tagger.onnx --out runs/tagger
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to qonnx
+    Example: edgephys import hls_projects/jet_deepsets_n8_8bit_qonnx/firmware/model.onnx --out runs/imported
     """
     from edgephys.core.fixed import Fixed
     from edgephys.models import imported as house

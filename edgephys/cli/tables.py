@@ -22,7 +22,7 @@ def street(
     """Put the reports of several projects into one table, one row a model.
 
     \b
-    Example: edgephys street hls_projects/tagger_hls hls_projects/tagger_rtl --out hls_projects/results/mine
+    Example: edgephys street hls_projects/jet_deepsets_n8_8bit_hls hls_projects/jet_deepsets_n8_8bit_rtl
     """
     from edgephys.report import street as house
 
@@ -104,7 +104,7 @@ def waves(
     """Put wave networks into one table: their size and how their errors grow when they are rolled out.
 
     \b
-    Example: edgephys waves runs/waves/* --data data/waves_other.h5 --beside hls_projects/results/waves.json
+    Example: edgephys waves models/waves/* --data data/waves.h5 --beside hls_projects/results/waves.json
     """
     from edgephys.applications.waves.study import table as house
     from edgephys.applications.waves.study import table_page as pages
@@ -135,7 +135,7 @@ def pace(
     """Time a frame on one core, solver and networks in turns, and of their firmware; beside each time its error.
 
     \b
-    Example: edgephys pace models/waves/* --data data/waves_other.h5 --project hls_projects/wave_cnn_n32_cp12_8bit_rtl
+    Example: edgephys pace models/waves/* --data data/waves.h5 --project hls_projects/wave_cnn_n32_cp12_8bit_rtl
     """
     from edgephys.core.machine import one_core
 

@@ -1,0 +1,88 @@
+"""Every example in every help text names files that are there, parses, and runs on small models."""
+
+import glob
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgephys import cli
+
+TOP = Path(__file__).parent.parent
+PATHS = re.compile(r"[\w.*/-]+/[\w.*/-]+|[\w-]+\.(?:toml|py|h5|json|onnx)")
+DATA_SETS = {"data/jets.h5", "data/waves.h5"}
+
+
+def commands():
+    """Return [(name, command)] of every command, in the order of `edgephys --help`."""
+    group = typer.main.get_command(cli.app)
+    context = group.make_context("edgephys", [], resilient_parsing=True)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            inner = command.make_context(name, [], resilient_parsing=True)
+            yield from ((f"{name} {word}", command.get_command(inner, word)) for word in command.list_commands(inner))
+        else:
+            yield name, command
+
+
+def examples():
+    """Return the example lines of every command in order, then those of the whole program."""
+    texts = [*(command.help for _, command in commands()), cli.EXAMPLES]
+    return [line.strip().removeprefix("Example: ") for text in texts for line in text.splitlines() if is_example(line)]
+
+
+def is_example(line: str) -> bool:
+    return line.strip().removeprefix("Example: ").startswith("edgephys ") and line.startswith((" ", "Example: "))
+
+
+EXAMPLES = examples()
+
+
+def written(line: str) -> list[str]:
+    """Return the files and folders that an example writes."""
+    words = shlex.split(line)
+    if "--out" in words:
+        return [words[words.index("--out") + 1]]
+    if words[1] == "emit":
+        name = Path(words[2]).name if words[2].startswith("models/zoo") else f"wave_cnn_n32_{Path(words[2]).name}"
+        return [f"hls_projects/{name}_{words[words.index('--to') + 1]}"]
+    return []
+
+
+def test_every_command_has_an_example():
+    lacking = [name for name, _ in commands() if not any(line.startswith(f"edgephys {name}") for line in EXAMPLES)]
+    assert not lacking
+
+
+def test_every_path_in_an_example_is_in_the_repository_or_written_by_an_example_before():
+    outputs: list[str] = []
+    for line in EXAMPLES:
+        own = written(line)
+        inputs = [word for word in shlex.split(line)[2:] if PATHS.fullmatch(word) and word not in own]
+        for path in inputs:
+            before = any(path == output or path.startswith(f"{output}/") for output in outputs)
+            assert before or glob.glob(str(TOP / path)), f"{line}: no {path}"
+        outputs += own
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_file_that_the_help_of_an_option_names_is_in_the_repository(name, command):
+    for parameter in command.params:
+        for path in PATHS.findall(parameter.help or ""):
+            if path.endswith((".toml", ".py")):
+                assert (TOP / path).is_file(), f"{name} {parameter.name}: no {path}"
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_every_example_parses(line):
+    group, words = typer.main.get_command(cli.app), shlex.split(line)[1:]
+    context = group.make_context("edgephys", words)
+    while hasattr(group, "resolve_command"):
+        name, group, words = group.resolve_command(context, words)
+        context = group.make_context(name, words, parent=context)
