@@ -99,7 +99,7 @@ def case(seed: int) -> Case:
 
     limits: Limits = replace(EVERY if draw(0, 3) == 0 else WITH_RTL, **WIDTHS[draw(0, len(WIDTHS) - 1)])
     graph = build_field(draw, limits) if draw(0, 3) == 0 else build(draw, limits, steps=8)
-    return Case(seed, graph, vectors(graph, generator))
+    return Case(seed, graph, with_a_step(graph, vectors(graph, generator)))
 
 
 def vectors(graph: Graph, generator: np.random.Generator) -> np.ndarray:
@@ -112,6 +112,13 @@ def vectors(graph: Graph, generator: np.random.Generator) -> np.ndarray:
     anywhere = generator.integers(low, high, (VECTORS // 3, *shape), endpoint=True)
     small = anywhere[::2] >> generator.integers(0, graph.input.fixed.bits, anywhere[::2].shape)
     return np.clip(np.concatenate([every, corners, sparse, anywhere, small]), low, high)
+
+
+def with_a_step(graph: Graph, x: np.ndarray) -> np.ndarray:
+    """Return the vectors with one second whose output is not the first one's: the latency of RTL is measured there."""
+    outputs = evaluate.run(graph, x).reshape(len(x), -1)
+    other = int((outputs != outputs[0]).any(axis=1).argmax())
+    return np.concatenate([x[:1], x[other : other + 1], x[1:other], x[other + 1 :]]) if other else x
 
 
 # The targets --------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import glob
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
