@@ -77,7 +77,7 @@ waves: install
 	$(CLI) pace $(SHIPPED_WAVES) --data data/waves_other.h5 --project $(OUT)/wave_cnn_n32_cp12_8bit_rtl
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
 
 test-all: install
 	$(BIN)/python -m pytest -q

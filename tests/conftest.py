@@ -1,4 +1,4 @@
-"""Shared by the whole suite: builds are cached in a folder of this session, and Hypothesis repeats itself."""
+"""Shared by the whole suite: fixtures, a cache of builds for this session, and Hypothesis that repeats itself."""
 
 import json
 import os
@@ -35,12 +35,14 @@ def pytest_configure():
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Keep cached builds out of the user's cache unless EDGEPHYS_CACHE says where they go."""
+    """Keep cached builds in a folder that all workers of this session share, unless EDGEPHYS_CACHE names another."""
     if os.environ.get("EDGEPHYS_CACHE"):
         yield
         return
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "builds"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEPHYS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGEPHYS_CACHE", str(home))
         yield
 
 

@@ -28,7 +28,7 @@ def compress(
     """Run a pipeline of compression stages; show what each cost and bought. A second start goes on.
 
     \b
-    Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/frugal.toml --data data/jets.h5 --out runs/frugal
+    Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/frugal.toml --data data/jets.h5 --out runs/small
     """
     from edgephys.compress.pipeline_file import read
     from edgephys.compress.run_pipeline import Order, run
@@ -53,7 +53,7 @@ def gains(
     """Put finished pipelines into one table, beside the uniform models of the same networks.
 
     \b
-    Example: edgephys gains runs/frugal --beside hls_projects/results/uniform.json
+    Example: edgephys gains runs/small --beside hls_projects/results/uniform.json
     """
     from edgephys.report import compression_page as pages
     from edgephys.report.gains import tabulate
