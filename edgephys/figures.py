@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
-from edgephys.applications.metrics import scored
+from edgephys.applications.registry import scored
 from edgephys.core.figure import Figure, Stage, missing, to_record
 from edgephys.core.fixed import Fixed
 from edgephys.project import Project, read_card, read_result, write_result

@@ -261,19 +261,19 @@ def _first(layer: str, expected: Integers, received: Integers) -> Mismatch:
 
 
 def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vectors:
-    """Return vectors made of raw jets through the model's own preprocessing.
+    """Return vectors made of raw data through the model's own preprocessing.
 
-    Raises: DataError as the reader of jets does.
+    Raises: DataError as the reader of the model's application.
     """
-    from edgephys.applications.jets.data import inputs
+    from edgephys.applications import registry
     from edgephys.models import standardise
 
-    ready = standardise.from_record(read_card(project)["standardisation"])
+    card = read_card(project)
+    ready = standardise.from_record(card["standardisation"])
     if ready.output != project.graph.input.fixed:
         raise ProjectError(
             f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "
             f"{project.graph.input.fixed}; emit the project again"
         )
-    read = inputs.read(data, project.graph.input.shape[0], ready.names, limit)
-    integers = ready.apply(read.features)
-    return Vectors(integers, read.labels, evaluate.run(project.graph, integers))
+    held = registry.of_card(card).read(ready, project.graph.input.shape, data, limit)
+    return Vectors(held.inputs, held.labels, evaluate.run(project.graph, held.inputs))

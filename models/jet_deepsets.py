@@ -6,7 +6,7 @@ Source: arXiv 2402.01876; widths, quantisers, learning rates and patience are th
 """
 
 from edgephys.applications.jets.networks.deepsets import DeepSets
-from edgephys.train.fit import Recipe
+from edgephys.train.recipe import Recipe
 
 RECIPE = Recipe(
     script="jet_deepsets",

@@ -8,7 +8,7 @@ Source: arXiv 1804.06913; widths are the paper's, the learning rate ours.
 
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.applications.jets.networks.mlp import Mlp
-from edgephys.train.fit import Recipe
+from edgephys.train.recipe import Recipe
 
 RECIPE = Recipe(
     script="jet_highlevel",

@@ -7,7 +7,7 @@ sums of edges spread over orders of magnitude, so that each layer's weights get 
 """
 
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
-from edgephys.train.fit import Recipe
+from edgephys.train.recipe import Recipe
 
 RECIPE = Recipe(
     script="jet_interaction",

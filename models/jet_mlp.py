@@ -6,7 +6,7 @@ Source: arXiv 2402.01876; widths are the paper's, the learning rate ours.
 """
 
 from edgephys.applications.jets.networks.mlp import Mlp
-from edgephys.train.fit import Recipe
+from edgephys.train.recipe import Recipe
 
 RECIPE = Recipe(
     script="jet_mlp",

@@ -6,8 +6,9 @@ the CLI (`edgephys train models/wave_cnn.py --set format=one_way --set bits=6 --
 Source: arXiv 2304.04964 (the formats); widths, kernel size and rates are ours.
 """
 
+from edgephys.applications.waves.application import FrameSampling
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
-from edgephys.train.fit import Recipe
+from edgephys.train.recipe import Recipe
 
 RECIPE = Recipe(
     script="wave_cnn",
@@ -18,7 +19,7 @@ RECIPE = Recipe(
     schedule="cosine",
     validation=0.1,
     test=0.2,
-    every=4,
+    task=FrameSampling(every=4),
 )
 
 if __name__ == "__main__":

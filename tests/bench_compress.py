@@ -16,7 +16,7 @@ from typing import Any
 
 from bench_tool import ROOT, ZOO, machine
 
-from edgephys.applications.jets.task import of_jets
+from edgephys.applications.jets.task import of_trained
 from edgephys.applications.task import Task
 from edgephys.compress.model_structure import rebuilt
 from edgephys.compress.stage import Training
@@ -62,7 +62,7 @@ def stage_step(model: Any, task: Task, stage: Training) -> float:
 def measure(folder: Path, data: Path) -> dict[str, Any]:
     """Time every loop, in turns."""
     trained = load(folder)
-    task = of_jets(trained, data)
+    task = of_trained(trained, data)
     loops: dict[str, Callable[[], float]] = {KERAS: lambda: keras_step(trained.model, task)}
     loops |= {name: lambda stage=stage: stage_step(trained.model, task, stage) for name, stage in STAGES.items()}  # type: ignore[misc]
     load_before = os.getloadavg()[0]

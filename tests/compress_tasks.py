@@ -8,9 +8,9 @@ from edgephys.applications.jets.data.division import Division
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.applications.jets.networks.mlp import Mlp
-from edgephys.applications.jets.task import Tagging
+from edgephys.applications.jets.task import TaggingTask
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
-from edgephys.applications.waves.task import Advance
+from edgephys.applications.waves.task import NextFrameTask
 from edgephys.models.trained import HeldOut
 
 NETS = {
@@ -54,7 +54,7 @@ def fields_of(net, fields, seed):
     def seen(count):
         return tuple(net.input.values(of).astype(np.float32) for of in examples(count))
 
-    return Advance(seen(fields), seen(64), HeldOut(*examples(64)), net.input)
+    return NextFrameTask(seen(fields), seen(64), HeldOut(*examples(64)), net.input)
 
 
 def jets_of(net, jets, seed):
@@ -72,4 +72,4 @@ def jets_of(net, jets, seed):
 
     division = Division(net.constituents, net.features, 0.1, 0.3, seed)
     where = Path("nowhere.h5")
-    return Tagging(seen(jets), seen(128), HeldOut(*examples(128)), net.input, 1.0, division, where, None)
+    return TaggingTask(seen(jets), seen(128), HeldOut(*examples(128)), net.input, 1.0, division, where, None)

@@ -9,7 +9,7 @@ from compress_tasks import FIELDS, model_of, task_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgephys.applications.task import Lesson
+from edgephys.applications.task import Distillation
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.compress import digits
 from edgephys.compress.cost import Circuit
@@ -160,9 +160,9 @@ def test_the_loss_of_frames_is_the_share_of_their_power(model):
     x, wanted = task.train
     given = model.predict(x, verbose=0)
     assert float(task.loss(wanted, given, None)) == pytest.approx(((given - wanted) ** 2).sum() / (wanted**2).sum())
-    assert task.judged(model) == task.score(model)["relative_l2"]
+    assert task.validation_score(model) == task.validation_metrics(model)["relative_l2"]
     assert task.better(0.1, 0.2) and not task.better(0.2, 0.2)
-    tested = task.test_score(model)
+    tested = task.test_metrics(model)
     golden = NET.input.values(evaluate.run(lower(model, NET.input, "m"), task.test.inputs))
     errors = golden - NET.input.values(task.test.labels)
     sizes = (NET.input.values(task.test.labels) ** 2).sum((1, 2, 3))
@@ -193,16 +193,16 @@ def teachers(tmp_path_factory):
 
 def test_several_teachers_of_frames_answer_with_their_mean(teachers):
     task = task_of(NET, 16)
-    taught = task.taught(teachers[:2], 2.0, 0.5)
+    taught = task.with_teachers(teachers[:2], 2.0, 0.5)
     answers = [artefact.load(Path(folder)).model.predict(task.train[0], verbose=0) for folder in teachers[:2]]
-    assert np.allclose(taught.lesson.answers, np.mean(answers, axis=0), atol=1e-6)
-    assert task.taught((), 2.0, 0.5) is task
+    assert np.allclose(taught.distillation.outputs, np.mean(answers, axis=0), atol=1e-6)
+    assert task.with_teachers((), 2.0, 0.5) is task
 
 
 @given(st.floats(0, 1), st.integers(0, 2**16))
 @settings(max_examples=20, deadline=None)
 def test_the_loss_of_a_lesson_is_the_shares_of_two_squared_errors(share, seed):
-    task = dataclasses.replace(task_of(NET, 8), lesson=Lesson(np.zeros(1), 1.0, share))
+    task = dataclasses.replace(task_of(NET, 8), distillation=Distillation(np.zeros(1), 1.0, share))
     wanted, found, taught = np.random.default_rng(seed).normal(size=(3, 2, 5, 5, 1)).astype(np.float32)
     power = np.square(task.train[1].astype(float)).mean()
     expected = (share * np.square(found - taught) + (1 - share) * np.square(found - wanted)).mean() / power
@@ -213,7 +213,7 @@ def test_the_loss_of_a_lesson_is_the_shares_of_two_squared_errors(share, seed):
 def test_a_teacher_of_other_fields_is_refused_in_one_line(teachers, place, words):
     told = r"^teacher .*: it must read fields of \(5, 5, 3\) in .* as the model that it teaches, " + words
     with pytest.raises(UsageError, match=told):
-        task_of(NET, 8).taught([teachers[place]], 2.0, 0.5)
+        task_of(NET, 8).with_teachers([teachers[place]], 2.0, 0.5)
 
 
 def test_a_student_of_another_format_learns_from_its_teacher(model, teachers):
@@ -244,7 +244,7 @@ def test_the_epoch_of_the_least_error_is_kept():
     seen = []
     made = finetune.apply(model_of(NET), task, 1, lambda epoch, of, told: seen.append(told["val_relative_l2"]))
     assert made.notes["validation_relative_l2"] == pytest.approx(min(seen), abs=1e-5)
-    assert task.judged(made.model) == pytest.approx(min(seen), abs=1e-6)
+    assert task.validation_score(made.model) == pytest.approx(min(seen), abs=1e-6)
 
 
 def test_gradients_and_local_ranks_of_convolutions_are_told_by_layer(model):

@@ -8,9 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
+from edgephys.applications.waves.application import FrameSampling
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.models import trained as artefact
 from edgephys.train import fit as train
+from edgephys.train.recipe import Recipe
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 NET = WaveCnn(grid=32, width=3, depth=1, format="cp", bits=6, input_bits=15, input_integer=3)
@@ -37,7 +39,9 @@ start = "weights"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    recipe = train.Recipe("wave_small", NET, {32: 2e-3}, epochs=1, batch=16, every=16, validation=0.1, test=0.1)
+    recipe = Recipe(
+        "wave_small", NET, {32: 2e-3}, epochs=1, batch=16, task=FrameSampling(every=16), validation=0.1, test=0.1
+    )
     return artefact.save(train.fit(recipe, SAMPLE), tmp_path_factory.mktemp("waves") / "model")
 
 

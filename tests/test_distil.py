@@ -12,8 +12,8 @@ from small_model import trained
 from edgephys.applications.jets.data import inputs
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
-from edgephys.applications.jets.task import of_jets
-from edgephys.applications.task import Lesson
+from edgephys.applications.jets.task import of_trained
+from edgephys.applications.task import Distillation
 from edgephys.compress.model_structure import kernel_layers, rebuilt, requantised
 from edgephys.compress.stages.distil import Distil
 from edgephys.compress.stages.finetune import Finetune
@@ -38,7 +38,7 @@ def student():
 
 @pytest.fixture(scope="module")
 def task(student, few_jets):
-    return of_jets(student, few_jets)
+    return of_trained(student, few_jets)
 
 
 @pytest.fixture(scope="module")
@@ -72,39 +72,39 @@ def test_a_large_interaction_network_answers_to_the_jets_of_a_small_deep_sets_in
     answers = teacher.model.predict(TEACHER.input.values(seen).astype(np.float32), batch_size=512, verbose=0)
     answer_of = dict(zip(names, answers, strict=True))
     assert len(answer_of) == 2000
-    found = task.taught(teachers[:1], 2.0, 0.7).lesson.answers
+    found = task.with_teachers(teachers[:1], 2.0, 0.7).distillation.outputs
     wanted = [answer_of[name] for name in keyed(task.train[0])]
     assert len(found) == len(task.train[1]) and np.array_equal(found, wanted)
     assert len(np.unique(found, axis=0)) > 100
 
 
 def test_several_teachers_answer_with_their_mean(task, teachers):
-    one, other = (task.taught([teacher], 2.0, 0.7).lesson.answers for teacher in teachers[1:3])
-    both = task.taught(teachers[1:3], 2.0, 0.7).lesson.answers
+    one, other = (task.with_teachers([teacher], 2.0, 0.7).distillation.outputs for teacher in teachers[1:3])
+    both = task.with_teachers(teachers[1:3], 2.0, 0.7).distillation.outputs
     np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
     assert not np.allclose(one, other)
 
 
 def test_a_teacher_s_logits_count_times_its_scale(task, teachers):
-    plain, scaled = (task.taught([teacher], 2.0, 0.7).lesson.answers for teacher in teachers[1:])
+    plain, scaled = (task.with_teachers([teacher], 2.0, 0.7).distillation.outputs for teacher in teachers[1:])
     assert np.array_equal(scaled, 4 * plain)
 
 
 def test_without_teachers_the_task_stays_what_it_is(task):
-    assert task.taught((), 2.0, 0.7) is task
+    assert task.with_teachers((), 2.0, 0.7) is task
 
 
 def test_a_teacher_of_other_classes_is_refused_in_one_line(task, tmp_path):
     folder = save_as(tmp_path / "four", 1, dataclasses.replace(TEACHER, constituents=2, classes=4))
     message = f"teacher {folder}: it must know the 5 classes of the model that it teaches, not 4; choose one"
     with pytest.raises(UsageError, match=message) as refused:
-        task.taught([folder], 2.0, 0.7)
+        task.with_teachers([folder], 2.0, 0.7)
     assert "\n" not in str(refused.value)
 
 
 def test_a_missing_teacher_is_refused_with_how_to_make_one(task, tmp_path):
     with pytest.raises(ModelError, match=r"nobody: expected a model's folder with card.json; `edgephys train` makes"):
-        task.taught([str(tmp_path / "nobody")], 2.0, 0.7)
+        task.with_teachers([str(tmp_path / "nobody")], 2.0, 0.7)
 
 
 # What the student makes of it -------------------------------------------------------------------
@@ -121,7 +121,9 @@ def test_the_loss_is_the_paper_s(seed, temperature, share, scale):
     random = np.random.default_rng(seed)
     logits, taught = random.normal(0, 2, (2, 7, 5)).astype(np.float32)
     labels = random.integers(0, 5, 7)
-    task = dataclasses.replace(task_of(NETS["mlp"], 8), scale=scale, lesson=Lesson(taught, temperature, share))
+    task = dataclasses.replace(
+        task_of(NETS["mlp"], 8), scale=scale, distillation=Distillation(taught, temperature, share)
+    )
     answer, wanted = softmax(logits.astype(float) * scale / temperature), softmax(taught.astype(float) / temperature)
     apart = np.sum(wanted * np.log(wanted / answer), -1).mean()
     hard = -np.log(softmax(logits.astype(float) * scale)[np.arange(7), labels]).mean()
@@ -131,7 +133,7 @@ def test_the_loss_is_the_paper_s(seed, temperature, share, scale):
 
 def apart(model, task):
     answer = softmax(model(task.train[0]).numpy().astype(float))
-    wanted = softmax(task.lesson.answers.astype(float))
+    wanted = softmax(task.distillation.outputs.astype(float))
     return np.sum(wanted * np.log(wanted / answer), -1).mean()
 
 
@@ -140,7 +142,7 @@ def test_a_student_learns_its_teacher_s_answers_where_the_labels_say_nothing():
     task = task_of(net)
     noise = np.random.default_rng(2).integers(0, 5, len(task.train[1]))
     teacher = model_of(net, seed=2)
-    lesson = Lesson(teacher.predict(task.train[0], verbose=0), 1.0, 1.0)
+    lesson = Distillation(teacher.predict(task.train[0], verbose=0), 1.0, 1.0)
     task = dataclasses.replace(task, train=(task.train[0], noise), lesson=lesson)
     before = model_of(net, seed=1)
     after = Finetune(epochs=12, batch=32, learning_rate=3e-2, keep="last").apply(before, task, 1).model

@@ -116,7 +116,7 @@ def results():
 def test_the_notes_hold_the_accuracy_of_every_size_and_the_result_has_that_of_its_own(results):
     _, task, small, large = results
     assert small.notes["accuracy_of"] == large.notes["accuracy_of"]
-    wanted = {"0.5": task.judged(small.model), "1": task.judged(large.model)}
+    wanted = {"0.5": task.validation_score(small.model), "1": task.validation_score(large.model)}
     assert small.notes["accuracy_of"] == pytest.approx(wanted, abs=1e-5)
     for made, size in ((small, "0.5"), (large, "1")):
         assert made.notes["validation_accuracy"] == made.notes["accuracy_of"][size]

@@ -32,7 +32,7 @@ from edgephys.networks.layers import (
     dense,
     reciprocal,
 )
-from edgephys.train.equalise import Range, begin, rescaled
+from edgephys.train.equalise import WeightRange, assign, rescaled
 
 SMALL = {
     "deepsets": DeepSets(4, phi=(6, 5), rho=(5,)),
@@ -219,20 +219,20 @@ def test_a_network_trains_a_step_saves_loads_lowers_and_equals_keras(name, bits,
     assert (golden == found).all() and len(np.unique(golden)) > 50
 
 
-@pytest.mark.parametrize("fit", Range)
+@pytest.mark.parametrize("fit", WeightRange)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
     net = replace(SMALL[name], bits=None)
     source, target = random_net(net, 3), net.build()
     source.set_weights([3 * weight + 0.1 for weight in source.get_weights()])
     x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
-    start = rescaled(source, x, (99.9, 100), fit)
-    begin(target, start)
+    start = rescaled(source, target, x, (99.9, 100), fit)
+    assign(target, start)
     assert start.scale > 0 and np.log2(start.scale) % 1 == 0
     for layer, integer in start.integers.items():
         largest = max(np.abs(part).max() for part in start.weights[layer])
         assert largest <= 2.0**integer
-        assert integer == 0 if fit is Range.UNIT else largest > 2.0 ** (integer - 1)
+        assert integer == 0 if fit is WeightRange.UNIT else largest > 2.0 ** (integer - 1)
     ours, theirs = start.scale * target.predict(x, verbose=0), source.predict(x, verbose=0)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
     top = np.sort(theirs, -1)
@@ -240,13 +240,13 @@ def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
     assert clear.mean() > 0.5 and (ours.argmax(-1) == theirs.argmax(-1))[clear].all()
 
 
-@pytest.mark.parametrize("fit", Range)
+@pytest.mark.parametrize("fit", WeightRange)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_rescaled_networks_activations_fit_the_quantisers_of_its_target(name, fit):
     net = replace(SMALL[name], bits=None)
     source, target = random_net(net, 3), net.build()
     x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
-    begin(target, rescaled(source, x, (99.9, 100), fit))
+    assign(target, rescaled(source, target, x, (99.9, 100), fit))
     for layer in target.layers:
         if isinstance(layer, keras.layers.ReLU) and "quantised" not in layer.name:
             reached = keras.Model(target.inputs, layer.output).predict(x, verbose=0)
@@ -258,11 +258,11 @@ def test_weights_in_ranges_of_their_own_lower_and_equal_keras(name):
     source = random_net(replace(SMALL[name], bits=None), 3)
     source.set_weights([weight / 9 for weight in source.get_weights()])
     x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
-    start = rescaled(source, x, (99.9, 99), Range.FITTED)
+    start = rescaled(source, replace(SMALL[name], bits=6).build(), x, (99.9, 99), WeightRange.FITTED)
     assert min(start.integers.values()) < 0
     net = replace(SMALL[name], bits=6, weight_integers=start.integers)
     model = net.build()
-    begin(model, start)
+    assign(model, start)
     graph = lower(model, net.input, name)
     integers = inputs_of(net, 500)
     found = model.predict(net.input.values(integers).astype(np.float32), verbose=0)

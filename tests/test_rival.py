@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgephys.applications.jets.task import of_jets
+from edgephys.applications.jets.task import of_trained
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError, UsageError
 from edgephys.targets.rtl import synth
@@ -37,7 +37,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def task(trained, few_jets):
-    return of_jets(trained, few_jets)
+    return of_trained(trained, few_jets)
 
 
 def test_the_jets_are_those_that_the_net_sees(rival, trained, task, tmp_path):

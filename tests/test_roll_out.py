@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgephys.applications.waves.application import FrameSampling
 from edgephys.applications.waves.data import files as waves
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.applications.waves.study import roll_out
@@ -17,6 +18,7 @@ from edgephys.graph import evaluate
 from edgephys.models import trained as artefact
 from edgephys.models.files.keras import lower
 from edgephys.train import fit as train
+from edgephys.train.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"
@@ -30,7 +32,9 @@ def folders(tmp_path_factory):
     made = []
     for name in ("full", "one_way"):
         net = WaveCnn(**SMALL, format=name)
-        recipe = train.Recipe("wave_small", net, {32: 1e-3}, epochs=1, batch=16, every=16, validation=0.1, test=0.1)
+        recipe = Recipe(
+            "wave_small", net, {32: 1e-3}, epochs=1, batch=16, task=FrameSampling(every=16), validation=0.1, test=0.1
+        )
         made.append(artefact.save(train.fit(recipe, SAMPLE), top / name))
     return made
 

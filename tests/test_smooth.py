@@ -152,7 +152,7 @@ def test_an_ordinary_model_comes_out_and_its_score_is_its_own(results):
             {layer.name: layer.activation.get_config() for layer in activation_layers(of)} for of in (model, made.model)
         )
         assert before == after
-        assert made.notes["validation_accuracy"] == pytest.approx(task.judged(made.model), abs=1e-5)
+        assert made.notes["validation_accuracy"] == pytest.approx(task.validation_score(made.model), abs=1e-5)
 
 
 def test_smoothing_trains_to_other_weights_than_the_same_noise_alone(results):

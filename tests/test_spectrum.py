@@ -126,6 +126,6 @@ def test_fine_tuning_keeps_the_zeros_and_says_what_it_started_from():
     model, task = model_of(NET), task_of(NET)
     plain = Spectrum(density=0.5, epochs=0).apply(model, task, 2).model
     made = Spectrum(density=0.5, epochs=1, batch=64).apply(model, task, 2)
-    assert made.notes["untrained_accuracy"] == round(task.judged(plain), 5)
+    assert made.notes["untrained_accuracy"] == round(task.validation_score(plain), 5)
     for before, after in zip(kernel_layers(plain), kernel_layers(made.model), strict=True):
         assert np.array_equal(before.kernel.numpy() != 0, after.kernel.numpy() != 0)

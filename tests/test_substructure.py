@@ -228,20 +228,21 @@ def test_the_features_of_shipped_jets_are_those_of_their_origin():
 
 def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_path):
     from edgephys import verify
-    from edgephys.applications import choose
+    from edgephys.applications import registry
     from edgephys.models.files.keras import lower
     from edgephys.project import Project
     from edgephys.train import fit as train
+    from edgephys.train.recipe import script_recipe, with_settings
 
-    recipe = train.script_recipe(SAMPLE.parent.parent / "jet_highlevel.py")
+    recipe = script_recipe(SAMPLE.parent.parent / "jet_highlevel.py")
     assert recipe.name == "jet_highlevel_8bit"
     few = tmp_path / "few.h5"
     with h5py.File(SAMPLE) as source, h5py.File(few, "w") as out:
         for key in source:
             out[key] = source[key][:600] if source[key].ndim > 1 else source[key][:]
-    trained = train.fit(train.with_settings(recipe, ["epochs=1"]), few)
+    trained = train.fit(with_settings(recipe, ["epochs=1"]), few)
     assert trained.held_out.inputs.shape == (180, 1, 16)
-    assert choose.score(trained, few)["jets"] == 600
+    assert registry.of_card(trained.card).measure(trained, few)["jets"] == 600
 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "card.json").write_text(

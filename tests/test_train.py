@@ -18,9 +18,10 @@ from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.core.errors import DataError, ModelError, UsageError
 from edgephys.core.files import replace_folder
 from edgephys.train import fit as train
+from edgephys.train.recipe import Recipe, with_settings
 
 NET = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=6)
-RECIPE = train.Recipe("small", NET, {4: 2e-3}, epochs=2, batch=128)
+RECIPE = Recipe("small", NET, {4: 2e-3}, epochs=2, batch=128)
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +74,17 @@ def test_an_empty_split_is_refused(few_jets):
 
 
 def test_settings_reach_the_recipe_and_its_network():
-    changed = train.with_settings(
-        RECIPE, ["bits=float", "epochs=7", "phi=16-8", "learning_rate=0.01", "validation=0.2"]
-    )
+    changed = with_settings(RECIPE, ["bits=float", "epochs=7", "phi=16-8", "learning_rate=0.01", "validation=0.2"])
     assert changed.net.bits is None and changed.net.phi == (16, 8)
     assert (changed.epochs, changed.rate(), changed.validation) == (7, 0.01, 0.2)
     assert changed.name == "small_n4_float"
     with pytest.raises(UsageError, match="expected KEY=VALUE with KEY one of"):
-        train.with_settings(RECIPE, ["width=3"])
+        with_settings(RECIPE, ["width=3"])
 
 
 def test_settings_of_every_network_are_read_as_their_type():
     def net(of, *settings):
-        return train.with_settings(train.Recipe("s", of, {8: 1e-3}), settings).net
+        return with_settings(Recipe("s", of, {8: 1e-3}), settings).net
 
     assert net(Mlp(), "layers=16-8,4").layers == (16, 8, 4) and net(Mlp(), "layers=").layers == ()
     assert net(Mlp(layers=(3,)), "layers=none").layers is None
@@ -112,7 +111,7 @@ def test_settings_of_every_network_are_read_as_their_type():
 )
 def test_a_setting_of_another_type_is_refused_in_one_line(net, setting, message):
     with pytest.raises(UsageError, match=f"^--set {re.escape(f'{setting}: {message}')}$"):
-        train.with_settings(train.Recipe("s", net, {8: 1e-3}), [setting])
+        with_settings(Recipe("s", net, {8: 1e-3}), [setting])
 
 
 def test_the_rate_is_that_of_the_nearest_stated_size():
@@ -126,13 +125,13 @@ def test_a_start_with_other_layers_is_refused(trained, few_jets):
     other = dataclasses.replace(RECIPE, net=dataclasses.replace(NET, phi=(4,)))
     with pytest.raises(ModelError, match=r"starting model 'small_n4_6bit': its weights .* must be the recipe's"):
         train.fit(other, few_jets, start=trained)
-    floating = train.fit(train.with_settings(RECIPE, ["bits=float", "epochs=1"]), few_jets)
+    floating = train.fit(with_settings(RECIPE, ["bits=float", "epochs=1"]), few_jets)
     with pytest.raises(ModelError, match=r"starting model: its layers .* must be the recipe's"):
         train.fit(other, few_jets, start=floating)
 
 
 def test_a_model_of_the_same_bits_goes_on_where_it_stood(trained, few_jets):
-    rested = train.fit(train.with_settings(RECIPE, ["epochs=1", "learning_rate=1e-30"]), few_jets, start=trained)
+    rested = train.fit(with_settings(RECIPE, ["epochs=1", "learning_rate=1e-30"]), few_jets, start=trained)
     for ours, theirs in zip(trained.model.get_weights(), rested.model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
@@ -159,10 +158,10 @@ def test_a_file_system_without_exchange_still_replaces_the_folder(tmp_path, monk
 
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(UsageError, match="schedule must be one of plateau, cosine, not step"):
-        train.with_settings(RECIPE, ["schedule=step"])
+        with_settings(RECIPE, ["schedule=step"])
 
 
 def test_a_quantised_network_starts_from_a_float_one_and_its_card_says_so(few_jets):
-    floating = train.fit(train.with_settings(RECIPE, ["bits=float"]), few_jets)
+    floating = train.fit(with_settings(RECIPE, ["bits=float"]), few_jets)
     card = train.fit(RECIPE, few_jets, start=floating).card
     assert card["start"] == {"name": "small_n4_float", "seed": 1, "epochs_run": 2} and card["logit_scale"] >= 1

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from edgephys.applications import choose
-from edgephys.applications.task import Times
+from edgephys.applications import registry
 from edgephys.applications.waves import task as advance
+from edgephys.applications.waves.application import FrameSampling
 from edgephys.applications.waves.data import files as waves
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import DataError, UsageError
@@ -18,10 +18,11 @@ from edgephys.models import trained as artefact
 from edgephys.models.files.keras import lower
 from edgephys.networks.network import Net
 from edgephys.train import fit as train
+from edgephys.train.recipe import Recipe, with_settings
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 NET = WaveCnn(grid=32, width=3, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)
-RECIPE = train.Recipe("wave_small", NET, {32: 2e-3}, epochs=2, batch=16, every=8, test=0.25)
+RECIPE = Recipe("wave_small", NET, {32: 2e-3}, epochs=2, batch=16, task=FrameSampling(every=8), test=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +99,10 @@ def test_a_saved_model_is_the_same_one_and_its_graph_gives_its_frames(trained, t
 
 def test_a_task_is_made_again_as_it_was(trained):
     once, _ = train.prepare(RECIPE, SAMPLE)
-    again = choose.task_of(trained, SAMPLE)
+    again = registry.of_card(trained.card).task(trained, SAMPLE)
     for ours, theirs in zip(once.train, again.train, strict=True):
         assert np.array_equal(ours, theirs)
-    assert again.test_score(trained.model) == trained.card["metrics"]
+    assert again.test_metrics(trained.model) == trained.card["metrics"]
 
 
 def test_a_test_file_of_its_own_leaves_all_other_runs_to_training(tmp_path, trained):
@@ -109,12 +110,12 @@ def test_a_test_file_of_its_own_leaves_all_other_runs_to_training(tmp_path, trai
     path.write_bytes(SAMPLE.read_bytes())
     task, _ = train.prepare(RECIPE, SAMPLE, path)
     assert len(task.test.inputs) == 12 * 62 and len(task.train[0]) > len(train.prepare(RECIPE, SAMPLE)[0].train[0])
-    whole = choose.score(trained, path)
+    whole = registry.of_card(trained.card).measure(trained, path)
     assert whole["fields"] == 12 * 62 and 0 < whole["relative_l2"] < 1
 
 
 def test_unrolled_it_gives_the_frames_of_a_roll_out_and_learns_them(trained):
-    recipe = dataclasses.replace(RECIPE, unroll=3)
+    recipe = dataclasses.replace(RECIPE, task=FrameSampling(every=8, unroll=3))
     task, _ = train.prepare(recipe, SAMPLE)
     x, wanted = task.validation
     assert wanted.shape == (60, 32, 32, 3) and np.array_equal(wanted[1:, ..., 0], wanted[:-1, ..., 1])
@@ -157,23 +158,25 @@ def test_runs_that_are_too_short_for_what_is_left_out_are_refused():
     with pytest.raises(
         DataError, match=r"expected runs of 103 frames and over, found 64; lower every or unroll, or make"
     ):
-        train.fit(dataclasses.replace(RECIPE, every=100), SAMPLE)
+        train.fit(dataclasses.replace(RECIPE, task=FrameSampling(every=100)), SAMPLE)
 
 
 def test_leaving_times_out_of_jets_is_refused():
     from edgephys.applications.jets.networks.deepsets import DeepSets
 
-    recipe = train.Recipe("small", DeepSets(constituents=4, bits=6), {4: 2e-3}, every=2)
-    with pytest.raises(UsageError, match="every and unroll must be 1 for jets, which have no times, not 2, 1"):
+    recipe = Recipe("small", DeepSets(constituents=4, bits=6), {4: 2e-3}, task=FrameSampling(every=2))
+    with pytest.raises(UsageError, match=r"task must be TaskSettings\(\.\.\.\) for jets, not FrameSampling; change"):
         train.prepare(recipe, SAMPLE)
+    with pytest.raises(UsageError, match="--set every=2: expected KEY=VALUE with KEY one of activation_bits, batch,"):
+        with_settings(dataclasses.replace(recipe, task=None), ["every=2"])
 
 
 def test_a_network_without_a_task_is_refused():
     class Other(Net):
         build = label = size = None
 
-    with pytest.raises(UsageError, match="net must be a tagger of jets or a WaveCnn, not Other; see models/"):
-        choose.prepare(Other(), (0.1, 0.1), 1, Times(), SAMPLE)
+    with pytest.raises(UsageError, match="net must be a Tagger or WaveCnn, not Other; see models/"):
+        registry.of_network(Other())
 
 
 def test_the_scale_of_what_are_no_logits_is_1():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from edgephys.core.errors import DataError, ModelError
+from edgephys.core.errors import DataError
 
 Floats = NDArray[np.floating[Any]]
 
@@ -97,43 +96,3 @@ def softmax(logits: Floats) -> NDArray[np.float64]:
 def _check(logits: Floats, labels: NDArray[np.integer[Any]]) -> None:
     if not len(labels) or len(logits) != len(labels):
         raise DataError(f"metrics need as many logits as labels and at least one: {len(logits)} and {len(labels)}")
-
-
-@dataclass(frozen=True)
-class Score:
-    """Name the one figure that says how well a model does: a share, ``rising`` where more is better.
-
-    ``key`` is its place in a card or a row, ``unit`` what it is counted on.
-    """
-
-    key: str
-    name: str
-    unit: str
-    rising: bool
-
-    @property
-    def error(self) -> str:
-        """Place of its error."""
-        return f"{self.key}_error"
-
-    @property
-    def deviation(self) -> str:
-        """Place of its sample deviation over seeds."""
-        return f"{self.key}_deviation"
-
-    @property
-    def difference(self) -> str:
-        """Place of its difference to another model's."""
-        return f"{self.key}_difference"
-
-
-SCORES = (Score("accuracy", "accuracy", "jets", True), Score("relative_l2", "relative L2 error", "fields", False))
-
-
-def scored(facts: Mapping[str, Any], prefix: str = "") -> Score:
-    """Return which score a card's metrics, or a row, hold, its key after a prefix.  Raises: ModelError where none."""
-    found = next((score for score in SCORES if facts.get(f"{prefix}{score.key}") is not None), None)
-    if found is None:
-        keys = " or ".join(score.key for score in SCORES)
-        raise ModelError(f"metrics: expected {keys}, found {sorted(facts)}; train the model again")
-    return found

@@ -10,99 +10,103 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys.applications.application import Score
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models.trained import HeldOut
 
 Floats = NDArray[np.float32]
 Examples = tuple[Floats, NDArray[Any]]
-"""What a model sees, and what it should answer."""
+"""What a model reads, and what it should answer."""
 
 BATCH = 8192
 
 
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """Hold what teachers answer to the training examples, and how much it counts."""
+@dataclass(frozen=True)
+class Shares:
+    """State which shares of the examples validate and test a model, and the seed by which examples are divided."""
 
-    answers: Floats
+    validation: float
+    test: float
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """Hold the mean outputs of teachers for the training examples, and their share of the loss."""
+
+    outputs: Floats
     temperature: float
     share: float
 
 
-@dataclass(frozen=True)
-class Times:
-    """Say which times of a run are learnt from: one in ``every``, and ``unroll`` frames from each."""
-
-    every: int = 1
-    unroll: int = 1
-
-
 @dataclass(frozen=True, eq=False)
 class Task(ABC):
-    """Hold examples as a model sees them; ``figure`` names what says how well it does, ``rising`` if more is better.
+    """Hold examples as a model reads them.
 
-    ``reads`` are the nets that the task is for, ``unit`` is what an example is called, ``watched`` what Keras shows of
-    it after an epoch, ``travelling`` how many test examples go with a model at most, ``jit`` whether XLA makes its
-    training faster.
+    ``network`` is the class of the networks that the task is for, ``metric`` the score; ``keras_metrics`` are shown
+    after each epoch. ``most_vectors`` is how many test examples are stored with a model at most, ``jit`` whether XLA
+    makes the training faster.
     """
 
-    reads: ClassVar[type]
-    figure: ClassVar[str]
-    rising: ClassVar[bool]
-    unit: ClassVar[str]
-    watched: ClassVar[tuple[str, ...]]
-    travelling: ClassVar[int]
-    jit: ClassVar[bool]
+    network: ClassVar[type]
+    metric: ClassVar[Score]
+    keras_metrics: ClassVar[tuple[str, ...]] = ()
+    most_vectors: ClassVar[int]
+    jit: ClassVar[bool] = False
     train: Examples
     validation: Examples
     test: HeldOut
     input: Fixed
-    lesson: Lesson | None = field(default=None, kw_only=True)
+    distillation: Distillation | None = field(default=None, kw_only=True)
 
     @abstractmethod
-    def losses(self, wanted: Any, given: Any) -> Any:
-        """Return the loss of each of a model's answers."""
+    def losses(self, target: Any, output: Any) -> Any:
+        """Return the loss of each example."""
 
     @abstractmethod
-    def loss(self, wanted: Any, given: Any, taught: Any) -> Any:
-        """Return the mean loss of a model's answers, or what the lesson makes of it; ``taught`` are the teachers'."""
+    def loss(self, target: Any, output: Any, teacher_output: Any) -> Any:
+        """Return the mean loss: with a distillation, its share is that to the teachers' outputs."""
 
     @abstractmethod
-    def judged(self, model: Any) -> float:
-        """Return the figure on the validation examples."""
+    def validation_score(self, model: Any) -> float:
+        """Return the score on the validation examples."""
 
     @abstractmethod
-    def score(self, model: Any) -> dict[str, Any]:
-        """Return all figures, with errors, on the validation examples."""
+    def validation_metrics(self, model: Any) -> dict[str, Any]:
+        """Return all metrics, with errors, on the validation examples."""
 
     @abstractmethod
-    def test_score(self, model: Any) -> dict[str, Any]:
-        """Return all figures, with errors, on the test examples: once a pipeline, at its end."""
+    def test_metrics(self, model: Any) -> dict[str, Any]:
+        """Return all metrics, with errors, on the test examples: once in a pipeline, at its end."""
 
     @abstractmethod
-    def taught(self, teachers: Sequence[str], temperature: float, share: float) -> Task:
-        """Return the task with a lesson: the mean of what trained models answer; itself where there are none."""
+    def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> Task:
+        """Return the task with a distillation of trained models; itself where there are none."""
 
     @abstractmethod
-    def asks(self, model: Any) -> dict[str, Any]:
-        """Return what the net of a student must state, by field, to stand in a model's place."""
+    def network_settings(self, model: Any) -> dict[str, Any]:
+        """Return what the configuration of a student must state, by field, to replace a model."""
+
+    def vectors(self) -> HeldOut:
+        """Return the test examples that are stored with a model: the first ones."""
+        return HeldOut(self.test.inputs[: self.most_vectors], self.test.labels[: self.most_vectors])
 
     def unrolled(self, model: Any) -> Any:
-        """Return what is trained in a model's place: its weights, applied as often as an example's answer asks."""
+        """Return the model to train, with the weights of ``model``, which may be applied several times."""
         return model
 
     def scaled(self, scale: float) -> Task:
-        """Return the task of a model whose answers count times ``scale``, which only logits may."""
+        """Return the task of a model whose outputs are to be multiplied by ``scale``; only logits may be scaled."""
         if scale != 1.0:
             raise UsageError(f"scale must be 1 where answers are not logits, not {scale:g}")
         return self
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of what the model's answers are, where they are classes."""
+        """Names of the outputs, where they are classes."""
         return ()
 
-    def better(self, one: float, other: float) -> bool:
-        """Tell whether one figure is better than another."""
-        return one > other if self.rising else one < other
+    def better(self, score: float, other: float) -> bool:
+        """Tell whether a score is better than another."""
+        return score > other if self.metric.rising else score < other

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from edgephys import __version__
+from edgephys.applications.registry import APPLICATIONS, DATA, load_object
 from edgephys.cli import bench, compression, firmware, models, tables
 from edgephys.cli.console import begin, fail
 from edgephys.core.errors import EdgephysError, UsageError
@@ -56,14 +57,18 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": tables.street,
     "scaling": tables.scaling,
     "agree": tables.agree,
-    "waves": tables.waves,
-    "pace": tables.pace,
-    "dispersion": tables.dispersion,
     "doctor": tables.doctor,
 }
-"""The commands after ``data``, in the order of the work."""
+"""The commands after ``data``, in the order of the work; those of applications stand before the last one."""
 RENAMED = {"street": "compare"}
 """Former names of commands, which work for one release without being listed."""
+
+
+def all_commands() -> dict[str, Callable[..., None]]:
+    """Return the commands after ``data``, with those of the applications that are registered now."""
+    *commands, last = COMMANDS.items()
+    places = {name: place for each in APPLICATIONS.values() for name, place in each.commands.items() if name != DATA}
+    return {**dict(commands), **{name: load_object(place) for name, place in places.items()}, **dict([last])}
 
 
 class InOrderOfWork(TyperGroup):
@@ -71,7 +76,7 @@ class InOrderOfWork(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return ["data", *COMMANDS]
+        return ["data", *all_commands()]
 
 
 def program() -> typer.Typer:
@@ -86,10 +91,11 @@ def program() -> typer.Typer:
         callback=_options,
     )
     data = typer.Typer(help="Make training data.", no_args_is_help=True)
-    data.command("jets")(models.data_jets)
-    data.command("waves")(models.data_waves)
+    for application in APPLICATIONS.values():
+        if DATA in application.commands:
+            data.command(application.name)(load_object(application.commands[DATA]))
     app.add_typer(data, name="data")
-    commands = {**COMMANDS, "emit": firmware.emit_command()}
+    commands = {**all_commands(), "emit": firmware.emit_command()}
     for name, command in commands.items():
         app.command(name)(command)
     for former, name in RENAMED.items():
@@ -128,7 +134,7 @@ def main() -> None:
 def _named() -> str:
     """Return the command on the line, for a hint."""
     word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    return f"{word} " if word in ("data", *COMMANDS, *RENAMED) else ""
+    return f"{word} " if word in ("data", *all_commands(), *RENAMED) else ""
 
 
 def train_script(script: str) -> None:

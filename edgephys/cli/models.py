@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,67 +12,9 @@ from edgephys.cli.console import bar, give, say
 from edgephys.cli.words import Force, Json, ModelFolder, line
 
 
-def data_jets(
-    out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
-    jets_per_class: Annotated[int, typer.Option(min=1, help="Jets of each of g, q, W, Z, t.")] = 20000,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same file on any number of cores.")] = 1,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Generate jets with Pythia 8 and FastJet in the layout of the public LHC jet files.
-
-    \b
-    Example: edgephys data jets --jets-per-class 20000 --seed 1 --out data/jets.h5
-    """
-    from edgephys.applications.jets.data.generate import generate
-
-    with bar("jets", 5 * jets_per_class) as tick:
-        generate(out, jets_per_class, seed, workers, lambda done, total: tick(done, total))
-    record = {"file": str(out), "jets": 5 * jets_per_class, "seed": seed}
-    give(as_json, record, lambda: f"{out}: {5 * jets_per_class} jets, seed {seed}")
-
-
-def data_waves(
-    out: Annotated[Path, typer.Option(help="HDF5 file to write; OUT.runs keeps what is done until it is whole.")],
-    runs: Annotated[int, typer.Option(min=1, help="Runs, each with a medium and pulses of its own.")] = 256,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same file on any number of cores.")] = 1,
-    grid: Annotated[int, typer.Option(help="Points a side of the regular grid that frames are sampled on.")] = 64,
-    frames: Annotated[int, typer.Option(help="Frames of a run; from one to the next a wave moves one cell.")] = 64,
-    edges: Annotated[str, typer.Option(help="What the edge does: dirichlet, absorbing or both, mixed by run.")] = (
-        "dirichlet"
-    ),
-    inclusions: Annotated[int, typer.Option(help="Most discs and boxes of another wave speed in a run.")] = 3,
-    sources: Annotated[int, typer.Option(help="Most sources with a Ricker signal in a run; no frame shows them.")] = 0,
-    refine: Annotated[int, typer.Option(help="Mesh cells a side in a cell of the grid.")] = 6,
-    dt: Annotated[float | None, typer.Option(help="Time step; the longest stable one by default.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Generate runs of the 2-D wave equation with finite elements (scikit-fem).
-
-    \b
-    Example: edgephys data waves --runs 256 --seed 1 --out data/waves.h5
-    """
-    from edgephys.applications.waves.data import files as waves
-    from edgephys.applications.waves.data import runs as wave_runs
-
-    plan = wave_runs.plan(seed, grid, frames, edges, inclusions, sources, refine, dt)
-    with bar("waves", runs) as tick:
-        waves.generate(out, runs, plan, workers, lambda done, total: tick(done, total))
-    record = {
-        "file": str(out), "runs": runs, "seed": seed, "grid": grid, "frames": frames, "edges": edges,
-        "frame_dt": plan.frame_dt, "dt": plan.dt, "steps_per_frame": plan.steps, "mesh_cells": plan.cells,
-    }  # fmt: skip
-    shown = (
-        f"{out}: {runs} runs of {frames} frames on {grid} x {grid} points, seed {seed}; {plan.steps} time steps "
-        f"from frame to frame on 2 x {plan.cells} x {plan.cells} triangles"
-    )
-    give(as_json, record, lambda: shown)
-
-
 def train(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="Training script, such as models/jet_deepsets.py.")],
-    data: Annotated[Path, typer.Option(help="File of jets (or folder of them) or of waves.")],
+    data: Annotated[Path, typer.Option(help="File of training data, or a folder of them: jets, waves.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name> by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
     test_data: Annotated[Path | None, typer.Option(help="Take what is tested from this file instead.")] = None,
@@ -85,11 +27,14 @@ def train(
     \b
     Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
     """
+    from edgephys.applications import registry
     from edgephys.core.files import check_free
     from edgephys.models import trained as artefact
-    from edgephys.train.fit import fit, script_recipe, with_settings
+    from edgephys.train.fit import fit
+    from edgephys.train.recipe import script_recipe, with_settings
 
     recipe = with_settings(script_recipe(script), settings or [])
+    application = registry.of_network(recipe.net)
     folder = out or Path("runs") / recipe.name
     check_free(folder, artefact.CARD, force, "a model")
     say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
@@ -97,26 +42,17 @@ def train(
     with bar("epochs", recipe.epochs) as tick:
 
         def progress(epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
-            told = {name: logs[name] for name in ("loss", "val_loss", "val_accuracy") if name in logs}
-            tick(epoch, epochs, " ".join(f"{name} {value:.4f}" for name, value in told.items()))
+            names = [name for name in ("loss", "val_loss", f"val_{application.score.key}") if name in logs]
+            tick(epoch, epochs, " ".join(f"{name} {logs[name]:.4f}" for name in names))
 
         trained = fit(recipe, data, test_data, progress, beginning)
     artefact.save(trained, folder, force)
     card = trained.card
     keys = ("parameters", "seconds", "epochs_run", *(key for key in card if key.startswith("validation_")), "metrics")
     record = {"model": str(folder), "name": trained.name, **{key: card[key] for key in keys}}
-    line = f"{folder}: {_told(card['metrics'], 'test ')}; {card['parameters']} parameters, {card['seconds']:.0f} s"
+    metrics = application.describe(card["metrics"], "test ")
+    line = f"{folder}: {metrics}; {card['parameters']} parameters, {card['seconds']:.0f} s"
     give(as_json, record, lambda: line)
-
-
-def _told(measured: Mapping[str, Any], which: str) -> str:
-    """Return the figures of a tagger, or of a network that advances a wave, in words."""
-    if "relative_l2" in measured:
-        share, error = 100 * measured["relative_l2"], 100 * measured["relative_l2_error"]
-        return f"relative L2 error of the next frame {share:.2f} ± {error:.2f} % on {measured['fields']} {which}fields"
-    auc = " ".join(f"{name} {100 * area:.1f}" for name, area in measured["auc"].items())
-    share, error = 100 * measured["accuracy"], 100 * measured["accuracy_error"]
-    return f"accuracy {share:.2f} ± {error:.2f} % on {measured['jets']} {which}jets; AUC {auc}"
 
 
 def score(
@@ -129,12 +65,14 @@ def score(
     \b
     Example: edgephys score models/zoo/jet_deepsets_n8_8bit --data data/jets.h5
     """
-    from edgephys.applications.choose import score as measure
+    from edgephys.applications import registry
     from edgephys.models import trained as artefact
 
-    measured = measure(artefact.load(model), data)
-    line = f"{model}: {_told(measured, '')}"
-    give(as_json, {"model": str(model), "metrics": measured}, lambda: line)
+    trained = artefact.load(model)
+    application = registry.of_card(trained.card)
+    metrics = application.measure(trained, data)
+    line = f"{model}: {application.describe(metrics)}"
+    give(as_json, {"model": str(model), "metrics": metrics}, lambda: line)
 
 
 def cards(

@@ -56,7 +56,7 @@ def measure(model: Any, task: Task, name: str, options: RtlOptions | None = None
     kernels = [kernel_integers(layer) for layer in kernel_layers(model)]
     planned = estimate(graph, options or RtlOptions())
     return Gains(
-        task.score(model),
+        task.validation_metrics(model),
         sum(kernel.size for kernel in kernels),
         sum(int(np.count_nonzero(kernel)) for kernel in kernels),
         sum(int(digits.count(kernel).sum()) for kernel in kernels),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.metrics import scored
+from edgephys.applications.registry import scored
 from edgephys.compress.local_executor import Carry, Work
 from edgephys.compress.pareto_front import SYNTHESISED, Front, Run, front
 from edgephys.compress.pipeline_file import Pipeline

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.choose import task_of
-from edgephys.applications.metrics import scored
+from edgephys.applications import registry
+from edgephys.applications.registry import scored
 from edgephys.applications.task import Task
 from edgephys.compress.gains import Gains, measure
 from edgephys.compress.pipeline_file import Pipeline, Step
@@ -73,7 +73,7 @@ def run(order: Order, say: Say, progress: Callable[[str], Progress], command: st
     name = _name(start, order)
     digest = _digest(order)
     say(f"read {order.data}")
-    task = task_of(start, order.data, order.test_data)
+    task = registry.of_card(start.card).task(start, order.data, order.test_data)
     order.out.mkdir(parents=True, exist_ok=True)
     table: dict[str, Any] = {
         "command": command,
@@ -252,7 +252,7 @@ def _final(
         card = artefact.read_card(folder / CARD)
         if card.get("digest") == digest:
             return dict(card["metrics"])
-    metrics = task.test_score(trained.model)
+    metrics = task.test_metrics(trained.model)
     card = {**trained.card, "name": name, "metrics": metrics, "digest": digest, "compression": table["rows"]}
     artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
     return metrics

@@ -60,12 +60,12 @@ def descend(
     Raises: ModelError where the loss is no longer finite.
     """
     parameters = parameters or Parameters()
-    task = task.taught(plan.teacher, plan.temperature, plan.teacher_share)
+    task = task.with_teachers(plan.teacher, plan.temperature, plan.teacher_share)
     makes = {**_masked(model, parameters), **parameters.makes}
     loop = _Loop(model, task, plan, parameters, makes, optimizer)
     random = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
-    best, kept, kept_epoch = -inf if task.rising else inf, loop.made(), 0
+    best, kept, kept_epoch = -inf if task.metric.rising else inf, loop.made(), 0
     for epoch in range(plan.epochs):
         if parameters.ramp is not None:
             parameters.ramp.assign(min(1.0, 2 * (epoch + 1) / plan.epochs))
@@ -81,10 +81,10 @@ def descend(
         if plan.keep == "last" or (task.better(figure, best) and epoch >= parameters.kept_from):
             best, kept, kept_epoch = figure, made, epoch + 1
         if progress:
-            progress(epoch + 1, plan.epochs, {"loss": loss, f"val_{task.figure}": figure})
+            progress(epoch + 1, plan.epochs, {"loss": loss, f"val_{task.metric.key}": figure})
     for variable, value in zip(_variables(model), kept, strict=True):
         variable.assign(value)
-    return {"kept_epoch": kept_epoch, f"validation_{task.figure}": round(best, 5)}
+    return {"kept_epoch": kept_epoch, f"validation_{task.metric.key}": round(best, 5)}
 
 
 def falling_rate(task: Task, plan: Training) -> Any:
@@ -135,7 +135,7 @@ class _Loop:
     def epoch(self, random: np.random.Generator) -> float:
         """Go once through the training examples; return the mean loss."""
         x, labels = self.task.train
-        lesson = self.task.lesson.answers if self.task.lesson else np.zeros((len(x), 1), np.float32)
+        lesson = self.task.distillation.outputs if self.task.distillation else np.zeros((len(x), 1), np.float32)
         order = random.permutation(len(x))
         losses = []
         for start in range(0, self.steps * self.batch, self.batch):
@@ -156,7 +156,7 @@ class _Loop:
         held = [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variable, value in zip(variables, made, strict=True):
             variable.assign(value)
-        figure = self.task.judged(self.model)
+        figure = self.task.validation_score(self.model)
         for variable, value in zip(variables, held, strict=True):
             variable.assign(value)
         return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
@@ -17,8 +17,10 @@ class Net(ABC):
     """State a network; ``bits`` None is the float network.
 
     ``weight_integers`` gives, by layer, the k of weights in [-2**k, 2**k); 0 where none is given, as published.
+    ``named_values`` are words, by field, that stand for a value on the command line.
     """
 
+    named_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     bits: int | None = 8
     activation_bits: int | None = None
     input_bits: int = 12

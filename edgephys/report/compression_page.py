@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from edgephys.applications.metrics import scored
+from edgephys.applications.registry import scored
 from edgephys.core.files import write_file, write_json
 from edgephys.report.show import titled
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from edgephys.applications.metrics import scored
+from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
 from edgephys.report.estimator import compared

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.applications.jets.published import SOURCE
-from edgephys.applications.metrics import scored
+from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.report.estimator import calibrate

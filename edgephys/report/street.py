@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from edgephys.applications.jets.published import CAVEAT, published
-from edgephys.applications.metrics import scored
+from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
 from edgephys.core.files import write_file, write_json

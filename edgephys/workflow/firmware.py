@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.applications.jets.published import FAMILIES, published
-from edgephys.applications.metrics import scored
+from edgephys.applications.registry import scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
 from edgephys.figures import gather, keep

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgephys.applications.application import Literature
+
 FAMILIES = {
     "jet_mlp": "MLP",
     "jet_deepsets": "Deep Sets",
@@ -15,11 +17,6 @@ FAMILIES = {
 
 SOURCE = "arXiv 2402.01876"
 CLASSES = ("g", "q", "w", "z", "t")
-
-
-def family_name(script: str) -> str:
-    """Return what to call the networks of a training script: of one that is not ours, its name in words."""
-    return FAMILIES.get(script, script.removeprefix("jet_").replace("_", " "))
 
 
 def _facts(
@@ -91,7 +88,14 @@ def published(recipe: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found
 
 
-CAVEAT = (
-    f"Published rows ({SOURCE}) are on **other jets**, the public 150-particle files, and another synthesis: "
-    "they show where the field stands and are not a comparison."
+LITERATURE = Literature(
+    source=SOURCE,
+    caveat=f"Published rows ({SOURCE}) are on **other jets**, the public 150-particle files, and another synthesis: "
+    "they show where the field stands and are not a comparison.",
+    prefix="jet_",
+    families=FAMILIES,
+    rows=EIGHT_BIT,
 )
+
+CAVEAT = LITERATURE.caveat
+family_name = LITERATURE.family_name

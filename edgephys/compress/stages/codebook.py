@@ -133,7 +133,7 @@ def starting(scaled: NDArray[np.float32], count: int, uniform: bool) -> NDArray[
 def gradient_norms(model: Any, task: Task, batch: int, seed: int) -> dict[str, float]:
     """Return the mean norm of the gradient of each layer's kernel over some minibatches; the labels alone teach."""
     x, labels = task.train
-    alone = dataclasses.replace(task, lesson=None)
+    alone = dataclasses.replace(task, distillation=None)
     random = np.random.default_rng(seed)
     layers = kernel_layers(model)
     norms = np.zeros(len(layers))

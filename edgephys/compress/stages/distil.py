@@ -19,7 +19,7 @@ from edgephys.core.errors import ModelError, UsageError
 from edgephys.networks.backend import keras
 from edgephys.networks.kernels import kernel_of, which
 from edgephys.networks.network import Net
-from edgephys.train.fit import script_recipe, with_settings
+from edgephys.train.recipe import script_recipe, with_settings
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Distil(Training):
                 f"settings: {strange[0]} is of the training, not of the student's net; set it in the stage itself"
             )
         net = recipe.net
-        if not isinstance(net, task.reads):
+        if not isinstance(net, task.network):
             raise UsageError(
-                f"student of {self.script}: it must read {task.unit}, as the task does; choose a script whose net is "
-                f"a {task.reads.__name__}"
+                f"student of {self.script}: it must read {task.metric.unit}, as the task does; choose a script whose "
+                f"net is a {task.network.__name__}"
             )
-        asked = {name: (getattr(net, name), given) for name, given in task.asks(model).items()}
+        asked = {name: (getattr(net, name), given) for name, given in task.network_settings(model).items()}
         for name, (own, given) in {**asked, "input format": (net.input, task.input)}.items():
             if own != given:
                 raise UsageError(

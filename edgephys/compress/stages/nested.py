@@ -56,9 +56,9 @@ class Nested(Training):
         figures = {}
         for size, fraction in enumerate(self.fractions):
             course.size.assign(size)
-            figures[f"{fraction:g}"] = round(task.judged(fresh), 5)
+            figures[f"{fraction:g}"] = round(task.validation_score(fresh), 5)
         small = shrink(restored(fresh), silent[emitted])
-        return Made(small, {**notes, f"{task.figure}_of": figures, "parameters": int(small.count_params())})
+        return Made(small, {**notes, f"{task.metric.key}_of": figures, "parameters": int(small.count_params())})
 
 
 class Course:

@@ -59,7 +59,7 @@ class Spectrum(Training):
             kernel_of(fresh.get_layer(layer.name)).assign(np.clip(self.drawn(kernel, random), low, high))
         notes: dict[str, Any] = {"layers": {layer.name: _moved(layer, fresh.get_layer(layer.name)) for layer in layers}}
         if self.epochs:
-            notes[f"untrained_{task.figure}"] = round(task.judged(fresh), 5)
+            notes[f"untrained_{task.metric.key}"] = round(task.validation_score(fresh), 5)
             notes |= descend(fresh, task, self, seed, progress=progress)
         return Made(fresh, notes)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.core.errors import UsageError
 from edgephys.networks.layers import dense
@@ -23,6 +25,7 @@ class Tagger(Net):
     firmware is the largest of them in Keras.
     """
 
+    named_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {"features": {"all": PARTICLE_NAMES}}
     constituents: int = 8
     features: tuple[str, ...] = COORDINATES
     classes: int = 5

@@ -1,0 +1,105 @@
+"""Every application by name; an application from outside of the package is added by ``register``.
+
+An installed package can also name its applications as entry points of the group ``edgephys.applications``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from edgephys.applications.application import Application, Score
+from edgephys.applications.jets.application import JetTagging
+from edgephys.applications.waves.application import WaveSimulation
+from edgephys.core.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from edgephys.networks.network import Net
+
+GROUP = "edgephys.applications"
+DATA = "data"
+"""The command that makes data, which every application may have."""
+APPLICATIONS: dict[str, Application] = {}
+"""Every application that is registered, in the order of registration."""
+
+
+def register(application: Application) -> None:
+    """Add an application: train, score, compress and verify then take its networks and data.
+
+    Raises: UsageError where its name or a command belongs to another application.
+    """
+    for other in APPLICATIONS.values():
+        if type(other) is type(application):
+            return
+        if other.name == application.name:
+            raise UsageError(f"application '{other.name}': an application of that name is registered; choose another")
+        for command in sorted((set(other.commands) & set(application.commands)) - {DATA}):
+            raise UsageError(
+                f"application '{application.name}': the command '{command}' is of '{other.name}'; choose another name"
+            )
+    APPLICATIONS[application.name] = application
+
+
+for _application in (JetTagging(), WaveSimulation()):
+    register(_application)
+
+
+def applications() -> Iterator[Application]:
+    """Yield every application: those registered, then those of installed packages, which are registered then."""
+    yield from tuple(APPLICATIONS.values())
+    for entry in entry_points(group=GROUP):
+        application = entry.load()()
+        if application.name not in APPLICATIONS:
+            register(application)
+            yield application
+
+
+def load_object(place: str) -> Any:
+    """Return what a place such as "module:function" names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def of_network(net: Net) -> Application:
+    """Return the application of a network's configuration; raise UsageError where there is none."""
+    for application in applications():
+        if isinstance(net, application.network):
+            return application
+    names = " or ".join(application.network.__name__ for application in APPLICATIONS.values())
+    raise UsageError(f"net must be a {names}, not {type(net).__name__}; see models/, or register its application")
+
+
+def of_card(card: Mapping[str, Any]) -> Application:
+    """Return the application of a model's card; raise ModelError where none recognises its network."""
+    recipe = card.get("recipe") or {}
+    net = recipe.get("net", {})
+    for application in applications():
+        if application.recognises(net):
+            return application
+    fields = ", or ".join(" and ".join(sorted(known.net_fields)) for known in APPLICATIONS.values())
+    raise ModelError(
+        f"model '{card.get('name')}': its card must state a network with {fields}, not with "
+        f"{', '.join(sorted(net)) or 'nothing'}; train it again, or register its application"
+    )
+
+
+def of_metrics(metrics: Mapping[str, Any], prefix: str = "") -> Application:
+    """Return the application whose score metrics or a row hold; raise ModelError where there is none.
+
+    ``prefix`` stands before the score's key.
+    """
+    known = [one for one in applications() if metrics.get(f"{prefix}{one.score.key}") is not None]
+    if known:
+        return next((application for application in known if application.score.unit in metrics), known[0])
+    keys = " or ".join(dict.fromkeys(application.score.key for application in APPLICATIONS.values()))
+    raise ModelError(f"metrics: expected {keys}, found {sorted(metrics)}; train the model again")
+
+
+def scored(metrics: Mapping[str, Any], prefix: str = "") -> Score:
+    """Return the score that metrics or a row hold; raise ModelError where there is none.
+
+    ``prefix`` stands before the score's key.
+    """
+    return of_metrics(metrics, prefix).score
