@@ -22,34 +22,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
-from edgephys.core.files import read_integers, replace_folder, write_json
-from edgephys.core.fixed import Integers
+from edgephys.core.files import replace_folder, write_json
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
-from edgephys.models import imported
-from edgephys.models.trained import CARD, MODEL, ONNX, load_vectors
-from edgephys.models.trained import VECTORS as HELD_OUT
+from edgephys.models import card as card_file
+from edgephys.models import vectors as vectors_file
+from edgephys.models.model import Model
+from edgephys.models.vectors import Vectors
 from edgephys.targets.registry import TARGETS, target_of
 from edgephys.targets.target import EmittedProject, Target
 
 MANIFEST = "edgephys.json"
+VECTORS = "vectors.npz"
 FORMAT = 1
 TESTBENCH = 100
 """Vectors for the vendor's own test bench of an HLS project."""
-
-
-@dataclass(frozen=True, eq=False)
-class Vectors:
-    """Hold inputs (vector, *input shape), labels (vector,) and expected outputs (vector, *output shape)."""
-
-    inputs: Integers
-    labels: NDArray[np.int64]
-    expected: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,21 +122,14 @@ def _digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def emit(
-    graph: Graph,
-    model: Path,
-    options: Any,
-    out: Path,
-    force: bool = False,
-    vectors: int | None = None,
-) -> Project:
-    """Write a project folder, replacing a former one of ours atomically; its kind follows from the options' type.
+def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None) -> Project:
+    """Write a project folder, replacing a former one of ours in one step; its kind follows from the options' type.
 
-    Raises: UsageError where ``out`` is not ours or an option is out of range; ModelError where the
-    graph has no exact form on the target; ProjectError where the model has no held-out vectors.
+    Raises: UsageError where ``out`` is not ours or an option is out of range; ModelError where the graph has no exact
+    form on the target.
     """
     target = target_of(options)
-    held_out = load_vectors(model / HELD_OUT)
+    graph, held_out = model.graph, model.held_out
     if vectors is not None and not 1 <= vectors <= len(held_out.inputs):
         raise UsageError(f"vectors must be 1..{len(held_out.inputs)} (what the model carries), not {vectors}")
     inputs, labels = held_out.inputs[:vectors], held_out.labels[:vectors]
@@ -156,9 +140,9 @@ def emit(
         facts = target.emit(graph, folder / "firmware", options)
         target.write_testbench(graph, folder / "firmware", inputs[:TESTBENCH])
         (folder / "model").mkdir()
-        for name in model_files(model):
-            shutil.copyfile(model / name, folder / "model" / name)
-        np.savez_compressed(folder / "vectors.npz", inputs=inputs, labels=labels, expected=expected)
+        for name in model.framework.files:
+            shutil.copyfile(model.folder / name, folder / "model" / name)
+        np.savez_compressed(folder / VECTORS, inputs=inputs, labels=labels, expected=expected)
         (folder / "graph.json").write_text(json.dumps(to_record(graph)) + "\n")
         manifest = {
             "format": FORMAT,
@@ -181,11 +165,6 @@ def emit(
     return read(out)
 
 
-def model_files(model: Path) -> tuple[str, ...]:
-    """Return the names of the files that travel in a project: a trained model's, or an imported one's."""
-    return (ONNX, imported.GRAPH, CARD) if imported.is_imported(model) else (MODEL, CARD)
-
-
 def read(folder: Path) -> Project:
     """Return the project in ``folder``; raise ProjectError saying what is missing or malformed."""
     if not (folder / MANIFEST).is_file():
@@ -204,30 +183,13 @@ def read(folder: Path) -> Project:
 
 
 def read_vectors(project: Project) -> Vectors:
-    """Return a project's vectors; raise ProjectError where none are there or outputs are fewer than inputs."""
-    path = project.folder / "vectors.npz"
-    found = Vectors(*read_integers(path, ("inputs", "labels", "expected")))
-    if not len(found.inputs):
-        raise ProjectError(f"{path}: expected at least 1 vector, found 0; nothing can be verified with none")
-    if len(found.expected) != len(found.inputs) or found.expected.shape[1:] != project.graph.output.shape:
-        raise ProjectError(
-            f"{path}: expected {len(found.inputs)} outputs of shape {project.graph.output.shape}, "
-            f"found {len(found.expected)} of {found.expected.shape[1:]}"
-        )
-    return found
+    """Return a project's vectors; raise ProjectError where there are none, or fewer outputs than inputs."""
+    return vectors_file.read_vectors(project.folder / VECTORS, project.graph.output.shape)
 
 
 def read_card(project: Project) -> dict[str, Any]:
-    """Return the card of the project's model; raise ProjectError where it is missing or damaged."""
-    path = project.model / CARD
-    try:
-        card = json.loads(path.read_text())
-        missing = {"name", "metrics", "versions", "parameters", "standardisation"} - set(card)
-        if missing:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (OSError, ValueError, TypeError) as error:
-        raise ProjectError(f"{path}: expected a model card, found {error}; emit the project again") from error
-    return dict(card)
+    """Return the card of the project's model; raise ModelError where it is missing or damaged."""
+    return card_file.read_card(project.model, "emit the project again")
 
 
 def write_result(project: Project, name: str, record: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Verify: every target against the golden model, bit for bit, on held-out vectors.
 
-Four programs must agree on every output integer: the model itself (Keras, or an imported ONNX file), the golden model,
-what runs the emitted sources (``targets``), and the expectation that travels with the project.
+Four sources must agree on every output integer: the framework that the model came from, the golden model, the emitted
+sources as its target runs them, and the outputs that are stored in the project.
 """
 
 from __future__ import annotations
@@ -18,21 +18,19 @@ from edgephys.core.errors import MismatchError, ProjectError
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
-from edgephys.models import imported
-from edgephys.models.trained import load_keras
-from edgephys.project import Project, Vectors, drop_result, read_card, read_vectors, write_result
+from edgephys.models.frameworks import framework_of
+from edgephys.models.vectors import Vectors
+from edgephys.project import Project, drop_result, read_card, read_vectors, write_result
 from edgephys.targets.fpga import STREAM
 
-Stage = Callable[[str], None]
-Probe = Callable[[Integers], Mapping[str, Integers]]
+Say = Callable[[str], None]
+Layers = Callable[[Integers], Mapping[str, Integers]]
 """Returns every layer's integers for inputs."""
 
-LOOKED_AT = 256
-"""Vectors, the first that differ among them, on which the first layer that differs is looked for: at most so many."""
-LOOKED_AT_ELEMENTS = 1 << 22
-"""Elements of the widest edge in all of these vectors: fewer where each is a large field."""
-PREDICTED = 1 << 21
-"""Input elements in a batch of Keras."""
+SEARCHED = 256
+"""Most vectors on which the first layer that differs is searched, the first ones that differ among them."""
+SEARCHED_ELEMENTS = 1 << 22
+"""Most elements of the widest edge in all of these vectors: fewer vectors where each is a large field."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
-class Target:
-    """State how one target fared: output integers compared, how many differ, and where first."""
+class Comparison:
+    """State how the outputs of one program compare: vectors, how many integers differ, and where first."""
 
     vectors: int
     mismatches: int
@@ -69,7 +67,7 @@ class Verified:
     project: str
     vectors: int
     outputs: int
-    targets: Mapping[str, Target]
+    targets: Mapping[str, Comparison]
     changed: tuple[str, ...] = ()
 
     @property
@@ -103,7 +101,7 @@ class Verified:
         }
 
 
-def _target_record(target: Target) -> dict[str, Any]:
+def _target_record(target: Comparison) -> dict[str, Any]:
     record: dict[str, Any] = {"vectors": target.vectors, "mismatches": target.mismatches, **target.facts}
     if target.first is not None:
         first = target.first
@@ -117,111 +115,71 @@ def _target_record(target: Target) -> dict[str, Any]:
     return record
 
 
-def verify(project: Project, vectors: Vectors | None = None, stage: Stage | None = None) -> Verified:
-    """Run every target on the project's vectors, or on others, and keep the result in the project.
+def verify(project: Project, vectors: Vectors | None = None, say: Say | None = None) -> Verified:
+    """Compare every program on the project's vectors, or on others; keep the result of the project's own.
 
-    Raises: ProjectError without vectors or with fewer outputs than vectors; ToolError where a
-    simulation cannot run. A difference is in the record: ``require`` raises for it.
+    Raises: ProjectError without vectors or with fewer outputs than vectors; ToolError where a simulation cannot run.
+    A difference is in the record: ``require`` raises for it.
     """
-    say = stage or (lambda _: None)
-    if vectors is None:
+    say = say or (lambda _: None)
+    own = vectors is None
+    if own:
         drop_result(project, "verify")
-    given = vectors or read_vectors(project)
-    if not len(given.inputs):
+    vectors = vectors or read_vectors(project)
+    if not len(vectors.inputs):
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
-    say(f"golden model, {len(given.inputs)} vectors")
-    graph = project.graph
-    golden = evaluate.run(graph, given.inputs)
-    targets = {"golden": _stored(graph, given, golden)}
-    given = replace(given, expected=golden)  # what the file expects is the golden model's own affair
-    if imported.is_imported(project.model):
-        say("the imported file")
-        targets["file"] = _file(project, given)
-    else:
-        say("Keras")
-        targets["keras"] = _keras(project, given)
+    say(f"golden model, {len(vectors.inputs)} vectors")
+    golden = evaluate.run(project.graph, vectors.inputs)
+    targets = {"golden": _stored(project.graph, vectors, golden)}
+    vectors = replace(vectors, expected=golden)  # an expectation that is wrong is a fault of vectors.npz alone
+    framework = framework_of(project.model)
+    say(framework.title)
+    reference = framework.reference(project.model, project.graph)
+    outputs = reference.outputs(vectors.inputs)
+    targets[framework.name] = _compared(framework.name, project.graph, vectors, outputs, reference.layers)
     say(project.target.doing)
-    targets[project.target.checked] = _emitted(project, given)
-    verified = Verified(project.name, len(given.inputs), golden.size, targets, project.changed())
-    if vectors is None:
+    targets[project.target.checked] = _emitted(project, vectors)
+    verified = Verified(project.name, len(vectors.inputs), golden.size, targets, project.changed())
+    if own:
         write_result(project, "verify", verified.to_record())
     return verified
 
 
-def _stored(graph: Graph, given: Vectors, golden: Integers) -> Target:
-    """The golden model against the stored expectation: no layer is at fault, vectors.npz is."""
-    count = _count("golden", golden, given.expected)
-    first = _first(graph.output.layer, given.expected, golden) if count else None
-    return Target(len(golden), count, first)
+def _stored(graph: Graph, vectors: Vectors, golden: Integers) -> Comparison:
+    """Compare the golden model with the stored outputs; where they differ, vectors.npz is at fault and no layer."""
+    count = _count("golden", golden, vectors.expected)
+    first = _first(graph.output.layer, vectors.expected, golden) if count else None
+    return Comparison(len(golden), count, first)
 
 
-def _keras(project: Project, given: Vectors) -> Target:
-    from edgephys.networks.backend import keras
-
-    model = load_keras(project.model / "model.keras")
-
-    def outputs(of: Any, inputs: Integers) -> Any:
-        x = project.graph.input.fixed.values(inputs).astype(np.float32)
-        return of.predict(x, batch_size=max(1, min(8192, PREDICTED // x[0].size)), verbose=0)
-
-    def probe(inputs: Integers) -> dict[str, Integers]:
-        names: Mapping[str, str] = project.graph.metadata["keras_layers"]
-        layers = {layer: model.get_layer(name) for layer, name in names.items()}
-        probed = keras.Model(model.inputs, {layer: found.output for layer, found in layers.items()})
-        values = outputs(probed, inputs)
-        last = dict(project.graph.layers())
-        return {layer: _integers(layer, last[layer].fixed.fraction, values[layer]) for layer in layers}
-
-    received = _integers(project.graph.output.layer, project.graph.output.fixed.fraction, outputs(model, given.inputs))
-    return _compared("keras", project.graph, given, received, probe)
-
-
-def _file(project: Project, given: Vectors) -> Target:
-    """The file that a model was imported from, run by qonnx."""
-    received = imported.original(project.model, project.graph, given.inputs)
-    return _compared(
-        "file", project.graph, given, received, lambda x: imported.probe_original(project.model, project.graph, x)
-    )
-
-
-def _integers(layer: str, fraction: int, values: Any) -> Integers:
-    scaled = np.asarray(values, np.float64) * 2.0**fraction
-    whole = np.rint(scaled)
-    if np.any(whole != scaled):
-        raise MismatchError(
-            f"keras: layer '{layer}' gives values between steps of 2^{-fraction}; lower the model again"
-        )
-    return whole.astype(np.int64)
-
-
-def _emitted(project: Project, given: Vectors) -> Target:
-    """What runs the emitted sources against the golden model."""
+def _emitted(project: Project, vectors: Vectors) -> Comparison:
+    """Compare the emitted sources with the golden model."""
     target = project.target
 
-    def probe(inputs: Integers) -> Mapping[str, Integers]:
+    def layers(inputs: Integers) -> Mapping[str, Integers]:
         return target.probe(project.firmware, project.facts, inputs)
 
     try:
-        ran = target.run(project.firmware, project.facts, given.inputs)
+        ran = target.run(project.firmware, project.facts, vectors.inputs)
     except MismatchError as error:
-        if project.facts.get("io") != STREAM:  # a probe of it is timed, and fails as it does
+        if project.facts.get("io") != STREAM:  # its probe is timed, and fails in the same way
             raise
-        first = _differing(project.graph, given.inputs[: _looked_at(project.graph)], probe)
+        first = _differing(project.graph, vectors.inputs[: _searched(project.graph)], layers)
         raise MismatchError(f"{project.name}: {error}" + (f"; {first}" if first else "")) from error
-    return _compared(target.checked, project.graph, given, ran.outputs, probe, ran.facts)
+    return _compared(target.checked, project.graph, vectors, ran.outputs, layers, ran.facts)
 
 
 def _compared(
     name: str,
     graph: Graph,
-    given: Vectors,
-    received: Integers,
-    probe: Probe,
+    vectors: Vectors,
+    outputs: Integers,
+    layers: Layers,
     facts: Mapping[str, Any] | None = None,
-) -> Target:
-    count = _count(name, received, given.expected)
-    first = _locate(graph, given, received, probe) if count else None
-    return Target(len(received), count, first, facts or {})
+) -> Comparison:
+    count = _count(name, outputs, vectors.expected)
+    first = _locate(graph, vectors, outputs, layers) if count else None
+    return Comparison(len(outputs), count, first, facts or {})
 
 
 def _count(name: str, received: Integers, expected: Integers) -> int:
@@ -230,27 +188,28 @@ def _count(name: str, received: Integers, expected: Integers) -> int:
     return int(np.count_nonzero(received != expected))
 
 
-def _locate(graph: Graph, given: Vectors, received: Integers, probe: Probe) -> Mismatch:
+def _locate(graph: Graph, vectors: Vectors, outputs: Integers, layers: Layers) -> Mismatch:
     """Return the first layer, in the graph's order, whose integers differ from the golden model's."""
-    differs = np.flatnonzero(np.any((received != given.expected).reshape(len(received), -1), axis=1))
-    count = _looked_at(graph)
-    chosen = np.unique(np.concatenate([differs[:count], np.arange(min(len(received), count // 4))]))
-    first = _differing(graph, given.inputs[chosen], probe)
+    differ = np.flatnonzero(np.any((outputs != vectors.expected).reshape(len(outputs), -1), axis=1))
+    count = _searched(graph)
+    chosen = np.unique(np.concatenate([differ[:count], np.arange(min(len(outputs), count // 4))]))
+    first = _differing(graph, vectors.inputs[chosen], layers)
     if first is None:
-        return _first(graph.output.layer, given.expected, received)
+        return _first(graph.output.layer, vectors.expected, outputs)
     return replace(first, vector=int(chosen[first.vector]))
 
 
-def _looked_at(graph: Graph) -> int:
-    return max(1, min(LOOKED_AT, LOOKED_AT_ELEMENTS // max(prod(node.shape) for node in graph.nodes)))
+def _searched(graph: Graph) -> int:
+    """Return on how many vectors the first layer that differs is searched."""
+    return max(1, min(SEARCHED, SEARCHED_ELEMENTS // max(prod(node.shape) for node in graph.nodes)))
 
 
-def _differing(graph: Graph, inputs: Integers, probe: Probe) -> Mismatch | None:
-    """Return where the first layer that a probe shows to differ does so."""
-    edges, found = evaluate.trace(graph, {graph.input.name: inputs}), probe(inputs)
+def _differing(graph: Graph, inputs: Integers, layers: Layers) -> Mismatch | None:
+    """Return the first element of the first layer that differs; None where no layer does."""
+    edges, received = evaluate.trace(graph, {graph.input.name: inputs}), layers(inputs)
     for layer, node in graph.layers():
-        if layer in found and np.any(found[layer] != edges[node.name]):
-            return _first(layer, edges[node.name], found[layer])
+        if layer in received and np.any(received[layer] != edges[node.name]):
+            return _first(layer, edges[node.name], received[layer])
     return None
 
 

@@ -11,7 +11,7 @@ from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.applications.jets.task import TaggingTask
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.applications.waves.task import NextFrameTask
-from edgephys.models.trained import HeldOut
+from edgephys.models.vectors import HeldOut
 
 NETS = {
     "mlp": Mlp(constituents=3, layers=(6, 5), bits=6),

@@ -11,7 +11,9 @@ from edgephys.applications.jets.data import files as jets
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.models import standardise
-from edgephys.models.trained import CARD, HeldOut, Trained, save
+from edgephys.models.card import CARD
+from edgephys.models.trained import Trained, save
+from edgephys.models.vectors import HeldOut
 
 DEEP_SETS = DeepSets(constituents=4, phi=(4,), rho=(), bits=4)
 INTERACTION = InteractionNetwork(constituents=3, effects=(2,), objects=(2,), classifier=(), bits=3)

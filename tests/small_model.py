@@ -8,7 +8,8 @@ from edgephys.applications.jets.data import files as jets
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.models import standardise
-from edgephys.models.trained import HeldOut, Trained, save
+from edgephys.models.trained import Trained, save
+from edgephys.models.vectors import HeldOut
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "jets.h5"
 NET = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=4)

@@ -24,6 +24,7 @@ from edgephys.graph.ops import Dense, Requantise
 from edgephys.models import imported
 from edgephys.models.files import onnx as from_onnx
 from edgephys.models.files import onnx_file
+from edgephys.models.frameworks import FRAMEWORKS, framework_of, load
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx import emit as qonnx
 
@@ -109,7 +110,7 @@ def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path,
     assert made.graph.metadata["onnx"]["input_axes"] == [2, 0, 1]
     x = made.held_out.inputs[:8]
     edges, last = evaluate.trace(made.graph, {made.graph.input.name: x}), dict(made.graph.layers())
-    probed = imported.probe_original(tmp_path / "cnn", made.graph, x)
+    probed = made.reference.layers(x)
     assert {"conv1", "conv2", "conv3", "fc"} <= set(probed)
     for layer, found in probed.items():
         assert np.array_equal(found, edges[last[layer].name]), layer
@@ -233,13 +234,15 @@ def copied(folder, tmp_path):
 
 
 def test_a_folder_is_loaded_as_it_was_made(folder):
-    made = imported.load_imported(folder)
-    assert imported.is_imported(folder) and not imported.is_imported(folder.parent)
+    made = load(folder)
+    assert made.framework is framework_of(folder) is FRAMEWORKS["file"]
+    with pytest.raises(ModelError, match=r"expected a model's folder with card\.json"):
+        framework_of(folder.parent)
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "graph.json", "held_out.npz", "model.onnx"]
     assert made.name == "mlp"
     x = made.held_out.inputs
     golden = evaluate.run(made.graph, x)
-    assert np.array_equal(imported.original(folder, made.graph, x), golden)
+    assert np.array_equal(made.reference.outputs(x), golden)
     assert np.array_equal(made.held_out.labels, golden.argmax(1))  # what the file itself answers
     assert made.card["imported"]["labels"] == "what the file itself answers"
 
@@ -256,14 +259,14 @@ def test_given_vectors_are_quantised_as_the_file_does_and_give_an_accuracy(tmp_p
 
 
 def test_the_original_that_was_changed_gives_other_integers(copied):
-    made = imported.load_imported(copied)
+    made = load(copied)
     model = onnx.load(copied / "model.onnx")
     for entry in model.graph.initializer:
         if entry.name == "fc3.weight":
             entry.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(entry), entry.name))
     onnx.save(model, copied / "model.onnx")
     x = made.held_out.inputs[:20]
-    assert not np.array_equal(imported.original(copied, made.graph, x), evaluate.run(made.graph, x))
+    assert not np.array_equal(made.reference.outputs(x), evaluate.run(made.graph, x))
 
 
 def test_a_graph_that_is_not_the_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
@@ -296,27 +299,27 @@ def test_a_folder_of_others_is_not_replaced(tmp_path):
         imported.import_model(path, tmp_path / "theirs")
     imported.import_model(path, tmp_path / "ours")
     imported.import_model(path, tmp_path / "ours", count=3)
-    assert len(imported.load_imported(tmp_path / "ours").held_out.inputs) == 3
+    assert len(load(tmp_path / "ours").held_out.inputs) == 3
 
 
 def test_a_damaged_folder_names_the_file(copied):
     graph = json.loads((copied / "graph.json").read_text())
     (copied / "graph.json").write_text(json.dumps(graph | {"metadata": {}}))
     with pytest.raises(ModelError, match=r"graph\.json: expected an imported model's Graph, found it does not tell"):
-        imported.load_imported(copied)
+        load(copied)
     (copied / "graph.json").write_text("{")
     with pytest.raises(ModelError, match=r"graph\.json: expected an imported model's Graph"):
-        imported.load_imported(copied)
+        load(copied)
     (copied / "graph.json").write_text(json.dumps(graph))
     np.savez(copied / "held_out.npz", inputs=np.zeros((2, 5), int), labels=np.zeros(2, int))
     with pytest.raises(ModelError, match=r"held_out\.npz: inputs must be \(vector, \*\(6,\)\), not \(2, 5\)"):
-        imported.load_imported(copied)
+        load(copied)
     (copied / "held_out.npz").unlink()
     with pytest.raises(ProjectError, match=r"held_out\.npz: expected vectors"):
-        imported.load_imported(copied)
+        load(copied)
     (copied / "model.onnx").unlink()
     with pytest.raises(ModelError, match=r"model\.onnx: no such file; import the model again"):
-        imported.load_imported(copied)
+        load(copied)
 
 
 @pytest.mark.parametrize(

@@ -119,10 +119,9 @@ def test_more_random_graphs_on_fields_stream_as_the_golden_model(seed, tmp_path)
 @pytest.mark.slow
 def test_the_shipped_network_of_a_wave_is_exact_at_every_pixel(tmp_path):
     from edgephys.models import trained as artefact
-    from edgephys.models.files.keras import lower
 
     trained = artefact.load(Path(__file__).parent.parent / "models" / "waves" / "cp12_8bit")
-    graph, x = lower(trained.model, trained.standardisation.output, trained.name), trained.held_out.inputs[:16]
+    graph, x = trained.graph(), trained.held_out.inputs[:16]
     facts = emit(graph, tmp_path, HlsOptions())
     np.testing.assert_array_equal(csim.simulate(tmp_path, facts, x), evaluate.run(graph, x))
     assert not different(graph, csim.probe(tmp_path, facts, x[:2]), x[:2])

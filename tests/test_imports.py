@@ -62,7 +62,7 @@ OWNERS = {
 }
 """Who may import a dependency; the last ones are started as programs or by Keras, never imported by us."""
 
-MAY_SEE_KERAS = ("networks", "applications", "train", "compress", "models", "verify", "bench")
+MAY_SEE_KERAS = ("networks", "applications", "train", "compress", "models", "bench")
 """Packages to which a model is a Keras model, through networks.backend."""
 
 MODULES = {

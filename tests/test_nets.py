@@ -212,7 +212,7 @@ def test_a_network_trains_a_step_saves_loads_lowers_and_equals_keras(name, bits,
     assert np.isfinite(made.model.train_on_batch(x, made.held_out.labels))
     assert all((old != new).any() for old, new in zip(before, made.model.get_weights(), strict=True))
     again = artefact.load(artefact.save(made, tmp_path / made.name))
-    graph = lower(again.model, again.standardisation.output, made.name)
+    graph = again.graph()
     integers = np.concatenate([again.held_out.inputs, inputs_of(net, 500)])
     found = np.asarray(again.model(net.input.values(integers).astype(np.float32)))
     golden = graph.output.fixed.values(evaluate.run(graph, integers))

@@ -240,10 +240,9 @@ def test_a_thousand_vectors_at_once_are_as_one_by_one(style, tmp_path):
 @pytest.mark.parametrize("folder", ["zoo/jet_deepsets_n8_8bit", "compressed/jet_deepsets_n8_frugal"])
 def test_trained_deep_sets_of_at_most_40_operators_are_exact_on_their_held_out_jets(folder, tmp_path):
     from edgephys.models import trained as artefact
-    from edgephys.models.files.keras import lower
 
     trained = artefact.load(Path(__file__).parent.parent / "models" / folder)
-    graph = lower(trained.model, trained.standardisation.output, trained.name)
+    graph = trained.graph()
     x = trained.held_out.inputs
     golden = evaluate.run(graph, x)
     for style in STYLES:

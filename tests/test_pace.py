@@ -162,13 +162,10 @@ def network(tmp_path_factory):
 @pytest.fixture(scope="module")
 def project(network, tmp_path_factory):
     from edgephys import project
-    from edgephys.models import trained as artefact
-    from edgephys.models.files.keras import lower
+    from edgephys.models.frameworks import load
     from edgephys.targets.rtl.options import RtlOptions
 
-    trained = artefact.load(network)
-    graph = lower(trained.model, trained.standardisation.output, trained.name)
-    return project.emit(graph, network, RtlOptions(), tmp_path_factory.mktemp("emitted") / "rtl", vectors=1)
+    return project.emit(load(network), RtlOptions(), tmp_path_factory.mktemp("emitted") / "rtl", vectors=1)
 
 
 SIMULATED = {"vectors": 1, "mismatches": 0, "tool": "verilator", "version": "5", "latency_cycles": 1100, "ii": 1024}
@@ -219,11 +216,12 @@ def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, 
 
 def test_a_network_without_a_graph_has_no_golden_row_and_the_page_says_why(quick, network, monkeypatch):
     from edgephys.core.errors import ModelError
+    from edgephys.models.trained import Trained
 
     def refuse(*_):
         raise ModelError("layer 'stage_1': its accumulator needs 25 bits")
 
-    monkeypatch.setattr(house, "lower", refuse)
+    monkeypatch.setattr(Trained, "graph", refuse)
     table = table_of(network)
     assert "golden model" not in [row["kind"] for row in table["rows"]]
     assert "has no firmware and no golden model: layer 'stage_1': its accumulator needs 25 bits." in pages.page(table)

@@ -266,12 +266,11 @@ ZOO = Path(__file__).parent.parent / "models"
 @pytest.mark.parametrize("name", ["zoo/jet_deepsets_n8_8bit", "zoo/jet_interaction_n8_6bit", "waves/cp12_8bit"])
 def test_shipped_models_give_the_golden_integers_written_and_read_again(tmp_path, name):
     from edgephys.models import trained as artefact
-    from edgephys.models.files import keras as from_keras
     from edgephys.models.files import onnx as from_onnx
     from edgephys.models.files import onnx_file
 
     trained = artefact.load(ZOO / name)
-    graph = from_keras.lower(trained.model, trained.standardisation.output, trained.name)
+    graph = trained.graph()
     facts = emitted(graph, tmp_path)
     x = trained.held_out.inputs[:500]
     golden = evaluate.run(graph, x)

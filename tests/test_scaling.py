@@ -1,5 +1,6 @@
 """The scaling table: rows with stages, a run that goes on where it was killed, failures that are said aloud."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from edgephys.core.errors import MismatchError, ModelError, ToolError
 from edgephys.project import read, write_result
 from edgephys.report import scaling, scaling_page
 from edgephys.targets.rtl.target import RtlTarget
-from edgephys.verify import Mismatch, Target, Verified
+from edgephys.verify import Comparison, Mismatch, Verified
 from edgephys.workflow import firmware
 from edgephys.workflow import steps as table_steps
 from edgephys.workflow.firmware import FirmwarePlan
@@ -35,19 +36,19 @@ def zoo(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def lowered():
-    """Lower each model once: loading Keras models is most of a run that has nothing to do."""
+def loaded_once():
+    """Load each model once: loading Keras models is most of a run that has nothing to do."""
     known = {}
-    real = firmware._lowered
+    real = firmware.load
 
-    def lower(folder):
-        key = (folder / "model.keras").read_bytes(), (folder / "card.json").read_bytes()
+    def load(folder):
+        key = tuple((folder / name).read_bytes() for name in ("model.keras", "card.json", "held_out.npz"))
         if key not in known:
             known[key] = real(folder)
-        return known[key]
+        return dataclasses.replace(known[key], folder=folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(firmware, "_lowered", lower)
+        patch.setattr(firmware, "load", load)
         yield
 
 
@@ -323,7 +324,7 @@ def test_a_mismatch_is_loud(zoo, projects, monkeypatch, run, tmp_path):
     def differs(project, **options):
         first = Mismatch("phi_1", 7, (0, 0), 3, 4)
         facts = {"tool": "verilator", "version": "5", "latency_cycles": 4, "ii": 1}
-        targets = {"golden": Target(60, 0), "keras": Target(60, 0), "rtl": Target(60, 3, first, facts)}
+        targets = {"golden": Comparison(60, 0), "keras": Comparison(60, 0), "rtl": Comparison(60, 3, first, facts)}
         found = Verified(project.name, 60, 300, targets)
         write_result(project, "verify", found.to_record())
         return found

@@ -15,7 +15,6 @@ from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import DataError, UsageError
 from edgephys.graph import evaluate
 from edgephys.models import trained as artefact
-from edgephys.models.files.keras import lower
 from edgephys.networks.network import Net
 from edgephys.train import fit as train
 from edgephys.train.recipe import Recipe, with_settings
@@ -92,7 +91,7 @@ def test_a_saved_model_is_the_same_one_and_its_graph_gives_its_frames(trained, t
     loaded = artefact.load(artefact.save(trained, tmp_path / "model"))
     held = loaded.held_out
     assert np.array_equal(held.labels, trained.held_out.labels) and len(held.inputs) == 128
-    graph = lower(loaded.model, loaded.standardisation.output, loaded.name)
+    graph = loaded.graph()
     given = NET.input.quantise(loaded.model.predict(NET.input.values(held.inputs).astype(np.float32), verbose=0))
     assert np.array_equal(evaluate.run(graph, held.inputs), given)
 

@@ -9,7 +9,8 @@ from edgephys import __version__
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.models.files.keras import lower
 from edgephys.models.standardise import Standardisation
-from edgephys.models.trained import HeldOut, Trained, save
+from edgephys.models.trained import Trained, save
+from edgephys.models.vectors import HeldOut
 
 NET = WaveCnn(grid=6, width=2, depth=1, format="one_way", bits=6, input_bits=12, input_integer=3)
 

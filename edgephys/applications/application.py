@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from edgephys.applications.task import Shares, Task
     from edgephys.models.standardise import Standardisation
-    from edgephys.models.trained import HeldOut, Trained
+    from edgephys.models.trained import Trained
+    from edgephys.models.vectors import HeldOut
 
 Record = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgephys.applications.application import Score
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
-from edgephys.models.trained import HeldOut
+from edgephys.models.vectors import HeldOut
 
 Floats = NDArray[np.float32]
 Examples = tuple[Floats, NDArray[Any]]

@@ -6,13 +6,16 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgephys.cli.console import give, say
 from edgephys.cli.words import Force, Json, ModelFolder, ProjectFolder, line
 from edgephys.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgephys.models.model import Model
 
 
 def explain(model: ModelFolder, as_json: Json = False) -> None:
@@ -24,7 +27,7 @@ def explain(model: ModelFolder, as_json: Json = False) -> None:
     from edgephys.graph.ranges import derive, reason
     from edgephys.report.show import edges_table
 
-    _, graph = lowered(model)
+    graph = loaded(model).graph
     ranges = derive(graph)
     edges = [
         {
@@ -62,13 +65,13 @@ def emit(
     from edgephys.targets.registry import options_of
 
     options = options_of(to, values)
-    trained, graph = lowered(model)
-    folder = out or Path("hls_projects") / f"{trained.name}_{to}"
-    say(f"emit {graph.name} to {to}: {folder}")
-    emitted = project.emit(graph, model, options, folder, force, vectors)
+    source = loaded(model)
+    folder = out or Path("hls_projects") / f"{source.name}_{to}"
+    say(f"emit {source.name} to {to}: {folder}")
+    emitted = project.emit(source, options, folder, force, vectors)
     files = sum(1 for path in emitted.firmware.rglob("*") if path.is_file())
-    record = {"project": str(folder), "kind": emitted.kind, "files": files, "graph": graph.digest}
-    give(as_json, record, lambda: f"{folder}: {files} files, graph {graph.digest[:12]}")
+    record = {"project": str(folder), "kind": emitted.kind, "files": files, "graph": source.graph.digest}
+    give(as_json, record, lambda: f"{folder}: {files} files, graph {source.graph.digest[:12]}")
 
 
 def emit_command() -> Callable[..., None]:
@@ -115,19 +118,12 @@ def _annotated(kind: Any, option: Any) -> Any:
     return Annotated[kind, option]
 
 
-def lowered(model: Path) -> tuple[Any, Any]:
-    """Return a trained or imported model and its Graph."""
-    from edgephys.models.imported import is_imported, load_imported
+def loaded(folder: Path) -> Model:
+    """Return the model in a folder, whatever framework it came from."""
+    from edgephys.models.frameworks import framework_of, load
 
-    if is_imported(model):
-        found = load_imported(model)
-        return found, found.graph
-    say("load Keras")
-    from edgephys.models import trained as artefact
-    from edgephys.models.files.keras import lower
-
-    trained = artefact.load(model)
-    return trained, lower(trained.model, trained.standardisation.output, trained.name)
+    say(f"load {framework_of(folder).title}")
+    return load(folder)
 
 
 def sweep(
@@ -156,19 +152,19 @@ def sweep(
     from edgephys.targets.rtl.options import RtlOptions
     from edgephys.targets.rtl.sweep import sweep as measure
 
-    trained, graph = lowered(model)
-    folder = out or Path("hls_projects") / f"{trained.name}_swept"
+    source = loaded(model)
+    folder = out or Path("hls_projects") / f"{source.name}_swept"
     check_free(folder, project.MANIFEST, force, "a project")
-    x = trained.held_out.inputs
+    x = source.held_out.inputs
     if vectors is not None and vectors > len(x):
         raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
-    found = measure(graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
-    table = house.tabulate(found, graph.name, line())
+    found = measure(source.graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
+    table = house.tabulate(found, source.graph.name, line())
     house.write(table, results)
     give(as_json, table, lambda: house.shown(table))
     chosen = found.require()
     options = RtlOptions(part=found.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
-    project.emit(graph, model, options, folder, force, vectors)
+    project.emit(source, options, folder, force, vectors)
     say(f"kept {chosen.stages} stages: {folder}")
 
 

@@ -30,13 +30,14 @@ def train(
     from edgephys.applications import registry
     from edgephys.core.files import check_free
     from edgephys.models import trained as artefact
+    from edgephys.models.card import CARD
     from edgephys.train.fit import fit
     from edgephys.train.recipe import script_recipe, with_settings
 
     recipe = with_settings(script_recipe(script), settings or [])
     application = registry.of_network(recipe.net)
     folder = out or Path("runs") / recipe.name
-    check_free(folder, artefact.CARD, force, "a model")
+    check_free(folder, CARD, force, "a model")
     say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
     beginning = artefact.load(start) if start else None
     with bar("epochs", recipe.epochs) as tick:

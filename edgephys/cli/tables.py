@@ -78,13 +78,10 @@ def agree(
     \b
     Example: edgephys agree models/zoo/*bit --to c,onnx,qonnx
     """
-    from edgephys.cli.firmware import lowered
     from edgephys.report import agreement as house
 
     plan = house.AgreementPlan(tuple(word for word in to.split(",") if word), projects, force)
-    table = house.tabulate(
-        models, plan, lambda model: lowered(model)[1], line(), say, lambda table: house.write(table, out)
-    )
+    table = house.tabulate(models, plan, line(), say, lambda table: house.write(table, out))
     give(as_json, table, lambda: house.shown(table))
     house.require(table)
 

@@ -26,10 +26,9 @@ from edgephys.compress.run_pipeline import LOCKS, TABLE, Order, Say, finished, r
 from edgephys.compress.stage import Progress
 from edgephys.compress.uniform import uniform
 from edgephys.core import machine
-from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
+from edgephys.core.errors import EdgephysError, ToolError, UsageError
 from edgephys.core.files import check_free, held, write_json
-from edgephys.models import trained as artefact
-from edgephys.models.trained import CARD
+from edgephys.models.card import read_card
 from edgephys.workflow.firmware import FirmwarePlan
 
 Table = dict[str, Any]
@@ -108,7 +107,7 @@ def sweep(of: Sweep, carry: Carry, work: Work, command: str, say: Say, write: Ca
     Raises: UsageError where OUT is not ours; ModelError where there is no model; what ``carry`` raises.
     """
     check_free(of.out, RESULT, of.force, "a front")
-    card = _card(of.model)
+    card = read_card(of.model)
     if scored(card["metrics"]).key != "accuracy":
         raise UsageError(
             f"{of.model}: a front is of taggers, {card['name']} is none; `edgephys compress` runs a pipeline on it"
@@ -207,12 +206,6 @@ def _knob(pipeline: Pipeline) -> dict[str, Any]:
         return {}
     stage = f"{pipeline.knob.stage} {pipeline.steps[pipeline.knob.stage - 1].kind}"
     return {"stage": stage, "key": pipeline.knob.key, "values": list(pipeline.knob.values)}
-
-
-def _card(model: Path) -> Mapping[str, Any]:
-    if not (model / CARD).is_file():
-        raise ModelError(f"{model}: expected a model's folder with {CARD}; `edgephys train` makes one")
-    return artefact.read_card(model / CARD)
 
 
 def _run(name: str, value: Any, table: Mapping[str, Any]) -> Run:

@@ -30,7 +30,8 @@ from edgephys.core import machine
 from edgephys.core.errors import UsageError
 from edgephys.core.files import check_free, held, write_json
 from edgephys.models import trained as artefact
-from edgephys.models.trained import CARD, MODEL, Trained
+from edgephys.models.card import CARD, read_card
+from edgephys.models.trained import MODEL, Trained
 from edgephys.workflow import firmware
 from edgephys.workflow.firmware import FirmwarePlan
 
@@ -163,7 +164,7 @@ def _step(
         beside = _beside(folder, digest) if order.shared else None
         if beside is not None:
             say(f"{folder.name}: taken from {beside.parent.name}")
-            trained, row = artefact.load(beside), dict(artefact.read_card(beside / CARD)["compression"][-1])
+            trained, row = artefact.load(beside), dict(read_card(beside)["compression"][-1])
         else:
             say(f"{folder.name}: {_stated(step)}")
             trained, row = _made(order, number, step, given, task, digest, progress(folder.name))
@@ -231,7 +232,7 @@ def _done(folder: Path, digest: str) -> Row | None:
     """Return the row of a stage that an earlier run finished; None where it did not, or another one."""
     if not (folder / CARD).is_file():
         return None
-    rows = artefact.read_card(folder / CARD).get("compression", [])
+    rows = read_card(folder).get("compression", [])
     return dict(rows[-1]) if rows and rows[-1].get("digest") == digest else None
 
 
@@ -249,7 +250,7 @@ def _final(
     """Save the last model with its test figures, and return them."""
     folder = order.out / "model"
     if (folder / CARD).is_file():
-        card = artefact.read_card(folder / CARD)
+        card = read_card(folder)
         if card.get("digest") == digest:
             return dict(card["metrics"])
     metrics = task.test_metrics(trained.model)

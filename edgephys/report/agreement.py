@@ -14,13 +14,12 @@ from rich.table import Table
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
 from edgephys.core.files import check_free, write_file, write_json
-from edgephys.graph.graph import Graph
+from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST
 from edgephys.report.show import titled
 from edgephys.targets.registry import named
 from edgephys.workflow.steps import Say, attempt, require_whole, run_steps
 
-Lower = Callable[[Path], Graph]
 HEADINGS = ("model", "vectors", "outputs")
 
 
@@ -46,7 +45,6 @@ class AgreementPlan:
 def tabulate(
     models: Sequence[Path],
     plan: AgreementPlan,
-    lower: Lower,
     command: str,
     say: Say,
     write: Callable[[dict[str, Any]], None],
@@ -71,20 +69,20 @@ def tabulate(
             check_free(plan.folder(model.name, kind), MANIFEST, plan.force, "a project")
     for number, (name, model) in enumerate(names.items(), 1):
         say(f"{name}: {number} of {len(names)}")
-        table["rows"].append(_row(name, model, plan, lower, say))
+        table["rows"].append(_row(name, model, plan, say))
         write(table)
     return table
 
 
-def _row(name: str, model: Path, plan: AgreementPlan, lower: Lower, say: Say) -> dict[str, Any]:
+def _row(name: str, folder: Path, plan: AgreementPlan, say: Say) -> dict[str, Any]:
     row: dict[str, Any] = {"model": name, "vectors": None, "outputs": None, "mismatches": {}, "tools": {}}
     row["failures"] = []
-    graph = attempt(row["failures"], "lower", partial(lower, model))
-    if graph is None:
+    model = attempt(row["failures"], "lower", partial(load, folder))
+    if model is None:
         return row
-    row["graph"] = graph.digest
+    row["graph"] = model.graph.digest
     for kind in plan.to:
-        run = run_steps(graph, model, named(kind).options(), kind, plan.folder(name, kind), plan.force, say)
+        run = run_steps(model, named(kind).options(), kind, plan.folder(name, kind), plan.force, say)
         row["failures"] += run.failures
         if run.verification is not None:
             _add(row, kind, run.verification)

@@ -14,7 +14,7 @@ from edgephys.applications.jets.published import CAVEAT, published
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
 from edgephys.core.files import write_file, write_json
-from edgephys.models.trained import CARD, read_card
+from edgephys.models.card import read_card
 from edgephys.report.show import titled
 
 
@@ -25,7 +25,7 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
     """
     cards: dict[str, dict[int, Mapping[str, Any]]] = {}
     for folder in folders:
-        card = _card(folder)
+        card = read_card(folder)
         seeds = cards.setdefault(card["name"], {})
         if card["seed"] in seeds:
             raise ModelError(f"{folder}: {card['name']} with seed {card['seed']} is there twice; name each once")
@@ -33,13 +33,6 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
     rows = [_row(name, [seeds[seed] for seed in sorted(seeds)]) for name, seeds in cards.items()]
     rows.sort(key=lambda row: (row["constituents"], row["model"]))
     return {"command": command, "machine": machine.name(), "rows": rows}
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD
-    if not path.is_file():
-        raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
-    return read_card(path)
 
 
 def _row(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from edgephys.applications.registry import scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
 from edgephys.figures import gather, keep
-from edgephys.graph.graph import Graph
-from edgephys.models.files.keras import lower
-from edgephys.models.trained import CARD, load, read_card
+from edgephys.models.card import read_card
+from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST, Project, read_result
 from edgephys.targets.hls.options import HlsOptions
 from edgephys.targets.rtl.options import RtlOptions
@@ -124,9 +123,7 @@ def candidates(folders: Sequence[Path]) -> list[Candidate]:
     """
     models: dict[str, Candidate] = {}
     for folder in folders:
-        if not (folder / CARD).is_file():
-            raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
-        model = Candidate(folder, read_card(folder / CARD))
+        model = Candidate(folder, read_card(folder))
         recipe = model.card["recipe"]
         net = recipe.get("net", {}) if isinstance(recipe, dict) else {}
         known = any({"bits", *keys} <= set(net) for keys in (("constituents", "features"), ("grid", "frames")))
@@ -167,13 +164,13 @@ def firmware_row(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[st
     """Return a model's row: its card, and the figures of each project; ``failures`` names the steps that failed."""
     row = _stated(model, plan, float_metrics)
     say(f"{model.name}: lower")
-    graph = attempt(row["failures"], "lower", partial(_lowered, model.folder))
-    if graph is None:
+    source = attempt(row["failures"], "lower", partial(load, model.folder))
+    if source is None:
         return row
     report = partial(_reported, plan=plan, say=say)
     for kind in plan.to:
         folder = plan.folder(model.name, kind)
-        run = run_steps(graph, model.folder, plan.options(kind), kind, folder, plan.force, say, report)
+        run = run_steps(source, plan.options(kind), kind, folder, plan.force, say, report)
         row["failures"] += run.failures
         if run.project is not None and run.emit_seconds is not None:
             row["emit_seconds"] = round((row["emit_seconds"] or 0) + run.emit_seconds, 2)
@@ -210,11 +207,6 @@ def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, An
     row |= {"latency_ns": None, "latency_stage": why, "lut_estimate": None, "lut_calibrated": None}
     empty: Row = {"mismatches": None, "vectors": None, "emit_seconds": None, "projects": {}}
     return row | empty | {"provenance": {}, "failures": [], "published": published(model.card["recipe"])}
-
-
-def _lowered(folder: Path) -> Graph:
-    trained = load(folder)
-    return lower(trained.model, trained.standardisation.output, trained.name)
 
 
 def _project(run: TargetRun, project: Project) -> Row:

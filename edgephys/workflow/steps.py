@@ -17,9 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edgephys.core.errors import EdgephysError, MismatchError, ProjectError, ToolError
-from edgephys.graph.graph import Graph
-from edgephys.models.trained import VECTORS, load_vectors
-from edgephys.project import MANIFEST, Project, emit, model_files, read, read_result, read_vectors, write_result
+from edgephys.models.model import Model
+from edgephys.project import MANIFEST, Project, emit, read, read_result, read_vectors, write_result
 from edgephys.targets.target import failure
 from edgephys.verify import verify
 
@@ -41,8 +40,7 @@ class TargetRun:
 
 
 def run_steps(
-    graph: Graph,
-    model: Path,
+    model: Model,
     options: Any,
     kind: str,
     folder: Path,
@@ -52,7 +50,7 @@ def run_steps(
 ) -> TargetRun:
     """Emit and verify a model, and report it where ``report`` is stated; return the results and the failures."""
     failures: list[str] = []
-    emission = attempt(failures, f"{kind}: emit", partial(emitted, graph, model, options, folder, force, say))
+    emission = attempt(failures, f"{kind}: emit", partial(emitted, model, options, folder, force, say))
     if emission is None:
         return TargetRun(kind, failures=tuple(failures))
     project, seconds = emission
@@ -83,35 +81,36 @@ def require_whole(
         raise kind(f"{command}: {len(failing)} of {len(rows)} rows are not whole: {reasons}")
 
 
-def emitted(graph: Graph, model: Path, options: Any, folder: Path, force: bool, say: Say) -> tuple[Project, float]:
+def emitted(model: Model, options: Any, folder: Path, force: bool, say: Say) -> tuple[Project, float]:
     """Return a model's project and the seconds of its emission, kept or new.  Raises: as ``project.emit``."""
     if (folder / MANIFEST).is_file():
         try:
             project = read(folder)
             timing = valid_result(project, "emit", "seconds")
-            if timing is not None and _is_current(project, model, graph, options):
+            if timing is not None and _is_current(project, model, options):
                 return project, float(timing["seconds"])
         except ProjectError as error:
             say(f"{error}")
-    say(f"{graph.name}: emit to {folder}")
+    say(f"{model.name}: emit to {folder}")
     start = time.monotonic()
-    project = emit(graph, model, options, folder, force)
+    project = emit(model, options, folder, force)
     seconds = round(time.monotonic() - start, 2)
     write_result(project, "emit", {"seconds": seconds})
     return project, seconds
 
 
-def _is_current(project: Project, model: Path, graph: Graph, options: Any) -> bool:
+def _is_current(project: Project, model: Model, options: Any) -> bool:
     """Return whether a project is unchanged and equal to a new emission: Graph, options, model, vectors, sources."""
     if project.manifest.get("revision", 1) != project.target.revision:
         return False
-    if project.graph.digest != graph.digest or project.manifest["options"] != json.loads(json.dumps(asdict(options))):
+    stated = json.loads(json.dumps(asdict(options)))
+    if project.graph.digest != model.graph.digest or project.manifest["options"] != stated:
         return False
     if project.changed() or any(
-        (project.model / name).read_bytes() != (model / name).read_bytes() for name in model_files(model)
+        (project.model / name).read_bytes() != (model.folder / name).read_bytes() for name in model.framework.files
     ):
         return False
-    ours, theirs = read_vectors(project), load_vectors(model / VECTORS)
+    ours, theirs = read_vectors(project), model.held_out
     return np.array_equal(ours.inputs, theirs.inputs) and np.array_equal(ours.labels, theirs.labels)
 
 
@@ -120,7 +119,7 @@ def verified(project: Project, say: Say) -> Mapping[str, Any]:
     record = valid_result(project, "verify", "mismatches", "changed", "vectors", "targets")
     if record is not None and failure(record) is None:
         return record
-    return verify(project, stage=lambda text: say(f"{project.name}: {text}")).to_record()
+    return verify(project, say=lambda text: say(f"{project.name}: {text}")).to_record()
 
 
 def valid_result(project: Project, name: str, *keys: str) -> dict[str, Any] | None:

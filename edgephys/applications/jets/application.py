@@ -12,7 +12,8 @@ from edgephys.applications.jets import published
 if TYPE_CHECKING:
     from edgephys.applications.task import Shares, Task
     from edgephys.models.standardise import Standardisation
-    from edgephys.models.trained import HeldOut, Trained
+    from edgephys.models.trained import Trained
+    from edgephys.models.vectors import HeldOut
 
 
 class JetTagging(Application):

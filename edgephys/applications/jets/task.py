@@ -23,7 +23,8 @@ from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models import standardise
 from edgephys.models.standardise import Standardisation
-from edgephys.models.trained import HeldOut, Trained, load
+from edgephys.models.trained import Trained, load
+from edgephys.models.vectors import HeldOut
 from edgephys.networks.backend import keras
 
 

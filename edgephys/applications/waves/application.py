@@ -13,7 +13,8 @@ from edgephys.core.errors import UsageError
 if TYPE_CHECKING:
     from edgephys.applications.task import Shares, Task
     from edgephys.models.standardise import Standardisation
-    from edgephys.models.trained import HeldOut, Trained
+    from edgephys.models.trained import Trained
+    from edgephys.models.vectors import HeldOut
 
 
 @dataclass(frozen=True)

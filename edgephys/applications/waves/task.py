@@ -20,7 +20,8 @@ from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.models.standardise import Standardisation
-from edgephys.models.trained import HeldOut, Trained, load
+from edgephys.models.trained import Trained, load
+from edgephys.models.vectors import HeldOut
 from edgephys.networks.backend import keras
 
 BATCH = 64

@@ -22,7 +22,6 @@ from edgephys.core.fixed import Integers
 from edgephys.core.timing import CallTime, race
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
-from edgephys.models.files.keras import lower
 from edgephys.project import Project, read_result
 from edgephys.project import read as read_project
 from edgephys.targets.fpga import STREAM
@@ -81,9 +80,9 @@ def _lowered(found: Sequence[Member]) -> tuple[dict[str, Graph], dict[str, str]]
     """Return the Graphs of those networks that have one, and why the others have none: no firmware, no golden model."""
     graphs, without = {}, {}
     for member in found:
-        name, form = member.trained.name, member.trained.standardisation.output
+        name = member.trained.name
         try:
-            graphs[name] = lower(member.trained.model, form, name)
+            graphs[name] = member.trained.graph()
         except ModelError as error:
             without[name] = str(error)
     return graphs, without

@@ -1,0 +1,58 @@
+"""Held-out vectors: input integers that no training saw, and the right answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.core.errors import ProjectError
+from edgephys.core.files import read_integers
+from edgephys.core.fixed import Integers
+
+HELD_OUT = "held_out.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Hold input integers that no training saw, and the answers: classes, or the integers of the next frame.
+
+    Shape: inputs (vector, constituent, feature), labels (vector,); of fields (vector, row, column, channel), both.
+    """
+
+    inputs: Integers
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors(HeldOut):
+    """Hold held-out vectors with the golden model's outputs.  Shape: expected (vector, *output shape)."""
+
+    expected: Integers
+
+
+def read_held_out(folder: Path) -> HeldOut:
+    """Return the held-out vectors in a folder; raise ProjectError where the file is missing, damaged or empty."""
+    path = folder / HELD_OUT
+    held_out = HeldOut(*read_integers(path, ("inputs", "labels")))
+    if not len(held_out.inputs) or len(held_out.inputs) != len(held_out.labels):
+        raise ProjectError(
+            f"{path}: expected at least 1 vector with a label each, "
+            f"found {len(held_out.inputs)} vectors and {len(held_out.labels)} labels"
+        )
+    return held_out
+
+
+def read_vectors(path: Path, output_shape: tuple[int, ...]) -> Vectors:
+    """Return vectors with expected outputs; raise ProjectError where there are none, or fewer outputs than inputs."""
+    vectors = Vectors(*read_integers(path, ("inputs", "labels", "expected")))
+    if not len(vectors.inputs):
+        raise ProjectError(f"{path}: expected at least 1 vector, found 0; nothing can be verified with none")
+    if len(vectors.expected) != len(vectors.inputs) or vectors.expected.shape[1:] != output_shape:
+        raise ProjectError(
+            f"{path}: expected {len(vectors.inputs)} outputs of shape {output_shape}, "
+            f"found {len(vectors.expected)} of {vectors.expected.shape[1:]}"
+        )
+    return vectors
