@@ -20,14 +20,14 @@ from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
-from edgephys.graph.ops import Dense, Input, Window
+from edgephys.graph.ops import OPS
 from edgephys.networks.decompositions import FORMATS
 from edgephys.targets.hls import csim
 from edgephys.targets.hls import emit as hls
 from edgephys.targets.hls.emit import emit
 from edgephys.targets.hls.layers import STREAM_HEADER
 from edgephys.targets.hls.options import HlsOptions
-from edgephys.targets.hls.steps import KERNELS, plan
+from edgephys.targets.hls.steps import plan
 from edgephys.targets.hls.stream import COPIES, DEEPEST_PIPELINE, FASTEST_PROCESS, SHALLOW, connected, times
 
 PIXEL = Fixed(True, 6, 2)
@@ -96,7 +96,7 @@ def every_kind_of_pixel() -> Graph:
 
 def test_every_kind_is_exact_with_many_readers_rows_in_a_pixel_and_even_windows(tmp_path):
     graph = every_kind_of_pixel()
-    assert {*KERNELS, Dense, Input, Window} == {type(node.op) for node in graph.nodes}
+    assert set(OPS.values()) == {type(node.op) for node in graph.nodes}
     facts, output = simulated_as_the_golden_model(graph, tmp_path, 20)
     assert output.std() > 0
     assert len(graph.readers["x"]) > COPIES and "unread" not in facts["layers"]

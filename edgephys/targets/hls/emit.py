@@ -25,7 +25,8 @@ from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, check
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.hls.options import HlsOptions
-from edgephys.targets.hls.steps import Step, clean, plain, plan
+from edgephys.targets.hls.step import Step, clean, plain
+from edgephys.targets.hls.steps import plan
 from edgephys.targets.hls.stream import Times, connected, is_streamed, times
 
 

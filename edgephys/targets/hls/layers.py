@@ -46,7 +46,16 @@ def _config(template: Any, layer: Any) -> str:
         if layer.get_attr("constant_data") is not None:
             lines.append(f"    typedef {layer.get_weights('constant').type.name} constant_t;")
         structs.append("\n".join([f"struct config{layer.index}_{number} {{", *lines, "};"]))
-    return "\n".join(structs) + "\n"
+    return _own_kernel(layer) + "\n".join(structs) + "\n"
+
+
+def _own_kernel(layer: Any) -> str:
+    """Return the text of a kernel that is not in our header, to be compiled once."""
+    text = layer.get_attr("kernel_text")
+    if not text:
+        return ""
+    guard = f"EDGEPHYS_KERNEL_{layer.get_attr('kernel').upper()}"
+    return f"#ifndef {guard}\n#define {guard}\nnamespace nnet {{\n\n{text}\n\n}} // namespace nnet\n#endif\n\n"
 
 
 def _table(name: str, values: Integers) -> list[str]:

@@ -15,7 +15,7 @@ from math import prod
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph.graph import Graph
 from edgephys.targets.fpga import AUTO, STREAM
-from edgephys.targets.hls.steps import Step
+from edgephys.targets.hls.step import Step
 from edgephys.targets.rtl.line_buffer import lag
 from edgephys.targets.rtl.stream import is_field
 

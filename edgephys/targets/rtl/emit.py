@@ -13,21 +13,20 @@ from typing import Any
 
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph.graph import Graph, check
-from edgephys.graph.ops import Bias, Dense, Input, Op, Scale
+from edgephys.graph.ops import Input
 from edgephys.graph.ranges import derive
 from edgephys.targets.fpga import AUTO, PARALLEL
 from edgephys.targets.rtl import logic, netlist, stream_rtl
 from edgephys.targets.rtl.design import PROBE, TOP, Design, block, luts, port
 from edgephys.targets.rtl.logic import Logic
 from edgephys.targets.rtl.options import SUFFIX, RtlOptions
+from edgephys.targets.rtl.rules import RULES
 from edgephys.targets.rtl.schedule import Schedule, plan
 from edgephys.targets.rtl.stream import Stream, is_field, planned
 from edgephys.targets.rtl.wiring import top
 
 DOUBLE = 53
 """Bits of a float64 that hold every integer: the symbols' intervals are such."""
-WIDEST_CONSTANT: dict[type[Op], int] = {Dense: 24, Bias: 31, Scale: 31}
-"""Bits of a constant that the symbols hold exactly (matrices are float32)."""
 
 
 def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
@@ -135,7 +134,7 @@ def _refuse(graph: Graph) -> None:
                 f"layer '{node.layer}': {node.op.word} '{name}' needs {widest} bits, RTL is exact up to {DOUBLE}; "
                 f"use fewer bits in its weights or inputs"
             )
-        limit = WIDEST_CONSTANT.get(type(node.op), 0)
+        limit = RULES.lookup(node.op, node.layer).constant_bits
         if node.op.constant_bits > limit:
             raise ModelError(
                 f"layer '{node.layer}': {node.op.word} '{name}' has a constant of {node.op.constant_bits} bits, "

@@ -20,11 +20,11 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
-from edgephys.graph.ops import Concat, Input, Move
 from edgephys.graph.partition import Block, blocks
 from edgephys.graph.round_first import round_first
 from edgephys.targets.rtl import netlist
 from edgephys.targets.rtl.netlist import Element, Module
+from edgephys.targets.rtl.rules import RULES
 from edgephys.targets.rtl.schedule import Schedule
 
 HARDWARE = (1, 1, -1)
@@ -32,8 +32,6 @@ HARDWARE = (1, 1, -1)
 SOLVER = {"hard_dc": 2, "binary_lut": False}
 """At most two adders more than the shallowest tree: 15 stages at 5 ns where alkaid's converter (five) has
 17, for 0.2 % more LUTs (8-bit Deep Sets). No lookup tables."""
-WIRES = (Input, Move, Concat)
-"""Kinds that move integers and shift their binary points: wires, which take neither logic nor time."""
 CONSTANT = 5
 INPUT = -1
 """Operation codes of alkaid's programs."""
@@ -162,7 +160,7 @@ def _wired(block: Block, wanted: Mapping[str, list[Element]]) -> Logic:
 
 
 def _trace(block: Block, wanted: Mapping[str, list[Element]], three_at_once: bool) -> Logic:
-    if all(isinstance(node.op, WIRES) for node in block.graph.nodes):
+    if all(RULES.lookup(node.op, node.layer).wires for node in block.graph.nodes):
         return _wired(block, wanted)
     from alkaid.trace import trace as gather  # heavy imports, not needed to read a project
     from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
