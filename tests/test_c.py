@@ -277,8 +277,8 @@ def test_a_style_that_there_is_not_is_refused():
 
 
 def test_a_graph_of_over_62_bits_is_refused_by_its_layers_name(tmp_path):
-    x = Node("x", Input, (), (2,), Fixed(True, 60, 60), "x")
-    heavy = Node("y", Dense, ("x",), (1,), Fixed(True, 62, 62), "heavy", Constant(np.array([[9], [9]]), 0))
+    x = Node("x", Input(), (), (2,), Fixed(True, 60, 60), "x")
+    heavy = Node("y", Dense(Constant(np.array([[9], [9]]), 0)), ("x",), (1,), Fixed(True, 62, 62), "heavy")
     with pytest.raises(ModelError, match=r"layer 'heavy': dense 'y' may need over 62 bits"):
         emitted(Graph("wide", (x, heavy), ("x",), ("y",)), tmp_path)
     assert not list(tmp_path.iterdir())

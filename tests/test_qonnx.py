@@ -16,8 +16,8 @@ from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx import emit as qonnx
-from edgephys.targets.qonnx.nodes import DOMAIN
 from edgephys.targets.qonnx.options import OPSETS
+from edgephys.targets.qonnx.writer import DOMAIN
 
 REFUSALS = ("float32", "SAT_ZERO", "one signed bit")
 EIGHT = Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)

@@ -1,8 +1,7 @@
-"""What follows a sum, element by element, as C: bias, scale, addition, ReLU and requantise in signed integers.
+"""The C lines that lead from a sum, or from stored elements, to one element of a stored node.
 
 Every line is computed in int32_t where the proven ranges, and what a rounding adds on the way, fit in it, else in
-int64_t. A product with a power of two stands for the left shift (of a negative number it would be undefined), and
-``>>`` is a floor: the emitted source refuses to compile where a compiler does not shift arithmetically.
+int64_t. The rules of the element-wise operations (``elements``) add the lines.
 """
 
 from __future__ import annotations
@@ -12,18 +11,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgephys.core.errors import ModelError
-from edgephys.core.fixed import WIDEST, Fixed, Overflow, Rounding
 from edgephys.graph.graph import Node
-from edgephys.graph.ops import Add, Bias, Dense, Relu, Requantise, Scale, Sum, constant_of
+from edgephys.graph.ops import Constant
 from edgephys.graph.ranges import Range
 from edgephys.targets.c.access import Access, Index, Tables, access, element, literal, position, summed
-from edgephys.targets.c.plan import VIEWS, Program, flat, moved
+from edgephys.targets.c.plan import Program, flat, moved
+from edgephys.targets.c.roles import ElementRule, SumRule, ViewRule
 
 
 @dataclass(frozen=True)
 class Value:
-    """Name a local variable, its type and the range that is proven for it."""
+    """State a local variable: its name, type and proven range."""
 
     name: str
     ctype: str
@@ -45,9 +43,17 @@ def carrier(magnitude: int) -> str:
     return "int32_t" if magnitude < 1 << 31 else "int64_t"
 
 
+def carrier_of(range_: Range) -> str:
+    """Return the type in which integers of a range are computed."""
+    return carrier(max(abs(range_.lowest), abs(range_.highest)))
+
+
 @dataclass(frozen=True, eq=False)
 class Writer:
-    """Hold what the text of all steps shares: the program, its tables, where layers are looked at, found accesses."""
+    """Hold what the functions of all steps share: the program, its tables, and the accesses that were derived.
+
+    ``notes`` gives the place of each layer's integers for a probe, ``note`` the macro that records them.
+    """
 
     program: Program
     tables: Tables
@@ -56,16 +62,15 @@ class Writer:
     accesses: dict[tuple[str, str], Access] = field(default_factory=dict)
 
     def located(self, name: str, reader: Node) -> tuple[str, Access]:
-        """Return the array in which a node's elements lie and how (row, channel) find them."""
-        dense = reader if isinstance(reader.op, Dense) else None
-        buffer, positions = self.program.located(name, dense)
+        """Return the array that holds a node's elements, and the access to them by (row, channel)."""
+        buffer, positions = self.program.located(name, self.program.product(reader))
         key = (name, buffer.name)
         if key not in self.accesses:
             self.accesses[key] = access(positions.reshape(flat(positions.shape)))
         return buffer.name, self.accesses[key]
 
     def noted(self, node: Node, at: tuple[Index, Index], value: str) -> list[str]:
-        """Return the look at an element of a layer's end; a normal compilation drops it."""
+        """Return the line that records an element at the end of a layer; it compiles to nothing without a probe."""
         if node.name not in self.notes:
             return []
         place = summed(self.notes[node.name], [(flat(node.shape)[1], at[0]), (1, at[1])])
@@ -74,7 +79,7 @@ class Writer:
 
 @dataclass(eq=False)
 class Chain:
-    """Write the lines that lead from a sum, if there is one, to the element of a stored node at ``at``."""
+    """Collect the lines that compute the element of a stored node at ``at``; ``sum`` is the sum in front of them."""
 
     writer: Writer
     at: tuple[Index, Index]
@@ -83,143 +88,66 @@ class Chain:
 
     def stored(self, node: Node) -> list[str]:
         """Return the lines that compute an element of a stored node and write it."""
-        found = self.value(node, stored=False)
-        return [*self.lines, self.store(node, found)]
+        value = self.value(node, stored=False)
+        return [*self.lines, self.store(node, value)]
 
-    def store(self, node: Node, found: Value) -> str:
+    def store(self, node: Node, value: Value) -> str:
         """Return the line that writes an element of a stored node."""
         buffer = self.writer.program.buffers[node.name]
         where = self.writer.accesses.setdefault(
             (node.name, "written"), access(buffer.positions.reshape(flat(buffer.positions.shape)))
         )
-        return f"{buffer.name}[{position(where, self.at, self.writer.tables)}] = ({buffer.ctype}){found.name};"
+        return f"{buffer.name}[{position(where, self.at, self.writer.tables)}] = ({buffer.ctype}){value.name};"
 
     def value(self, node: Node, stored: bool = True, reader: Node | None = None) -> Value:
-        """Return the variable that holds a node's element: loaded where it is stored or seen, else computed."""
-        program = self.writer.program
-        range_ = program.ranges[node.name]
-        if reader is not None and ((stored and node.name in program.buffers) or isinstance(node.op, VIEWS)):
-            array, found = self.writer.located(node.name, reader)
-            ctype = carrier(max(abs(range_.lowest), abs(range_.highest)))
-            return self._define(range_, element(array, ctype, found, self.at, self.writer.tables), ctype)
-        if isinstance(node.op, VIEWS):
-            made = self._seen(node, range_)
-        elif self.sum is not None and isinstance(node.op, (Dense, Sum)):
-            made = self.sum
-        else:
+        """Return the variable that holds a node's element: loaded from an array where one holds it, else computed."""
+        program, role = self.writer.program, self.writer.program.roles[node.name]
+        if reader is not None and ((stored and node.name in program.buffers) or isinstance(role, ViewRule)):
+            return self._loaded(node, *self.writer.located(node.name, reader))
+        if isinstance(role, ViewRule):  # a view that is itself stored
+            buffer, positions = program.located(node.inputs[0])
+            where = self.writer.accesses.setdefault(
+                (node.name, "seen"), access(moved(node, positions).reshape(flat(node.shape)))
+            )
+            value = self._loaded(node, buffer.name, where)
+        elif isinstance(role, SumRule) and self.sum is not None:
+            value = self.sum
+        elif isinstance(role, ElementRule):
             operands = [self.value(program.graph.by_name[name], reader=node) for name in node.inputs]
-            made = self._apply(node, operands, range_)
-        self.lines += self.writer.noted(node, self.at, made.name)
-        return made
+            value = role.write(self, node, node.op, operands)
+        else:
+            raise node.wrong(f"a {type(role).__name__} must be stored to be read in a chain")
+        self.lines += self.writer.noted(node, self.at, value.name)
+        return value
 
-    def _seen(self, node: Node, range_: Range) -> Value:
-        """Load an element of a view that is itself stored."""
-        buffer, positions = self.writer.program.located(node.inputs[0])
-        found = self.writer.accesses.setdefault(
-            (node.name, "seen"), access(moved(node, positions).reshape(flat(node.shape)))
-        )
-        ctype = carrier(max(abs(range_.lowest), abs(range_.highest)))
-        return self._define(range_, element(buffer.name, ctype, found, self.at, self.writer.tables), ctype)
+    def range(self, node: Node) -> tuple[int, int]:
+        """Return the lowest and highest integer that are proven for a node."""
+        range_ = self.writer.program.ranges[node.name]
+        return range_.lowest, range_.highest
 
-    def _define(self, range_: Range, text: str, ctype: str) -> Value:
-        return self._made(range_.lowest, range_.highest, text, ctype)
-
-    def _made(self, low: int, high: int, text: str, computed: str) -> Value:
-        """Add a line that defines a variable, in the narrowest type for its range."""
+    def define(self, low: int, high: int, text: str, computed: str) -> Value:
+        """Add a line that defines a variable of a range; ``computed`` is the type in which ``text`` is computed."""
         ctype = carrier(max(abs(low), abs(high)))
         name = f"v{sum(line.startswith('const int') for line in self.lines)}"
         text = text if ctype == computed else f"({ctype})({text})"
         self.lines.append(f"const {ctype} {name} = {text};")
         return Value(name, ctype, low, high)
 
-    def _apply(self, node: Node, operands: list[Value], range_: Range) -> Value:
-        x, low, high = operands[0], range_.lowest, range_.highest
-        if isinstance(node.op, Requantise):
-            source = self.writer.program.graph.by_name[node.inputs[0]]
-            return self._requantised(x, source.fixed.fraction, node.fixed)
-        if isinstance(node.op, Relu):
-            return self._made(low, high, f"{x.name} < 0 ? 0 : {x.name}", x.ctype) if x.low < 0 else x
-        if isinstance(node.op, Scale):
-            ctype = carrier(max(abs(low), abs(high), x.magnitude, node.op.largest_constant))
-            return self._made(low, high, f"{x.as_(ctype)} * {self._constant(node, 0, ctype)}", ctype)
-        if not isinstance(node.op, (Add, Bias)):
-            raise ModelError(f"layer '{node.layer}': {node.op.word} '{node.name}' has no form in C; not expected here")
-        fractions = [operand.fixed.fraction for operand in self.writer.program.graph.operands(node)]
-        shifts = [min(node.fixed.fraction - fraction, WIDEST) for fraction in fractions]
-        magnitude = max(x.magnitude << shift for x, shift in zip(operands, shifts, strict=True))
-        if isinstance(node.op, Bias):
-            magnitude = max(magnitude, node.op.largest_constant << (node.fixed.fraction - node.op.constant.fraction))
-        ctype = carrier(max(abs(low), abs(high), magnitude))
-        terms = [_raised(x, shift, ctype) for x, shift in zip(operands, shifts, strict=True)]
-        if isinstance(node.op, Bias):
-            terms.append(self._constant(node, node.fixed.fraction - node.op.constant.fraction, ctype))
-        return self._made(low, high, " + ".join(terms), ctype)
-
-    def _constant(self, node: Node, shift: int, ctype: str) -> str:
-        """Return the constant at this element, aligned: a number where it is the same for all that the loop meets."""
-        numbers = constant_of(node).integers << shift
+    def constant(self, node: Node, constant: Constant, shift: int, ctype: str) -> str:
+        """Return the element of a constant, shifted left: a number where it is the same in the whole loop."""
+        numbers = constant.integers << shift
         if numbers.size == 1:
             return literal(int(numbers.reshape(-1)[0]), ctype)
         places = np.broadcast_to(np.arange(numbers.size).reshape(numbers.shape), node.shape).reshape(flat(node.shape))
-        found = self.writer.accesses.setdefault((node.name, "constant"), access(places))
-        where = position(found, self.at, self.writer.tables) if found.separable else None
-        if where is not None and where.isdigit():
-            return literal(int(numbers.reshape(-1)[int(where)]), ctype)
-        if where is None:
-            found, numbers = access(np.arange(places.size).reshape(places.shape)), numbers.reshape(-1)[places]
-        return element(self.writer.tables.name(numbers), ctype, found, self.at, self.writer.tables)
+        where = self.writer.accesses.setdefault((node.name, "constant"), access(places))
+        place = position(where, self.at, self.writer.tables) if where.separable else None
+        if place is not None and place.isdigit():
+            return literal(int(numbers.reshape(-1)[int(place)]), ctype)
+        if place is None:
+            where, numbers = access(np.arange(places.size).reshape(places.shape)), numbers.reshape(-1)[places]
+        return element(self.writer.tables.name(numbers), ctype, where, self.at, self.writer.tables)
 
-    # Requantise: edgephys.core.fixed, in C --------------------------------------------------------------
-
-    def _requantised(self, x: Value, fraction: int, fixed: Fixed) -> Value:
-        low, high = (int(fixed.in_steps(end, fraction)) for end in (x.low, x.high))
-        drop = fraction - fixed.fraction
-        inside = fixed.holds(low, high)
-        ends = [x.low, x.high, low, high] if inside else [x.low, x.high, low, high, fixed.low, fixed.high + 1]
-        ctype = carrier(max(map(abs, ends)) + (1 << drop if drop > 0 else 0))
-        if drop > 0:
-            shifted = self._made(low, high, _rounded(x, drop, fixed.rounding, ctype), ctype)
-        elif drop < 0:
-            shifted = self._made(low, high, _raised(x, min(-drop, WIDEST), ctype), ctype)
-        else:
-            shifted = x
-        return shifted if inside else self._overflowed(shifted, fixed)
-
-    def _overflowed(self, x: Value, fixed: Fixed) -> Value:
-        ctype = carrier(max(x.magnitude, -fixed.low, fixed.high + 1))
-        name, low, high = x.as_(ctype), literal(fixed.low, ctype), literal(fixed.high, ctype)
-        below, above = x.low < fixed.low, x.high > fixed.high
-        if fixed.overflow is Overflow.SAT_ZERO:
-            tests = [f"{name} < {low}"] * below + [f"{name} > {high}"] * above
-            return self._made(min(0, fixed.low), fixed.high, f"{' || '.join(tests)} ? 0 : {name}", ctype)
-        if fixed.overflow is Overflow.WRAP:
-            mask = literal((1 << fixed.bits) - 1, ctype)
-            if not fixed.signed:
-                return self._made(fixed.low, fixed.high, f"{name} & {mask}", ctype)
-            sign = literal(1 << (fixed.bits - 1), ctype)
-            return self._made(fixed.low, fixed.high, f"(({name} & {mask}) ^ {sign}) - {sign}", ctype)
-        ends = (max(x.low, fixed.low) if x.high >= fixed.low else fixed.low, min(max(x.high, fixed.low), fixed.high))
-        text = f"{name} > {high} ? {high} : {name}" if above else name
-        text = f"{name} < {low} ? {low} : {text}" if below else text
-        return self._made(min(ends[0], fixed.high), ends[1], text, ctype)
-
-
-def _raised(x: Value, shift: int, ctype: str) -> str:
-    if not shift or not x.magnitude:
-        return x.as_(ctype)
-    return f"{x.as_(ctype)} * {literal(1 << shift, 'int64_t' if ctype == 'int64_t' else ctype)}"
-
-
-def _rounded(x: Value, drop: int, rounding: Rounding, ctype: str) -> str:
-    """Return a value divided by 2**drop as a floor after an addition, which depends on the mode."""
-    v, half, negative = x.as_(ctype), 1 << (drop - 1), x.low < 0
-    below = {
-        Rounding.TRN: "",
-        Rounding.RND: f" + {literal(half, ctype)}",
-        Rounding.RND_MIN_INF: f" + {literal(half - 1, ctype)}",
-        Rounding.RND_CONV: f" + {literal(half - 1, ctype)} + (({v} >> {drop}) & 1)",
-        Rounding.TRN_ZERO: f" + ({v} < 0 ? {literal((1 << drop) - 1, ctype)} : 0)" if negative else "",
-        Rounding.RND_ZERO: f" + {literal(half - 1, ctype)}" + (f" + ({v} < 0)" if negative else ""),
-        Rounding.RND_INF: f" + {literal(half, ctype)}" + (f" - ({v} < 0)" if negative else ""),
-    }[rounding]
-    return f"({v}{below}) >> {drop}" if below else f"{v} >> {drop}"
+    def _loaded(self, node: Node, array: str, where: Access) -> Value:
+        """Define a variable with an element of an array."""
+        ctype = carrier_of(self.writer.program.ranges[node.name])
+        return self.define(*self.range(node), element(array, ctype, where, self.at, self.writer.tables), ctype)

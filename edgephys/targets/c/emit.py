@@ -19,11 +19,11 @@ from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, check
-from edgephys.graph.ops import Input
 from edgephys.graph.passes import drop_dead
 from edgephys.targets.c import memory
 from edgephys.targets.c.options import KEYWORDS, COptions
 from edgephys.targets.c.plan import plan
+from edgephys.targets.c.rules import RULES
 from edgephys.targets.c.source import arena_bytes, write
 
 COMPILE_S = 1800.0
@@ -46,9 +46,9 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
     """
     graph = drop_dead(check(graph))
     prefix = options.prefix or prefix_of(graph)
-    program = plan(graph)
+    program = plan(graph, {node.name: RULES.lookup(node.op, node.layer) for node in graph.nodes})
     arena = memory.best(program.tensors, program.alignment)
-    ends = {node.name: node for _, node in graph.layers() if not isinstance(node.op, Input)}
+    ends = {node.name: node for _, node in graph.layers() if node.name not in graph.inputs}
     notes: dict[str, int] = {}
     results = 0
     for name, node in ends.items():
@@ -75,7 +75,7 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
         "steps": [{"layer": step.node.layer, "node": step.node.name} for step in program.steps],
         "const_bytes": written.const_bytes,
         "stack_bytes": written.stack_bytes,
-        "carriers": {step.node.name: step.writes.ctype for step in program.steps if not step.turned},
+        "carriers": {step.node.name: step.writes.ctype for step in program.steps if not step.transposes},
         "layers": {name: node.name for name, node in graph.layers()},
         "probes": [{"node": name, "shape": list(ends[name].shape), "at": at} for name, at in notes.items()],
     }

@@ -11,10 +11,10 @@ from edgephys import __version__
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.targets.c.access import Tables
 from edgephys.targets.c.chain import Writer
-from edgephys.targets.c.look import look, seen
+from edgephys.targets.c.loops import body, indented, loop
 from edgephys.targets.c.memory import MemoryPlan
 from edgephys.targets.c.plan import Program, Step, flat, name_of
-from edgephys.targets.c.sums import body, indented, loop
+from edgephys.targets.c.probes import not_stored, probe
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ def write(program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, 
     functions: list[str] = []
     calls: list[str] = []
     stack = 0
-    views, looked = seen(program, notes), Tables(f"{prefix}_seen")
+    views, probed = not_stored(program, notes), Tables(f"{prefix}_seen")
     for number, step in enumerate(program.steps):
         while views and program.graph.nodes.index(views[0]) < program.graph.nodes.index(step.node):
-            calls += [f"#ifdef {prefix.upper()}_PROBE", *look(writer, views.pop(0), looked), "#endif"]
-        lines, array_bytes = _copied(step) if step.turned else body(writer, step.node, style)
+            calls += [f"#ifdef {prefix.upper()}_PROBE", *probe(writer, views.pop(0), probed), "#endif"]
+        lines, array_bytes = _transposing(step) if step.transposes else body(writer, step.node, style)
         stack = max(stack, array_bytes)
         name = f"{prefix}_step{number}_{name_of(step.node)}"
         functions += _function(name, step, lines)
         calls.append(f"{name}({', '.join([*(buffer.name for buffer in step.reads), step.writes.name])});")
     arrays = _arrays(program, arena)
-    source = [*_opening(prefix, looked), *tables.text, "", *functions, *_run(prefix, arrays, calls)]
+    source = [*_opening(prefix, probed), *tables.text, "", *functions, *_run(prefix, arrays, calls)]
     return SourceFiles(
         _header(program, arena, prefix),
         "\n".join(source) + "\n",
@@ -60,12 +60,12 @@ def _function(name: str, step: Step, lines: list[str]) -> list[str]:
     head = ", ".join([*reads, f"{step.writes.ctype} *restrict {step.writes.name}"])
     text = "\n".join(lines)
     unread = [f"(void){b.name};" for b in step.reads if not re.search(rf"\b{b.name}\b", text)]
-    what = "laid out channel by channel" if step.turned else step.node.op.word
+    what = "laid out channel by channel" if step.transposes else step.node.op.word
     comment = f"/* layer {name_of(step.node)}: {what} {step.node.fixed} */"
     return [comment, f"static void {name}({head})", "{", *indented([*unread, *lines]), "}", ""]
 
 
-def _copied(step: Step) -> tuple[list[str], int]:
+def _transposing(step: Step) -> tuple[list[str], int]:
     rows, channels = flat(step.node.shape)
     source, target = step.reads[0], step.writes
     line = f"{target.name}[{rows} * n + r] = {source.name}[{channels} * r + n];"
@@ -88,7 +88,7 @@ def _run(prefix: str, arrays: list[str], calls: list[str]) -> list[str]:
     return [head, "{", *lines, "}"]
 
 
-def _opening(prefix: str, looked: Tables) -> list[str]:
+def _opening(prefix: str, probed: Tables) -> list[str]:
     upper = prefix.upper()
     return [
         f"/* Emitted by edgephys {__version__}: see {prefix}.h. */",
@@ -103,7 +103,7 @@ def _opening(prefix: str, looked: Tables) -> list[str]:
         f"#ifdef {upper}_PROBE /* every layer's integers, for who asks for them */",
         f"void {prefix}_note(size_t at, int64_t value);",
         f"#define {upper}_NOTE(at, value) {prefix}_note((size_t)(at), (int64_t)(value))",
-        *looked.text,
+        *probed.text,
         "#else",
         f"#define {upper}_NOTE(at, value) ((void)0)",
         "#endif",

@@ -22,8 +22,9 @@ from edgephys.core.errors import EdgephysError, MismatchError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, check
 from edgephys.targets.onnx import model_file as onnx_model
-from edgephys.targets.qonnx.nodes import FIRST, PLAIN, Writer, floats, opset_imports, value_info
 from edgephys.targets.qonnx.options import QonnxOptions
+from edgephys.targets.qonnx.rules import write
+from edgephys.targets.qonnx.writer import FIRST, PLAIN, Writer, floats, opset_imports, value_info
 
 CHUNK = 1 << 24
 """Elements of the widest tensor in one call of qonnx, to limit the memory: it keeps every tensor."""
@@ -37,8 +38,8 @@ def emit(graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
     """
     check(graph)
     source, output = graph.input, graph.output
-    writer = Writer(graph)
-    result = writer.asked(output.name, PLAIN)
+    writer = write(graph)
+    result = writer.tensor(output.name, PLAIN)
     model = _model(writer, result, options)
     return {
         "backend": "qonnx",

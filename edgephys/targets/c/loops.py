@@ -1,0 +1,134 @@
+"""The loops of a stored node: over its elements, with a sum in them or none; joins, and sums over an axis.
+
+The element-wise operations behind a sum are written into its loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from edgephys.graph.graph import Node
+from edgephys.graph.ops import Concat, Sum
+from edgephys.targets.c.access import Access, Index, access, element, position
+from edgephys.targets.c.chain import Chain, Value, Writer, carrier
+from edgephys.targets.c.plan import flat
+from edgephys.targets.c.roles import JoinRule, SumRule
+
+At = tuple[Index, Index]
+"""(row, channel)."""
+
+
+@dataclass(frozen=True, eq=False)
+class SumLoop:
+    """Hold what is known of a loop: the node that sums, the stored node at the end of its chain, and the style."""
+
+    writer: Writer
+    node: Node
+    root: Node
+    style: str
+
+    def finish(self, at: At, value: Value) -> list[str]:
+        """Return the lines that follow a sum: the chain behind it, and the store."""
+        return Chain(self.writer, at, value).stored(self.root)
+
+    @property
+    def accumulator(self) -> Value:
+        """The variable of the sum; its type holds every partial sum."""
+        range_ = self.writer.program.ranges[self.node.name]
+        magnitude = max(range_.partial, self.node.op.largest_constant)
+        return Value("sum", carrier(magnitude), range_.lowest, range_.highest)
+
+
+def loop(variable: str, count: int, body: list[str]) -> list[str]:
+    """Return a loop over a variable."""
+    head = f"for (int {variable} = 0; {variable} < {count}; {variable}++)"
+    return [f"{head} {{", *indented(body), "}"]
+
+
+def indented(lines: list[str]) -> list[str]:
+    """Return lines with one more level of indentation."""
+    return [f"    {line}" for line in lines]
+
+
+def body(writer: Writer, root: Node, style: str) -> tuple[list[str], int]:
+    """Return the lines that compute a stored node, and the bytes of the arrays in them."""
+    roles = writer.program.roles
+    role = roles[root.name]
+    if isinstance(role, JoinRule):
+        return role.write(writer, root, root.op), 0
+    node = _fused_sum(writer, root)
+    if node is None:
+        return over_elements(*flat(root.shape), lambda at: Chain(writer, at).stored(root)), 0
+    summing = roles[node.name]
+    if not isinstance(summing, SumRule):
+        raise node.wrong(f"expected a SumRule, not a {type(summing).__name__}")
+    return summing.write(SumLoop(writer, node, root, style), node.op)
+
+
+def _fused_sum(writer: Writer, root: Node) -> Node | None:
+    """Return the sum that is written in the loop of a stored node."""
+    program = writer.program
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(program.roles[node.name], SumRule):
+            return node
+        if node is root or node.name not in program.buffers:
+            waiting += [operand for operand in program.graph.operands(node) if operand.name not in program.buffers]
+    return None
+
+
+def over_elements(rows: int, channels: int, lines: Callable[[At], list[str]]) -> list[str]:
+    """Return lines in loops over channels and rows; an axis of length one needs no loop."""
+    text = lines(("r" if rows > 1 else 0, "n" if channels > 1 else 0))
+    text = loop("r", rows, text) if rows > 1 else text
+    return loop("n", channels, text) if channels > 1 else text
+
+
+def join(writer: Writer, root: Node, op: Concat) -> list[str]:
+    """Write the copies of the operands of a concatenation, binary points aligned."""
+    program, lines, start = writer.program, [], 0
+    for operand in program.graph.operands(root):
+        end = start + operand.shape[op.axis]
+        part = (*(slice(None),) * op.axis, slice(start, end))
+        start = end
+        shape = flat(operand.shape)
+        target = access(program.buffers[root.name].positions[part].reshape(shape))
+        logical = access(np.arange(np.prod(root.shape)).reshape(root.shape)[part].reshape(shape))
+        copy = partial(_copy, writer, root, operand, target, logical)
+        lines += ["{", *indented(over_elements(*shape, copy)), "}"]
+    return lines
+
+
+def _copy(writer: Writer, root: Node, operand: Node, target: Access, logical: Access, at: At) -> list[str]:
+    chain = Chain(writer, at)
+    x = chain.value(operand, reader=root)
+    shift = root.fixed.fraction - operand.fixed.fraction
+    ctype = carrier(x.magnitude << shift)
+    text = x.as_(ctype) if not shift or not x.magnitude else f"{x.as_(ctype)} * {1 << shift}"
+    buffer = writer.program.buffers[root.name]
+    lines = [*chain.lines, f"const {ctype} joined = {text};"]
+    if root.name in writer.notes:
+        place = position(logical, at, writer.tables)
+        lines.append(f"{writer.note}({writer.notes[root.name]} + {place}, joined);")
+    return [*lines, f"{buffer.name}[{position(target, at, writer.tables)}] = ({buffer.ctype})joined;"]
+
+
+def sum_over_axis(loops: SumLoop, op: Sum) -> tuple[list[str], int]:
+    """Write a sum over an axis."""
+    writer, node, value = loops.writer, loops.node, loops.accumulator
+    buffer, positions = writer.program.located(node.inputs[0])
+    length = positions.shape[op.axis]
+    summands = np.moveaxis(positions, op.axis, -1).reshape(*flat(node.shape), length)
+    where = writer.accesses.setdefault((node.name, "axis"), access(summands))
+
+    def lines(at: At) -> list[str]:
+        summand = element(buffer.name, value.ctype, where, (*at, "i"), writer.tables)
+        adding = loop("i", length, [f"{value.name} += {summand};"])
+        return [f"{value.ctype} {value.name} = 0;", *adding, *loops.finish(at, value)]
+
+    return over_elements(*flat(node.shape), lines), 0

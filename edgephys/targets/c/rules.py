@@ -1,0 +1,39 @@
+"""The rule of each operation for the C target."""
+
+from __future__ import annotations
+
+from edgephys.graph.ops import (
+    Add,
+    Bias,
+    Concat,
+    Dense,
+    Input,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+    Window,
+)
+from edgephys.targets.c import elements, loops, products
+from edgephys.targets.c.roles import ElementRule, InputRule, JoinRule, Role, SumRule, ViewRule
+from edgephys.targets.rules import RuleTable
+
+RULES: RuleTable[Role] = RuleTable(
+    "c",
+    {
+        Input: InputRule(),
+        Dense: SumRule(products.product, reads_rows=True),
+        Sum: SumRule(loops.sum_over_axis),
+        Bias: ElementRule(elements.bias),
+        Scale: ElementRule(elements.scale),
+        Add: elements.expression("{} + {}".format),
+        Relu: ElementRule(elements.relu),
+        Requantise: ElementRule(elements.requantise),
+        Concat: JoinRule(loops.join),
+        Take: ViewRule(),
+        Reshape: ViewRule(),
+        Window: ViewRule(convolves=True),
+    },
+)
