@@ -3,16 +3,16 @@
 # make test     the test suite without what is marked slow (under five minutes)
 # make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
-# make scaling  every model of the zoo down the whole street, into one table; goes on where it was stopped (hours)
+# make scaling  every model of the zoo emitted, verified and synthesised, in one table; a stopped run continues (hours)
 # make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
 # make compression  three seeds of the smallest Deep Sets, measured, beside the uniform models
 # make alone    every compression stage alone, over three seeds, the first one synthesised (hours)
-# make front    accuracy against LUTs and latency: the price of an adder walked over three seeds (two hours)
+# make front    accuracy against LUTs and latency: a sweep of the price of an adder over three seeds (two hours)
 # make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
 # make agree    every model of the zoo on C, ONNX and QONNX: how many integers differ (about half an hour)
 # make bench    latency of four networks on every processor target (ten minutes of a quiet machine)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
-# make street   the paper's Deep Sets at N = 8, 16, 32 from the zoo down the whole street (over an hour)
+# make compare  the paper's Deep Sets at N = 8, 16, 32 emitted, verified, synthesised and compared (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
 # make check    ruff and mypy
 
@@ -22,7 +22,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz check street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz check compare street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -43,7 +43,7 @@ demo: install
 	$(CLI) verify $(DEMO)_rtl
 	$(CLI) report $(DEMO)_hls
 	$(CLI) report $(DEMO)_rtl
-	$(CLI) street $(DEMO)_hls $(DEMO)_rtl --out $(OUT)/results/demo
+	$(CLI) compare $(DEMO)_hls $(DEMO)_rtl --out $(OUT)/results/demo
 
 WAVES := $(OUT)/demo_waves
 demo-waves: install
@@ -70,11 +70,12 @@ waves: install
 	    test -e $$eight || $(TRAIN_WAVES) $$on --start $$first --out $$eight; \
 	    test -e $$six || $(TRAIN_WAVES) $$on --set bits=6 --start $$eight --out $$six; \
 	done; done
-	$(CLI) waves runs/waves/* --data data/waves_other.h5
-	$(CLI) dispersion $(SHIPPED_WAVES)
+	$(CLI) waves runs/waves/* --data data/waves_other.h5 --out $(OUT)/results/waves
+	$(CLI) dispersion $(SHIPPED_WAVES) --out $(OUT)/results/waves_dispersion
 	$(CLI) emit models/waves/cp12_8bit --to rtl --vectors 16
 	$(CLI) verify $(OUT)/wave_cnn_n32_cp12_8bit_rtl
-	$(CLI) pace $(SHIPPED_WAVES) --data data/waves_other.h5 --project $(OUT)/wave_cnn_n32_cp12_8bit_rtl
+	$(CLI) pace $(SHIPPED_WAVES) --data data/waves_other.h5 --project $(OUT)/wave_cnn_n32_cp12_8bit_rtl \
+	    --out $(OUT)/results/waves_speed
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
@@ -92,7 +93,7 @@ check: install
 	$(BIN)/mypy
 
 SIZES := 8 16 32
-street: install
+compare: install
 	set -e; for n in $(SIZES); do for to in hls rtl; do \
 	    $(CLI) emit models/zoo/jet_deepsets_n$${n}_8bit --to $$to; \
 	    $(CLI) verify $(OUT)/jet_deepsets_n$${n}_8bit_$$to; \
@@ -100,15 +101,19 @@ street: install
 	    mkdir -p $(OUT)/reports; \
 	    cp $(OUT)/jet_deepsets_n$${n}_8bit_$$to/results/report.json $(OUT)/reports/jet_deepsets_n$${n}_8bit_$$to.json; \
 	done; done
-	$(CLI) street $(foreach n,$(SIZES),$(OUT)/jet_deepsets_n$(n)_8bit_hls $(OUT)/jet_deepsets_n$(n)_8bit_rtl)
+	$(CLI) compare --out $(OUT)/results/street \
+	    $(foreach n,$(SIZES),$(OUT)/jet_deepsets_n$(n)_8bit_hls $(OUT)/jet_deepsets_n$(n)_8bit_rtl)
+
+street: compare
 
 scaling: install
-	$(CLI) scaling models/zoo/*
+	$(CLI) scaling models/zoo/* --out $(OUT)/results/scaling
 
 sweep: install
 	$(CLI) train models/jet_deepsets.py --data models/samples/jets.h5 --out runs/sweep --set constituents=4 \
 	    --set phi=4,4 --set rho=4 --set bits=4 --set epochs=12 --set batch=512
-	$(CLI) sweep runs/sweep --clock-ns 20 --device 25k --vectors 2000 --out $(OUT)/sweep_swept
+	$(CLI) sweep runs/sweep --clock-ns 20 --device 25k --vectors 2000 --out $(OUT)/sweep_swept \
+	    --results $(OUT)/results/pipelining
 
 # Deep Sets of 8 constituents made a tenth in LUTs, measured, over seeds (about half an hour; data as for the zoo);
 # `make compression N="8 16 32"` takes the larger ones, too (hours).  Every stage alone is made by `make alone`, the front
@@ -123,7 +128,8 @@ compression: install
 	        --seed $$seed --out $(RUNS)/frugal_n$${n}_s$$seed --measure-last; \
 	done; done
 	$(CLI) scaling $(UNIFORM) --out $(OUT)/results/uniform
-	$(CLI) gains $(RUNS) --beside $(OUT)/results/uniform.json --beside $(OUT)/results/rival.json
+	$(CLI) gains $(RUNS) --beside $(OUT)/results/uniform.json --beside $(OUT)/results/rival.json \
+	    --out $(OUT)/results/compression
 
 alone: install
 	set -e; for seed in 1 2 3; do for pipeline in compress/alone/*.toml; do \
@@ -136,7 +142,8 @@ front: install
 	    --beside $(OUT)/results/uniform.json --out runs/front_n8
 
 agree: install
-	$(CLI) agree models/zoo/*bit models/compressed/* models/waves/cp12_8bit models/waves/full_8bit_input14
+	$(CLI) agree models/zoo/*bit models/compressed/* models/waves/cp12_8bit models/waves/full_8bit_input14 \
+	    --out $(OUT)/results/agreement
 
 TIMED := jet_deepsets_n8_8bit jet_interaction_n8_8bit jet_mlp_n8_8bit
 bench: install
@@ -147,7 +154,7 @@ bench: install
 	for to in hls rtl; do $(CLI) emit models/zoo/jet_deepsets_n8_8bit --to $$to; done
 	$(CLI) verify $(OUT)/jet_deepsets_n8_8bit_rtl
 	$(CLI) bench $(OUT)/jet_deepsets_n8_8bit_hls $(OUT)/jet_deepsets_n8_8bit_rtl \
-	    $(foreach m,$(TIMED) waves_cp12_8bit,$(OUT)/$(m)_c $(OUT)/$(m)_onnx)
+	    $(foreach m,$(TIMED) waves_cp12_8bit,$(OUT)/$(m)_c $(OUT)/$(m)_onnx) --out $(OUT)/results/bench
 
 speed: install
 	$(BIN)/python tests/bench_tool.py
@@ -168,7 +175,7 @@ zoo: install
 	        $$train $(FINE) --set bits=$$bits --start $${name}_float --out $${name}_$${bits}bit; \
 	    done; \
 	done; done; done
-	$(CLI) cards models/zoo/* $$(ls -d runs/seed*/* 2>/dev/null)
+	$(CLI) cards models/zoo/* $$(ls -d runs/seed*/* 2>/dev/null) --out $(OUT)/results/accuracy
 
 # High-level features as the zoo; all 16 columns and N = 64 at 8 bits from scratch, then 16 epochs more. The sample holds
 # three columns of 32 constituents, so their test jets are those it was trimmed from:

@@ -15,7 +15,9 @@ from edgephys.core.figure import Stage
 from edgephys.core.timing import Slice
 from edgephys.graph import evaluate
 from edgephys.project import read, read_vectors, write_result
-from edgephys.report import bench_figure, bench_page
+from edgephys.report import bench as bench_table
+from edgephys.report import bench_figure
+from edgephys.report.render import page
 from edgephys.targets.c.target import CTarget
 from edgephys.targets.registry import TARGETS
 from edgephys.targets.target import Target
@@ -269,7 +271,7 @@ def test_the_command_writes_a_table_a_page_and_a_figure(project, tmp_path, monke
     assert "| onnxruntime, Keras' export | 1 | 30.0 | 30.0 | 30.0 | 1 (1–1) | 33,333 | 30.0 | 100 | 0 |" in page
     assert "| TFLite | 1 | – | – | – | not measured: tflite is missing: pip install it | – | – | – | – |" in page
     assert (
-        "- RTL (simulated cycles): simulated, verilator 5; cycles 12 cycles, a new input every 1, at a stated" in page
+        ", RTL (simulated cycles): simulated, verilator 5; cycles 12 cycles, a new input every 1, at a stated" in page
     )
     assert "Times faster: the median latency of onnxruntime, Keras' export over the target's" in page
     assert (tmp_path / "some" / "bench.png").read_bytes().startswith(b"\x89PNG")
@@ -289,16 +291,18 @@ def test_the_figure_has_a_panel_a_model_and_says_what_is_missing(projects) -> No
 
 def test_the_page_says_that_others_had_the_core(projects) -> None:
     table, _ = table_of([projects / "hls"])
-    assert "quiet machine" not in bench_page.page(table, "bench")
+    assert "quiet machine" not in page(bench_table.table(table), "bench")
     table["rows"][0]["core_share"] = 0.5
-    assert "Here 1 of 10 rows had less than 90%: measure again on a quiet machine." in bench_page.page(table, "bench")
+    assert "Here 1 of 10 rows had less than 90%: measure again on a quiet machine." in page(
+        bench_table.table(table), "bench"
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "told"), [(None, "–"), (0.0612, "0.0612"), (2.345, "2.35"), (23.45, "23.4"), (12821.0, "12,821")]
 )
 def test_figures_are_told_with_three_digits(value, told) -> None:
-    assert bench_page.number(value) == told
+    assert bench_figure.digits(value) == told
 
 
 @pytest.mark.slow

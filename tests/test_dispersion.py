@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from edgephys.applications.waves.data import runs as wave_runs
 from edgephys.applications.waves.data.scene import Band
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
-from edgephys.applications.waves.study import dispersion
-from edgephys.applications.waves.study import dispersion_table as house
+from edgephys.applications.waves.study import dispersion, dispersion_table
 from edgephys.core.errors import UsageError
 
 GRID = 32
@@ -101,7 +100,7 @@ def test_a_network_that_goes_on_straight_makes_every_wave_too_slow_to_turn(netwo
 
 
 def test_the_command_writes_page_picture_and_numbers(network, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(house, "MESHES", (1, 2))
+    monkeypatch.setattr(dispersion_table, "MESHES", (1, 2))
     ended = run("dispersion", network, "--out", tmp_path / "d", "--json")
     assert ended.status == 0, ended.err
     table = ended.json
@@ -118,9 +117,16 @@ def test_the_command_writes_page_picture_and_numbers(network, run, tmp_path, mon
 
 
 def test_what_is_not_known_of_a_wavelength_is_none_in_the_table_and_a_dash_on_the_page():
-    assert house._known(8.0, float("nan"), 0.1) == [8.0, None, None] and house._known(8.0, 1.0, 0.1) == [8.0, 1.0, 0.1]
+    assert dispersion_table._known(8.0, float("nan"), 0.1) == [8.0, None, None] and dispersion_table._known(
+        8.0, 1.0, 0.1
+    ) == [8.0, 1.0, 0.1]
     row = {"name": "a", "speeds": [[8.0, None, None], [9.0, 1.02, 0.01]], "error": {"1": 0.2}}
-    assert house._cells(row, [1]) == ["a", "–", "+2.00 ± 1.00", "20"]
+    assert [column.show(row) for column in dispersion_table.columns([8.0, 9.0], [1])] == [
+        "a",
+        "–",
+        "+2.00 ± 1.00",
+        "20",
+    ]
 
 
 def test_networks_that_read_other_numbers_of_frames_are_refused(network, tmp_path):
@@ -128,7 +134,7 @@ def test_networks_that_read_other_numbers_of_frames_are_refused(network, tmp_pat
 
     other = save_waves(tmp_path / "three", WaveCnn(grid=GRID, frames=3, width=2, depth=1, bits=6, input_bits=15))
     with pytest.raises(UsageError, match="dispersion: networks must read as many frames each"):
-        house.tabulate([network, other], "edgephys dispersion", lambda text: None)
+        dispersion_table.tabulate([network, other], "edgephys dispersion", lambda text: None)
     long = save_waves(tmp_path / "five", WaveCnn(grid=GRID, frames=5, width=2, depth=1, bits=6, input_bits=15))
     with pytest.raises(UsageError, match=r"networks must read 1\.\.4 frames, not 5"):
-        house.tabulate([long], "edgephys dispersion", lambda text: None)
+        dispersion_table.tabulate([long], "edgephys dispersion", lambda text: None)

@@ -155,7 +155,7 @@ def test_no_module_asserts_or_catches_everything(name):
 
 def test_the_modules_of_the_graph_and_the_firmware_import_no_model():
     """Not even through others: what a project's reader loads is free of Keras."""
-    for name in ("project", "targets.rtl.emit", "targets.hls.emit", "graph.evaluate", "graph.passes", "report.street"):
+    for name in ("project", "targets.rtl.emit", "targets.hls.emit", "graph.evaluate", "graph.passes", "report.compare"):
         seen, waiting = set(), [name]
         while waiting:
             module = waiting.pop()

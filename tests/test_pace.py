@@ -14,13 +14,12 @@ import pytest
 from edgephys.applications.waves.data import files as waves
 from edgephys.applications.waves.data import runs as wave_runs
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
-from edgephys.applications.waves.study import pace
-from edgephys.applications.waves.study import pace_page as pages
-from edgephys.applications.waves.study import pace_table as house
+from edgephys.applications.waves.study import pace, pace_page, pace_table
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine, timing
 from edgephys.core.errors import ProjectError, ToolError, UsageError
 from edgephys.core.timing import CallTime
+from edgephys.report import render
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"
@@ -181,14 +180,14 @@ def quick(monkeypatch):
             work()
         return {name: CallTime(1e-3, 0.9e-3, 1.2e-3, 2e-3, 0.5, rounds) for name in contestants}
 
-    monkeypatch.setattr(house, "race", race)
+    monkeypatch.setattr(pace_table, "race", race)
     monkeypatch.setattr(machine, "require_one_core", lambda: None)
     monkeypatch.setattr(pace, "_meshes", lambda of: (3, 4))
 
 
 def table_of(network, projects=(), **changed):
     asked = {"data": SAMPLE, "horizon": Horizon(3, (2,)), "runs": 2, "rounds": 1} | changed
-    return house.tabulate([network], projects, command="edgephys pace", say=lambda text: None, **asked)
+    return pace_table.tabulate([network], projects, command="edgephys pace", say=lambda text: None, **asked)
 
 
 def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, project):
@@ -209,7 +208,7 @@ def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, 
     assert firmware["stage"] == "estimated" and firmware["seconds"] == pytest.approx(1100 * 5e-9)
     assert firmware["seconds_streamed"] == pytest.approx(1024 * 5e-9)
     assert one["error_1"] == many["error_1"] == golden["error_1"] == firmware["error_1"] > table["rows"][0]["error_1"]
-    page = pages.page(table)
+    page = render.page(pace_page.table(table), "pace")
     assert "1,100 simulated cycles" in page and "which no routing has confirmed" in page and "estimated" in page
     assert "the time of solver, 1 cell a point, 3 steps a frame" in page
 
@@ -224,7 +223,8 @@ def test_a_network_without_a_graph_has_no_golden_row_and_the_page_says_why(quick
     monkeypatch.setattr(Trained, "graph", refuse)
     table = table_of(network)
     assert "golden model" not in [row["kind"] for row in table["rows"]]
-    assert "has no firmware and no golden model: layer 'stage_1': its accumulator needs 25 bits." in pages.page(table)
+    text = render.page(pace_page.table(table), "pace")
+    assert "has no firmware and no golden model: layer 'stage_1': its accumulator needs 25 bits." in text
 
 
 def test_projects_of_other_networks_and_of_other_kinds_are_refused(quick, network, project, monkeypatch, tmp_path):
@@ -233,12 +233,12 @@ def test_projects_of_other_networks_and_of_other_kinds_are_refused(quick, networ
     wider = save_waves(tmp_path / "wider", dataclasses.replace(SMALL, width=3))
     with pytest.raises(UsageError, match=r"its network must be one of small_.*, found another"):
         table_of(wider, [project.folder])
-    monkeypatch.setattr(house, "STREAM", "another")
+    monkeypatch.setattr(pace_table, "STREAM", "another")
     with pytest.raises(ProjectError, match="expected RTL that streams pixels, found rtl"):
         table_of(network, [project.folder])
 
 
-def test_a_verdict_says_which_mesh_is_faster_and_errs_less():
+def test_a_verdict_names_the_fastest_mesh_with_a_smaller_error():
     def row(kind, seconds, error, **facts):
         return {"kind": kind, "seconds": seconds, "error_1": error, "error_1_error": 0.0, **facts}
 
@@ -248,13 +248,13 @@ def test_a_verdict_says_which_mesh_is_faster_and_errs_less():
         row("Keras", 1e-3, 0.02, model="good", batch=1),
         row("Keras", 1e-3, 0.001, model="better", batch=1),
     ]
-    told = pages.verdicts({"rows": rows, "horizon": {"steps": 1}})
+    told = pace_page.verdicts({"rows": rows, "horizon": {"steps": 1}})
     assert told[0].startswith("good, Keras, 1 field at a time: 10 times the time of solver, 2 cells a point")
-    assert told[1] == "better, Keras, 1 field at a time: no mesh errs less after 1 step."
+    assert told[1] == "better, Keras, 1 field at a time: no mesh has a smaller error after 1 step."
 
 
 def test_times_are_told_in_the_unit_that_suits_them():
-    assert [pages.seconds(value) for value in (2.0, 0.0123, 4.56e-5, 7e-9)] == ["2 s", "12.3 ms", "45.6 µs", "7 ns"]
+    assert [pace_page.seconds(value) for value in (2.0, 0.0123, 4.56e-5, 7e-9)] == ["2 s", "12.3 ms", "45.6 µs", "7 ns"]
 
 
 @pytest.mark.slow

@@ -21,7 +21,9 @@ from edgephys.compress.pareto_front import Run, dominates, dominators, front
 from edgephys.compress.run_pipeline import TABLE
 from edgephys.compress.uniform import uniform
 from edgephys.core.errors import ModelError, ProjectError, ToolError, UsageError
-from edgephys.report import pareto_figure, pareto_page
+from edgephys.report import pareto as pareto_table
+from edgephys.report import pareto_figure
+from edgephys.report.render import page, shown
 from edgephys.workflow.firmware import FirmwarePlan
 
 SCALING = MODEL.parents[2] / "hls_projects" / "results" / "scaling.json"
@@ -289,7 +291,7 @@ def test_the_command_sweeps_writes_and_shows(run, file, tmp_path, monkeypatch):
     assert done.status == 0 and "2 of 2 runs are finished, 1 of them are on the front" in done.out
     again = run(*words, "--json")
     assert "2 of 2 runs are finished" in again.err and again.json == json.loads((out / "pareto.json").read_text())
-    assert {path.name for path in out.glob("pareto.*")} == {"pareto.json", "pareto.md", "pareto.png"}
+    assert {path.name for path in out.glob("pareto.*")} == {f"pareto.{kind}" for kind in ("json", "md", "csv", "png")}
     (out / "fail_1e-07_seed2").touch()
     shutil.rmtree(out / "1e-07_seed2")
     failed = run(*words)
@@ -324,10 +326,10 @@ def told():
 
 
 def test_the_page_tells_of_every_run_what_it_stands_beside_and_where_figures_come_from(told):
-    page = pareto_page.page(told(), "pareto")
-    members, others = page.split("## Beside it")
+    text = page(pareto_table.table(told()), "pareto")
+    members, others = text.split("## Uniform and published models")
     for seed in (1, 2, 3):
-        assert (f"| 1e-06_seed{seed} |" in members) == (seed == 1) and f"1e-06_seed{seed}" in page
+        assert (f"| 1e-06_seed{seed} |" in members) == (seed == 1) and f"1e-06_seed{seed}" in text
     assert "| 1e-06_seed1 | 55.70 ± 0.40 | 55.60 ± 0.20 | 40,001 | 20,001 | 11 | 9 |" in members
     assert "| 1e-06_seed1 | kept |" in others and "| jet_deepsets_n8_4bit | 55.52 ± 0.23 | 91,228 |" in others
     assert "*published Deep Sets, other jets, part and tool (arXiv 2402.01876)* | 64.0 | 386,000" in others
@@ -337,12 +339,13 @@ def test_the_page_tells_of_every_run_what_it_stands_beside_and_where_figures_com
 
 
 def test_the_page_says_what_was_not_measured_not_tested_and_not_given(told):
-    page = pareto_page.page(told(test=False, synthesised=False, beside=False), "pareto")
-    assert "on the front, 3 of which have not seen the test jets" in page
-    assert "LUTs estimated: 9 of 9 runs are not synthesised; cycles estimated." in page
-    assert "No uniform models of this network were given" in page
+    text = page(pareto_table.table(told(test=False, synthesised=False, beside=False)), "pareto")
+    assert "on the front, 3 of which have not seen the test jets" in text
+    assert "LUTs estimated: 9 of 9 runs are not synthesised; cycles estimated." in text
+    assert "No uniform models of this network: --beside takes" in text
     empty = {**told(), "runs": [], "failures": {}}
-    assert "0 of 10 runs are finished" in pareto_page.page(empty, "pareto") and "None." in pareto_page.page(empty, "p")
+    text = page(pareto_table.table(empty), "pareto")
+    assert "0 of 10 runs are finished" in text and "None." in text
 
 
 def legend_texts(figure):
@@ -398,7 +401,7 @@ def test_legends_cover_neither_the_panels_nor_each_other(told):
 
 def test_the_terminal_shows_the_front_from_cheap_to_dear(told):
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(pareto_page.shown(told()))
+    console.print(shown(pareto_table.table(told())))
     text = console.export_text()
     places = [text.index(name) for name in ("1e-05_seed1", "1e-06_seed1", "1e-07_seed1")]
     assert places == sorted(places) and "seed2" not in text and "chosen on the validation jets." in text

@@ -102,7 +102,7 @@ def test_the_command_writes_a_table_with_a_row_a_network_and_its_pictures(folder
     )
     assert table["over_seeds"][1]["error_1_ratio"] == pytest.approx(small["error_1"] / plain["error_1"])
     page = (tmp_path / "waves.md").read_text()
-    assert "*going on straight*" in page and "times fewer parameters" in page
+    assert "*linear extrapolation*" in page and "times fewer parameters" in page
     for name, magic in (("waves.png", b"\x89PNG"), ("waves_fields.png", b"\x89PNG"), ("waves.gif", b"GIF8")):
         assert (tmp_path / name).read_bytes().startswith(magic)
     assert (tmp_path / "waves.gif").stat().st_size < 1_500_000
@@ -138,23 +138,26 @@ def test_models_that_are_no_wave_networks_or_there_twice_are_refused(folders, ru
 @pytest.fixture(scope="module")
 def earlier(folders, tmp_path_factory):
     """A table of the plain network, four frames far."""
-    from edgephys.applications.waves.study import table as house
+    from edgephys.applications.waves.study import table as networks_table
 
-    table = house.tabulate(folders[:1], SAMPLE, Horizon(4, (2,)), "edgephys waves earlier", lambda text: None)
+    table = networks_table.tabulate(folders[:1], SAMPLE, Horizon(4, (2,)), "edgephys waves earlier", lambda text: None)
     path = tmp_path_factory.mktemp("earlier") / "waves.json"
     path.write_text(json.dumps(table))
     return path
 
 
 def beside(folders, path, horizon=None):
-    from edgephys.applications.waves.study import table as house
+    from edgephys.applications.waves.study import table as networks_table
 
-    return house.tabulate(folders, SAMPLE, horizon or Horizon(4, (2,)), "edgephys waves", lambda text: None, path)
+    return networks_table.tabulate(
+        folders, SAMPLE, horizon or Horizon(4, (2,)), "edgephys waves", lambda text: None, path
+    )
 
 
 def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, earlier, tmp_path):
     """Seconds an epoch are of the run that measured most networks, the first one where as many."""
-    from edgephys.applications.waves.study import table_page as pages
+    from edgephys.applications.waves.study import table_page
+    from edgephys.report import render
 
     table = beside(folders, earlier)
     plain, small = table["over_seeds"]
@@ -165,7 +168,7 @@ def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, ear
     assert {**kept, "measured_by": 0} == {**before["rows"][0], "measured_by": 0}
     assert [run["command"] for run in table["runs"]] == ["edgephys waves earlier", "edgephys waves"]
     assert table["over_seeds"][1]["error_1_ratio"] == pytest.approx(fresh["error_1"] / kept["error_1"])
-    page = pages.page(table, "waves")
+    page = render.page(table_page.table(table), "waves")
     assert "1 in `edgephys waves earlier`, on" in page and "the seconds an epoch are of this run alone" in page
     (tmp_path / "again.json").write_text(json.dumps(table))
     again = beside(folders[1:], tmp_path / "again.json")
@@ -173,14 +176,14 @@ def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, ear
 
 
 def test_pictures_are_of_the_best_network_named_and_say_which_run(folders):
-    from edgephys.applications.waves.study import table as house
+    from edgephys.applications.waves.study import table as networks_table
 
     cards = [json.loads((folder / "card.json").read_text()) for folder in folders]
     best = min(cards, key=lambda card: card["metrics"]["relative_l2"])
-    shown = house.shown_run(folders, SAMPLE, Horizon(3, (2,)), 1)
-    assert shown.name == f"{best['name']}, seed {best['seed']}, run 1" and shown.truth.shape == shown.found.shape
+    shown = networks_table.shown_run(folders, SAMPLE, Horizon(3, (2,)), 1)
+    assert shown.name == f"{best['name']}, seed {best['seed']}, run 1" and shown.truth.shape == shown.prediction.shape
     other = next(folder for folder, card in zip(folders, cards, strict=True) if card is not best)
-    assert house.shown_run([other], SAMPLE, Horizon(3, (2,)), 1).name != shown.name
+    assert networks_table.shown_run([other], SAMPLE, Horizon(3, (2,)), 1).name != shown.name
 
 
 @pytest.mark.parametrize(

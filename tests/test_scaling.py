@@ -15,7 +15,8 @@ import pytest
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ToolError
 from edgephys.project import read, write_result
-from edgephys.report import scaling, scaling_page
+from edgephys.report import scaling
+from edgephys.report.render import write
 from edgephys.targets.rtl.target import RtlTarget
 from edgephys.verify import Comparison, Mismatch, Verified
 from edgephys.workflow import firmware
@@ -280,7 +281,7 @@ def test_beyond_the_budget_a_row_is_an_estimate_with_a_measured_error(zoo, proje
     assert row["lut_calibrated"] == round(row["lut_estimate"] * ratio)
     told = (tmp_path / "t.md").read_text()
     assert f"estimated; calibrated {row['lut_calibrated']:,}" in told and "was stopped after 0.05 s" in told
-    assert row["failures"] == [] and "## Not whole" not in told
+    assert row["failures"] == [] and "## Rows with failures" not in told
     assert steps == ["gather"]
     again = table_of(zoo, projects, synth_seconds=0.05)
     assert again["rows"] == ran.json["rows"] and steps == ["gather"]  # the same budget is not spent twice
@@ -388,7 +389,7 @@ def test_a_card_without_a_network_and_a_folder_that_is_not_ours_are_refused(zoo,
 
 def test_page_figure_and_table_are_written_and_mention_every_row(finished, tmp_path):
     _, table = finished
-    scaling_page.write(table, tmp_path / "t")
+    write(scaling.table(table), tmp_path / "t")
     assert json.loads((tmp_path / "t.json").read_text()) == json.loads(json.dumps(table))
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
     told = (tmp_path / "t.md").read_text()

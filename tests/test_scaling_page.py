@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from edgephys.applications.jets.published import DEEP_SETS_8BIT, INTERACTION_8BIT, published
-from edgephys.report import scaling_figure, scaling_page
+from edgephys.report import scaling, scaling_figure
 from edgephys.report.estimator import calibrate
+from edgephys.report.render import page, shown
 
 KEPT = Path(__file__).resolve().parents[1] / "hls_projects" / "results" / "scaling.json"
 
@@ -36,7 +37,7 @@ def test_a_published_row_stands_under_its_own_labelled_and_the_prose_says_why_th
         big(row, "jet_mlp_n8_8bit", "jet_mlp", 8),
         big(row, "jet_deepsets_n8_8bit", "jet_deepsets", 8, lut_stage="estimated", failures=["rtl: LUT estimated: no"]),
     ]
-    told = scaling_page.page({**table, "rows": rows, "estimator": calibrate(rows)}, "t")
+    told = page(scaling.table({**table, "rows": rows, "estimator": calibrate(rows)}), "t")
     lines = told.splitlines()
     under = lines[next(i for i, line in enumerate(lines) if line.startswith("| jet_deepsets_n8_8bit")) + 1]
     assert (
@@ -110,7 +111,7 @@ def test_every_network_has_a_name_in_words_in_figure_and_page(family_rows, table
         "ours", "8 bits", "6 bits", "4 bits", "16 features, not 3", "LUT estimated",
         "published (arXiv 2402.01876): 8 bits, other jets, part and tool", "Deep Sets", "interaction network",
     ]  # fmt: skip
-    told = scaling_page.page({**table, "rows": rows, "estimator": calibrate(rows)}, "t")
+    told = page(scaling.table({**table, "rows": rows, "estimator": calibrate(rows)}), "t")
     assert "- MLP, MLP on high-level features, graph net: no published row" in told
 
 
@@ -131,7 +132,7 @@ def test_the_terminal_table_fits_100_columns_at_paper_size(table):
     facts = {"emit_seconds": 1234.5, "lut_stage": "estimated", "accuracy": 0.2, "accuracy_error": 0.01}
     rows = [big(row, "jet_interaction_n32_8bit", "jet_interaction", 32, **facts)]
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(scaling_page.shown({"rows": rows}))
+    console.print(shown(scaling.table({"rows": rows, "estimator": calibrate(rows)})))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 100
     for cell in ("jet_interaction_n32_8bit", "20.0 ± 1.0", "~1,134,822", "312,345", "1234.5", "12,000"):

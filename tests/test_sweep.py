@@ -13,6 +13,7 @@ from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.report import pipelining
+from edgephys.report.render import write
 from edgephys.targets.rtl import place, simulate, sweep
 from edgephys.targets.rtl.sweep import Point, choose, explore
 
@@ -247,10 +248,10 @@ def test_the_table_states_latency_only_at_a_clock_that_is_met(table):
 
 
 def test_the_curve_is_written_as_json_text_and_picture(table, tmp_path):
-    pipelining.write(table, tmp_path / "results" / "curve")
+    write(pipelining.table(table), tmp_path / "results" / "curve")
     assert json.loads((tmp_path / "results" / "curve.json").read_text()) == json.loads(json.dumps(table))
     text = (tmp_path / "results" / "curve.md").read_text()
-    assert "tiny on LFE5U-85F-6BG381C at 10 ns: 3 stages kept." in text
+    assert "tiny on LFE5U-85F-6BG381C at 10 ns: 3 stages kept" in text
     assert "| **3** | **6.66667** | **3** | **101.0** | **yes** | **30** | **29.7** | **100** | **30** |" in text
     assert "- fmax_mhz: placed and routed, somewhere" in text
     assert (tmp_path / "results" / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from edgephys.report import street
+from edgephys.report import compare
+from edgephys.report.render import page
 
 
 @pytest.mark.parametrize("kind", ["hls", "rtl"])
@@ -164,29 +165,29 @@ def test_sources_changed_after_verify_leave_no_simulated_figure(run, project):
     assert found["latency_cycles"]["value"] is None and "not verified as it stands" in found["latency_cycles"]["why"]
 
 
-def test_street_tabulates_one_row_a_model_with_both_targets(run, project, tmp_path):
+def test_compare_tabulates_one_row_a_model_with_both_targets(run, project, tmp_path):
     for kind in ("hls", "rtl"):
         assert run("verify", project(kind)).status == 0
-    assert "expected a report" in run("street", tmp_path / "rtl", "--out", tmp_path / "t").err
+    assert "expected a report" in run("compare", tmp_path / "rtl", "--out", tmp_path / "t").err
     for kind in ("hls", "rtl"):
         assert run("report", tmp_path / kind).status == 0
-    table = run("street", tmp_path / "hls", tmp_path / "rtl", "--out", tmp_path / "t", "--json").json
+    table = run("compare", tmp_path / "hls", tmp_path / "rtl", "--out", tmp_path / "t", "--json").json
     assert set(table) == {"command", "machine", "rows"} and len(table["rows"]) == 1
     row = table["rows"][0]
     assert row["projects"] == {"hls": "hls", "rtl": "rtl"} and "yosys" in row["provenance"]["lut"]
     assert row["mismatches_csim"] == 0 and row["mismatches_rtl"] == 0 and row["lut_stage"] == "synthesised"
     assert json.loads((tmp_path / "t.json").read_text()) == table
     assert "small_n4_4bit" in (tmp_path / "t.md").read_text()
-    assert "is there twice" in run("street", tmp_path / "rtl", tmp_path / "rtl", "--out", tmp_path / "t").err
+    assert "is there twice" in run("compare", tmp_path / "rtl", tmp_path / "rtl", "--out", tmp_path / "t").err
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_page_of_waves_alone_has_no_column_and_no_note_of_taggers():
     wave = {"model": "w", "relative_l2": 0.02, "relative_l2_error": 0.001, "auc": {}, "published": None, "vectors": 128}
-    told = street._markdown({"command": "c", "machine": "m", "rows": [wave]})
+    told = page(compare.table({"command": "c", "machine": "m", "rows": [wave]}), "t")
     assert "| w | 2.00 ± 0.10 | 128 | – / – |" in told
     assert "Relative L2 error: " in told and not re.search("AUC|Accuracy|Published", told)
     tagger = {**wave, "relative_l2": None, "accuracy": 0.5, "accuracy_error": 0.01, "auc": {"g": 0.8}}
-    told = street._markdown({"command": "c", "machine": "m", "rows": [wave, tagger]})
+    told = page(compare.table({"command": "c", "machine": "m", "rows": [wave, tagger]}), "t")
     assert "| w | 2.00 ± 0.10 |  | 128 |" in told and "| w | 50.00 ± 1.00 | 80.0 | 128 |" in told
     assert "Accuracy: " in told and "Relative L2 error: " in told and "Published" not in told

@@ -54,7 +54,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": firmware.verify,
     "report": firmware.report,
     "bench": bench.bench,
-    "compare": tables.street,
+    "compare": tables.compare,
     "scaling": tables.scaling,
     "agree": tables.agree,
     "doctor": tables.doctor,

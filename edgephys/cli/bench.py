@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import give, say
-from edgephys.cli.words import Json, line
+from edgephys.cli.words import Json, TableOut, line
 
 
 def bench(
     projects: Annotated[
         list[Path], typer.Argument(metavar="PROJECT...", help="Emitted projects; those of one Graph are one model.")
     ],
-    out: Annotated[Path, typer.Option(help="Write OUT.json, OUT.md and OUT.png.")] = Path("hls_projects/results/bench"),
+    out: TableOut = None,
     seconds: Annotated[float, typer.Option(help="Seconds of timing for each model, all targets together.")] = 60.0,
     rounds: Annotated[int, typer.Option(help="Rounds, in each of which every target takes its turn.")] = 20,
     batch: Annotated[int | None, typer.Option(help="The large batch; 1024 by default, fewer of large inputs.")] = None,
@@ -29,9 +29,10 @@ def bench(
     Example: edgephys bench hls_projects/jet_deepsets_n8_8bit_c hls_projects/jet_deepsets_n8_8bit_onnx
     """
     from edgephys.bench.measure import BenchPlan, measure, save_in_projects
-    from edgephys.report import bench_page as pages
+    from edgephys.report.bench import table
+    from edgephys.report.render import writer
 
     plan = BenchPlan(seconds, rounds, batch, seed, core)
-    table = measure(projects, plan, line(), say, lambda table: pages.write(table, out))
-    save_in_projects(table, projects)
-    give(as_json, table, lambda: pages.shown(table))
+    record = measure(projects, plan, line(), say, writer(out, table))
+    save_in_projects(record, projects)
+    give(as_json, record, lambda: table(record))

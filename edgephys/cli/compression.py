@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import give, say, stage_progress
-from edgephys.cli.words import Force, Json, ModelFolder, line
+from edgephys.cli.words import Force, Json, ModelFolder, TableOut, line
 from edgephys.core.errors import UsageError
 
 
@@ -32,14 +32,14 @@ def compress(
     """
     from edgephys.compress.pipeline_file import read
     from edgephys.compress.run_pipeline import Order, run
-    from edgephys.report.compression_page import shown
+    from edgephys.report.compression import pipeline_table
     from edgephys.workflow.firmware import FirmwarePlan
 
     plan = FirmwarePlan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
     last = measure_last and not measure
     order = Order(model, read(pipeline), data, test_data, out, seed, plan, force, measured_last=last)
-    table = run(order, say, stage_progress, line())
-    give(as_json, table, lambda: shown(table))
+    record = run(order, say, stage_progress, line())
+    give(as_json, record, lambda: pipeline_table(record))
 
 
 def gains(
@@ -47,7 +47,7 @@ def gains(
         list[Path], typer.Argument(metavar="RUN...", help="Folders of `edgephys compress`, or one of many.")
     ],
     beside: Annotated[list[Path] | None, typer.Option(help="Tables in JSON whose models stand beside them.")] = None,
-    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md.")] = Path("hls_projects/results/compression"),
+    out: TableOut = None,
     as_json: Json = False,
 ) -> None:
     """Put finished pipelines into one table, beside the uniform models of the same networks.
@@ -55,12 +55,13 @@ def gains(
     \b
     Example: edgephys gains runs/small --beside hls_projects/results/uniform.json
     """
-    from edgephys.report import compression_page as pages
+    from edgephys.report.compression import table
     from edgephys.report.gains import tabulate
+    from edgephys.report.render import writer
 
-    table = tabulate(runs, beside or [], line())
-    pages.write(table, out)
-    give(as_json, table, lambda: pages.all_shown(table))
+    record = tabulate(runs, beside or [], line())
+    writer(out, table)(record)
+    give(as_json, record, lambda: table(record))
 
 
 def pareto(
@@ -92,7 +93,8 @@ def pareto(
 
     from edgephys.compress import dask_executor, local_executor, pareto_sweep
     from edgephys.compress.pipeline_file import read
-    from edgephys.report import pareto_page as pages
+    from edgephys.report.pareto import table
+    from edgephys.report.render import writer
     from edgephys.workflow.firmware import FirmwarePlan
 
     carry: local_executor.Carry = local_executor.one_by_one if workers is None else local_executor.Processes(workers)
@@ -105,6 +107,6 @@ def pareto(
     )
     command = line()
     work = partial(pareto_sweep.complete, command=command, say=say, progress=stage_progress)
-    table = pareto_sweep.sweep(of, carry, work, command, say, lambda table: pages.write(table, out / "pareto"))
-    give(as_json, table, lambda: pages.shown(table))
-    pareto_sweep.require(table)
+    record = pareto_sweep.sweep(of, carry, work, command, say, writer(out / "pareto", table))
+    give(as_json, record, lambda: table(record))
+    pareto_sweep.require(record)

@@ -9,10 +9,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from edgephys.report.table import Table
 
 _given: list[str] = []
 """The JSON document that went out, if one did: a failure after it adds none."""
@@ -34,15 +37,17 @@ def fail(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def give(as_json: bool, record: Mapping[str, Any], shown: Callable[[], RenderableType]) -> None:
-    """Print a command's result: the record as JSON, or what a person reads."""
+def give(as_json: bool, record: Mapping[str, Any], shown: Callable[[], str | Table]) -> None:
+    """Print a command's result: the record as JSON, or the text or table that ``shown`` returns."""
     if as_json:
         _given.append(json.dumps(record))
         print(_given[-1])
-    else:
-        wide = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-        result = shown()
-        wide.print(result, soft_wrap=isinstance(result, str))
+        return
+    from edgephys.report import render
+
+    wide = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    result = shown()
+    wide.print(result if isinstance(result, str) else render.shown(result), soft_wrap=isinstance(result, str))
 
 
 @contextmanager

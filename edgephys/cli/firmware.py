@@ -135,9 +135,9 @@ def sweep(
     seed: Annotated[list[int] | None, typer.Option(help="Seed of the placement, 1 by default; give several.")] = None,
     vectors: Annotated[int | None, typer.Option(min=1, help="Held-out vectors; all by default.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
-    results: Annotated[Path, typer.Option(help="Write RESULTS.json, .md and .png.")] = Path(
-        "hls_projects/results/pipelining"
-    ),
+    results: Annotated[
+        Path | None, typer.Option(help="Write RESULTS.json, .md, .csv and .png; without it the table is only shown.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -148,7 +148,8 @@ def sweep(
     """
     from edgephys import project
     from edgephys.core.files import check_free
-    from edgephys.report import pipelining as house
+    from edgephys.report.pipelining import table, tabulate
+    from edgephys.report.render import writer
     from edgephys.targets.rtl.options import RtlOptions
     from edgephys.targets.rtl.sweep import sweep as measure
 
@@ -159,9 +160,9 @@ def sweep(
     if vectors is not None and vectors > len(x):
         raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
     found = measure(source.graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
-    table = house.tabulate(found, source.graph.name, line())
-    house.write(table, results)
-    give(as_json, table, lambda: house.shown(table))
+    record = tabulate(found, source.graph.name, line())
+    writer(results, table)(record)
+    give(as_json, record, lambda: table(record))
     chosen = found.require()
     options = RtlOptions(part=found.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
     project.emit(source, options, folder, force, vectors)

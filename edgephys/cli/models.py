@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import bar, give, say
-from edgephys.cli.words import Force, Json, ModelFolder, line
+from edgephys.cli.words import Force, Json, ModelFolder, TableOut, line
 
 
 def train(
@@ -78,19 +78,20 @@ def score(
 
 def cards(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained models.")],
-    out: Annotated[Path, typer.Option(help="Write OUT.json and OUT.md.")] = Path("hls_projects/results/accuracy"),
+    out: TableOut = None,
     as_json: Json = False,
 ) -> None:
-    """Put model cards into one table: accuracy and AUC, with their spread over the seeds given.
+    """Put model cards into one table: accuracy and AUC, or the error, with their spread over seeds.
 
     \b
     Example: edgephys cards models/zoo/* --out hls_projects/results/accuracy
     """
-    from edgephys.report import cards as house
+    from edgephys.report.cards import table, tabulate
+    from edgephys.report.render import writer
 
-    table = house.tabulate(models, line())
-    house.write(table, out)
-    give(as_json, table, lambda: house.shown(table))
+    record = tabulate(models, line())
+    writer(out, table)(record)
+    give(as_json, record, lambda: table(record))
 
 
 def import_(

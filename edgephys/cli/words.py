@@ -12,6 +12,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Force = Annotated[bool, typer.Option("--force", help="Replace an output folder even if it is not ours.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
 ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder of an emitted project.")]
+TableOut = Annotated[
+    Path | None,
+    typer.Option(help="Write OUT.json, OUT.md, OUT.csv and its pictures; without it the table is only shown."),
+]
+"""One rule for every command that makes a table: it writes no file that was not named."""
 
 
 def line() -> str:

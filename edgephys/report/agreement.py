@@ -8,19 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
-
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
-from edgephys.core.files import check_free, write_file, write_json
+from edgephys.core.files import check_free
 from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST
-from edgephys.report.show import titled
+from edgephys.report.table import Column, Table
 from edgephys.targets.registry import named
 from edgephys.workflow.steps import Say, attempt, require_whole, run_steps
-
-HEADINGS = ("model", "vectors", "outputs")
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def tabulate(
     A row with failures does not end the run: ``require`` raises for it.
     Raises: UsageError where a project's folder is not ours or a model is named twice.
     """
-    table: dict[str, Any] = {
+    record: dict[str, Any] = {
         "command": command,
         "machine": machine.name(),
         "to": list(plan.to),
@@ -69,9 +64,9 @@ def tabulate(
             check_free(plan.folder(model.name, kind), MANIFEST, plan.force, "a project")
     for number, (name, model) in enumerate(names.items(), 1):
         say(f"{name}: {number} of {len(names)}")
-        table["rows"].append(_row(name, model, plan, say))
-        write(table)
-    return table
+        record["rows"].append(_row(name, model, plan, say))
+        write(record)
+    return record
 
 
 def _row(name: str, folder: Path, plan: AgreementPlan, say: Say) -> dict[str, Any]:
@@ -98,51 +93,37 @@ def _add(row: dict[str, Any], kind: str, verification: Mapping[str, Any]) -> Non
         row[name] = min(row[name] or verification[name], verification[name])
 
 
-def require(table: Mapping[str, Any]) -> None:
+def require(record: Mapping[str, Any]) -> None:
     """Raise for rows with failures: MismatchError where integers differ, else ToolError."""
-    require_whole("agree", table["rows"], lambda row: any(row["mismatches"].values()))
+    require_whole("agree", record["rows"], lambda row: any(row["mismatches"].values()))
 
 
-# The page -----------------------------------------------------------------------------------------
+# The table ----------------------------------------------------------------------------------------
 
 
-def _checked(table: Mapping[str, Any]) -> list[str]:
-    return ["golden", "keras", *(named(kind).checked for kind in table["to"])]
-
-
-def _cells(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
-    counts = [row["vectors"], row["outputs"], *(row["mismatches"].get(name) for name in _checked(table))]
-    return [str(row["model"]), *("–" if count is None else f"{count:,}" for count in counts)]
-
-
-def shown(table: Mapping[str, Any]) -> Group:
-    """Return the table for a terminal."""
-    view = Table("model")
-    for heading in (*HEADINGS[1:], *_checked(table)):
-        view.add_column(heading, justify="right")
-    for row in table["rows"]:
-        view.add_row(*_cells(table, row), style="bold red" if row["failures"] else None)
-    return titled("integers that differ from the golden model's", view)
-
-
-def write(table: Mapping[str, Any], out: Path) -> None:
-    """Write OUT.json and OUT.md, each whole or not at all."""
-    headings = [*HEADINGS, *_checked(table)]
-    tools = dict.fromkeys(tool for row in table["rows"] for tool in row["tools"].values())
-    lines = [
-        "# Every model on every target",
-        "",
-        f"Made by `{table['command']}` on {table['machine']}.",
-        "",
-        "Output integers that differ from the golden model's, on held-out vectors that no training saw; *golden* is "
-        "the golden model itself against what was stored when the project was emitted.",
-        "",
-        "| " + " | ".join(headings) + " |",
-        "|" + "|".join([" --- ", *[" ---: "] * (len(headings) - 1)]) + "|",
-        *("| " + " | ".join(_cells(table, row)) + " |" for row in table["rows"]),
-        "",
-        *(f"- {row['model']}: {failure}" for row in table["rows"] for failure in row["failures"]),
-        f"Run by {'; '.join(tools)}." if tools else "",
-    ]
-    write_json(out.with_name(f"{out.name}.json"), table)
-    write_file(out.with_name(f"{out.name}.md"), ("\n".join(lines).rstrip() + "\n").encode())
+def table(record: Mapping[str, Any]) -> Table:
+    """Declare the table of integers that differ: a column for every program that computed them."""
+    checked = ["golden", "keras", *(named(kind).checked for kind in record["to"])]
+    rows = record["rows"]
+    tools = dict.fromkeys(tool for row in rows for tool in row["tools"].values())
+    return Table(
+        title="Every model on every target",
+        caption="output integers that differ from the golden model's",
+        columns=(
+            Column("model", "model", left=True),
+            Column("vectors", "vectors"),
+            Column("outputs", "outputs"),
+            *(Column(f"mismatches.{name}", name) for name in checked),
+        ),
+        rows=rows,
+        record=record,
+        lead=(
+            "Output integers that differ from the golden model's, on held-out vectors that no training used; *golden* "
+            "is the golden model itself, compared with the vectors stored when the project was emitted.",
+        ),
+        notes=(
+            *(f"{row['model']}: {failure}" for row in rows for failure in row["failures"]),
+            *([f"Programs: {'; '.join(tools)}."] if tools else []),
+        ),
+        style=lambda row: "bold red" if row["failures"] else None,
+    )

@@ -1,14 +1,13 @@
-"""The figure of latencies: a line a target, from its median to its 99th percentile, and its inputs a second."""
+"""Draw latencies: a line a target, from its median to its 99th percentile, and its inputs a second."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Row = Mapping[str, Any]
+from edgephys.report.plot import png
+from edgephys.report.table import NONE, Row
 
-NONE = "–"
 LABELS = {
     "keras": "Keras",
     "keras_onnx": "onnxruntime, Keras' export",
@@ -21,7 +20,7 @@ LABELS = {
     "hls": "C simulation of HLS",
     "rtl": "RTL (simulated cycles)",
 }
-"""What readers call a target; several of a kind have their project's name behind it."""
+"""Name of each kind of target for readers; where there are several of a kind, the project's name follows."""
 
 OTHERS = "#8f5902"
 OURS = "#204a87"
@@ -33,43 +32,35 @@ WHY = 58
 
 
 def label(target: str) -> str:
-    """Return what readers call a target."""
+    """Return the name of a target for readers."""
     kind, _, name = target.partition(" ")
     return LABELS.get(kind, kind) + (f" ({name})" if name else "")
 
 
-def models(table: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
-    """Return the rows of each model, in the table's order."""
-    found: dict[str, list[Row]] = {}
-    for row in table["rows"]:
-        found.setdefault(str(row["model"]), []).append(row)
-    return list(found.items())
-
-
 def picture(table: Mapping[str, Any]) -> bytes:
     """Return the figure as PNG."""
-    buffer = io.BytesIO()
-    draw(table).savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(draw(table))
 
 
 def draw(table: Mapping[str, Any]) -> Any:
     """Return the figure: a pair of panels a model, latency at batch 1 and inputs a second at the large batch."""
     from matplotlib.figure import Figure
 
-    found = models(table)
-    tallest = [len({row["target"] for row in rows}) for _, rows in found]
+    models: dict[str, list[Row]] = {}
+    for row in table["rows"]:
+        models.setdefault(str(row["model"]), []).append(row)
+    tallest = [len({row["target"] for row in rows}) for rows in models.values()]
     height = 1.0 + sum(0.75 + 0.34 * count for count in tallest)
     figure = Figure(figsize=(11, height), layout="constrained")
     panels = figure.subplots(
-        len(found),
+        len(models),
         2,
         squeeze=False,
         sharex="col",
         width_ratios=(1.6, 1),
         height_ratios=[2 + count for count in tallest],
     )
-    for (left, right), (model, rows) in zip(panels, found, strict=True):
+    for (left, right), (model, rows) in zip(panels, models.items(), strict=True):
         _latencies(left, [row for row in rows if row["batch"] == 1])
         left.set_title(model, fontsize=10, loc="left")
         large = [row for row in rows if row["batch"] != 1]
@@ -78,8 +69,8 @@ def draw(table: Mapping[str, Any]) -> Any:
     rows = table["rows"]
     _limits(panels[0][0], [row[name] for row in rows if row["batch"] == 1 for name in ("p50_us", "p99_us")], 0.22)
     _limits(panels[0][1], [row["per_second"] for row in rows if row["batch"] != 1], 0.2)
-    told = "µs a call at batch 1: median, 90th (tick) and 99th percentile; ×: times faster than\n"
-    panels[-1][0].set_xlabel(f"{told}{label(table['reference'])}")
+    measure = "µs a call at batch 1: median, 90th (tick) and 99th percentile; ×: times faster than\n"
+    panels[-1][0].set_xlabel(f"{measure}{label(table['reference'])}")
     panels[-1][1].set_xlabel("inputs a second")
     return figure
 
@@ -97,9 +88,9 @@ def _latencies(axes: Any, rows: Sequence[Row]) -> None:
             axes.plot([row["p90_us"]], [place], "|", color=colour, ms=9)
         hollow = {} if row["stage"] == "measured" else {"mfc": "white"}
         axes.plot([row["p50_us"]], [place], "o", color=colour, ms=6, **hollow)
-        times = "" if row["ratio"] is None else f"   {number(row['ratio'])}×"
-        told = f"{number(row['p50_us'])} µs{times}"
-        axes.annotate(told, (far, place), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
+        times = "" if row["ratio"] is None else f"   {digits(row['ratio'])}×"
+        text = f"{digits(row['p50_us'])} µs{times}"
+        axes.annotate(text, (far, place), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
 
 
 def _rates(axes: Any, rows: Sequence[Row]) -> None:
@@ -109,9 +100,9 @@ def _rates(axes: Any, rows: Sequence[Row]) -> None:
         if row["per_second"] is not None:
             hollow = {} if row["stage"] == "measured" else {"mfc": "white"}
             axes.plot([row["per_second"]], [place], "o", color=_colour(row), ms=6, **hollow)
-            told = _short(row["per_second"])
+            rate = _short(row["per_second"])
             axes.annotate(
-                told, (row["per_second"], place), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK
+                rate, (row["per_second"], place), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK
             )
 
 
@@ -131,8 +122,8 @@ def _limits(axes: Any, values: Sequence[float | None], share: float) -> None:
 
 
 def _why(axes: Any, place: int, row: Row) -> None:
-    told = str(row["why"])
-    shown = told if len(told) <= WHY else f"{told[: WHY - 1]}…"
+    reason = str(row["why"])
+    shown = reason if len(reason) <= WHY else f"{reason[: WHY - 1]}…"
     where = axes.get_yaxis_transform()
     axes.text(0.02, place, shown, transform=where, va="center", fontsize=7.5, color="#a40000", clip_on=True)
 
@@ -141,7 +132,7 @@ def _colour(row: Row) -> str:
     return COLOURS.get(str(row["target"]).split(" ")[0], OURS)
 
 
-def number(value: float | None) -> str:
+def digits(value: float | None) -> str:
     """Return a figure with three digits, or more where it has more before the point."""
     if value is None:
         return NONE

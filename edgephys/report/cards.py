@@ -1,4 +1,4 @@
-"""Model cards in one table: accuracy and AUC of each model, over the seeds that were trained."""
+"""Put model cards into one table: the score of each model, over the seeds that were trained."""
 
 from __future__ import annotations
 
@@ -7,90 +7,80 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Group
-from rich.table import Table
 
 from edgephys.applications.jets.published import CAVEAT, published
+from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
-from edgephys.core.files import write_file, write_json
 from edgephys.models.card import read_card
-from edgephys.report.show import titled
+from edgephys.report.columns import names, published_row, score_column, units
+from edgephys.report.table import Column, Row, Table, percent, percents
 
 
 def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
-    """Return {"command", "machine", "rows"}: a row a model, its accuracies over seeds, mean and spread.
+    """Return the record: a row a model, its scores over seeds, their mean and spread.
 
-    Raises: ModelError for a folder without a card, or two cards of one model and seed.
+    Raises: ModelError for a folder without a card, a card without a score, or two cards of one model and seed.
     """
     cards: dict[str, dict[int, Mapping[str, Any]]] = {}
     for folder in folders:
         card = read_card(folder)
         seeds = cards.setdefault(card["name"], {})
-        if card["seed"] in seeds:
+        if card.get("seed") in seeds:
             raise ModelError(f"{folder}: {card['name']} with seed {card['seed']} is there twice; name each once")
-        seeds[card["seed"]] = card
+        seeds[card.get("seed", 0)] = card
     rows = [_row(name, [seeds[seed] for seed in sorted(seeds)]) for name, seeds in cards.items()]
-    rows.sort(key=lambda row: (row["constituents"], row["model"]))
+    rows.sort(key=lambda row: (row.get("constituents") or row.get("grid") or 0, row["model"]))
     return {"command": command, "machine": machine.name(), "rows": rows}
 
 
 def _row(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    accuracies = [card["metrics"]["accuracy"] for card in cards]
-    areas = {
-        label: float(np.mean([card["metrics"]["auc"][label] for card in cards])) for label in cards[0]["metrics"]["auc"]
-    }
+    recipe, score = cards[0].get("recipe", {}), scored(cards[0]["metrics"])
+    net, metrics = recipe.get("net", {}), [card["metrics"] for card in cards]
+    scores = [facts[score.key] for facts in metrics]
     return {
         "model": name,
-        "constituents": cards[0]["recipe"]["net"]["constituents"],
-        "seeds": [card["seed"] for card in cards],
-        "accuracies": accuracies,
-        "accuracy": float(np.mean(accuracies)),
-        "accuracy_spread": float(np.std(accuracies, ddof=1)) if len(cards) > 1 else None,
-        "accuracy_error": float(np.mean([card["metrics"]["accuracy_error"] for card in cards])),
-        "auc": areas,
+        **{key: net[key] for key in ("constituents", "grid") if key in net},
+        "seeds": [card["seed"] for card in cards if "seed" in card],
+        "accuracies" if score.key == "accuracy" else f"{score.key}_of_seeds": scores,
+        score.key: float(np.mean(scores)),
+        f"{score.key}_spread": float(np.std(scores, ddof=1)) if len(cards) > 1 else None,
+        score.error: float(np.mean([facts[score.error] for facts in metrics])),
+        "auc": {
+            label: float(np.mean([facts["auc"][label] for facts in metrics])) for label in metrics[0].get("auc", {})
+        },
         "parameters": cards[0]["parameters"],
-        "test_jets": cards[0]["metrics"]["jets"],
-        "published": published(cards[0]["recipe"]),
+        f"test_{score.unit}": metrics[0].get(score.unit),
+        "published": published(recipe),
     }
 
 
-HEADINGS = ("model", "seeds", "accuracy %", "spread over seeds", "AUC g q W Z t %", "parameters", "test jets")
+def table(record: Mapping[str, Any]) -> Table:
+    """Declare the table of model cards; areas under curves and published figures only where a row has them."""
+    rows = record["rows"]
+    score = scored(rows[0])
+    caveat = (CAVEAT,) if any(row["published"] is not None for row in rows) else ()
+    return Table(
+        title=f"Models: {names(rows)} on held-out test {units(rows)}",
+        columns=(
+            Column("model", "model", left=True),
+            Column("seeds", "seeds"),
+            score_column(rows),
+            Column(f"{score.key}_spread", "spread over seeds", "%", percent, _spread),
+            *([Column("auc", "AUC g q W Z t", "%", percents)] if any(row["auc"] for row in rows) else []),
+            Column("parameters", "parameters"),
+            Column(f"test_{score.unit}", f"test {units(rows)}", value=lambda row: row[f"test_{scored(row).unit}"]),
+        ),
+        rows=rows,
+        record=record,
+        notes=(
+            "±: binomial for accuracy, else the standard error. Spread: standard deviation over seeds.",
+            *caveat,
+        ),
+        beneath=lambda row: published_row(row["published"]) if row["published"] else None,
+    )
 
 
-def cells(row: Mapping[str, Any]) -> list[str]:
-    """Return a row as text, in the order of HEADINGS."""
-    spread = row["accuracy_spread"]
-    return [
-        str(row["model"]),
-        " ".join(map(str, row["seeds"])),
-        f"{100 * row['accuracy']:.2f} ± {100 * row['accuracy_error']:.2f}",
-        "–" if spread is None else f"{100 * spread:.2f}",
-        " ".join(f"{100 * area:.1f}" for area in row["auc"].values()),
-        f"{row['parameters']:,}",
-        f"{row['test_jets']:,}",
-    ]
-
-
-def shown(table: Mapping[str, Any]) -> Group:
-    """Return the table for a terminal."""
-    view = Table(*HEADINGS)
-    for row in table["rows"]:
-        view.add_row(*cells(row))
-    return titled("accuracy and AUC on held-out test jets", view)
-
-
-def write(table: Mapping[str, Any], out: Path) -> None:
-    """Write OUT.json and OUT.md, each whole or not at all."""
-    lines = [f"Made by `{table['command']}` on {table['machine']}.", "", "| " + " | ".join(HEADINGS) + " |"]
-    lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(HEADINGS) - 1)]) + "|")
-    for row in table["rows"]:
-        lines.append("| " + " | ".join(cells(row)) + " |")
-        facts = row["published"]
-        if facts is not None:
-            auc = "–" if facts["auc"] is None else " ".join(f"{100 * area:.1f}" for area in facts["auc"].values())
-            accuracy = f"{100 * facts['accuracy']:.1f}"
-            lines.append(f"| *published, other jets* | – | {accuracy} | – | {auc} | – | – |")
-    lines += ["", "Error: binomial. Spread: standard deviation over seeds. " + CAVEAT]
-    write_json(out.with_name(f"{out.name}.json"), table)
-    write_file(out.with_name(f"{out.name}.md"), ("\n".join(lines) + "\n").encode())
+def _spread(row: Row) -> float | None:
+    spread: float | None = row[f"{scored(row).key}_spread"]
+    return spread

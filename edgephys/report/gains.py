@@ -1,4 +1,4 @@
-"""Finished pipelines in one table, beside the uniform models of their networks and what other methods made of them."""
+"""Put finished pipelines into one table, with uniform models of the same networks and the results of other methods."""
 
 from __future__ import annotations
 
@@ -70,16 +70,16 @@ def _network(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _measured(row: Mapping[str, Any]) -> Row:
-    """Return a stage's figures: synthesised and simulated where that was asked for, else the labelled estimates."""
-    found = row.get("measured", {})
+    """Return a stage's figures: synthesised and simulated where they were measured, else the labelled estimates."""
+    measured = row.get("measured", {})
     return {
-        "lut": found.get("lut", row["lut_estimate"]),
-        "lut_stage": found.get("lut_stage", "estimated"),
-        "ff": found.get("ff"),
-        "latency_cycles": found.get("latency_cycles", row["cycles_estimate"]),
-        "latency_stage": found.get("latency_cycles_stage", "estimated"),
-        "mismatches": found.get("mismatches"),
-        "vectors": found.get("vectors"),
+        "lut": measured.get("lut", row["lut_estimate"]),
+        "lut_stage": measured.get("lut_stage", "estimated"),
+        "ff": measured.get("ff"),
+        "latency_cycles": measured.get("latency_cycles", row["cycles_estimate"]),
+        "latency_stage": measured.get("latency_cycles_stage", "estimated"),
+        "mismatches": measured.get("mismatches"),
+        "vectors": measured.get("vectors"),
     }
 
 
@@ -107,9 +107,9 @@ def _other(row: Mapping[str, Any]) -> Row:
     score = scored(row)
     keys = ("model", "family", "n", "bits", score.key, score.error, "lut", "lut_stage", "ff", "latency_cycles")
     more = ("mismatches", "vectors", f"validation_{score.key}", "ebops", "auc", "beta", "epochs")
-    found = {key: row.get(key) for key in (*keys, *more)}
-    found |= {"features": row.get("features", 3), "pipeline": row.get("pipeline", UNIFORM), "seed": row.get("seed", 1)}
-    return found | {"latency_stage": row.get("latency_cycles_stage", row.get("latency_stage"))}
+    facts = {key: row.get(key) for key in (*keys, *more)}
+    facts |= {"features": row.get("features", 3), "pipeline": row.get("pipeline", UNIFORM), "seed": row.get("seed", 1)}
+    return facts | {"latency_stage": row.get("latency_cycles_stage", row.get("latency_stage"))}
 
 
 def _against(row: Mapping[str, Any], uniform: Mapping[str, Any] | None) -> Row:
@@ -130,13 +130,12 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
 
     LUTs are averaged over the seeds that were synthesised, ``lut_seeds``; where none was, over all estimates.
     """
-    found: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        found.setdefault((*_network(row), row["pipeline"], row["bits"], row.get("beta"), row.get("epochs")), []).append(
-            row
-        )
-    made = []
-    for same in found.values():
+        key = (*_network(row), row["pipeline"], row["bits"], row.get("beta"), row.get("epochs"))
+        groups.setdefault(key, []).append(row)
+    means = []
+    for same in groups.values():
         if len({row["seed"] for row in same}) < 2:
             continue
         synthesised = [row for row in same if str(row["lut_stage"]).startswith("synthesised")]
@@ -144,7 +143,7 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
         named = {name: same[0][name] for name in ("family", "n", "features", "pipeline", "bits")}
         score = scored(same[0])
         shares = [row[score.key] for row in same]
-        made.append(
+        means.append(
             {
                 **named,
                 "seeds": sorted(row["seed"] for row in same),
@@ -160,7 +159,7 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
                 "latency_cycles": round(fmean(row["latency_cycles"] for row in same), 1),
             }
         )
-    return made
+    return means
 
 
 def _known(numbers: Iterable[float | None]) -> list[float]:

@@ -1,13 +1,13 @@
-"""The figure of a front: accuracy against LUTs and against latency, beside uniform models and published ones."""
+"""Draw a front: accuracy against LUTs and against latency, with uniform models and published ones."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgephys.applications.jets.published import EIGHT_BIT, SOURCE, family_name
+from edgephys.report.plot import png
 
 Row = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ CYCLE_TICKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 50, 60, 
 
 @dataclass(frozen=True)
 class Panel:
-    """State what a panel shows accuracy against: the key of a run, of a uniform model and of a published one.
+    """Name the horizontal axis of a panel: the key in a run, in a uniform model and in a published one.
 
     ``named`` says whether the knob's values stand beside their runs.
     """
@@ -41,23 +41,21 @@ class Panel:
 
 
 def panels(table: Mapping[str, Any]) -> tuple[Panel, Panel]:
-    """Return the panels of a table: uniform models are shown by figures of the stage that its runs have."""
+    """Return the panels of a table; the LUTs of uniform models are of the same stage as those of the runs."""
     synthesised = table["lut_stage"] == "synthesised"
-    told = "synthesised by Yosys" if synthesised else "estimated before synthesis"
-    lut = Panel("compared_lut", "lut" if synthesised else "lut_estimate", "lut", f"LUT ({told})", LUT_TICKS, True)
+    stage = "synthesised by Yosys" if synthesised else "estimated before synthesis"
+    lut = Panel("compared_lut", "lut" if synthesised else "lut_estimate", "lut", f"LUT ({stage})", LUT_TICKS, True)
     title = f"latency (clock cycles, {table['cycles_stage']})"
     return lut, Panel("compared_cycles", "latency_cycles", "latency_cycles", title, CYCLE_TICKS, False)
 
 
 def picture(table: Mapping[str, Any]) -> bytes:
     """Return the figure as PNG."""
-    buffer = io.BytesIO()
-    draw(table).savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(draw(table))
 
 
 def draw(table: Mapping[str, Any]) -> Any:
-    """Return the figure: what chose the front is thin and on validation jets, what became of it bold and on test jets.
+    """Return the figure: accuracies on validation jets, which chose the front, are thin; those on test jets are bold.
 
     Published accuracies, of other jets, stand in a strip of their own above the same costs.
     """
@@ -94,12 +92,12 @@ def _title(table: Mapping[str, Any]) -> str:
 
 
 def edge(rows: Sequence[Row], key: str) -> list[Row]:
-    """Return the members of a front that are best in accuracy and one cost alone, from cheap to dear."""
-    found: list[Row] = []
+    """Return the members of a front that are best in accuracy and this cost alone, by rising cost."""
+    best: list[Row] = []
     for row in sorted(rows, key=lambda row: (row[key], -row["accuracy"])):
-        if not found or row["accuracy"] > found[-1]["accuracy"]:
-            found.append(row)
-    return found
+        if not best or row["accuracy"] > best[-1]["accuracy"]:
+            best.append(row)
+    return best
 
 
 def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
@@ -122,7 +120,7 @@ def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
 
 
 def _box() -> dict[str, Any]:
-    """Return the style of a box; its edge makes one of equal seeds a visible line."""
+    """Return the style of a box; its edge keeps a box of equal seeds visible."""
     return {"facecolor": SHADE, "edgecolor": SHADE, "linewidth": 5, "joinstyle": "round"}
 
 
@@ -132,7 +130,7 @@ def _run(member: bool) -> dict[str, Any]:
 
 
 def _draw_front(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
-    """Draw the members on test jets; until they have seen those, a thin line through what chose them."""
+    """Draw the members with their accuracy on test jets, joined; on validation jets only a thin line joins them."""
     members = [row for row in table["runs"] if row["front"]]
     line = edge(members, panel.run)
     x, y = [row[panel.run] for row in line], [100 * row["accuracy"] for row in line]

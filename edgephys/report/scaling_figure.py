@@ -1,12 +1,12 @@
-"""The figure of the scaling table: accuracy, LUT and latency against the number of constituents."""
+"""Draw the scaling table: accuracy, LUT and latency against the number of constituents."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgephys.applications.jets.published import EIGHT_BIT, SOURCE, family_name
+from edgephys.report.plot import png
 
 Row = Mapping[str, Any]
 
@@ -19,7 +19,7 @@ GREY = "#8a8a8a"
 INK = "#444444"
 COORDINATES = 3
 BESIDE = 0.13
-"""Octaves between families: they stand a little beside each other, so that equal points are all seen."""
+"""Octaves between families: points of equal N stand side by side, so that none hides another."""
 TALL = 3
 """Entries in one column of a legend."""
 
@@ -32,9 +32,7 @@ PANELS = (
 
 def picture(rows: Sequence[Row]) -> bytes:
     """Return the figure as PNG."""
-    buffer = io.BytesIO()
-    draw(rows).savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(draw(rows))
 
 
 def draw(rows: Sequence[Row]) -> Any:
@@ -150,9 +148,9 @@ def _add_legends(figure: Any, rows: Sequence[Row]) -> None:
         for family in families
         if family in EIGHT_BIT
     ]
-    told = f"published ({SOURCE}): 8 bits, other jets, part and tool"
+    heading = f"published ({SOURCE}): 8 bits, other jets, part and tool"
     last = 0.58 if len(points) > TALL else 0.43
-    for left, title, handles in ((0.05, "network", networks), (0.26, "ours", points), (last, told, published)):
+    for left, title, handles in ((0.05, "network", networks), (0.26, "ours", points), (last, heading, published)):
         if handles:
             figure.legend(
                 handles=handles, title=title, loc="upper left", bbox_to_anchor=(left, 0.2), alignment="left",

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.waves.study.table_figure import COLOURS, GREY, png, pyplot_of
+from edgephys.applications.waves.study.table_figure import COLOURS, GREY
+from edgephys.report.plot import png
 
 Row = Mapping[str, Any]
 
@@ -18,18 +19,20 @@ EXACT = {"color": "#c8c8c8", "lw": 5, "solid_capstyle": "round"}
 
 def picture(table: Mapping[str, Any]) -> bytes:
     """Return as PNG: the pulse at mid height after some frames, what is wrong with it, and phase velocities."""
+    from matplotlib.figure import Figure
+
     steps = table["steps"]
-    figure = pyplot_of().figure(figsize=(11, 9))
+    figure: Any = Figure(figsize=(11, 9))
     above = figure.add_gridspec(2, len(steps), top=0.95, bottom=0.50, left=0.08, right=0.99, wspace=0.08, hspace=0.12)
     below = figure.add_gridspec(1, 2, top=0.36, bottom=0.10, left=0.08, right=0.99, wspace=0.16)
-    for lower, told in enumerate(("u at mid height", "u less the exact one")):
+    for lower, label in enumerate(("u at mid height", "u less the exact one")):
         first = None
         for column, step in enumerate(steps):
             first = axes = figure.add_subplot(above[lower, column], sharey=first)
             _profiles(axes, table, step, bool(lower))
             axes.tick_params(labelleft=not column, labelbottom=bool(lower))
             if not column:
-                axes.set_ylabel(told)
+                axes.set_ylabel(label)
     left, right = (figure.add_subplot(place) for place in below)
     held = max(row["wavenumber"][-1] for row in table["rows"] if "refinement" not in row) + 1e-6
     _speeds(left, table["rows"], table["rows"], held)
@@ -41,7 +44,7 @@ def picture(table: Mapping[str, Any]) -> bytes:
     right.set_title("the solver beyond them", fontsize=10)
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="lower center", ncols=len(names), frameon=False, fontsize=9)
-    return png(figure)
+    return png(figure, 120, bbox_inches="tight")
 
 
 def _profiles(axes: Any, table: Mapping[str, Any], step: int, less_exact: bool) -> None:

@@ -1,38 +1,43 @@
-"""The time of a frame for readers: a page, a view for a terminal, and what the figures say in words."""
+"""The table of the time of a frame and its error, and what the figures say in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from rich import box
-from rich.console import Group
-from rich.table import Table
 
 from edgephys.applications.waves.study.pace_table import FIRMWARE, KERAS, SOLVER
 from edgephys.applications.waves.study.table import STEPS
-from edgephys.core.files import write_file, write_json
-from edgephys.report.show import titled
-
-Row = Mapping[str, Any]
-
-
-def write(table: Mapping[str, Any], out: Path) -> None:
-    """Write OUT.json and OUT.md, each whole or not at all."""
-    write_json(out.with_name(f"{out.name}.json"), table)
-    write_file(out.with_name(f"{out.name}.md"), page(table).encode())
+from edgephys.applications.waves.study.table_page import _percent as percent
+from edgephys.applications.waves.study.table_page import steps_name
+from edgephys.report.table import NONE, Column, Row, Table, written
 
 
-def headings(table: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the columns: as many errors as the horizon reaches."""
-    steps = [step for step in STEPS if step <= table["horizon"]["steps"]]
-    errors = (f"{step} step{'s' if step > 1 else ''} %" for step in steps)
-    return ("way to the next frame", "time of a frame", "lowest – highest", "of the data's solver", *errors)
+def table(record: Mapping[str, Any]) -> Table:
+    """Declare the table of times and errors: as many errors as the horizon reaches."""
+    own = max(_solvers(record), key=lambda row: int(row["refinement"]))["seconds"]
+    verdict = verdicts(record)
+    return Table(
+        title="Waves: the time of a frame, and its error",
+        caption="time of a frame, and its error",
+        record=record,
+        columns=(
+            Column("name", "method", left=True, cell=label),
+            Column("seconds", "time of a frame", text=seconds),
+            Column("seconds_lowest", "lowest – highest", cell=_spread),
+            Column("of_solver", "of the data's solver", text=written(".3g"), value=lambda row: row["seconds"] / own),
+            *(
+                Column(f"error_{step}", steps_name(step), "%", percent, error=f"error_{step}_error")
+                for step in _steps(record)
+            ),
+        ),
+        rows=record["rows"],
+        notes=(*verdict, *_notes(record)),
+        remarks=verdict,
+    )
 
 
 def label(row: Row) -> str:
-    """Name a row as a reader does."""
+    """Name the method of a row."""
     if row["kind"] == SOLVER:
         cells = f"{row['refinement']} cell{'s' if row['refinement'] > 1 else ''} a point"
         return f"solver, {cells}, {row['steps']} steps a frame"
@@ -49,124 +54,70 @@ def seconds(value: float) -> str:
     return f"{value * 1e9:.3g} ns"
 
 
-def cells(row: Row, solver: float, steps: Sequence[int]) -> list[str]:
-    """Return a row as text, in the order of the headings."""
-    spread = "–" if "seconds_lowest" not in row else f"{seconds(row['seconds_lowest'])} – {_top(row)}"
-    ratio = row["seconds"] / solver
-    return [
-        label(row),
-        seconds(row["seconds"]),
-        spread,
-        f"{ratio:.3g}",
-        *(f"{_percent(row[f'error_{step}'])} ± {_percent(row[f'error_{step}_error'])}" for step in steps),
-    ]
+def _spread(row: Row) -> str:
+    if "seconds_lowest" not in row:
+        return NONE
+    return f"{seconds(row['seconds_lowest'])} – {seconds(row['seconds_highest'])}"
 
 
-def _top(row: Row) -> str:
-    return seconds(row["seconds_highest"])
+def _steps(record: Mapping[str, Any]) -> list[int]:
+    return [step for step in STEPS if step <= record["horizon"]["steps"]]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}" if share < 0.1 else f"{100 * share:.3g}"
+def _solvers(record: Mapping[str, Any]) -> list[Row]:
+    return [row for row in record["rows"] if row["kind"] == SOLVER]
 
 
-def _all(table: Mapping[str, Any]) -> list[list[str]]:
-    steps = [step for step in STEPS if step <= table["horizon"]["steps"]]
-    solver = _own(table)["seconds"]
-    return [cells(row, solver, steps) for row in table["rows"]]
-
-
-def _own(table: Mapping[str, Any]) -> Row:
-    """Return the row of the mesh that made the data: the finest that was timed."""
-    return max((row for row in table["rows"] if row["kind"] == SOLVER), key=lambda row: int(row["refinement"]))
-
-
-def verdicts(table: Mapping[str, Any]) -> list[str]:
-    """Say of every network's way how it stands to the fastest solver that errs no more, one step and all steps on."""
-    steps = [step for step in STEPS if step <= table["horizon"]["steps"]]
-    meshes = [row for row in table["rows"] if row["kind"] == SOLVER]
-    told = []
-    for row in table["rows"]:
+def verdicts(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Compare the time of every network with that of the fastest solver whose errors are no larger."""
+    steps = _steps(record)
+    sentences = []
+    for row in record["rows"]:
         if row["kind"] == SOLVER:
             continue
-        good = [of for of in meshes if all(of[f"error_{step}"] <= row[f"error_{step}"] for step in steps)]
+        good = [
+            mesh for mesh in _solvers(record) if all(mesh[f"error_{step}"] <= row[f"error_{step}"] for step in steps)
+        ]
         if not good:
-            told.append(f"{label(row)}: no mesh errs less after {_and(steps)}.")
+            sentences.append(f"{label(row)}: no mesh has a smaller error after {_and(steps)}.")
             continue
-        best = min(good, key=lambda of: float(of["seconds"]))
+        best = min(good, key=lambda mesh: float(mesh["seconds"]))
         ratio, last = row["seconds"] / best["seconds"], f"error_{steps[-1]}"
         how = " (estimated against measured)" if row["kind"] == FIRMWARE else ""
-        told.append(
-            f"{label(row)}: {ratio:.2g} times the time of {label(best)}{how}, the fastest mesh that errs less after "
-            f"{_and(steps)}: {_percent(best[last])} against {_percent(row[last])} % after {steps[-1]}."
+        sentences.append(
+            f"{label(row)}: {ratio:.2g} times the time of {label(best)}{how}, the fastest mesh with a smaller error "
+            f"after {_and(steps)}: {percent(best[last])} against {percent(row[last])} % after {steps[-1]}."
         )
-    return told
+    return tuple(sentences)
 
 
 def _and(steps: Sequence[int]) -> str:
-    last = f"{steps[-1]} step{'s' if steps[-1] > 1 else ''}"
-    return " and ".join(filter(None, [", ".join(map(str, steps[:-1])), last]))
+    return " and ".join(filter(None, [", ".join(map(str, steps[:-1])), steps_name(steps[-1])]))
 
 
-def page(table: Mapping[str, Any]) -> str:
-    """Return the page: times beside errors, what they say, and where they come from."""
-    heads = headings(table)
-    return "\n".join(
-        [
-            "# Waves: the time of a frame, and the error it makes",
-            "",
-            f"Made by `{table['command']}` on {table['machine']}; edgephys {table['versions']['edgephys']}, Keras "
-            f"{table['versions']['keras']}.",
-            "",
-            "| " + " | ".join(heads) + " |",
-            "| --- |" + " ---: |" * (len(heads) - 1),
-            *("| " + " | ".join(row) + " |" for row in _all(table)),
-            "",
-            *(f"- {told}" for told in verdicts(table)),
-            "",
-            *_notes(table),
-            "",
-        ]
+def _notes(record: Mapping[str, Any]) -> tuple[str, ...]:
+    data, horizon, reference = record["data"], record["horizon"], record["reference"]
+    assembly = ", ".join(f"{seconds(row['setup_seconds'])} at {row['refinement']}" for row in _solvers(record))
+    firmware = [row for row in record["rows"] if row["kind"] == FIRMWARE]
+    return (
+        f"A frame: {record['frame_dt']:.4g} of the time in which a wave of speed 1 crosses the square, one point of "
+        "the grid. Every row advances a wave by one frame.",
+        f"Errors: relative L2 of a frame, the mean over {data['runs_measured']} runs of `{data['file']}` and its "
+        f"standard error, against the solver at {reference['refinement']} cells a point, "
+        f"{reference['steps_per_frame']} steps a frame. Networks start at frame {horizon['start']} with the two true "
+        f"frames before it, solvers at frame 0 with the scene: at the same frame a solver has run {horizon['start']} "
+        "frames longer.",
+        f"Measured times: processor time of one core, the median and the range of {record['rounds']} rounds in which "
+        f"all rows take turns. The time on the clock was {record['waiting']:g} times as long, because other programs "
+        "ran. The solver is numpy and scipy in double precision, without the assembly of its matrices, which is done "
+        f"once a scene: {assembly} cells a point. A compiled solver, or one in firmware, would be faster; neither is "
+        "built here.",
+        *(f"{name} has no firmware and no golden model: {why}." for name, why in record["no_firmware"].items()),
+        *(
+            f"{row['model']} in firmware: {row['latency_cycles']:,} simulated cycles from the first pixel in to the "
+            f"last one out, at {row['clock_ns']:g} ns, which no routing has confirmed ({row['target']}): estimated. "
+            f"Fields that do not depend on each other enter every {row['ii_cycles']:,} cycles, "
+            f"{seconds(row['seconds_streamed'])}. Its integers are the network's, so its errors are too."
+            for row in firmware
+        ),
     )
-
-
-def _notes(table: Mapping[str, Any]) -> list[str]:
-    of, far = table["data"], table["horizon"]
-    notes = [
-        f"- A frame: {table['frame_dt']:.4g} of the time in which a wave of speed 1 crosses the square, one point of "
-        "the grid; every row carries a wave on by that much.",
-        f"- Errors: relative L2 of a frame, mean over {of['runs_measured']} runs of `{of['file']}` and their standard "
-        f"error, against the solver at {table['reference']['refinement']} cells a point, "
-        f"{table['reference']['steps_per_frame']} steps a frame. Networks begin at frame {far['start']} with the two "
-        f"true frames before it, solvers at frame 0 with the scene: of the same frames, solvers have run "
-        f"{far['start']} longer.",
-        f"- Times measured: processor time of one core, the median of {table['rounds']} rounds in which all take "
-        f"turns, and the range. Wall time was {table['waiting']:g} times as long, for other work ran beside. The "
-        "solver is numpy and scipy in double precision, without the assembly of its matrices, once a scene: "
-        + ", ".join(f"{seconds(row['setup_seconds'])} at {row['refinement']}" for row in _solvers(table))
-        + " cells a point. Compiled, or in firmware of its own, it would be faster; neither is built here.",
-    ]
-    notes += [f"- {name} has no firmware and no golden model: {why}." for name, why in table["no_firmware"].items()]
-    for row in table["rows"]:
-        if row["kind"] == FIRMWARE:
-            notes.append(
-                f"- {row['model']} in firmware: {row['latency_cycles']:,} simulated cycles from the first pixel in to "
-                f"the last one out, at {row['clock_ns']:g} ns, which no routing has confirmed ({row['target']}): "
-                f"estimated. Fields that do not wait for each other come every {row['ii_cycles']:,} cycles, "
-                f"{seconds(row['seconds_streamed'])}. Its integers are the network's, so its errors are too."
-            )
-    return notes
-
-
-def _solvers(table: Mapping[str, Any]) -> list[Row]:
-    return [row for row in table["rows"] if row["kind"] == SOLVER]
-
-
-def shown(table: Mapping[str, Any]) -> Group:
-    """Return times and errors for a terminal."""
-    grid = Table(box=box.SIMPLE)
-    for number, heading in enumerate(headings(table)):
-        grid.add_column(heading, justify="right" if number else "left")
-    for row in _all(table):
-        grid.add_row(*row)
-    return Group(titled("time of a frame, and its error", grid), *verdicts(table))

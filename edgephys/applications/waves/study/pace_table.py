@@ -45,20 +45,20 @@ def tabulate(
     Raises: as ``members``, ``lay_out`` and ``race``; UsageError for two seeds of a network, which take as long, and for
     a project of none of the networks; ProjectError for one that is not a verified stream.
     """
-    found = members(folders)
-    if len(distinct(found)) < len(found):
-        raise UsageError(f"pace: {len(found)} networks, some of them seeds of another, which take as long; name one")
-    graphs, without = _lowered(found)
+    networks = members(folders)
+    if len(distinct(networks)) < len(networks):
+        raise UsageError(f"pace: {len(networks)} networks, some of them seeds of another, which take as long; name one")
+    graphs, without = _lowered(networks)
     opened = [_verified(path, graphs) for path in projects]
-    of = advance.fitting(data, found[0].net.grid, found[0].trained.standardisation.output)
-    for member in found:
+    of = advance.fitting(data, networks[0].net.grid, networks[0].trained.standardisation.output)
+    for member in networks:
         roll_out.check(of, horizon, member.net.frames)
     course = pace.lay_out(of, horizon, runs, say)
-    contestants = [*pace.solvers(course), *pace.networks(found, course), *_golden(found, graphs, course)]
+    contestants = [*pace.solvers(course), *pace.networks(networks, course), *_golden(networks, graphs, course)]
     say(f"{len(contestants)} contestants, {rounds} rounds in turns")
     machine.require_one_core()
     laps = race({one.name: one.work for one in contestants}, rounds)
-    errors = _errors(course, found, say)
+    errors = _errors(course, networks, say)
     rows = [_row(one, laps[one.name], errors) for one in contestants]
     rows += [_firmware(project, verified, errors) for project, verified in opened]
     return {
@@ -69,17 +69,17 @@ def tabulate(
         "horizon": {"steps": horizon.steps, "start": horizon.starts[0]},
         "frame_dt": of.frame_dt,
         "rounds": rounds,
-        "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
         "no_firmware": without,
         "waiting": round(median(lap.wall / lap.seconds for lap in laps.values()), 2),
         "rows": rows,
     }
 
 
-def _lowered(found: Sequence[Member]) -> tuple[dict[str, Graph], dict[str, str]]:
+def _lowered(networks: Sequence[Member]) -> tuple[dict[str, Graph], dict[str, str]]:
     """Return the Graphs of those networks that have one, and why the others have none: no firmware, no golden model."""
     graphs, without = {}, {}
-    for member in found:
+    for member in networks:
         name = member.trained.name
         try:
             graphs[name] = member.trained.graph()
@@ -98,37 +98,37 @@ def _verified(path: Path, graphs: Mapping[str, Graph]) -> tuple[Project, dict[st
             f"{path}: its network must be one of {', '.join(graphs) or 'those given'}, found another, "
             f"{project.graph.name}; name its model's folder, or emit it again"
         )
-    found = read_result(project, "verify")
-    if found is None:
+    verification = read_result(project, "verify")
+    if verification is None:
         raise ProjectError(f"{path}: not verified as it stands; run `edgephys verify` on it")
-    if why := failure(found):
+    if why := failure(verification):
         raise ProjectError(f"{path}: {why}")
-    return project, found
+    return project, verification
 
 
-def _golden(found: Sequence[Member], graphs: Mapping[str, Graph], course: Course) -> list[Contestant]:
-    made = []
-    for member in found:
+def _golden(networks: Sequence[Member], graphs: Mapping[str, Graph], course: Course) -> list[Contestant]:
+    contestants = []
+    for member in networks:
         name, form = member.trained.name, member.trained.standardisation.output
         if name not in graphs:
             continue
         x = form.quantise(roll_out.first_frames(member.trained, course.of, course.horizon.starts[0])[:1])
         facts = {"model": name, "batch": 1, "parameters": member.trained.card["parameters"]}
-        made.append(Contestant(f"{name}, {GOLDEN}", 1, _run(graphs[name], x), facts))
-    return made
+        contestants.append(Contestant(f"{name}, {GOLDEN}", 1, _run(graphs[name], x), facts))
+    return contestants
 
 
 def _run(graph: Graph, x: Integers) -> Callable[[], object]:
     return lambda: evaluate.run(graph, x)
 
 
-def _errors(course: Course, found: Sequence[Member], say: Say) -> dict[Any, dict[str, Any]]:
+def _errors(course: Course, networks: Sequence[Member], say: Say) -> dict[Any, dict[str, Any]]:
     """Return the errors of each mesh, by its refinement, and of each network, by its name."""
     errors: dict[Any, dict[str, Any]] = {}
     for refinement in sorted(course.plans)[:-1]:
         say(f"errors of the solver, {refinement} cells a point")
         errors[refinement] = _grown(pace.solver_errors(course, refinement), course.horizon)
-    for member in found:
+    for member in networks:
         say(f"errors of {member.trained.name}")
         errors[member.trained.name] = _grown(pace.network_errors(course, member), course.horizon)
     return errors

@@ -35,22 +35,22 @@ def tabulate(
     Raises: as ``members``, ``waves_beside.read`` and ``joined``; DataError where the file has another grid or its runs
     are too short.
     """
-    found = members(folders)
-    of = advance.fitting(data, found[0].net.grid, found[0].trained.standardisation.output)
-    for member in found:
+    networks = members(folders)
+    of = advance.fitting(data, networks[0].net.grid, networks[0].trained.standardisation.output)
+    for member in networks:
         roll_out.check(of, horizon, member.net.frames)
     table: dict[str, Any] = {
         "command": command,
         "machine": machine.name(),
         "data": describe(data, of),
         "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
-        "versions": {name: found[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
     }
     earlier = None if beside is None else waves_beside.read(beside, table)
-    rows = _rows(found, of, horizon, say)
+    rows = _rows(networks, of, horizon, say)
     if earlier is not None:
         rows, table["runs"] = waves_beside.joined(rows, earlier, table)
-    straight_on = _errors(roll_out.growth_straight_on(found[0].trained, of, horizon), horizon)
+    straight_on = _errors(roll_out.growth_straight_on(networks[0].trained, of, horizon), horizon)
     return {**table, "rows": rows, "over_seeds": over_seeds(rows), STRAIGHT_ON: straight_on}
 
 
@@ -61,40 +61,40 @@ def describe(data: Path, of: Waves) -> dict[str, Any]:
     return {"file": data.name, "sha256": digest, "runs": len(of.frames), "frames": of.frames.shape[1]}
 
 
-def _rows(found: Sequence[Member], of: Waves, horizon: Horizon, say: Say) -> list[Row]:
-    say(f"training steps of {len(distinct(found))} networks, in turns")
-    steps = step_seconds(distinct(found))
+def _rows(networks: Sequence[Member], of: Waves, horizon: Horizon, say: Say) -> list[Row]:
+    say(f"training steps of {len(distinct(networks))} networks, in turns")
+    steps = step_seconds(distinct(networks))
     rows = []
-    for number, member in enumerate(found, 1):
-        say(f"{member.folder}: rolled out, {number} of {len(found)}")
+    for number, member in enumerate(networks, 1):
+        say(f"{member.folder}: rolled out, {number} of {len(networks)}")
         rows.append(_row(member, of, horizon, steps[member.kind]))
     return rows
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """Hold what a picture shows: a network and a run, its frames and the true ones.  Shape: (step, y, x)."""
+class ShownRun:
+    """Hold the frames of a run and a network's prediction of them, for a picture.  Shape: (step, y, x)."""
 
     name: str
     truth: Any
-    found: Any
+    prediction: Any
 
 
-def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -> Shown:
+def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -> ShownRun:
     """Return what a network makes of a run: of those named here, the one of the least error on its own test fields.
 
     Raises: UsageError for a run that the file does not have.
     """
-    found = members(folders)
-    best = min(found, key=lambda member: float(member.trained.card["metrics"]["relative_l2"]))
+    networks = members(folders)
+    best = min(networks, key=lambda member: float(member.trained.card["metrics"]["relative_l2"]))
     of = advance.fitting(data, best.net.grid, best.trained.standardisation.output)
     if not 0 <= run < len(of.frames):
         raise UsageError(f"run must be 0..{len(of.frames) - 1}, the runs of '{data}', not {run}")
     start = horizon.starts[0]
-    seen = roll_out.first_frames(best.trained, of, start)[run : run + 1]
-    made = roll_out.roll_out(best.trained.model, seen, horizon.steps)[0]
+    first = roll_out.first_frames(best.trained, of, start)[run : run + 1]
+    prediction = roll_out.roll_out(best.trained.model, first, horizon.steps)[0]
     name = f"{best.trained.name}, seed {best.trained.card['seed']}, run {run}"
-    return Shown(name, of.frames[run, start : start + horizon.steps], made)
+    return ShownRun(name, of.frames[run, start : start + horizon.steps], prediction)
 
 
 def _row(member: Member, of: Waves, horizon: Horizon, seconds: float) -> Row:
@@ -126,11 +126,11 @@ def _epochs(card: Mapping[str, Any]) -> int:
 
 
 def _errors(errors: Any, horizon: Horizon) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for step in roll_out.steps_of(horizon, STEPS):
         measured = roll_out.at(errors, step)
-        found |= {f"error_{step}": measured.value, f"error_{step}_error": measured.error}
-    return found | {"runs": len(errors), "growth": [round(float(value), 6) for value in errors.mean(0)]}
+        row |= {f"error_{step}": measured.value, f"error_{step}_error": measured.error}
+    return row | {"runs": len(errors), "growth": [round(float(value), 6) for value in errors.mean(0)]}
 
 
 def over_seeds(rows: Sequence[Row]) -> list[Row]:
@@ -143,16 +143,16 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         groups.setdefault((row["format"], row["rank"], *_size(row)), []).append(row)
     timed = waves_beside.most(rows)
-    made = [_group(same, timed) for same in groups.values()]
-    plain = {_size(row): row for row in made if row["format"] == PLAIN}
-    for row in made:
+    means = [_group(same, timed) for same in groups.values()]
+    plain = {_size(row): row for row in means if row["format"] == PLAIN}
+    for row in means:
         beside = plain.get(_size(row))
         row["fewer_parameters"] = beside["parameters"] / row["parameters"] if beside else None
         for step in STEPS:
             key = f"error_{step}"
             row[f"{key}_ratio"] = row[key] / beside[key] if beside and key in row else None
             row[f"{key}_best_ratio"] = row[key] / beside[f"{key}_best"] if beside and key in row else None
-    return made
+    return means
 
 
 def _size(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -161,8 +161,8 @@ def _size(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _group(same: Sequence[Row], timed: int) -> Row:
     first = same[0]
-    kept = ("format", "rank", "bits", "grid", "width", "depth", "kernel_size", "parameters", "weight_bytes", "macs")
-    row: Row = {name: first[name] for name in kept} | {"seeds": sorted(of["seed"] for of in same)}
+    keys = ("format", "rank", "bits", "grid", "width", "depth", "kernel_size", "parameters", "weight_bytes", "macs")
+    row: Row = {name: first[name] for name in keys} | {"seeds": sorted(of["seed"] for of in same)}
     times = [of["seconds_per_epoch"] for of in same if of.get("measured_by", 0) == timed]
     row["seconds_per_epoch"] = fmean(times) if times else None
     for key in ("test_error", *(f"error_{step}" for step in STEPS if f"error_{step}" in first)):

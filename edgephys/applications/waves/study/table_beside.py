@@ -36,9 +36,9 @@ def read(path: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
             f"{len(rows)} rows and data {json.dumps(stated[-2])}; measure them again"
         )
     for name in SAME:
-        wanted, found = (_stated(of[name]) for of in (measured, earlier))
-        if wanted != found:
-            raise UsageError(f"{path}: its {name} must be {wanted}, as here, not {found}; measure its rows again")
+        expected, received = (_stated(of[name]) for of in (measured, earlier))
+        if expected != received:
+            raise UsageError(f"{path}: its {name} must be {expected}, as here, not {received}; measure its rows again")
     return earlier
 
 
@@ -59,16 +59,16 @@ def joined(rows: Sequence[Row], earlier: Mapping[str, Any], run: Mapping[str, An
     Raises: DataError where they are not.
     """
     runs = list(earlier.get("runs", [_run(earlier)]))
-    kept = [{**row, "measured_by": row.get("measured_by", 0)} for row in earlier["rows"]]
-    known = {_kind(row): row for row in kept}
+    before = [{**row, "measured_by": row.get("measured_by", 0)} for row in earlier["rows"]]
+    known = {_kind(row): row for row in before}
     fresh = []
     for row in rows:
-        before = known.get(_kind(row))
-        if before is None:
+        earlier_row = known.get(_kind(row))
+        if earlier_row is None:
             fresh.append({**row, "measured_by": len(runs)})
         else:
-            _check_same(row, before)
-    return sorted([*kept, *fresh], key=_order), [*runs, _run(run)]
+            _check_same(row, earlier_row)
+    return sorted([*before, *fresh], key=_order), [*runs, _run(run)]
 
 
 def _run(of: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.waves.study.table import STRAIGHT_ON
+from edgephys.report.plot import png
 
 COLOURS = {"full": "#222222", "one_way": "#d55e00", "cp": "#0072b2", "spatial": "#009e73", "depthwise": "#cc79a7"}
 """A colour a format (after Okabe and Ito: they stay apart for the colour-blind)."""
@@ -20,8 +21,10 @@ GIF_MS = 120
 
 def picture(table: Mapping[str, Any]) -> bytes:
     """Return as PNG: the error's growth with the steps, and the error one frame on against the parameters."""
-    pyplot = pyplot_of()
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10.5, 4.3))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.5, 4.3))
+    left, right = figure.subplots(1, 2)
     widest = max(row["bits"] or 32 for row in table["over_seeds"])
     for row in table["over_seeds"]:
         if (row["bits"] or 32) == widest:
@@ -30,7 +33,7 @@ def picture(table: Mapping[str, Any]) -> bytes:
                 range(1, len(shown) + 1), shown, lw=1.8, **_look(row), label=f"{_named(row)}, {row['parameters']:,}"
             )
     straight = 100 * np.asarray(table[STRAIGHT_ON]["growth"])
-    left.plot(range(1, len(straight) + 1), straight, color=GREY, ls=":", lw=1.5, label="going on straight")
+    left.plot(range(1, len(straight) + 1), straight, color=GREY, ls=":", lw=1.5, label="linear extrapolation")
     left.set(xlabel="steps rolled out", ylabel="relative L2 error (%)", yscale="log", ylim=(1, 3000))
     left.set_title(f"{widest} bits, mean over seeds and runs", fontsize=10)
     left.legend(fontsize=8, frameon=False, title="format, parameters", title_fontsize=8)
@@ -48,7 +51,7 @@ def picture(table: Mapping[str, Any]) -> bytes:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.tight_layout()
-    return png(figure)
+    return png(figure, 120, bbox_inches="tight")
 
 
 def _point(row: Mapping[str, Any], widest: int) -> dict[str, Any]:
@@ -66,17 +69,19 @@ def _look(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"color": COLOURS[row["format"]], "ls": "--" if row["rank"] else "-"}
 
 
-def fields(truth: NDArray[Any], found: NDArray[Any], steps: Sequence[int], title: str) -> bytes:
+def fields(truth: NDArray[Any], prediction: NDArray[Any], steps: Sequence[int], title: str) -> bytes:
     """Return as PNG truth, prediction and their difference, a column a number of steps.
 
     Truth and prediction are drawn on the scale at the right, each difference on its own, whose end it states.
-    Shape: truth and found (step, row, column).
+    Shape: truth and prediction (step, row, column).
     """
-    pyplot = pyplot_of()
-    figure, grid = pyplot.subplots(3, len(steps), figsize=(2.1 * len(steps) + 0.6, 6.6), squeeze=False)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.1 * len(steps) + 0.6, 6.6))
+    grid = figure.subplots(3, len(steps), squeeze=False)
     top = float(np.abs(truth).max())
     for column, step in enumerate(steps):
-        three = (truth[step - 1], found[step - 1], found[step - 1] - truth[step - 1])
+        three = (truth[step - 1], prediction[step - 1], prediction[step - 1] - truth[step - 1])
         ends = (top, top, float(np.abs(three[2]).max()) or top)
         for axes, field, end, name in zip(
             grid[:, column], three, ends, ("truth", "network", "difference"), strict=True
@@ -90,41 +95,23 @@ def fields(truth: NDArray[Any], found: NDArray[Any], steps: Sequence[int], title
         grid[2, column].set_xlabel(f"error {100 * share:.3g} %\nscale ± {ends[2]:.2g}", fontsize=9)
     figure.suptitle(title, fontsize=10)
     figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.6, pad=0.02)
-    return png(figure)
+    return png(figure, 120, bbox_inches="tight")
 
 
-def film(truth: NDArray[Any], found: NDArray[Any], zoom: int = 5) -> bytes:
+def film(truth: NDArray[Any], prediction: NDArray[Any], zoom: int = 5) -> bytes:
     """Return as GIF truth, prediction and difference side by side, a frame a step.
 
-    Shape: truth and found (step, row, column).
+    Shape: truth and prediction (step, row, column).
     """
     from matplotlib import colormaps
     from PIL import Image
 
     top = float(np.abs(truth).max())
     gap = np.zeros((*truth.shape[:2], 1))
-    side = np.concatenate([truth, gap, found, gap, found - truth], 2)[:, ::-1]
+    side = np.concatenate([truth, gap, prediction, gap, prediction - truth], 2)[:, ::-1]
     shades = (255 * colormaps[FIELD](np.clip(0.5 + side / (2 * top), 0, 1))[..., :3]).astype(np.uint8)
     pictures = [Image.fromarray(np.kron(frame, np.ones((zoom, zoom, 1), np.uint8))) for frame in shades]
     buffer = io.BytesIO()
     first, *others = [of.quantize(64) for of in pictures]
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=GIF_MS, loop=0)
-    return buffer.getvalue()
-
-
-def pyplot_of() -> Any:
-    """Return pyplot, drawing into memory."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def png(figure: Any) -> bytes:
-    """Return a figure as PNG, the same bytes each time, and close it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None}, bbox_inches="tight")
-    pyplot_of().close(figure)
     return buffer.getvalue()

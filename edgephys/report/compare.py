@@ -1,0 +1,147 @@
+"""Compare the reports of several projects: a row a model, each figure with its stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgephys.applications.jets.published import CAVEAT, published
+from edgephys.applications.registry import scored
+from edgephys.core import machine
+from edgephys.core.errors import ProjectError
+from edgephys.project import Project, read, read_card, read_result
+from edgephys.report.columns import published_row, score_column
+from edgephys.report.plot import png
+from edgephys.report.table import Column, Drawing, Row, Table, number, percents
+
+MEASURES = (
+    Column("latency_cycles", "latency", "cycles"),
+    Column("latency_ns", "latency at the stated clock", "ns"),
+    Column("ii", "II"),
+    Column("lut", "LUT"),
+    Column("ff", "FF"),
+    Column("dsp", "DSP"),
+    Column("bram", "BRAM"),
+    Column("fmax_mhz", "routed clock", "MHz"),
+)
+SCORES = {
+    "accuracy": "Accuracy: on held-out test jets, with its binomial error.",
+    "relative L2 error": "Relative L2 error: of the next frame of held-out fields, with its standard error.",
+}
+NOTES = (
+    "Mismatches: output integers that differ from the golden model's. Keras gives the golden model's integers too.",
+    "Latency and II: counted at the clock edges of the RTL simulation. The ns are at the stated clock; no routing has "
+    "confirmed it.",
+    "LUT, FF, DSP, BRAM: from Yosys for UltraScale+, the sum of the layers, unless the stage says otherwise.",
+)
+
+
+def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
+    """Return the record of reported projects, one row a model.
+
+    Raises: ProjectError for a project whose report is missing or older than its sources.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        project = read(folder)
+        report = read_result(project, "report")
+        if report is None:
+            raise ProjectError(
+                f"{folder}: expected a report of its sources as they are; run `edgephys report {folder}`"
+            )
+        row = rows.setdefault(project.graph.digest, {"model": project.graph.name, "projects": {}, "provenance": {}})
+        if project.kind in row["projects"]:
+            raise ProjectError(
+                f"{folder}: {project.kind} of this graph is there twice, as {row['projects'][project.kind]}"
+            )
+        row["projects"][project.kind] = project.name
+        _fill(row, project, {figure["name"]: figure for figure in report["figures"]})
+    order = sorted(rows.values(), key=lambda row: (row["constituents"], row["model"]))
+    return {"command": command, "machine": machine.name(), "rows": order}
+
+
+def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the figures of one project; simulation results are kept apart by target."""
+    target = project.target.checked
+    row["constituents"] = project.graph.input.shape[0]
+    row["published"] = published(read_card(project).get("recipe", {}))
+    score = scored({name: figure["value"] for name, figure in figures.items()})
+    for name in (score.key, score.error):
+        row[name] = figures[name]["value"]
+    row["auc"] = {name[4:]: figure["value"] for name, figure in figures.items() if name.startswith("auc_")}
+    row["vectors"] = figures["vectors"]["value"]
+    for name, figure in figures.items():
+        if figure["value"] is not None:
+            source = f"{figure['stage']}, {figure['tool']} {figure['version']}, {figure['target']}"
+            row["provenance"][f"{target}.{name}" if name in ("vectors", "mismatches") else name] = source
+    row[f"mismatches_{target}"] = figures["mismatches"]["value"]
+    if project.kind != "rtl":
+        return
+    row["clock_ns"] = project.clock_ns
+    for name in (column.key for column in MEASURES):
+        if name in figures:
+            value, stage = figures[name]["value"], figures[name]["stage"]
+            row[name] = value
+            row[f"{name}_stage"] = stage if value is not None else f"not measured: {figures[name]['why']}"
+    if row.get("lut") is None and "lut_estimate" in figures:
+        row["lut"], row["lut_stage"] = figures["lut_estimate"]["value"], figures["lut_estimate"]["stage"]
+    if "lut_flat" in figures and figures["lut_flat"]["value"] is not None:
+        row["lut_flat"] = figures["lut_flat"]["value"]
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def table(record: Mapping[str, Any]) -> Table:
+    """Declare the table of compared models; areas under curves and published figures only where a row has them."""
+    rows = record["rows"]
+    scores = [SCORES[name] for name in dict.fromkeys(scored(row).name for row in rows)]
+    caveat = (CAVEAT,) if any(row.get("published") is not None for row in rows) else ()
+    return Table(
+        title="One model, every target, the same integers",
+        columns=(
+            Column("model", "model", left=True),
+            score_column(rows),
+            *([Column("auc", "AUC g q W Z t", "%", percents)] if any(row.get("auc") for row in rows) else []),
+            Column("vectors", "vectors"),
+            Column("mismatches", "mismatches C sim / RTL", value=_mismatches),
+            *MEASURES,
+            Column("lut_stage", "LUT stage", left=True),
+        ),
+        rows=rows,
+        record=record,
+        notes=(*scores, *NOTES, *caveat),
+        pictures=(Drawing("accuracy or error, and LUT, of every model", lambda table: _picture(table)),),
+        beneath=lambda row: published_row(row["published"]) if row.get("published") else None,
+        sideways=True,
+    )
+
+
+def _mismatches(row: Row) -> str:
+    return " / ".join(number(row.get(f"mismatches_{target}")) for target in ("csim", "rtl"))
+
+
+def _picture(table: Table) -> bytes:
+    """Draw accuracy, or error, and LUT of every model side by side."""
+    from matplotlib.figure import Figure
+
+    rows = table.rows
+    names = [str(row["model"]) for row in rows]
+    figure = Figure(figsize=(9, 0.5 * len(rows) + 1.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    shares = [100 * row[scored(row).key] for row in rows]
+    errors = [100 * row[scored(row).error] for row in rows]
+    left.errorbar(shares, names, xerr=errors, fmt="o", color="#204a87", capsize=3)
+    left.set_xlabel(f"{table.columns[1].heading} on held-out examples (%)")
+    known = [row for row in rows if row.get("lut")]
+    right.barh([str(row["model"]) for row in known], [row["lut"] / 1000 for row in known], color="#8ae234", height=0.5)
+    for row in known:
+        cycles = f"; {row['latency_cycles']} cycles, simulated" if row.get("latency_cycles") else ""
+        right.annotate(f" {row['lut_stage']}{cycles}", (row["lut"] / 1000, str(row["model"])), va="center", fontsize=8)
+    right.set_xlabel("thousand LUT")
+    right.margins(x=1.2)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.invert_yaxis()
+    return png(figure)

@@ -1,0 +1,110 @@
+"""The table of a front: its members, all runs, the uniform models beside them, and the sources of the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgephys.applications.jets.published import CAVEAT, family_name
+from edgephys.report.columns import published_row
+from edgephys.report.pareto_figure import picture, published
+from edgephys.report.table import Column, Drawing, Row, Table, percent, written
+
+RUNS = (
+    Column("name", "run", left=True),
+    Column("accuracy", "validation", "%", percent, error="accuracy_error"),
+    Column("test.accuracy", "test", "%", percent, error="test.accuracy_error"),
+    Column("lut", "LUT"),
+    Column("lut_estimate", "LUT est."),
+    Column("latency_cycles", "cycles"),
+    Column("cycles_estimate", "cycles est."),
+    Column("nonzero", "not zero"),
+    Column("digits", "digits"),
+    Column("ebops", "EBOPs"),
+    Column("seconds", "s", text=written(".0f")),
+)
+DOMINATED = (
+    *RUNS,
+    Column("dominated_by", "by", left=True),
+    Column("pruned", "stages", text=lambda pruned: "removed" if pruned else "kept"),
+)
+UNIFORM = (
+    Column("model", "model", left=True),
+    Column("accuracy", "test", "%", percent, error="accuracy_error"),
+    Column("lut", "LUT"),
+    Column("lut_stage", "LUT stage", left=True),
+    Column("lut_estimate", "LUT est."),
+    Column("latency_cycles", "cycles"),
+)
+
+
+def table(record: Mapping[str, Any]) -> Table:
+    """Declare the table of a sweep's front, what stands beside it, and what it dominates."""
+    members, others = (ordered([row for row in record["runs"] if row["front"] is front]) for front in (True, False))
+    knob, seeds = record["knob"], ", ".join(map(str, record["seeds"]))
+    progress = _progress(record)
+    failures = tuple(f"{name}: {why}" for name, why in record["failures"].items())
+    return Table(
+        title=f"{record['model']}, {record['pipeline']}: the front over {knob['key']} of stage {knob['stage']}, "
+        f"seeds {seeds}",
+        columns=RUNS,
+        rows=members,
+        record=record,
+        lead=(f"{progress}.", "The front:"),
+        remarks=(f"{progress}; chosen on the validation jets.",),
+        sections=(
+            _beside(record),
+            Table("Dominated", columns=DOMINATED, rows=others),
+            *([Table("Not finished", notes=failures)] if failures else []),
+            Table("Where the figures come from", notes=_sources(record)),
+        ),
+        pictures=(Drawing("Accuracy against LUT and against latency", lambda table: picture(record)),),
+    )
+
+
+def _progress(record: Mapping[str, Any]) -> str:
+    """Return how much of a sweep is finished."""
+    members = [row for row in record["runs"] if row["front"]]
+    untested = sum(row["test"] is None for row in members)
+    return f"{len(record['runs'])} of {record['asked']} runs are finished, {len(members)} of them are on the front" + (
+        f", {untested} of which have not seen the test jets" if untested else ""
+    )
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Return runs by rising cost."""
+    return sorted(rows, key=lambda row: (row["compared_lut"], row["compared_cycles"], -row["accuracy"]))
+
+
+def _beside(record: Mapping[str, Any]) -> Table:
+    """Declare the uniform models of the same network and the published ones, which are of other jets."""
+    labels = {
+        f"*published {family_name(family)}, other jets, part and tool ({facts['source']})*": facts
+        for family, facts in published(record).items()
+    }
+    others = tuple(published_row(facts, label) for label, facts in labels.items())
+    missing = () if record["beside"] else ("No uniform models of this network: --beside takes a scaling table.",)
+    return Table("Uniform and published models", lead=missing, columns=UNIFORM, rows=record["beside"], foot=others)
+
+
+def _sources(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how the front was chosen and where each kind of figure comes from."""
+    unsynthesised = sum(row["lut"] is None for row in record["runs"])
+    why = f": {unsynthesised} of {len(record['runs'])} runs are not synthesised" if unsynthesised else ""
+    origins: dict[str, str] = {}
+    for row in record["runs"]:
+        for name, origin in row["provenance"].items():
+            if name in ("lut", "latency_cycles", "mismatches"):
+                origins.setdefault(origin, name)
+    return (
+        "A run is on the front where no other run is at least as good in validation accuracy, LUTs and cycles and "
+        "better in one of them. All runs are compared by figures of one stage: LUTs "
+        f"{record['lut_stage']}{why}; cycles {record['cycles_stage']}.",
+        "Validation %: accuracy on the validation jets. The front was chosen on them, so the best of many runs looks "
+        "better there than it is. Test %: accuracy on the test jets, which only the members of the front have seen. "
+        "Errors are binomial.",
+        "LUT est., cycles est.: estimated by alkaid before synthesis, at 5 ns.",
+        *(f"{name}: {origin}." for origin, name in origins.items()),
+        "Uniform models: accuracy on the test jets, LUTs of the stated stage, cycles simulated.",
+        *([CAVEAT] if published(record) else []),
+    )

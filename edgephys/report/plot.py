@@ -1,0 +1,58 @@
+"""Draw declared columns: a panel a group of columns, against one column; PNG bytes of any figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edgephys.report.table import Table
+
+RING = {"color": "black", "linestyle": "", "marker": "o", "markersize": 14, "markerfacecolor": "none"}
+COLOURS = ("#204a87", "#a40000", "#4e9a06", "#8f5902", "#75507b")
+
+
+def png(figure: Any, dpi: int = 130, **options: Any) -> bytes:
+    """Return a figure of matplotlib as PNG, the same bytes each time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **options)
+    return buffer.getvalue()
+
+
+def plot(
+    x: str, panels: Sequence[Sequence[str]], levels: Mapping[str, tuple[float, str]] | None = None
+) -> Callable[[Table], bytes]:
+    """Return what draws a table's columns, named by their keys, against the column ``x``; chosen rows are ringed.
+
+    ``levels`` are horizontal lines: the key of a panel's first column, the value and a name.
+    """
+
+    def draw(table: Table) -> bytes:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(4 * len(panels), 3.8), layout="constrained")
+        for axes, keys in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            _panel(axes, table, x, keys, (levels or {}).get(keys[0]))
+        figure.suptitle(table.caption or table.title, fontsize=10)
+        return png(figure)
+
+    return draw
+
+
+def _panel(axes: Any, table: Table, x: str, keys: Sequence[str], level: tuple[float, str] | None) -> None:
+    across = table.column(x)
+    for key, colour in zip(keys, COLOURS, strict=False):
+        column = table.column(key)
+        for rows, style in (
+            (table.rows, {"color": colour, "marker": "o", "label": column.heading}),
+            ([row for row in table.rows if table.chosen(row)], RING),
+        ):
+            known = [row for row in rows if column.of(row) is not None]
+            axes.plot([across.of(row) for row in known], [column.of(row) for row in known], **style)
+    if level is not None:
+        axes.axhline(level[0], color="#555753", linestyle="--", label=level[1])
+    axes.set(xlabel=across.label, ylabel=table.column(keys[0]).unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend above the points
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="upper left")

@@ -1,0 +1,156 @@
+"""Write and show a declared table: Markdown, JSON, CSV and pictures as files, and a view for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+
+from edgephys.core.files import write_file
+from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Row, Table, number, value_at
+
+MANY = 9
+"""More columns than these stand close together."""
+Declare = Callable[[Mapping[str, Any]], Table]
+
+
+def write(table: Table, out: Path) -> None:
+    """Write OUT.json, OUT.md, OUT.csv and the pictures, each whole or not at all."""
+    record = table.record if table.record is not None else {"title": table.title, "rows": list(table.rows)}
+    files = {".json": json.dumps(record, indent=1) + "\n", ".md": page(table, out.name), ".csv": comma_separated(table)}
+    for suffix, text in files.items():
+        write_file(out.with_name(out.name + suffix), text.encode())
+    for picture in table.pictures:
+        if picture.draw is not None:
+            write_file(out.with_name(out.name + picture.suffix), picture.draw(table))
+
+
+def writer(out: Path | None, declare: Declare) -> Callable[[Mapping[str, Any]], None]:
+    """Return a function that writes a record's table to OUT; without OUT it writes nothing."""
+    return lambda record: None if out is None else write(declare(record), out)
+
+
+# Markdown -----------------------------------------------------------------------------------------
+
+
+def page(table: Table, name: str) -> str:
+    """Return the table as a page in Markdown; pictures are named NAME<suffix>."""
+    lines = [f"# {table.title}", ""]
+    if table.record is not None and "command" in table.record:
+        lines += [f"Made by `{table.record['command']}` on {machine_of(table.record)}.", ""]
+    for picture in table.pictures:
+        lines += [f"![{picture.caption}]({name}{picture.suffix})", ""]
+    lines += _body(table)
+    for section in table.sections:
+        lines += [f"## {section.title}", "", *_body(section)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def machine_of(record: Mapping[str, Any]) -> str:
+    """Return the machine of a record, with the versions of the programs if it states them."""
+    versions = record.get("versions")
+    programs = f"; edgephys {versions['edgephys']}, Keras {versions['keras']}" if versions else ""
+    return f"{record['machine']}{programs}"
+
+
+def _body(table: Table) -> list[str]:
+    lines = [line for paragraph in table.lead for line in (paragraph, "")]
+    if table.columns:
+        for name, rows in table.groups():
+            lines += [f"## {name}", ""] if name else []
+            lines += [*(_grid(table, rows) if rows or table.foot else ["None."]), ""]
+    notes = [f"- {note}" for note in table.notes]
+    return [*lines, *notes, *([""] if notes else [])]
+
+
+def _grid(table: Table, rows: Sequence[Row]) -> list[str]:
+    columns = table.shown_in(PAGE)
+    lines = [_line([column.label for column in columns]), _line([_rule(column) for column in columns])]
+    for row in rows:
+        mark = "**" if table.chosen(row) else ""
+        lines.append(_line([f"{mark}{column.show(row)}{mark}" for column in columns]))
+        below = table.beneath(row)
+        lines += [] if below is None else [_line([_other(column, below) for column in columns])]
+    return lines + [_line([_other(column, row) for column in columns]) for row in table.foot]
+
+
+def _other(column: Column, row: Row) -> str:
+    """Return a cell of a row from elsewhere, which has some of the keys alone."""
+    value = row.get(column.key)
+    return number(value) if value is None or isinstance(value, str) else column.text(value)
+
+
+def _rule(column: Column) -> str:
+    return "---" if column.left else "---:"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+# CSV ----------------------------------------------------------------------------------------------
+
+
+def comma_separated(table: Table) -> str:
+    """Return the rows with their unrounded values: a column a key, and one for its error."""
+    columns = table.shown_in(CSV)
+    buffer = io.StringIO()
+    lines = csv.writer(buffer, lineterminator="\n")
+    lines.writerow([key for column in columns for key in (column.key, column.error) if key])
+    for row in table.rows:
+        lines.writerow([_plain(value) for column in columns for value in _values(column, row)])
+    return buffer.getvalue()
+
+
+def _values(column: Column, row: Row) -> list[Any]:
+    return [column.of(row), *([value_at(row, column.error)] if column.error else [])]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value for one field: what a mapping or a list holds stands apart by spaces, None is empty."""
+    if isinstance(value, Mapping):
+        return " ".join(map(str, value.values()))
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+# Terminal -----------------------------------------------------------------------------------------
+
+
+def shown(table: Table) -> Group:
+    """Return the table for a terminal: a caption of any length, the rows, the remarks."""
+    parts: list[Any] = []
+    for name, rows in table.groups():
+        caption = ": ".join(filter(None, (name, table.caption or table.title)))
+        parts += [Text(caption, style="italic"), _sideways(table, rows) if table.sideways else _upright(table, rows)]
+    return Group(*parts, *table.remarks)
+
+
+def _upright(table: Table, rows: Sequence[Row]) -> Grid:
+    columns = table.shown_in(TERMINAL)
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, int(len(columns) <= MANY), 0, 0), pad_edge=False)
+    for column in columns:
+        grid.add_column(column.label, justify="left" if column.left else "right", overflow="fold")
+    for row in rows:
+        style = "bold" if table.chosen(row) else table.style(row)
+        grid.add_row(*(Text(column.show(row)) for column in columns), style=style)
+    return grid
+
+
+def _sideways(table: Table, rows: Sequence[Row]) -> Grid:
+    """Return a line a column and a column a row: many figures of a few models."""
+    first, *columns = table.shown_in(TERMINAL)
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    grid.add_column("")
+    for row in rows:
+        grid.add_column(first.show(row), justify="right", overflow="fold")
+    for column in columns:
+        grid.add_row(column.label, *(Text(column.show(row)) for row in rows))
+    return grid
