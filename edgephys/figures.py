@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
 from edgephys.applications.registry import scored
 from edgephys.core.figure import Figure, Stage, missing, to_record
 from edgephys.core.fixed import Fixed
+from edgephys.models.card import Card, ImportedFile
 from edgephys.project import Project, read_card, read_result, write_result
 from edgephys.targets.target import Say, ToolRuns, failure
 
@@ -32,29 +33,29 @@ def keep(project: Project, figures: Iterable[Figure], **facts: Any) -> dict[str,
 def _model(project: Project) -> list[Figure]:
     """Return accuracy and AUC, or the error, as the trained model's card states them; verify shows that they hold."""
     card = read_card(project)
-    metrics = card["metrics"]
-    if "imported" in card:
-        return _imported(project, card)
+    metrics = card.metrics
+    if card.imported is not None:
+        return _imported(project, card, card.imported)
     score = scored(metrics)
-    provenance = (Stage.MEASURED, "Keras", card["versions"]["keras"])
+    provenance = (Stage.MEASURED, "Keras", card.versions["keras"])
     where = f"{metrics[score.unit]:,} held-out test {score.unit}"
     values = {name: metrics[name] for name in (score.key, score.error)}
     values |= {f"auc_{name}": area for name, area in metrics.get("auc", {}).items()}
     figures = [Figure(name, value, "", *provenance, where) for name, value in values.items()]
-    return [*figures, Figure("parameters", card["parameters"], "", *provenance, project.graph.name)]
+    return [*figures, Figure("parameters", card.parameters, "", *provenance, project.graph.name)]
 
 
-def _imported(project: Project, card: Mapping[str, Any]) -> list[Figure]:
+def _imported(project: Project, card: Card, source: ImportedFile) -> list[Figure]:
     """Return the accuracy of an imported model, where labels were given, or why there is none."""
-    provenance = (Stage.MEASURED, "qonnx", card["versions"]["qonnx"])
-    where = f"{card['imported']['file']}, {card['imported']['vectors']} vectors"
-    if card["metrics"].get("accuracy") is None:
+    provenance = (Stage.MEASURED, "qonnx", card.versions["qonnx"])
+    where = f"{source.file}, {source.vectors} vectors"
+    if card.metrics.get("accuracy") is None:
         why = "no labels were given at its import; `edgephys import --vectors` takes them"
         figures = [missing("accuracy", "", *provenance, where, why)]
     else:
         names = ("accuracy", "accuracy_error")
-        figures = [Figure(name, card["metrics"][name], "", *provenance, where) for name in names]
-    return [*figures, Figure("parameters", card["parameters"], "", *provenance, project.graph.name)]
+        figures = [Figure(name, card.metrics[name], "", *provenance, where) for name in names]
+    return [*figures, Figure("parameters", card.parameters, "", *provenance, project.graph.name)]
 
 
 def _widths(project: Project) -> list[Figure]:

@@ -31,6 +31,7 @@ from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models import card as card_file
 from edgephys.models import vectors as vectors_file
+from edgephys.models.card import Card
 from edgephys.models.model import Model
 from edgephys.models.vectors import Vectors
 from edgephys.targets.registry import TARGETS, target_of
@@ -187,7 +188,7 @@ def read_vectors(project: Project) -> Vectors:
     return vectors_file.read_vectors(project.folder / VECTORS, project.graph.output.shape)
 
 
-def read_card(project: Project) -> dict[str, Any]:
+def read_card(project: Project) -> Card:
     """Return the card of the project's model; raise ModelError where it is missing or damaged."""
     return card_file.read_card(project.model, "emit the project again")
 

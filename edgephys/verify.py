@@ -225,10 +225,11 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
     Raises: DataError as the reader of the model's application.
     """
     from edgephys.applications import registry
-    from edgephys.models import standardise
 
     card = read_card(project)
-    ready = standardise.from_record(card["standardisation"])
+    ready = card.standardisation
+    if ready is None:
+        raise ProjectError(f"{project.folder}: the model has no preprocessing of raw data; verify it without --data")
     if ready.output != project.graph.input.fixed:
         raise ProjectError(
             f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "

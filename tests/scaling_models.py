@@ -11,7 +11,7 @@ from edgephys.applications.jets.data import files as jets
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.models import standardise
-from edgephys.models.card import CARD
+from edgephys.models.card import CARD, Card
 from edgephys.models.trained import Trained, save
 from edgephys.models.vectors import HeldOut
 
@@ -44,9 +44,10 @@ def trained(script, net, seed=1):
             "auc_error": dict.fromkeys(jets.CLASSES, 0.01),
             "jets": VECTORS,
         },
+        "standardisation": ready.to_record(),
         "versions": {"keras": keras.__version__},
     }
-    return Trained(model, ready, HeldOut(ready.apply(read.features), read.labels), card)
+    return Trained(model, HeldOut(ready.apply(read.features), read.labels), Card.of_record(card))
 
 
 def save_all(top: Path) -> list[Path]:

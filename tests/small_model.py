@@ -8,6 +8,7 @@ from edgephys.applications.jets.data import files as jets
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.models import standardise
+from edgephys.models.card import Card
 from edgephys.models.trained import Trained, save
 from edgephys.models.vectors import HeldOut
 
@@ -38,9 +39,10 @@ def trained(seed: int = 1, vectors: int = 200, net: Tagger = NET) -> Trained:
         "classes": list(jets.CLASSES),
         "parameters": int(model.count_params()),
         "metrics": metrics,
+        "standardisation": ready.to_record(),
         "versions": {"keras": keras.__version__},
     }
-    return Trained(model, ready, HeldOut(ready.apply(read.features), read.labels), card)
+    return Trained(model, HeldOut(ready.apply(read.features), read.labels), Card.of_record(card))
 
 
 def save_small(folder: Path) -> Path:

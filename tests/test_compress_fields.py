@@ -30,6 +30,7 @@ from edgephys.core.fixed import Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.ops import Requantise
 from edgephys.models import trained as artefact
+from edgephys.models.card import Card
 from edgephys.models.files.keras import lower
 from edgephys.models.standardise import Standardisation
 from edgephys.networks.backend import keras, tf
@@ -180,8 +181,8 @@ def teachers(tmp_path_factory):
         ready = Standardisation(names, (net.input,) * 3, (0,) * 3, (1,) * 3, (0,) * 3, net.input)
         held = task_of(net, 8).test
         card = {"name": name, "recipe": {"script": "wave_cnn"}, "seed": 1, "classes": [], "metrics": {}}
-        card |= {"parameters": 1, "versions": {}}
-        return str(artefact.save(artefact.Trained(model_of(net, len(name)), ready, held, card), top / name))
+        card |= {"parameters": 1, "versions": {}, "standardisation": ready.to_record()}
+        return str(artefact.save(artefact.Trained(model_of(net, len(name)), held, Card.of_record(card)), top / name))
 
     return [
         saved("full", FIELDS["wave full"]),

@@ -66,7 +66,7 @@ def test_pruning_bitwise_training_and_distillation_run_on_a_wave_network(finishe
     assert all(0 < row["metrics"]["relative_l2"] < 1 for row in table["rows"])
     assert table["metrics"]["fields"] == 62
     made = artefact.load(order.out / "model")
-    assert made.card["metrics"] == table["metrics"] and made.model.output_shape == (None, 32, 32, 1)
+    assert made.card.metrics == table["metrics"] and made.model.output_shape == (None, 32, 32, 1)
 
 
 def test_a_stage_s_row_is_shown_with_the_error_of_the_next_frame(finished, run):

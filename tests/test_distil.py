@@ -27,13 +27,15 @@ SCRIPT = "models/jet_deepsets.py"
 
 def save_as(folder, seed, net, **card):
     made = trained(seed, net=net)
-    return str(save(dataclasses.replace(made, card={**made.card, **card}), folder))
+    return str(save(dataclasses.replace(made, card=dataclasses.replace(made.card, **card)), folder))
 
 
 @pytest.fixture(scope="module")
 def student():
     made = trained(3, net=STUDENT)
-    return dataclasses.replace(made, card={**made.card, "recipe": {"validation": 0.1, "test": 0.3, "seed": 5}})
+    return dataclasses.replace(
+        made, card=dataclasses.replace(made.card, recipe={"validation": 0.1, "test": 0.3, "seed": 5})
+    )
 
 
 @pytest.fixture(scope="module")

@@ -67,16 +67,16 @@ def test_fields_that_are_written_are_read_as_the_same_integers(tmp_path_factory,
 def test_a_brevitas_mlp_is_what_qonnx_computes(tmp_path, opset):
     """Gemm with transB, MatMul with a transposed weight, channels of their own scales, an exact BatchNormalization."""
     made = imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx", opset), tmp_path / "mlp")
-    assert made.card["imported"]["outputs_compared"] == 3000
+    assert made.card.imported.outputs_compared == 3000
     assert [type(node.op) for node in made.graph.nodes].count(Dense) == 3
-    (said,) = made.card["imported"]["dropped"]
+    (said,) = made.card.imported.dropped
     assert said.startswith("Softmax '/softmax' at the end")
 
 
 @pytest.mark.parametrize("domain", ["onnx.brevitas", "finn.custom_op.general", QONNX])
 def test_the_domains_of_older_tools_are_read(tmp_path, domain):
     path = onnx_models.mlp(tmp_path / "mlp.onnx", end=None, batch="N", domain=domain)
-    assert not imported.import_model(path, tmp_path / "mlp").card["imported"]["dropped"]
+    assert not imported.import_model(path, tmp_path / "mlp").card.imported.dropped
 
 
 @pytest.mark.parametrize("bits", [8, 4, 3])
@@ -119,7 +119,7 @@ def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path,
 def test_an_export_of_brevitas_itself_is_what_qonnx_computes(tmp_path):
     path = onnx_models.shipped(tmp_path)
     made = imported.import_model(path, tmp_path / "espcn", Fixed(False, 8, 0), count=6)
-    assert made.card["imported"]["producer"] == "pytorch 1.12.1"
+    assert made.card.imported.producer == "pytorch 1.12.1"
     assert made.graph.output.shape == (3, 12, 12)  # two pixels for one, by DepthToSpace
 
 
@@ -141,7 +141,7 @@ def test_every_rounding_mode_is_qonnxs_own_on_every_value(tmp_path, mode, signed
     x = model.quant("x", 10, 2.0**-5)
     path = built(model, tmp_path, model.quant(x, 5, 0.25, signed, narrow, mode))
     made = imported.import_model(path, tmp_path / "out", vectors=every_value(tmp_path, -512, 512))
-    assert made.card["imported"]["outputs_compared"] == 1024
+    assert made.card.imported.outputs_compared == 1024
 
 
 def every_value(tmp_path, low, high):
@@ -244,7 +244,7 @@ def test_a_folder_is_loaded_as_it_was_made(folder):
     golden = evaluate.run(made.graph, x)
     assert np.array_equal(made.reference.outputs(x), golden)
     assert np.array_equal(made.held_out.labels, golden.argmax(1))  # what the file itself answers
-    assert made.card["imported"]["labels"] == "what the file itself answers"
+    assert made.card.imported.labels == "what the file itself answers"
 
 
 def test_given_vectors_are_quantised_as_the_file_does_and_give_an_accuracy(tmp_path):
@@ -255,7 +255,7 @@ def test_given_vectors_are_quantised_as_the_file_does_and_give_an_accuracy(tmp_p
     steps = np.clip(np.rint(inputs * 32), 0, 63)
     assert np.array_equal(made.held_out.inputs, steps.transpose(0, 2, 3, 1))
     right = evaluate.run(made.graph, made.held_out.inputs).argmax(1) == np.arange(40) % 3
-    assert made.card["metrics"]["accuracy"] == pytest.approx(right.mean())
+    assert made.card.metrics["accuracy"] == pytest.approx(right.mean())
 
 
 def test_the_original_that_was_changed_gives_other_integers(copied):

@@ -21,6 +21,7 @@ from edgephys.compress.pareto_front import Run, dominates, dominators, front
 from edgephys.compress.run_pipeline import TABLE
 from edgephys.compress.uniform import uniform
 from edgephys.core.errors import ModelError, ProjectError, ToolError, UsageError
+from edgephys.models.card import read_card
 from edgephys.report import pareto as pareto_table
 from edgephys.report import pareto_figure
 from edgephys.report.render import page, shown
@@ -314,7 +315,7 @@ def told():
                 accuracy = 0.552 + lut * 3e-7 - seed * 1e-3
                 name = f"{value}_seed{seed}"
                 runs.append(run_of(name, accuracy, lut + seed, value=value, seed=seed, test=share, **more))
-        card = json.loads((MODEL / "card.json").read_text())
+        card = read_card(MODEL)
         return {
             "command": "edgephys pareto", "machine": "mine", "model": "jet_deepsets_n8_8bit", "family": "jet_deepsets",
             "n": 8, "pipeline": "mine", "knob": {"stage": "1 frugal", "key": "lut_cost", "values": [1e-7, 1e-6, 1e-5]},

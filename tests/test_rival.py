@@ -32,7 +32,7 @@ def trained():
 
     made = trained()
     recipe = {"net": dataclasses.asdict(NET), "validation": 0.1, "test": 0.3, "seed": 1}
-    return dataclasses.replace(made, card={**made.card, "recipe": recipe})
+    return dataclasses.replace(made, card=dataclasses.replace(made.card, recipe=recipe))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_beta_of_nothing_is_refused(rival):
 
 def test_a_net_that_is_no_deep_sets_is_refused(rival, trained, task):
     net = {"constituents": 4, "features": ["pt"], "layers": [5]}
-    other = dataclasses.replace(trained, card={**trained.card, "recipe": {"net": net}})
+    other = dataclasses.replace(trained, card=dataclasses.replace(trained.card, recipe={"net": net}))
     with pytest.raises(rival.ModelError, match="the rival is built as a Deep Sets"):
         rival.settings_of(other, task, rival.words(WORDS))
 

@@ -1,7 +1,6 @@
 """Substructure: the observables are their definitions, FastJet's, and finite for every jet that a reader passes on."""
 
 import itertools
-import json
 import math
 
 import h5py
@@ -17,6 +16,7 @@ from edgephys.applications.jets.data.cluster import import_fastjet
 from edgephys.applications.jets.data.layout import CLASSES, PARTICLE_NAMES
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL, observables
 from edgephys.core.errors import DataError, UsageError
+from edgephys.models.card import write_card
 
 RATIOS = tuple(name for name in HIGH_LEVEL if name[:2] in ("c2", "d2", "m2", "n2"))
 
@@ -245,9 +245,7 @@ def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_
     assert registry.of_card(trained.card).measure(trained, few)["jets"] == 600
 
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "card.json").write_text(
-        json.dumps({**trained.card, "standardisation": trained.standardisation.to_record()})
-    )
+    write_card(trained.card, tmp_path / "model")
     project = Project(tmp_path, {}, lower(trained.model, recipe.net.input, recipe.name))
     vectors = verify.raw_vectors(project, few, limit=90)
     every = trained.standardisation.apply(inputs.read(few, 1, HIGH_LEVEL).features)

@@ -42,17 +42,17 @@ def test_one_seed_gives_one_model(trained, few_jets):
     again = train.fit(RECIPE, few_jets)
     for ours, theirs in zip(trained.model.get_weights(), again.model.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
-    assert again.card["metrics"] == trained.card["metrics"]
+    assert again.card.metrics == trained.card.metrics
 
 
 def test_the_card_says_how_the_model_came_to_be(trained, few_jets):
     card = trained.card
-    assert card["name"] == "small_n4_6bit" and card["seed"] == RECIPE.seed and card["epochs_run"] == 2
-    assert card["recipe"]["net"]["phi"] == (8, 6) and card["recipe"]["learning_rate"] == 2e-3
-    assert card["data"]["jets"] == {"train": 900, "validation": 149, "test": 451}
-    assert card["data"]["train"]["file"] == few_jets.name and len(card["data"]["train"]["sha256"]) == 64
-    assert {"edgephys", "tensorflow", "keras", "qkeras-v3"} <= set(card["versions"])
-    assert card["metrics"]["jets"] == 451 and card["metrics"]["accuracy_error"] > 0
+    assert card.name == "small_n4_6bit" and card.seed == RECIPE.seed and card.epochs_run == 2
+    assert card.recipe["net"]["phi"] == (8, 6) and card.recipe["learning_rate"] == 2e-3
+    assert card.data["jets"] == {"train": 900, "validation": 149, "test": 451}
+    assert card.data["train"]["file"] == few_jets.name and len(card.data["train"]["sha256"]) == 64
+    assert {"edgephys", "tensorflow", "keras", "qkeras-v3"} <= set(card.versions)
+    assert card.metrics["jets"] == 451 and card.metrics["accuracy_error"] > 0
 
 
 def test_the_test_jets_are_never_trained_on(few_jets):
@@ -164,4 +164,4 @@ def test_an_unknown_schedule_is_refused():
 def test_a_quantised_network_starts_from_a_float_one_and_its_card_says_so(few_jets):
     floating = train.fit(with_settings(RECIPE, ["bits=float"]), few_jets)
     card = train.fit(RECIPE, few_jets, start=floating).card
-    assert card["start"] == {"name": "small_n4_float", "seed": 1, "epochs_run": 2} and card["logit_scale"] >= 1
+    assert card.start == {"name": "small_n4_float", "seed": 1, "epochs_run": 2} and card.logit_scale >= 1

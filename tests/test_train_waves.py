@@ -70,15 +70,15 @@ def test_a_network_is_better_than_leaving_the_wave_as_it_is(trained):
     read = waves.read(SAMPLE)
     frames = read.frames
     still = np.linalg.norm(frames[:, 2:] - frames[:, 1:-1], axis=(2, 3)) / np.linalg.norm(frames[:, 2:], axis=(2, 3))
-    assert trained.card["metrics"]["relative_l2"] < 0.7 * still.mean()
+    assert trained.card.metrics["relative_l2"] < 0.7 * still.mean()
 
 
 def test_the_card_says_how_the_model_came_to_be(trained):
     card = trained.card
-    assert card["name"] == "wave_small_n32_one_way_6bit" and card["classes"] == []
-    assert card["recipe"]["net"]["format"] == "one_way" and card["recipe"]["every"] == 8
-    assert card["data"]["fields"] == {"train": 63, "validation": 62, "test": 186}
-    assert card["validation_relative_l2"] > 0 and card["metrics"]["fields"] == 186
+    assert card.name == "wave_small_n32_one_way_6bit" and card.classes == []
+    assert card.recipe["net"]["format"] == "one_way" and card.recipe["every"] == 8
+    assert card.data["fields"] == {"train": 63, "validation": 62, "test": 186}
+    assert card.validation["relative_l2"] > 0 and card.metrics["fields"] == 186
 
 
 def test_one_seed_gives_one_model(trained):
@@ -101,7 +101,7 @@ def test_a_task_is_made_again_as_it_was(trained):
     again = registry.of_card(trained.card).task(trained, SAMPLE)
     for ours, theirs in zip(once.train, again.train, strict=True):
         assert np.array_equal(ours, theirs)
-    assert again.test_metrics(trained.model) == trained.card["metrics"]
+    assert again.test_metrics(trained.model) == trained.card.metrics
 
 
 def test_a_test_file_of_its_own_leaves_all_other_runs_to_training(tmp_path, trained):
@@ -125,7 +125,7 @@ def test_unrolled_it_gives_the_frames_of_a_roll_out_and_learns_them(trained):
         assert np.array_equal(frame, following)
         older, latest = latest, following
     made = train.fit(recipe, SAMPLE)
-    assert made.card["recipe"]["unroll"] == 3 and made.model.output_shape == (None, 32, 32, 1)
+    assert made.card.recipe["unroll"] == 3 and made.model.output_shape == (None, 32, 32, 1)
     assert not np.array_equal(made.model.get_weights()[0], model.get_weights()[0])
 
 

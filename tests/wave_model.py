@@ -7,6 +7,7 @@ import numpy as np
 
 from edgephys import __version__
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
+from edgephys.models.card import Card
 from edgephys.models.files.keras import lower
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained, save
@@ -45,6 +46,7 @@ def save_waves(folder: Path, net: WaveCnn = NET, vectors: int = 8) -> Path:
         "classes": [],
         "parameters": int(model.count_params()),
         "metrics": {"relative_l2": 0.9, "relative_l2_error": 0.01, "fields": vectors},
+        "standardisation": ready.to_record(),
         "versions": {"edgephys": __version__, "keras": keras.__version__},
     }
-    return save(Trained(model, ready, HeldOut(x, x[..., :1]), card), folder)
+    return save(Trained(model, HeldOut(x, x[..., :1]), Card.of_record(card)), folder)

@@ -16,6 +16,7 @@ from edgephys.applications.waves.application import WaveSimulation
 from edgephys.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from edgephys.models.card import Card
     from edgephys.networks.network import Net
 
 GROUP = "edgephys.applications"
@@ -71,16 +72,15 @@ def of_network(net: Net) -> Application:
     raise UsageError(f"net must be a {names}, not {type(net).__name__}; see models/, or register its application")
 
 
-def of_card(card: Mapping[str, Any]) -> Application:
+def of_card(card: Card) -> Application:
     """Return the application of a model's card; raise ModelError where none recognises its network."""
-    recipe = card.get("recipe") or {}
-    net = recipe.get("net", {})
+    net = card.net
     for application in applications():
         if application.recognises(net):
             return application
     fields = ", or ".join(" and ".join(sorted(known.net_fields)) for known in APPLICATIONS.values())
     raise ModelError(
-        f"model '{card.get('name')}': its card must state a network with {fields}, not with "
+        f"model '{card.name}': its card must state a network with {fields}, not with "
         f"{', '.join(sorted(net)) or 'nothing'}; train it again, or register its application"
     )
 

@@ -48,11 +48,11 @@ def train(
 
         trained = fit(recipe, data, test_data, progress, beginning)
     artefact.save(trained, folder, force)
-    card = trained.card
-    keys = ("parameters", "seconds", "epochs_run", *(key for key in card if key.startswith("validation_")), "metrics")
-    record = {"model": str(folder), "name": trained.name, **{key: card[key] for key in keys}}
-    metrics = application.describe(card["metrics"], "test ")
-    line = f"{folder}: {metrics}; {card['parameters']} parameters, {card['seconds']:.0f} s"
+    card, record = trained.card, trained.card.to_record()
+    keys = ("parameters", "seconds", "epochs_run", *(key for key in record if key.startswith("validation_")), "metrics")
+    record = {"model": str(folder), "name": trained.name, **{key: record[key] for key in keys}}
+    metrics = application.describe(card.metrics, "test ")
+    line = f"{folder}: {metrics}; {card.parameters} parameters, {card.seconds:.0f} s"
     give(as_json, record, lambda: line)
 
 
@@ -121,7 +121,8 @@ def import_(
     say(f"import {file}")
     stated = None if input_format is None else Fixed.of_text(input_format)
     found = house.import_model(file, folder, stated, vectors, count, seed, force)
-    told = found.card["imported"]
-    record = {"model": str(folder), "name": found.name, "graph": found.graph.digest, **told}
-    line = f"{folder}: {told['operators']} operators, {told['outputs_compared']:,} outputs equal to the file's in qonnx"
+    source = found.card.to_record()["imported"]
+    record = {"model": str(folder), "name": found.name, "graph": found.graph.digest, **source}
+    equal = f"{source['outputs_compared']:,} outputs equal to the file's in qonnx"
+    line = f"{folder}: {source['operators']} operators, {equal}"
     give(as_json, record, lambda: line)

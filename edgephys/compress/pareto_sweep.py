@@ -28,7 +28,7 @@ from edgephys.compress.uniform import uniform
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ToolError, UsageError
 from edgephys.core.files import check_free, held, write_json
-from edgephys.models.card import read_card
+from edgephys.models.card import Card, read_card
 from edgephys.workflow.firmware import FirmwarePlan
 
 Table = dict[str, Any]
@@ -108,9 +108,9 @@ def sweep(of: Sweep, carry: Carry, work: Work, command: str, say: Say, write: Ca
     """
     check_free(of.out, RESULT, of.force, "a front")
     card = read_card(of.model)
-    if scored(card["metrics"]).key != "accuracy":
+    if scored(card.metrics).key != "accuracy":
         raise UsageError(
-            f"{of.model}: a front is of taggers, {card['name']} is none; `edgephys compress` runs a pipeline on it"
+            f"{of.model}: a front is of taggers, {card.name} is none; `edgephys compress` runs a pipeline on it"
         )
     known = _Known(of, command, card, write)
     for name, (_, order) in known.orders.items():
@@ -168,7 +168,7 @@ def _not_measured(order: Order) -> str | None:
 class _Known:
     """Hold the tables of finished runs and why others are not, and make the sweep's table from them."""
 
-    def __init__(self, of: Sweep, command: str, card: Mapping[str, Any], write: Callable[[Table], None]) -> None:
+    def __init__(self, of: Sweep, command: str, card: Card, write: Callable[[Table], None]) -> None:
         self.of, self.command, self.card, self.write = of, command, card, write
         self.orders = of.orders()
         self.beside = uniform(of.beside, card) if of.beside is not None else []
@@ -182,11 +182,11 @@ class _Known:
 
     def tell(self) -> Table:
         """Write the sweep's table, and return it."""
-        net, recipe = self.card["recipe"].get("net", {}), self.card["recipe"]
+        net, recipe = self.card.net, self.card.recipe
         table = {
             "command": self.command,
             "machine": machine.name(),
-            "model": self.card["name"],
+            "model": self.card.name,
             "family": recipe.get("script"),
             "n": net.get("constituents"),
             "pipeline": self.of.pipeline.name,

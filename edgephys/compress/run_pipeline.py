@@ -131,7 +131,7 @@ def _measured(row: Row, table: Mapping[str, Any], plan: FirmwarePlan) -> bool:
 
 def _network(start: Trained) -> dict[str, Any]:
     """Return what names the uniform models of the same network."""
-    recipe = start.card["recipe"]
+    recipe = start.card.recipe
     return {
         "family": str(recipe.get("script", "")),
         "n": start.model.input_shape[1],
@@ -164,17 +164,17 @@ def _step(
         beside = _beside(folder, digest) if order.shared else None
         if beside is not None:
             say(f"{folder.name}: taken from {beside.parent.name}")
-            trained, row = artefact.load(beside), dict(read_card(beside)["compression"][-1])
+            trained, row = artefact.load(beside), dict((read_card(beside).compression or [{}])[-1])
         else:
             say(f"{folder.name}: {_stated(step)}")
             trained, row = _made(order, number, step, given, task, digest, progress(folder.name))
-        card = {
-            **given.card,
-            "name": f"{name}_{folder.name}",
-            "parameters": int(trained.model.count_params()),
-            "metrics": row["metrics"],
-            "compression": [*given.card.get("compression", []), row],
-        }
+        card = dataclasses.replace(
+            given.card,
+            name=f"{name}_{folder.name}",
+            parameters=int(trained.model.count_params()),
+            metrics=row["metrics"],
+            compression=[*(given.card.compression or []), row],
+        )
         artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
     return folder, artefact.load(folder), row
 
@@ -232,7 +232,7 @@ def _done(folder: Path, digest: str) -> Row | None:
     """Return the row of a stage that an earlier run finished; None where it did not, or another one."""
     if not (folder / CARD).is_file():
         return None
-    rows = read_card(folder).get("compression", [])
+    rows = read_card(folder).compression or []
     return dict(rows[-1]) if rows and rows[-1].get("digest") == digest else None
 
 
@@ -251,10 +251,10 @@ def _final(
     folder = order.out / "model"
     if (folder / CARD).is_file():
         card = read_card(folder)
-        if card.get("digest") == digest:
-            return dict(card["metrics"])
+        if card.digest == digest:
+            return dict(card.metrics)
     metrics = task.test_metrics(trained.model)
-    card = {**trained.card, "name": name, "metrics": metrics, "digest": digest, "compression": table["rows"]}
+    card = dataclasses.replace(trained.card, name=name, metrics=metrics, digest=digest, compression=table["rows"])
     artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
     return metrics
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ProjectError
+from edgephys.models.card import Card
 
 KEYS = ("model", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "lut_estimate", "latency_cycles")
 
 
-def uniform(path: Path, card: Mapping[str, Any]) -> list[dict[str, Any]]:
+def uniform(path: Path, card: Card) -> list[dict[str, Any]]:
     """Return the rows of a model's own network in a scaling table, the widest first; LUTs only if synthesised.
 
     Raises: ProjectError where there is no such table.
@@ -32,7 +33,7 @@ def _network(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["family"], row["n"], row["features"], row["parameters"]
 
 
-def _network_of(card: Mapping[str, Any]) -> tuple[Any, ...]:
-    recipe = card["recipe"]
+def _network_of(card: Card) -> tuple[Any, ...]:
+    recipe = card.recipe
     net = recipe.get("net", {})
-    return recipe.get("script"), net.get("constituents"), len(net.get("features", ())), card["parameters"]
+    return recipe.get("script"), net.get("constituents"), len(net.get("features", ())), card.parameters

@@ -1,30 +1,135 @@
-"""Model cards: the recipe, the data, the versions and the metrics of a model."""
+"""Model cards: how a model came to be, the data, the versions and the metrics."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ModelError
+from edgephys.core.files import json_text
+from edgephys.models.standardise import Standardisation, from_record
 
 CARD = "card.json"
-KEYS = ("name", "seed", "classes", "parameters", "metrics", "recipe", "versions", "standardisation")
+REQUIRED = ("name", "seed", "classes", "parameters", "metrics", "recipe", "versions", "standardisation")
 """Keys that every card has."""
+VALIDATION = "validation_"
+"""Prefix of the key of the validation score."""
+
+Record = Mapping[str, Any]
 
 
-def read_card(folder: Path, remedy: str = "train again") -> dict[str, Any]:
+@dataclass(frozen=True)
+class ImportedFile:
+    """State the file that a model was imported from, and how its Graph was proven against it."""
+
+    file: str
+    sha256: str
+    producer: str
+    opset: int
+    operators: int
+    input_format: str
+    dropped: Sequence[str]
+    vectors: str
+    labels: str
+    outputs_compared: int
+    mismatches: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """State how a model came to be and what it does; the fields are the keys on disk, in their order.
+
+    What only trained, compressed or imported models have is None in others; the recipe of an imported model is empty.
+    ``validation`` is the validation score by its name, ``metrics`` are those of the test examples. ``start`` names the
+    model whose weights training began with. ``compression`` has a row for each stage. ``other`` keeps keys that we do
+    not write.
+    """
+
+    name: str
+    parameters: int
+    seconds: float | None = None
+    epochs_run: int | None = None
+    validation: Mapping[str, float] = field(default_factory=dict)
+    logit_scale: float | None = None
+    metrics: Record
+    classes: Sequence[str]
+    recipe: Record
+    seed: int | None
+    data: Record | None = None
+    versions: Mapping[str, str]
+    machine: Any = None
+    start: Record | None = None
+    standardisation: Standardisation | None
+    compression: Sequence[Record] | None = None
+    digest: str | None = None
+    imported: ImportedFile | None = None
+    other: Record = field(default_factory=dict)
+
+    @property
+    def net(self) -> Record:
+        """The recipe's network; empty where the card states none."""
+        return dict(self.recipe.get("net", {}))
+
+    @property
+    def scale(self) -> float:
+        """Factor by which the logits must be multiplied: other than 1 where training began with an equalised model."""
+        return 1.0 if self.logit_scale is None else float(self.logit_scale)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the card as plain JSON types."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        values["standardisation"] = None if self.standardisation is None else self.standardisation.to_record()
+        values["recipe"] = self.recipe or None
+        values["imported"] = None if self.imported is None else asdict(self.imported)
+        scores = {f"{VALIDATION}{name}": score for name, score in values.pop("validation").items()}
+        other = values.pop("other")
+        record: dict[str, Any] = {}
+        for name, value in values.items():
+            if name == "logit_scale":
+                record |= scores
+            if value is not None or name in REQUIRED:
+                record[name] = value
+        if self.imported is not None:
+            record = {name: record[name] for name in (*REQUIRED[:6], "standardisation", "versions", "imported")}
+        return {**record, **other}
+
+    @classmethod
+    def of_record(cls, record: Record) -> Card:
+        """Return the card of a record; raise ValueError where a key is missing."""
+        missing = set(REQUIRED) - set(record)
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        known = {entry.name for entry in fields(cls)} - {"validation", "other"}
+        values = {name: value for name, value in record.items() if name in known}
+        scores = {name: value for name, value in record.items() if name.startswith(VALIDATION)}
+        values["recipe"] = record["recipe"] or {}
+        if record["standardisation"] is not None:
+            values["standardisation"] = from_record(record["standardisation"])
+        if "imported" in record:
+            values["imported"] = ImportedFile(**record["imported"])
+        return cls(
+            **values,
+            validation={name.removeprefix(VALIDATION): value for name, value in scores.items()},
+            other={name: value for name, value in record.items() if name not in known and name not in scores},
+        )
+
+
+def read_card(folder: Path, remedy: str = "train again") -> Card:
     """Return the card of a model's folder; raise ModelError where it is missing or damaged."""
     path = folder / CARD
     if not path.is_file():
         raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
     try:
-        card = json.loads(path.read_text())
-        missing = set(KEYS) - set(card)
-        if missing:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        return Card.of_record(json.loads(path.read_text()))
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: expected a model card in JSON, found bytes that are no text; {remedy}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, ModelError) as error:
         raise ModelError(f"{path}: expected a model card in JSON, found {error}; {remedy}") from error
-    return dict(card)
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write a card into a folder that is being made."""
+    (folder / CARD).write_text(json_text(card.to_record()))

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from edgephys import __version__
 from edgephys.core.errors import DataError, MismatchError, UsageError
-from edgephys.core.files import UNREADABLE, check_free, json_text, replace_folder
+from edgephys.core.files import UNREADABLE, check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
-from edgephys.models.card import CARD
+from edgephys.models.card import Card, ImportedFile, write_card
 from edgephys.models.files import onnx_file
 from edgephys.models.files.onnx import lower
 from edgephys.models.model import Model
@@ -58,7 +58,7 @@ def import_model(
     def write(folder: Path) -> None:
         (folder / ONNX).write_bytes(model.proto.SerializeToString(deterministic=True))
         (folder / GRAPH).write_text(json.dumps(to_record(graph)) + "\n")
-        (folder / CARD).write_text(json_text(card))
+        write_card(card, folder)
         np.savez_compressed(folder / HELD_OUT, inputs=held_out.inputs, labels=held_out.labels)
 
     replace_folder(out, write, GRAPH, force, "an imported model")
@@ -125,7 +125,7 @@ def _card(
     seed: int | None,
     labels: NDArray[np.int64] | None,
     outputs: Integers,
-) -> dict[str, Any]:
+) -> Card:
     """Return the card: the keys of a trained model's card, and where this model came from."""
     classes = [str(at) for at in range(outputs.shape[-1])] if outputs.ndim == 2 else []
     metrics: dict[str, Any] = {}
@@ -133,26 +133,26 @@ def _card(
         right = float(np.mean(outputs.argmax(-1) == labels))
         metrics = {"accuracy": right, "accuracy_error": float(np.sqrt(right * (1 - right) / len(labels)))}
     name, version = qonnx.tool()
-    return {
-        "name": graph.name,
-        "seed": seed,
-        "classes": classes,
-        "parameters": sum(node.op.parameter_count for node in graph.nodes),
-        "metrics": metrics,
-        "recipe": None,
-        "standardisation": None,
-        "versions": {"edgephys": __version__, name: version},
-        "imported": {
-            "file": model.path.name,
-            "sha256": model.sha256,
-            "producer": model.producer,
-            "opset": model.opset,
-            "operators": len(model.operations),
-            "input_format": str(graph.input.fixed),
-            "dropped": graph.metadata["onnx"]["dropped"],
-            "vectors": f"{count}, {'random' if seed is not None else 'given'}",
-            "labels": "given" if labels is not None else "what the file itself answers",
-            "outputs_compared": int(outputs.size),
-            "mismatches": 0,
-        },
-    }
+    return Card(
+        name=graph.name,
+        seed=seed,
+        classes=classes,
+        parameters=sum(node.op.parameter_count for node in graph.nodes),
+        metrics=metrics,
+        recipe={},
+        standardisation=None,
+        versions={"edgephys": __version__, name: version},
+        imported=ImportedFile(
+            file=model.path.name,
+            sha256=model.sha256,
+            producer=model.producer,
+            opset=model.opset,
+            operators=len(model.operations),
+            input_format=str(graph.input.fixed),
+            dropped=graph.metadata["onnx"]["dropped"],
+            vectors=f"{count}, {'random' if seed is not None else 'given'}",
+            labels="given" if labels is not None else "what the file itself answers",
+            outputs_compared=int(outputs.size),
+            mismatches=0,
+        ),
+    )

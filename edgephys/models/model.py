@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
+from edgephys.models.card import Card
 from edgephys.models.vectors import HeldOut
 
 
@@ -54,13 +55,13 @@ class Model:
     folder: Path
     graph: Graph
     held_out: HeldOut
-    card: Mapping[str, Any]
+    card: Card
     framework: Framework
 
     @property
     def name(self) -> str:
         """Name of the model, as its folder's."""
-        return str(self.card["name"])
+        return self.card.name
 
     @property
     def reference(self) -> Reference:

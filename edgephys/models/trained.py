@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.core.files import json_text, replace_folder
+from edgephys.core.files import replace_folder
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
-from edgephys.models.card import CARD, read_card
-from edgephys.models.standardise import Standardisation, from_record
+from edgephys.models.card import CARD, Card, read_card, write_card
+from edgephys.models.standardise import Standardisation
 from edgephys.models.vectors import HELD_OUT, HeldOut, read_held_out
 
 MODEL = "model.keras"
@@ -30,19 +30,25 @@ class Trained:
     """Hold a Keras model that is trained or compressed further, with its card and vectors."""
 
     model: Any
-    standardisation: Standardisation
     held_out: HeldOut
-    card: dict[str, Any]
+    card: Card
 
     @property
     def name(self) -> str:
         """Name of the model, as its folder's."""
-        return str(self.card["name"])
+        return self.card.name
+
+    @property
+    def standardisation(self) -> Standardisation:
+        """How raw features become input integers."""
+        if self.card.standardisation is None:
+            raise ModelError(f"model '{self.name}': its card must state a standardisation; train again")
+        return self.card.standardisation
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the logits."""
-        return tuple(self.card["classes"])
+        return tuple(self.card.classes)
 
     def graph(self) -> Graph:
         """Return the model's Graph; raise ModelError where it cannot be computed exactly."""
@@ -56,8 +62,7 @@ def save(trained: Trained, out: Path, force: bool = False) -> Path:
 
     def write(folder: Path) -> None:
         trained.model.save(folder / MODEL, include_optimizer=False)
-        card = {**trained.card, "standardisation": trained.standardisation.to_record()}
-        (folder / CARD).write_text(json_text(card))
+        write_card(trained.card, folder)
         held_out = trained.held_out
         np.savez_compressed(folder / HELD_OUT, inputs=_narrowed(held_out.inputs), labels=_narrowed(held_out.labels))
 
@@ -76,7 +81,7 @@ def load(folder: Path) -> Trained:
     Raises: ModelError naming the file that is missing, damaged or would run code when loaded.
     """
     card = read_card(folder)
-    return Trained(load_keras(folder / MODEL), from_record(card["standardisation"]), read_held_out(folder), card)
+    return Trained(load_keras(folder / MODEL), read_held_out(folder), card)
 
 
 def load_keras(path: Path) -> Any:

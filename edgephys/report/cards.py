@@ -12,7 +12,7 @@ from edgephys.applications.jets.published import CAVEAT, published
 from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
-from edgephys.models.card import read_card
+from edgephys.models.card import Card, read_card
 from edgephys.report.columns import names, published_row, score_column, units
 from edgephys.report.table import Column, Row, Table, percent, percents
 
@@ -22,26 +22,27 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
 
     Raises: ModelError for a folder without a card, a card without a score, or two cards of one model and seed.
     """
-    cards: dict[str, dict[int, Mapping[str, Any]]] = {}
+    cards: dict[str, dict[int, Card]] = {}
     for folder in folders:
         card = read_card(folder)
-        seeds = cards.setdefault(card["name"], {})
-        if card.get("seed") in seeds:
-            raise ModelError(f"{folder}: {card['name']} with seed {card['seed']} is there twice; name each once")
-        seeds[card.get("seed", 0)] = card
+        seeds = cards.setdefault(card.name, {})
+        seed = card.seed or 0
+        if seed in seeds:
+            raise ModelError(f"{folder}: {card.name} with seed {seed} is there twice; name each once")
+        seeds[seed] = card
     rows = [_row(name, [seeds[seed] for seed in sorted(seeds)]) for name, seeds in cards.items()]
     rows.sort(key=lambda row: (row.get("constituents") or row.get("grid") or 0, row["model"]))
     return {"command": command, "machine": machine.name(), "rows": rows}
 
 
-def _row(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    recipe, score = cards[0].get("recipe", {}), scored(cards[0]["metrics"])
-    net, metrics = recipe.get("net", {}), [card["metrics"] for card in cards]
+def _row(name: str, cards: Sequence[Card]) -> dict[str, Any]:
+    net, score = cards[0].net, scored(cards[0].metrics)
+    metrics = [card.metrics for card in cards]
     scores = [facts[score.key] for facts in metrics]
     return {
         "model": name,
         **{key: net[key] for key in ("constituents", "grid") if key in net},
-        "seeds": [card["seed"] for card in cards if "seed" in card],
+        "seeds": [card.seed for card in cards],
         "accuracies" if score.key == "accuracy" else f"{score.key}_of_seeds": scores,
         score.key: float(np.mean(scores)),
         f"{score.key}_spread": float(np.std(scores, ddof=1)) if len(cards) > 1 else None,
@@ -49,9 +50,9 @@ def _row(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "auc": {
             label: float(np.mean([facts["auc"][label] for facts in metrics])) for label in metrics[0].get("auc", {})
         },
-        "parameters": cards[0]["parameters"],
+        "parameters": cards[0].parameters,
         f"test_{score.unit}": metrics[0].get(score.unit),
-        "published": published(recipe),
+        "published": published(cards[0].recipe),
     }
 
 

@@ -65,7 +65,7 @@ def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[s
     """Add the figures of one project; simulation results are kept apart by target."""
     target = project.target.checked
     row["constituents"] = project.graph.input.shape[0]
-    row["published"] = published(read_card(project).get("recipe", {}))
+    row["published"] = published(read_card(project).recipe)
     score = scored({name: figure["value"] for name, figure in figures.items()})
     for name in (score.key, score.error):
         row[name] = figures[name]["value"]

@@ -23,7 +23,7 @@ Record = dict[str, Any]
 def require_taggers(folders: Sequence[Path]) -> None:
     """Raise UsageError for a model that is no jet tagger: the columns of the table are a tagger's figures."""
     for model in candidates(folders):
-        if scored(model.card["metrics"]).key != "accuracy":
+        if scored(model.card.metrics).key != "accuracy":
             raise UsageError(
                 f"{model.folder}: the table is of taggers, {model.name} is none; `edgephys emit`, `verify`, `report` "
                 "and `compare` take it"
@@ -45,7 +45,7 @@ def tabulate(
         raise ModelError(f"{folders[0]}: expected a quantised model, found float ones only; train one with bits=8")
     for model in quantised:
         check_folders(model, plan)
-    floats = {model.network: model.card["metrics"] for model in models if model.net["bits"] is None}
+    floats = {model.network: model.card.metrics for model in models if model.net["bits"] is None}
     record: Record = {
         "command": command,
         "machine": machine.name(),

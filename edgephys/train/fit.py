@@ -18,6 +18,7 @@ from edgephys.applications import registry
 from edgephys.applications.task import Shares, Task
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
+from edgephys.models.card import Card
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained
 from edgephys.train.recipe import Recipe
@@ -71,18 +72,27 @@ def fit(
     name = task.metric.key
     scores = history.get(f"val_{name}")
     score = task.validation_score(model) if scores is None else scores[int(np.argmin(history["val_loss"]))]
-    outcome = {
-        "parameters": int(model.count_params()),
-        "seconds": round(seconds, 1),
-        "epochs_run": len(history["loss"]),
-        f"validation_{name}": round(score, 5),
-        "logit_scale": scale,
-        "metrics": task.test_metrics(model),
-    }
-    card = _card(recipe, data, test_data, task, outcome)
+    begun = None
     if start is not None:
-        card["start"] = {"name": start.name, "seed": start.card["seed"], "epochs_run": start.card["epochs_run"]}
-    return Trained(model, ready, task.vectors(), card)
+        begun = {"name": start.name, "seed": start.card.seed, "epochs_run": start.card.epochs_run}
+    card = Card(
+        name=recipe.name,
+        parameters=int(model.count_params()),
+        seconds=round(seconds, 1),
+        epochs_run=len(history["loss"]),
+        validation={name: round(score, 5)},
+        logit_scale=scale,
+        metrics=task.test_metrics(model),
+        classes=list(task.classes),
+        recipe=recipe.to_record(),
+        seed=recipe.seed,
+        data=_data_record(recipe, data, test_data, task),
+        versions=_versions(),
+        machine=machine.name(),
+        start=begun,
+        standardisation=ready,
+    )
+    return Trained(model, task.vectors(), card)
 
 
 def _first_weights(recipe: Recipe, start: Trained | None, task: Task) -> tuple[Recipe, Any, float]:
@@ -92,7 +102,7 @@ def _first_weights(recipe: Recipe, start: Trained | None, task: Task) -> tuple[R
     """
     if start is None:
         return recipe, recipe.net.build(), 1.0
-    net = start.card["recipe"]["net"]
+    net = start.card.net
     if net["bits"] is None and recipe.net.bits is not None:
         return _equalised(recipe, start, task)
     recipe = _with_ranges(recipe, net.get("weight_integers", {}))
@@ -101,7 +111,7 @@ def _first_weights(recipe: Recipe, start: Trained | None, task: Task) -> tuple[R
     if shapes[0] != shapes[1]:
         raise ModelError(f"starting model '{start.name}': its weights {shapes[0]} must be the recipe's {shapes[1]}")
     model.set_weights(start.model.get_weights())
-    return recipe, model, float(start.card.get("logit_scale", 1.0))
+    return recipe, model, start.card.scale
 
 
 def _equalised(recipe: Recipe, start: Trained, task: Task) -> tuple[Recipe, Any, float]:
@@ -159,28 +169,16 @@ def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     return callbacks
 
 
-def _card(recipe: Recipe, data: Path, test_data: Path | None, task: Task, outcome: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": recipe.name,
-        **outcome,
-        "classes": list(task.classes),
-        "recipe": recipe.to_record(),
-        "seed": recipe.seed,
-        "data": {
-            "train": _described(data),
-            "test": _described(test_data) if test_data else f"{recipe.test:g} of the same file",
-            task.metric.unit: {
-                "train": len(task.train[1]),
-                "validation": len(task.validation[1]),
-                "test": len(task.test.labels),
-            },
-        },
-        "versions": {
-            "edgephys": __version__,
-            **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "qkeras-v3")},
-        },
-        "machine": machine.name(),
-    }
+def _data_record(recipe: Recipe, data: Path, test_data: Path | None, task: Task) -> dict[str, Any]:
+    """Return the files and the number of examples of each part."""
+    counts = {"train": len(task.train[1]), "validation": len(task.validation[1]), "test": len(task.test.labels)}
+    test = _described(test_data) if test_data else f"{recipe.test:g} of the same file"
+    return {"train": _described(data), "test": test, task.metric.unit: counts}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("tensorflow", "keras", "qkeras-v3")
+    return {"edgephys": __version__} | {name: importlib.metadata.version(name) for name in packages}
 
 
 def _described(path: Path) -> dict[str, Any]:

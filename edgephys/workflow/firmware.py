@@ -14,7 +14,7 @@ from edgephys.applications.registry import scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
 from edgephys.figures import gather, keep
-from edgephys.models.card import read_card
+from edgephys.models.card import Card, read_card
 from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST, Project, read_result
 from edgephys.targets.hls.options import HlsOptions
@@ -75,22 +75,22 @@ class Candidate:
     """Name a trained model's folder and hold its card."""
 
     folder: Path
-    card: Mapping[str, Any]
+    card: Card
 
     @property
     def name(self) -> str:
         """Name of the model."""
-        return str(self.card["name"])
+        return self.card.name
 
     @property
     def family(self) -> str:
         """Training script of the model."""
-        return str(self.card["recipe"]["script"])
+        return str(self.card.recipe["script"])
 
     @property
     def net(self) -> Mapping[str, Any]:
         """The recipe's network."""
-        return dict(self.card["recipe"]["net"])
+        return self.card.net
 
     @property
     def network(self) -> tuple[str, str]:
@@ -124,8 +124,7 @@ def candidates(folders: Sequence[Path]) -> list[Candidate]:
     models: dict[str, Candidate] = {}
     for folder in folders:
         model = Candidate(folder, read_card(folder))
-        recipe = model.card["recipe"]
-        net = recipe.get("net", {}) if isinstance(recipe, dict) else {}
+        recipe, net = model.card.recipe, model.card.net
         known = any({"bits", *keys} <= set(net) for keys in (("constituents", "features"), ("grid", "frames")))
         if not known or "script" not in recipe:
             raise ModelError(
@@ -183,7 +182,7 @@ def firmware_row(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[st
 
 def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, Any] | None) -> Row:
     """Return a row with the facts of the card, before any measurement."""
-    metrics, twin = model.card["metrics"], float_metrics or {}
+    metrics, twin = model.card.metrics, float_metrics or {}
     score = scored(metrics)
     row: Row = {
         "model": model.name,
@@ -191,7 +190,7 @@ def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, An
         "n": model.size,
         "features": model.features,
         "bits": model.net["bits"],
-        "parameters": model.card["parameters"],
+        "parameters": model.card.parameters,
         score.key: metrics[score.key],
         score.error: metrics[score.error],
         f"{score.key}_float": twin.get(score.key),
@@ -206,7 +205,7 @@ def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, An
         row |= {name: None, f"{name}_stage": why}
     row |= {"latency_ns": None, "latency_stage": why, "lut_estimate": None, "lut_calibrated": None}
     empty: Row = {"mismatches": None, "vectors": None, "emit_seconds": None, "projects": {}}
-    return row | empty | {"provenance": {}, "failures": [], "published": published(model.card["recipe"])}
+    return row | empty | {"provenance": {}, "failures": [], "published": published(model.card.recipe)}
 
 
 def _project(run: TargetRun, project: Project) -> Row:

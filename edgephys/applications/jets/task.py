@@ -104,7 +104,7 @@ class TaggingTask(Task):
                 self.division, constituents=teacher.model.input_shape[1], features=teacher.standardisation.names
             )
             x = _examples(divide(division, self.data, self.test_data)["train"], teacher.standardisation)[0]
-            logits.append(teacher.model.predict(x, batch_size=BATCH, verbose=0) * _scale(teacher))
+            logits.append(teacher.model.predict(x, batch_size=BATCH, verbose=0) * teacher.card.scale)
         return dataclasses.replace(self, distillation=Distillation(np.mean(logits, axis=0), temperature, share))
 
 
@@ -113,10 +113,10 @@ def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> T
 
     Raises: DataError as the reader of jets.
     """
-    recipe, ready = trained.card["recipe"], trained.standardisation
+    recipe, ready = trained.card.recipe, trained.standardisation
     shares = recipe["validation"], recipe["test"], recipe["seed"]
     division = Division(trained.model.input_shape[1], ready.names, *shares)
-    return _task(divide(division, data, test_data), ready, _scale(trained), division, data, test_data)
+    return _task(divide(division, data, test_data), ready, trained.card.scale, division, data, test_data)
 
 
 def prepare(
@@ -153,10 +153,6 @@ def _integers(jets: Jets, ready: Standardisation) -> HeldOut:
     return HeldOut(ready.apply(jets.features), jets.labels)
 
 
-def _scale(trained: Trained) -> float:
-    return float(trained.card.get("logit_scale", 1.0))
-
-
 def evaluate(model: Any, input_format: Fixed, test: HeldOut, scale: float = 1.0) -> dict[str, Any]:
     """Return accuracy and AUC by class, with their errors, on held-out integers; logits are times ``scale``."""
     logits = model.predict(input_format.values(test.inputs).astype(np.float32), batch_size=BATCH, verbose=0)
@@ -177,7 +173,7 @@ def measure(trained: Trained, data: Path) -> dict[str, Any]:
     Raises: DataError as the reader of jets.
     """
     test = read(trained.standardisation, trained.model.input_shape[1], data)
-    return evaluate(trained.model, trained.standardisation.output, test, _scale(trained))
+    return evaluate(trained.model, trained.standardisation.output, test, trained.card.scale)
 
 
 def read(ready: Standardisation, constituents: int, data: Path, limit: int | None = None) -> HeldOut:

@@ -123,7 +123,7 @@ def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> N
 
     Raises: as ``prepare``.
     """
-    recipe = trained.card["recipe"]
+    recipe = trained.card.recipe
     shares = Shares(recipe["validation"], recipe["test"], recipe["seed"])
     grid, ready = trained.model.input_shape[1], trained.standardisation
     return _task(ready, grid, FrameSampling(recipe["every"]), shares, data, test_data)

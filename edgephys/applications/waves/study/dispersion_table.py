@@ -59,7 +59,7 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
         "band": {"x": band.x, "width": band.width, "height": band.height, "drift_x": band.drift_x},
         "widths_points": sorted({round(one.width * (grid + 1), 3) for one in dispersion.bands(grid)}),
         "steps": list(STEPS),
-        "versions": {name: networks[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card.versions[name] for name in ("edgephys", "keras")},
         "exact": {str(step): _profile(true[step - 1]) for step in STEPS},
         "rows": rows,
     }
@@ -70,7 +70,7 @@ def _network(member: Member, band: Band, true: Any) -> dict[str, Any]:
     prediction = dispersion.rolled(member.trained, band, net.grid, max(STEPS))
     bits = f"{net.bits} bits" if net.bits else "float"
     named = f"{net.format}{f', rank {net.rank}' if net.rank else ''}, {bits}"
-    facts = {"name": named, "model": member.trained.name, "format": net.format, "seed": member.trained.card["seed"]}
+    facts = {"name": named, "model": member.trained.name, "format": net.format, "seed": member.trained.card.seed}
     return facts | _facts(dispersion.network_speeds(member.trained, net.grid), prediction, true)
 
 

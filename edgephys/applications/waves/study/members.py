@@ -44,7 +44,7 @@ def members(folders: Sequence[Path]) -> list[Member]:
     found = [_member(folder) for folder in folders]
     seen: dict[tuple[Any, ...], Path] = {}
     for member in found:
-        named = (*member.kind, member.net.width, member.net.depth, member.trained.card["seed"])
+        named = (*member.kind, member.net.width, member.net.depth, member.trained.card.seed)
         if named in seen:
             raise UsageError(f"{member.folder}: the same network and seed as {seen[named]}; name each once")
         seen[named] = member.folder
@@ -53,14 +53,12 @@ def members(folders: Sequence[Path]) -> list[Member]:
                 f"{member.folder}: its grid must be {found[0].net.grid}, as that of {found[0].folder}, not "
                 f"{member.net.grid}; make a table for each grid"
             )
-    return sorted(
-        found, key=lambda member: (member.net.format != PLAIN, member.trained.name, member.trained.card["seed"])
-    )
+    return sorted(found, key=lambda member: (member.net.format != PLAIN, member.trained.name, member.trained.card.seed))
 
 
 def _member(folder: Path) -> Member:
     trained = load(folder)
-    net = trained.card["recipe"].get("net", {})
+    net = trained.card.net
     if "grid" not in net:
         raise UsageError(
             f"{folder}: expected a network that advances a wave, found {trained.name}; see models/wave_cnn.py"
@@ -85,7 +83,7 @@ def step_seconds(of: Mapping[tuple[Any, ...], Member]) -> dict[tuple[Any, ...], 
     for kind, member in of.items():
         model = member.net.build()
         model.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=False)
-        batch = int(member.trained.card["recipe"]["batch"])
+        batch = int(member.trained.card.recipe["batch"])
         x = np.zeros((batch, *model.input_shape[1:]), np.float32)
         for _ in range(WARM):
             model.train_on_batch(x, x[..., :1])

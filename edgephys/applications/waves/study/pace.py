@@ -142,7 +142,7 @@ def networks(found: Sequence[Member], course: Course) -> list[Contestant]:
         seen = roll_out.first_frames(member.trained, course.of, course.horizon.starts[0])
         for batch in BATCHES:
             x = np.resize(seen, (batch, *seen.shape[1:]))
-            facts = {"model": member.trained.name, "batch": batch, "parameters": member.trained.card["parameters"]}
+            facts = {"model": member.trained.name, "batch": batch, "parameters": member.trained.card.parameters}
             work = _predict(member.trained.model, x)
             made.append(Contestant(f"{member.trained.name}, Keras, {batch}", batch, work, facts))
     return made

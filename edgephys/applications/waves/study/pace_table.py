@@ -69,7 +69,7 @@ def tabulate(
         "horizon": {"steps": horizon.steps, "start": horizon.starts[0]},
         "frame_dt": of.frame_dt,
         "rounds": rounds,
-        "versions": {name: networks[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card.versions[name] for name in ("edgephys", "keras")},
         "no_firmware": without,
         "waiting": round(median(lap.wall / lap.seconds for lap in laps.values()), 2),
         "rows": rows,
@@ -113,7 +113,7 @@ def _golden(networks: Sequence[Member], graphs: Mapping[str, Graph], course: Cou
         if name not in graphs:
             continue
         x = form.quantise(roll_out.first_frames(member.trained, course.of, course.horizon.starts[0])[:1])
-        facts = {"model": name, "batch": 1, "parameters": member.trained.card["parameters"]}
+        facts = {"model": name, "batch": 1, "parameters": member.trained.card.parameters}
         contestants.append(Contestant(f"{name}, {GOLDEN}", 1, _run(graphs[name], x), facts))
     return contestants
 

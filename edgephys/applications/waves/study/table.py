@@ -18,6 +18,7 @@ from edgephys.applications.waves.study.members import PLAIN, Member, distinct, m
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
+from edgephys.models.card import Card
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
@@ -44,7 +45,7 @@ def tabulate(
         "machine": machine.name(),
         "data": describe(data, of),
         "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
-        "versions": {name: networks[0].trained.card["versions"][name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card.versions[name] for name in ("edgephys", "keras")},
     }
     earlier = None if beside is None else waves_beside.read(beside, table)
     rows = _rows(networks, of, horizon, say)
@@ -86,43 +87,43 @@ def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -
     Raises: UsageError for a run that the file does not have.
     """
     networks = members(folders)
-    best = min(networks, key=lambda member: float(member.trained.card["metrics"]["relative_l2"]))
+    best = min(networks, key=lambda member: float(member.trained.card.metrics["relative_l2"]))
     of = advance.fitting(data, best.net.grid, best.trained.standardisation.output)
     if not 0 <= run < len(of.frames):
         raise UsageError(f"run must be 0..{len(of.frames) - 1}, the runs of '{data}', not {run}")
     start = horizon.starts[0]
     first = roll_out.first_frames(best.trained, of, start)[run : run + 1]
     prediction = roll_out.roll_out(best.trained.model, first, horizon.steps)[0]
-    name = f"{best.trained.name}, seed {best.trained.card['seed']}, run {run}"
+    name = f"{best.trained.name}, seed {best.trained.card.seed}, run {run}"
     return ShownRun(name, of.frames[run, start : start + horizon.steps], prediction)
 
 
 def _row(member: Member, of: Waves, horizon: Horizon, seconds: float) -> Row:
     net, card = member.net, member.trained.card
     stages = net.stages().values()
-    fields = card["data"]["fields"]["train"]
+    fields = (card.data or {})["fields"]["train"]
     errors = roll_out.growth(member.trained, of, horizon)
     return {
         "model": member.trained.name,
         "format": net.format,
         "rank": net.rank,
         "bits": net.bits,
-        "seed": card["seed"],
+        "seed": card.seed,
         **{name: getattr(net, name) for name in ("grid", "width", "depth", "kernel_size")},
-        "parameters": card["parameters"],
-        "weight_bytes": math.ceil(card["parameters"] * (net.bits or 32) / 8),
+        "parameters": card.parameters,
+        "weight_bytes": math.ceil(card.parameters * (net.bits or 32) / 8),
         "macs": sum(part.reads * part.outputs for parts in stages for part in parts) * net.grid**2,
         "epochs": _epochs(card),
-        "seconds_per_epoch": round(seconds * math.ceil(fields / card["recipe"]["batch"]), 3),
-        "test_error": card["metrics"]["relative_l2"],
-        "test_error_error": card["metrics"]["relative_l2_error"],
+        "seconds_per_epoch": round(seconds * math.ceil(fields / card.recipe["batch"]), 3),
+        "test_error": card.metrics["relative_l2"],
+        "test_error_error": card.metrics["relative_l2_error"],
         **_errors(errors, horizon),
     }
 
 
-def _epochs(card: Mapping[str, Any]) -> int:
+def _epochs(card: Card) -> int:
     """Return the epochs of a training and of those that it began with, as far as the card knows."""
-    return int(card["epochs_run"]) + int(card.get("start", {}).get("epochs_run", 0))
+    return (card.epochs_run or 0) + int((card.start or {}).get("epochs_run", 0))
 
 
 def _errors(errors: Any, horizon: Horizon) -> dict[str, Any]:
