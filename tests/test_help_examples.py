@@ -3,6 +3,8 @@
 import glob
 import re
 import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ DATA_SETS = {"data/jets.h5", "data/waves.h5"}
 
 def commands():
     """Return [(name, command)] of every command, in the order of `edgephys --help`."""
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(cli.program())
     context = group.make_context("edgephys", [], resilient_parsing=True)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -80,8 +82,62 @@ def test_a_file_that_the_help_of_an_option_names_is_in_the_repository(name, comm
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_every_example_parses(line):
-    group, words = typer.main.get_command(cli.app), shlex.split(line)[1:]
+    group, words = typer.main.get_command(cli.program()), shlex.split(line)[1:]
     context = group.make_context("edgephys", words)
     while hasattr(group, "resolve_command"):
         name, group, words = group.resolve_command(context, words)
         context = group.make_context(name, words, parent=context)
+
+
+# Run ----------------------------------------------------------------------------------------------
+
+SMALLER = {
+    "--jets-per-class 20000": "--jets-per-class 60",
+    "--runs 256": "--runs 4 --grid 24",
+    "--set bits=8": "--set bits=8 --set epochs=1 --set phi=4 --set rho=4 --set batch=64",
+    "--set bits=6": "--set bits=6 --set constituents=4 --set epochs=1 --set phi=4 --set rho=4 --set batch=2048",
+    "--seeds 1,2,3": "--seeds 1,2",
+    "hls_projects/jet_deepsets_n8_8bit_onnx": "hls_projects/jet_deepsets_n8_8bit_onnx --seconds 1 --rounds 2",
+}
+"""What is shortened in the examples, which else stay as they are; networks are small ones of the same names."""
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """A copy of the repository in which every network that an example names is a small one."""
+    from scaling_models import DEEP_SETS, edit_card, trained
+    from wave_model import NET, save_waves
+
+    from edgephys.models.trained import save
+
+    top = tmp_path_factory.mktemp("repository")
+    for name in ("hls_projects/results", "compress"):
+        shutil.copytree(TOP / name, top / name, ignore=shutil.ignore_patterns("*.png", "*.gif"))
+    for source in (*(TOP / "models").glob("*.py"), *(TOP / "models" / "samples").glob("*.h5")):
+        target = top / source.relative_to(TOP)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    save(trained("jet_deepsets", DEEP_SETS), top / "models" / "zoo" / "jet_deepsets_n8_8bit")
+    for name in ("cp12_8bit", "full_8bit"):
+        folder = save_waves(top / "models" / "waves" / name, replace(NET, grid=24))
+        edit_card(folder, lambda card, name=name: card.update(name=f"wave_cnn_n32_{name}"))
+    for pipeline in (top / "compress").glob("*.toml"):
+        text = re.sub(r"(epochs|recovery) = \d+", r"\1 = 1", pipeline.read_text())
+        pipeline.write_text(re.sub(r"(values = \[[^,]*, [^,\]]*)[^\]]*", r"\1", text))
+    return top
+
+
+def small(line: str) -> list[str]:
+    """Return the words of an example, shortened, its patterns expanded as a shell does."""
+    for old, new in SMALLER.items():
+        line = line.replace(old, new)
+    words = shlex.split(line)[1:]
+    return [path for word in words for path in (sorted(glob.glob(word)) if "*" in word else [word])]
+
+
+@pytest.mark.slow
+def test_every_example_runs_in_the_order_of_the_help(scratch, run, monkeypatch):
+    monkeypatch.chdir(scratch)
+    for line in EXAMPLES:
+        ended = run(*small(line))
+        assert ended.status == 0, f"{line}: {ended.err}"
