@@ -89,7 +89,7 @@ fuzz: install
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 check: install
-	$(BIN)/ruff check edgephys tests models
+	$(BIN)/ruff check edgephys tests models docs
 	$(BIN)/mypy
 
 SIZES := 8 16 32
