@@ -22,7 +22,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz check compare street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz compare-emitted check compare street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -85,6 +85,15 @@ test-all: install
 
 MINUTES := 10
 SEED    := random
+# Emit every model to every target with BASE and with the working tree, and compare sources, Graphs and integers (hours).
+BASE ?= main
+compare-emitted: install
+	git worktree add --force --detach build/base $(BASE)
+	$(BIN)/python tests/compare_emitted.py emit build/base build/emitted/base
+	$(BIN)/python tests/compare_emitted.py emit . build/emitted/now
+	git worktree remove --force build/base
+	$(BIN)/python tests/compare_emitted.py compare build/emitted/base build/emitted/now
+
 fuzz: install
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 

@@ -6,7 +6,7 @@
 ``emit`` writes one file of SHA-256 digests for each model and target and skips those that OUT already holds, so that it
 can be stopped and started again. ``graph.json``, the sources in ``firmware/`` and the golden model's integers in
 ``vectors.npz`` are compared; the manifest, which names versions, is not.
-``make compare BASE=commit`` does both for the working tree and a commit.
+``make compare-emitted BASE=commit`` does both for a commit and the working tree.
 """
 
 from __future__ import annotations
