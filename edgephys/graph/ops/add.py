@@ -25,17 +25,14 @@ class Add(Elementwise):
     aligns = True
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
-        """Return the sum of the ranges."""
         (low, high), (other_low, other_high) = aligned(node, operands, ranges)
         return exact(low + other_low, high + other_high)
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the sum."""
         one, other = aligned_to(node, operands, xs)
         return one + other
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the fewer of the operands'."""
         return np.minimum(*sources)
 
     def odd_fraction(

@@ -25,11 +25,9 @@ class Bias(Broadcast):
     aligns = True
 
     def fraction(self, node: Node, operands: Nodes) -> int:
-        """Return the larger of the operand's and the constant's."""
         return max(operands[0].fixed.fraction, self.constant.fraction)
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
-        """Return the operand's range, moved by the constant."""
         ((low, high),) = aligned(node, operands, ranges)
         integers, shift = self.constant.integers, node.fixed.fraction - self.constant.fraction
         if shift > WIDEST:
@@ -39,13 +37,11 @@ class Bias(Broadcast):
         return exact(low + (integers << shift), high + (integers << shift))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the sum."""
         (x,) = aligned_to(node, operands, xs)
         constant = arithmetic.constant(self.constant.integers, x)
         return x + shifted(constant, node.fixed.fraction - self.constant.fraction)
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the fewer of the operand's and the constant's."""
         own = low_zeros(self.constant.integers) + (node.fixed.fraction - self.constant.fraction)
         return np.minimum(sources[0], own)
 

@@ -25,7 +25,6 @@ class Concat(AlongAxis):
     aligns = True
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the operands' shape with the lengths of the axis added."""
         shapes = [operand.shape for operand in operands]
         self.check_axis(node, shapes[0])
         before, after = shapes[0][: self.axis], shapes[0][self.axis + 1 :]
@@ -35,14 +34,11 @@ class Concat(AlongAxis):
         return (*before, sum(shape[self.axis] for shape in shapes), *after)
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
-        """Return the joined ranges."""
         low, high = zip(*aligned(node, operands, ranges), strict=True)
         return exact(np.concatenate(low, self.axis), np.concatenate(high, self.axis))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the joined integers."""
         return np.concatenate(aligned_to(node, operands, xs), self.axis + arithmetic.BATCH)
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the joined ones."""
         return np.concatenate(sources, self.axis)

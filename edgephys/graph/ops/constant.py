@@ -57,35 +57,28 @@ class WithConstant(Op):
     constant: Constant
 
     def trimmed(self) -> Self:
-        """Return the operation with trailing zero bits of the constant moved into its scale."""
         return replace(self, constant=self.constant.trimmed())
 
     @property
     def largest_constant(self) -> int:
-        """Largest magnitude of the constant."""
         return self.constant.largest
 
     @property
     def constant_bits(self) -> int:
-        """Width of the constant."""
         return self.constant.bits
 
     @property
     def parameter_count(self) -> int:
-        """Number of integers in the constant."""
         return int(self.constant.integers.size)
 
     def fraction(self, node: Node, operands: Nodes) -> int:
-        """Return the fraction bits of a product with the constant."""
         return operands[0].fixed.fraction + self.constant.fraction
 
     def to_record(self) -> dict[str, Any]:
-        """Return the constant."""
         return {"constant": {"integers": self.constant.integers.tolist(), "fraction": self.constant.fraction}}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return the operation with the constant of a record."""
         constant = record["constant"]
         return cls(Constant(integers_of(constant["integers"]), constant["fraction"]))
 
@@ -95,7 +88,6 @@ class Broadcast(WithConstant, Elementwise):
     """An element-wise operation with a constant that broadcasts to its operand."""
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the operand's shape, to which the constant must broadcast."""
         shape = operands[0].shape
         try:
             together = np.broadcast_shapes(shape, self.constant.integers.shape)
@@ -106,12 +98,10 @@ class Broadcast(WithConstant, Elementwise):
         return shape
 
     def same_for_rows(self, node: Node, axes: int) -> bool:
-        """Tell whether every row has the same constants."""
         rows = np.broadcast_to(self.constant.integers, node.shape).reshape(-1, *node.shape[axes:])
         return bool((rows == rows[:1]).all())
 
     def one_row(self, node: Node, axes: int) -> Self:
-        """Return the operation with the constants of one row."""
         integers = self.constant.integers
         extra = integers.ndim - (len(node.shape) - axes)  # axes of the constant that go
         if extra <= 0:

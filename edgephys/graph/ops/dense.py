@@ -24,7 +24,6 @@ class Dense(WithConstant):
     word = "dense"
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the operand's shape with the last axis replaced."""
         shape, weight = operands[0].shape, self.constant.integers.shape
         if len(weight) != 2 or not shape or weight[0] != shape[-1]:
             raise node.wrong(f"weight must be ({shape[-1] if shape else 1}, outputs), not {weight}")
@@ -40,18 +39,14 @@ class Dense(WithConstant):
         return Range(low @ up + high @ down, high @ up + low @ down, int(partial.max()))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the matrix product."""
         return arithmetic.product(xs[0], self.constant.integers)
 
     def same_for_rows(self, node: Node, axes: int) -> bool:
-        """Tell that each row is multiplied by the same matrix."""
         return True
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the fewest over the products of each sum."""
         bits: Integers = (sources[0][..., :, None] + low_zeros(self.constant.integers)).min(-2)
         return bits
 
     def reason(self, node: Node, operands: Nodes, span: str) -> str:
-        """State the fan-in and the width of the weights."""
         return f"exact sum of {self.constant.integers.shape[0]} products with {self.constant.bits}-bit weights: {span}"

@@ -22,25 +22,19 @@ class Input(Op):
     states_format = True
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the node's own shape."""
         return node.shape
 
     def fraction(self, node: Node, operands: Nodes) -> int:
-        """Return that of the node's own format."""
         return node.fixed.fraction
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
-        """Return every integer of the format."""
         return whole(node.fixed, node.shape)
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the caller's integers."""
         return xs[0]
 
     def same_for_rows(self, node: Node, axes: int) -> bool:
-        """Tell that each row is treated alike."""
         return True
 
     def reason(self, node: Node, operands: Nodes, span: str) -> str:
-        """Say where the format comes from."""
         return f"given: what the standardisation hands over, {span}"

@@ -189,14 +189,12 @@ class Elementwise(Op):
     """An operation that makes each element from the elements at the same place in its operands."""
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the operands' shape."""
         shapes = [operand.shape for operand in operands]
         if len(set(shapes)) > 1:
             raise node.wrong(f"inputs must have one shape, not {shapes}")
         return shapes[0]
 
     def same_for_rows(self, node: Node, axes: int) -> bool:
-        """Tell that each row is treated alike."""
         return True
 
 
@@ -211,22 +209,18 @@ class Move(Op):
         """
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
-        """Return the operand's range, moved."""
         return exact(self.moved(ranges[0].low, node.shape), self.moved(ranges[0].high, node.shape))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the operand's integers, moved."""
         return self.moved(xs[0], node.shape, arithmetic.BATCH)
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the operand's, moved."""
         bits: Integers = self.moved(sources[0], node.shape, outside=ALL_ZERO)
         return bits
 
     def odd_fraction(
         self, node: Node, operands: Nodes, odd: Mapping[str, int], never_zero: Callable[[Node], bool]
     ) -> int | None:
-        """Return the operand's."""
         return odd.get(node.inputs[0])
 
 
@@ -242,18 +236,14 @@ class AlongAxis(Op):
             raise node.wrong(f"axis must be 0..{len(shape) - 1}, not {self.axis}")
 
     def same_for_rows(self, node: Node, axes: int) -> bool:
-        """Tell whether the axis lies within a row."""
         return self.axis >= axes
 
     def one_row(self, node: Node, axes: int) -> Self:
-        """Return the operation along the same axis of one row."""
         return replace(self, axis=self.axis - axes)
 
     def to_record(self) -> dict[str, Any]:
-        """Return the axis."""
         return {"axis": self.axis}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return the operation along the axis of a record."""
         return cls(index(record["axis"]))

@@ -24,23 +24,18 @@ class Relu(Elementwise):
     adds_zeros = True
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
-        """Return the operand's range, cut at 0."""
         return exact(np.maximum(ranges[0].low, 0), np.maximum(ranges[0].high, 0))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the larger of each integer and 0."""
         return np.maximum(xs[0], 0)
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the operand's."""
         return sources[0]
 
     def odd_fraction(
         self, node: Node, operands: Nodes, odd: Mapping[str, int], never_zero: Callable[[Node], bool]
     ) -> int | None:
-        """Return the operand's."""
         return odd.get(node.inputs[0])
 
     def is_identity(self, node: Node, source: Node, range_: Range) -> bool:
-        """Tell whether the operand is never negative."""
         return range_.lowest >= 0

@@ -24,7 +24,6 @@ class Requantise(Elementwise):
     states_format = True
 
     def fraction(self, node: Node, operands: Nodes) -> int:
-        """Return that of the node's own format."""
         return node.fixed.fraction
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
@@ -37,7 +36,6 @@ class Requantise(Elementwise):
         return exact(np.where(outside, fixed.low, low), np.where(outside, fixed.high, high))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the integers in the node's format."""
         return arithmetic.requantised(xs[0], operands[0].fixed.fraction, node.fixed)
 
     def is_identity(self, node: Node, source: Node, range_: Range) -> bool:
@@ -54,7 +52,6 @@ class Requantise(Elementwise):
         return (ranges[node.inputs[0]].largest << max(0, -drop)) + (1 << max(0, drop)) + (1 << node.fixed.bits)
 
     def reason(self, node: Node, operands: Nodes, span: str) -> str:
-        """State how many bits are rounded away."""
         dropped = operands[0].fixed.fraction - node.fixed.fraction
         drop = f"{dropped} bits rounded away" if dropped > 0 else "no bit rounded away"
         return f"chosen by the model's quantiser: {drop}; reaches {span}"

@@ -20,13 +20,11 @@ class Reshape(Move):
     word = "reshape"
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the node's own shape, which must hold as many elements."""
         if prod(node.shape) != prod(operands[0].shape):
             raise node.wrong(f"shape must hold {prod(operands[0].shape)} elements, not {node.shape}")
         return node.shape
 
     def moved(self, x: Any, shape: tuple[int, ...], batch: int = 0, outside: int = 0) -> Any:
-        """Return the elements in the shape."""
         return x.reshape((*x.shape[:batch], *shape))
 
     def same_for_rows(self, node: Node, axes: int) -> bool:
@@ -34,5 +32,4 @@ class Reshape(Move):
         return True
 
     def is_identity(self, node: Node, source: Node, range_: Range) -> bool:
-        """Tell whether the shape is the operand's."""
         return node.shape == source.shape

@@ -24,7 +24,6 @@ class Scale(Broadcast):
     word = "scale"
 
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
-        """Return the range of the products."""
         low, high, integers = ranges[0].low, ranges[0].high, self.constant.integers
         if (magnitude(low, high) * np.abs(integers.astype(float))).max() >= 2.0**WIDEST:
             return too_wide(low, high)
@@ -32,14 +31,11 @@ class Scale(Broadcast):
         return exact(ends.min(0), ends.max(0))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the products."""
         return xs[0] * arithmetic.constant(self.constant.integers, xs[0])
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the sum of the operand's and the constant's."""
         bits: Integers = sources[0] + low_zeros(self.constant.integers)
         return bits
 
     def reason(self, node: Node, operands: Nodes, span: str) -> str:
-        """State the width of the constant."""
         return f"exact product with a {self.constant.bits}-bit constant: {span}"

@@ -23,7 +23,6 @@ class Sum(AlongAxis):
     word = "sum"
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the operand's shape without the axis."""
         shape = operands[0].shape
         self.check_axis(node, shape)
         return shape[: self.axis] + shape[self.axis + 1 :]
@@ -37,14 +36,11 @@ class Sum(AlongAxis):
         return Range(low.sum(self.axis), high.sum(self.axis), int(largest.max()))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        """Return the sum."""
         return np.sum(xs[0], axis=self.axis + arithmetic.BATCH)
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        """Return the fewest along the axis."""
         bits: Integers = sources[0].min(self.axis)
         return bits
 
     def reason(self, node: Node, operands: Nodes, span: str) -> str:
-        """State the number of elements."""
         return f"exact sum of {operands[0].shape[self.axis]} elements: {span}"

@@ -27,7 +27,6 @@ class Take(AlongAxis, Move):
         object.__setattr__(self, "rows", frozen(self.rows))
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the operand's shape with the axis replaced by the shape of the rows."""
         shape, lowest, highest = operands[0].shape, self.rows.min(initial=0), self.rows.max(initial=0)
         self.check_axis(node, shape)
         if lowest < 0 or highest >= shape[self.axis]:
@@ -35,14 +34,11 @@ class Take(AlongAxis, Move):
         return (*shape[: self.axis], *self.rows.shape, *shape[self.axis + 1 :])
 
     def moved(self, x: Any, shape: tuple[int, ...], batch: int = 0, outside: int = 0) -> Any:
-        """Return the rows."""
         return np.take(x, self.rows, axis=self.axis + batch)
 
     def to_record(self) -> dict[str, Any]:
-        """Return the axis and the rows."""
         return {"axis": self.axis, "rows": self.rows.tolist()}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return the operation with the axis and the rows of a record."""
         return cls(index(record["axis"]), integers_of(record["rows"]))

@@ -29,7 +29,6 @@ class Window(Move):
     size: tuple[int, int]
 
     def shape(self, node: Node, operands: Nodes) -> tuple[int, ...]:
-        """Return the field with the channels of all neighbours at each pixel."""
         shape = operands[0].shape
         if len(self.size) != 2 or min(self.size) < 1:
             raise node.wrong(f"window must be (rows, columns) of 1 and over, not {self.size}")
@@ -38,29 +37,23 @@ class Window(Move):
         return (*shape[:2], prod(self.size) * shape[2])
 
     def moved(self, x: Any, shape: tuple[int, ...], batch: int = 0, outside: int = 0) -> Any:
-        """Return the neighbours of every pixel."""
         return windows(x, self.size, outside)
 
     def same_for_rows(self, node: Node, axes: int) -> bool:
-        """Tell that rows depend on each other."""
         return False
 
     @property
     def neighbours(self) -> tuple[int, int]:
-        """Size of the window."""
         return self.size
 
     def is_identity(self, node: Node, source: Node, range_: Range) -> bool:
-        """Tell whether the window is the pixel itself."""
         return self.size == (1, 1)
 
     def to_record(self) -> dict[str, Any]:
-        """Return the size."""
         return {"window": list(self.size)}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
-        """Return the operation with the size of a record."""
         rows, columns = map(index, record["window"])
         return cls((rows, columns))
 
