@@ -24,9 +24,9 @@ from edgephys.graph.graph import Graph, Node, check
 from edgephys.graph.ranges import derive
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.onnx.forms import PLAIN, ROWS, TYPES, Form, Tensors
-from edgephys.targets.onnx.nodes import write
 from edgephys.targets.onnx.options import OnnxOptions
-from edgephys.targets.onnx.plan import CARRIERS, DOUBLE, SINGLE, plan
+from edgephys.targets.onnx.plan import CARRIERS, DOUBLE, SINGLE
+from edgephys.targets.onnx.rules import write
 
 CHUNK = 1 << 22
 """Elements of the widest edge in one call, to limit the memory."""
@@ -40,9 +40,9 @@ def emit(graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
     """
     check(graph)
     source, output = graph.input, graph.output
-    tensors = write(graph, plan(graph, options.style))
+    tensors = write(graph, options.style)
     widest = max(derive(graph)[output.name].highest, -derive(graph)[output.name].lowest)
-    result = tensors.asked(output.name, PLAIN, SINGLE if widest < 1 << CARRIERS[SINGLE] else DOUBLE, 0)
+    result = tensors.form(output.name, PLAIN, SINGLE if widest < 1 << CARRIERS[SINGLE] else DOUBLE, 0)
     if result.tensor == source.name:
         raise ModelError(f"graph '{graph.name}': its output is its input; there is nothing to build")
     first = tensors.forms[source.name]

@@ -1,4 +1,4 @@
-"""Tensors: what is written of an ONNX model, and each edge of the Graph in the form that a reader of it asks for."""
+"""The operators and constants of an ONNX model, and the tensors that hold each edge of the Graph."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TYPES = {name: helper.np_dtype_to_tensor_dtype(np.dtype(name)) for name in (SING
 
 @dataclass(frozen=True)
 class Form:
-    """Name a tensor that holds an edge: in which layout and type, times which power of two.
+    """State a tensor that holds an edge: its layout and type, and the power of two by which it is multiplied.
 
-    ``quantised`` are the bits of the integers from which a DequantizeLinear made it, moved at most (0: it is not so
-    made): runtimes look through what only moves.
+    ``quantised`` is the number of bits of the integers that a DequantizeLinear read, else 0. A reshape keeps it:
+    runtimes recognise quantised tensors behind a reshape.
     """
 
     tensor: str
@@ -34,7 +34,7 @@ class Form:
 
 
 class Tensors:
-    """Collect operators and constants; an edge has one form and is converted where another is asked for."""
+    """Collect operators and constants. Each edge has one form; it is converted where a reader needs another."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.nodes: list[Any] = []
@@ -46,13 +46,13 @@ class Tensors:
 
     @property
     def initialisers(self) -> list[Any]:
-        """The constants as tensors, in the order in which they were asked for."""
+        """The constants as tensors, in the order in which they were added."""
         return [numpy_helper.from_array(array, name) for name, array in self._constants.items()]
 
     # Forms -------------------------------------------------------------------------------------
 
-    def asked(self, edge: str, layout: str | None = None, carrier: str | None = None, unit: int | None = None) -> Form:
-        """Return an edge in the form asked for, converted where it must be; None leaves it as it is."""
+    def form(self, edge: str, layout: str | None = None, carrier: str | None = None, unit: int | None = None) -> Form:
+        """Return an edge in a form, converted where it must be; None keeps what it is."""
         form = self.forms[edge]
         if carrier is not None and carrier != form.carrier:
             wanted = replace(form, carrier=carrier, quantised=0)
@@ -87,9 +87,9 @@ class Tensors:
         return self._converted[tensor]
 
     def named(self, edge: str, tensor: str) -> str:
-        """Give the newest operator's output the name of the edge that it holds; return the tensor that holds it."""
+        """Rename the output of the last operator to the edge that it holds; return the tensor that holds the edge."""
         if tensor in {form.tensor for form in (*self.forms.values(), *self._converted.values())}:
-            return tensor  # another edge's: nothing was to be done
+            return tensor  # the tensor of another edge: no operator was added
         self.nodes[-1].output[0] = edge
         self._outputs.add(edge)
         return edge
@@ -97,9 +97,9 @@ class Tensors:
     # Operators and constants -------------------------------------------------------------------
 
     def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add an operator and return its output; one name holds one tensor."""
+        """Add an operator and return its output; a name is used once."""
         if output in self._outputs or output in self._constants:
-            raise _taken(output)
+            raise _duplicate(output)
         self._outputs.add(output)
         self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}:{operator}", **attributes))
         return output
@@ -124,15 +124,15 @@ class Tensors:
         )
 
     def shape(self, shape: tuple[int, ...]) -> str:
-        """Add a shape, before which come as many vectors or rows as there are."""
+        """Add a shape with one more axis before it, of any length, for vectors or rows."""
         return self.constant("_".join(map(str, ("shape_n", *shape))), np.array([-1, *shape]))
 
     def constant(self, name: str, array: NDArray[Any]) -> str:
-        """Add an array; one name holds one array."""
+        """Add an array; a name always stands for the same array."""
         if name in self._outputs or not np.array_equal(self._constants.setdefault(name, array), array):
-            raise _taken(name)
+            raise _duplicate(name)
         return name
 
 
-def _taken(name: str) -> ModelError:
+def _duplicate(name: str) -> ModelError:
     return ModelError(f"ONNX: tensor '{name}' must be one, not two; give the graph's layers other names")

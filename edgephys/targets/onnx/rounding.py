@@ -1,4 +1,4 @@
-"""Round and overflow into a format: by a pair of QuantizeLinear and DequantizeLinear where it computes that."""
+"""Rounding and overflow into a format, by a pair of QuantizeLinear and DequantizeLinear where this is exact."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from edgephys.core.fixed import Fixed, Overflow
 from edgephys.graph.graph import Graph, Node
 from edgephys.targets.onnx.forms import Form, Tensors
-from edgephys.targets.onnx.plan import QDQ, SINGLE, Plan, Rounded
+from edgephys.targets.onnx.plan import QDQ, SINGLE, OnnxPlan, Rounded
 
 STORED: tuple[tuple[type[np.integer[Any]], int], ...] = ((np.uint8, 0), (np.uint8, 128), (np.uint16, 0), (np.int16, 0))
 """Types and zero points of quantised numbers, the narrowest first."""
 
 
-def requantise(tensors: Tensors, graph: Graph, plan: Plan, node: Node) -> Form:
-    """Write a REQUANTISE and return the form of its edge."""
+def round_into(tensors: Tensors, graph: Graph, plan: OnnxPlan, node: Node) -> Form:
+    """Add the operators of a requantise and return the form of its edge."""
     rounded, carrier, fraction = plan.rounded[node.name], plan.carriers[node.name], node.fixed.fraction
     source = graph.by_name[rounded.source].fixed.fraction
     offset = 0 if rounded.source in plan.offsets else rounded.halves
     stored = _stored(rounded) if plan.style == QDQ and carrier == SINGLE else None
-    work = tensors.asked(rounded.source, carrier=carrier)
-    if stored is not None and not work.quantised:  # of two pairs in a row a runtime makes one, which rounds once
+    work = tensors.form(rounded.source, carrier=carrier)
+    if stored is not None and not work.quantised:  # a runtime fuses two pairs in a row into one, which rounds once
         work = _with_offset(tensors, node.name, rounded, offset, work, source)
         return _quantised(tensors, node, rounded, work, stored)
-    work = tensors.asked(rounded.source, carrier=carrier, unit=fraction)
+    work = tensors.form(rounded.source, carrier=carrier, unit=fraction)
     tensor = _with_offset(tensors, node.name, rounded, offset, work, source).tensor
     if source > fraction:
         tensor = tensors.add("Round", [tensor], f"{node.name}_rounded")
@@ -39,7 +39,7 @@ def requantise(tensors: Tensors, graph: Graph, plan: Plan, node: Node) -> Form:
 
 
 def _stored(rounded: Rounded) -> tuple[type[np.integer[Any]], int] | None:
-    """Return the narrowest type that holds a result, and its zero point; None where no pair gives the result."""
+    """Return the narrowest type that holds the result, and its zero point; None where no pair computes the result."""
     if rounded.overflows is not None:
         return None
     for kind, point in STORED:
@@ -49,7 +49,7 @@ def _stored(rounded: Rounded) -> tuple[type[np.integer[Any]], int] | None:
 
 
 def _with_offset(tensors: Tensors, name: str, rounded: Rounded, halves: int, work: Form, source: int) -> Form:
-    """Add what makes half to even the wanted rounding."""
+    """Add the offset after which rounding half to even is the rounding of the format."""
     half = 2.0 ** (work.unit - source - 1)
     if rounded.signed_halves:
         factor = tensors.number(f"{name}_sided_halves", rounded.signed_halves * half, work.carrier)
@@ -65,7 +65,7 @@ def _with_offset(tensors: Tensors, name: str, rounded: Rounded, halves: int, wor
 def _quantised(
     tensors: Tensors, node: Node, rounded: Rounded, work: Form, stored: tuple[type[np.integer[Any]], int]
 ) -> Form:
-    """Quantise and dequantise; the type's own ends saturate where they are those of the format."""
+    """Add a pair; a bound that is the end of the stored type needs no Clip."""
     kind, point = stored
     ends = np.iinfo(kind)
     low = None if rounded.low == ends.min - point else rounded.low
@@ -89,14 +89,14 @@ def _bounded(
 
 
 def _zero_outside(tensors: Tensors, name: str, tensor: str, fixed: Fixed, carrier: str) -> str:
-    """Return 0 for what lies outside the format."""
+    """Add the operators that replace values outside of the format by 0."""
     clipped = _bounded(tensors, name, tensor, fixed.low, fixed.high, 1.0, carrier)
     inside = tensors.add("Equal", [tensor, clipped], f"{name}_inside")
     return tensors.add("Where", [inside, tensor, tensors.number(f"none_{carrier}", 0.0, carrier)], f"{name}_kept")
 
 
 def _wrapped(tensors: Tensors, name: str, tensor: str, fixed: Fixed, carrier: str) -> str:
-    """Take off as many turns of the format's whole range as there are."""
+    """Add the operators that subtract the multiple of the format's range by which a value exceeds it."""
     turn, above = 2.0**fixed.bits, tensor
     if fixed.low:
         low = tensors.number(f"{name}_low", fixed.low, carrier)
