@@ -174,7 +174,7 @@ def test_a_start_in_the_middle_of_a_frame_begins_another_one(project, before):
     rows = np.concatenate([noise, pixels, noise[:1].repeat(facts["latency"], 0)])
     start = np.isin(np.arange(len(rows)), (0, before)).astype(np.uint8)
     words = frames.bench.clocked(bits.of_bits(np.column_stack([rows, np.ones_like(start), start])))
-    found = bits.unpacked(words[before:], frames.bench.given)
+    found = bits.unpacked(words[before:], frames.bench.outputs)
     assert np.flatnonzero(found["valid_out"])[0] == facts["latency"]
     given = found[facts["output"][0]["node"]][facts["latency"] :]
     np.testing.assert_array_equal(given.reshape(1, *graph.output.shape), evaluate.run(graph, x))

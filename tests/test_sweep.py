@@ -15,7 +15,7 @@ from edgephys.graph.build import Builder
 from edgephys.report import pipelining
 from edgephys.report.render import write
 from edgephys.targets.rtl import place, simulate, sweep
-from edgephys.targets.rtl.sweep import Point, choose, explore
+from edgephys.targets.rtl.sweep import PipelinedDesign, choose, explore
 
 ACTIVATION = Fixed(False, 4, 2, Rounding.RND_CONV, Overflow.SAT)
 
@@ -35,7 +35,7 @@ X = vectors(GRAPH, 50)
 
 
 def point(stages, fmax_mhz, lut=100):
-    return Point(stages, 20 / stages, stages, 1, 50, fmax_mhz, 1, ((1, fmax_mhz),), lut, 10 * stages)
+    return PipelinedDesign(stages, 20 / stages, stages, 1, 50, fmax_mhz, 1, ((1, fmax_mhz),), lut, 10 * stages)
 
 
 def explored(curve, clock_ns, most):
@@ -92,7 +92,9 @@ def test_of_designs_with_the_same_latency_the_smaller_is_kept():
 
 
 def test_no_design_that_meets_the_clock_is_one_line_with_the_best_reached():
-    found = sweep.Sweep(10.0, place.PARTS["25k"], 20.0, (point(1, 30.0), point(9, 88.2), point(18, 85.0)), None, {})
+    found = sweep.PipeliningSweep(
+        10.0, place.PARTS["25k"], 20.0, (point(1, 30.0), point(9, 88.2), point(18, 85.0)), None, {}
+    )
     with pytest.raises(
         ToolError,
         match=r"^sweep: none of 3 designs meets 10 ns on LFE5U-25F-6BG381C; the best is 88\.2 MHz with 9 stages; "
@@ -234,7 +236,9 @@ def test_a_combinational_design_is_routed_from_the_input_to_the_output_register(
 @pytest.fixture
 def table():
     points = (point(1, 30.0), point(3, 101.0), point(6, 160.0))
-    found = sweep.Sweep(10.0, place.PARTS["85k"], 20.0, points, points[1], {"fmax_mhz": "placed and routed, somewhere"})
+    found = sweep.PipeliningSweep(
+        10.0, place.PARTS["85k"], 20.0, points, points[1], {"fmax_mhz": "placed and routed, somewhere"}
+    )
     return pipelining.tabulate(found, "tiny", "edgephys sweep tiny")
 
 

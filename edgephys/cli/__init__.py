@@ -124,8 +124,8 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("EDGEPHYS_TRACEBACK"):
             raise
-        told = f"{type(error).__name__}: {error}"
-        fail(f"unforeseen: {told}; EDGEPHYS_TRACEBACK=1 shows where; please report it", 1)
+        reason = f"{type(error).__name__}: {error}"
+        fail(f"unforeseen: {reason}; EDGEPHYS_TRACEBACK=1 shows where; please report it", 1)
     if status == TYPER_INTERRUPTED:
         fail(INTERRUPTED, 1)
     sys.exit(status or 0)
@@ -147,8 +147,8 @@ def _terminated(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"edgephys {__version__}")
         raise typer.Exit
 

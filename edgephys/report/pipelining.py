@@ -9,7 +9,7 @@ from typing import Any
 from edgephys.core import machine
 from edgephys.report.plot import plot
 from edgephys.report.table import Column, Drawing, Table, number, written
-from edgephys.targets.rtl.sweep import Point, Sweep
+from edgephys.targets.rtl.sweep import PipelinedDesign, PipeliningSweep
 
 COLUMNS = (
     Column("stages", "stages"),
@@ -30,7 +30,7 @@ NOTES = (
 )
 
 
-def tabulate(sweep: Sweep, model: str, command: str) -> dict[str, Any]:
+def tabulate(sweep: PipeliningSweep, model: str, command: str) -> dict[str, Any]:
     """Return the record of a sweep: a row a design, by number of stages; ``chosen`` is the stages of the one kept."""
     return {
         "command": command,
@@ -44,7 +44,7 @@ def tabulate(sweep: Sweep, model: str, command: str) -> dict[str, Any]:
     }
 
 
-def _row(point: Point, clock_ns: float) -> dict[str, Any]:
+def _row(point: PipelinedDesign, clock_ns: float) -> dict[str, Any]:
     """Return a design's figures; a clock that it does not meet gives no latency in ns."""
     meets = point.meets(clock_ns)
     return {

@@ -79,10 +79,10 @@ def read_csynth(path: Path) -> tuple[Figure, ...]:
     root = _xml(path)
 
     def text(where: str) -> str:
-        found = root.findtext(where)
-        if found is None or not found.strip():
+        value = root.findtext(where)
+        if value is None or not value.strip():
             raise _lacks(path, f"<{where}>")
-        return found.strip()
+        return value.strip()
 
     old = root.find("AreaEstimates/Resources/DSP48E") is not None
     tool, dsp = ("Vivado HLS", "DSP48E") if old else ("Vitis HLS", "DSP")

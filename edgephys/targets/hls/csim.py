@@ -100,10 +100,10 @@ def write_weights(headers: Path, texts: Path) -> None:
 
 def _declared(path: Path) -> tuple[str, int, str]:
     """Return the declaration in a weights header, its size and its numbers."""
-    found = re.search(r"#else\s+(\w+ \w+\[(\d+)\]) = \{([^}]*)\};", path.read_text())
-    if found is None:
+    declaration = re.search(r"#else\s+(\w+ \w+\[(\d+)\]) = \{([^}]*)\};", path.read_text())
+    if declaration is None:
         raise ProjectError(f"{path}: not a weights header of ours; emit the project again")
-    return found[1], int(found[2]), found[3]
+    return declaration[1], int(declaration[2]), declaration[3]
 
 
 def compile_project(
@@ -144,6 +144,6 @@ def compile_project(
 
     others = [path for path in sorted(sources.iterdir()) if path.name != "weights"]
     mains = list(dict.fromkeys((MAIN, main)))
-    stated = (compiler.version, SLOW, *FLAGS, *sizes, results, *weights, *extra)
-    key = tools.content_key([*mains, access, *others], *stated)
+    settings = (compiler.version, SLOW, *FLAGS, *sizes, results, *weights, *extra)
+    key = tools.content_key([*mains, access, *others], *settings)
     return tools.built(key, build) / name

@@ -25,7 +25,7 @@ from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, check
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.hls.options import HlsOptions
-from edgephys.targets.hls.step import Step, clean, plain
+from edgephys.targets.hls.step import HlsStep, clean, plain
 from edgephys.targets.hls.steps import plan
 from edgephys.targets.hls.stream import Times, connected, is_streamed, times
 
@@ -52,16 +52,16 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
     steps = connected(steps) if streamed else steps
     model = _converted(steps, folder, top, options, "io_stream" if streamed else "io_parallel")
     check_types(model, steps)
-    known = times(steps) if streamed else None
-    if known is not None:
-        _set_depths(model, known)
+    stream_times = times(steps) if streamed else None
+    if stream_times is not None:
+        _set_depths(model, stream_times)
     _mark_probes(model, layer_ends(graph, steps), streamed)
     _write(model, folder)
     facts = _facts(graph, model, steps, top, options)
-    if known is None:
+    if stream_times is None:
         return facts
     _copy_header(folder)
-    return {**facts, **_stream_facts(graph, model, known)}
+    return {**facts, **_stream_facts(graph, model, stream_times)}
 
 
 def precision(fixed: Fixed) -> str:
@@ -86,7 +86,7 @@ def ac_type(fixed: Fixed) -> str:
     return f"{head},AC_{fixed.rounding.value},AC_{fixed.overflow.value}>"
 
 
-def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOptions, io_type: str) -> Any:
+def _converted(steps: tuple[HlsStep, ...], folder: Path, top: str, options: HlsOptions, io_type: str) -> Any:
     from hls4ml.backends import get_backend
     from hls4ml.model.graph import ModelGraph
 
@@ -109,13 +109,13 @@ def _converted(steps: tuple[Step, ...], folder: Path, top: str, options: HlsOpti
         return ModelGraph.from_layer_list(config, [_entry(step) for step in steps])
 
 
-def largest_array(steps: tuple[Step, ...], streamed: bool = False) -> int:
+def largest_array(steps: tuple[HlsStep, ...], streamed: bool = False) -> int:
     """Return the elements of the largest array that is to lie in registers: a layer's products, or a result."""
     terms = [step.constants["weight"].integers.shape[-2] if "weight" in step.constants else 1 for step in steps]
     return max(prod(step.shape[streamed:]) * count for step, count in zip(steps, terms, strict=True))
 
 
-def _entry(step: Step) -> dict[str, Any]:
+def _entry(step: HlsStep) -> dict[str, Any]:
     entry: dict[str, Any] = {"class_name": step.class_name, "name": step.name, **step.attributes}
     if step.inputs:
         entry["inputs"] = list(step.inputs)
@@ -146,14 +146,14 @@ def _explained(name: str) -> Iterator[None]:
         raise ModelError(f"'{name}': hls4ml does not convert it: {' '.join(str(error).split())}") from error
 
 
-def check_types(model: Any, steps: tuple[Step, ...]) -> None:
+def check_types(model: Any, steps: tuple[HlsStep, ...]) -> None:
     """Raise ModelError where hls4ml's graph has another layer, shape or type than ours."""
-    made = {layer.name: layer for layer in model.get_layers()}
-    if list(made) != [step.name for step in steps]:
-        raise ModelError(f"hls4ml changed the layers to {list(made)}; expected {[step.name for step in steps]}")
+    layers = {layer.name: layer for layer in model.get_layers()}
+    if list(layers) != [step.name for step in steps]:
+        raise ModelError(f"hls4ml changed the layers to {list(layers)}; expected {[step.name for step in steps]}")
     spell = ac_type if model.config.backend.name == "Catapult" else ap_type
     for step in steps:
-        layer = made[step.name]
+        layer = layers[step.name]
         variables = list(layer.get_variables())
         for variable in variables:
             if tuple(variable.shape) != step.shape:
@@ -173,26 +173,26 @@ def check_types(model: Any, steps: tuple[Step, ...]) -> None:
                 raise _changed(step, f"the constant '{name}'", "the Graph's integers", "others")
 
 
-def _changed(step: Step, what: str, expected: str, found: str) -> ModelError:
-    return ModelError(f"layer '{step.node.layer}': hls4ml made {what} of '{step.name}' {found}, not {expected}")
+def _changed(step: HlsStep, what: str, expected: str, received: str) -> ModelError:
+    return ModelError(f"layer '{step.node.layer}': hls4ml made {what} of '{step.name}' {received}, not {expected}")
 
 
-def layer_ends(graph: Graph, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+def layer_ends(graph: Graph, steps: tuple[HlsStep, ...]) -> tuple[HlsStep, ...]:
     """Return the step of each layer's last node, in the order in which they are computed, the input's left out."""
     first = {step.node.name: step for step in reversed(steps)}  # not a later copy of the edge
     ends = {node.name for _, node in graph.layers()}
     return tuple(step for step in steps[1:] if first[step.node.name] is step and step.node.name in ends)
 
 
-def _set_depths(model: Any, known: Times) -> None:
+def _set_depths(model: Any, stream_times: Times) -> None:
     """Say how many beats each FIFO holds, where hls4ml would have it hold a frame; the ports are the vendor's."""
     ports = {*model.inputs, *model.outputs}
     for name, variable in model.output_vars.items():
         if name not in ports:
-            variable.pragma = ("stream", known.depths[name])
+            variable.pragma = ("stream", stream_times.depths[name])
 
 
-def _mark_probes(model: Any, ends: tuple[Step, ...], streamed: bool) -> None:
+def _mark_probes(model: Any, ends: tuple[HlsStep, ...], streamed: bool) -> None:
     """Add, for C simulations that ask for it, a look at every layer's result."""
     for step in ends:
         layer = model.graph[step.name]
@@ -210,8 +210,8 @@ def _write(model: Any, folder: Path) -> None:
     writer.write_yml = lambda model: None  # hls4ml's own holds addresses and imports keras
     with _quiet("writer"):
         writer.write_hls(model)
-    told = {**config, "OutputDir": "."}
-    (folder / "hls4ml_config.yml").write_text(json.dumps(told, indent=1) + "\n")  # JSON is YAML
+    settings = {**config, "OutputDir": "."}
+    (folder / "hls4ml_config.yml").write_text(json.dumps(settings, indent=1) + "\n")  # JSON is YAML
     for path in folder.glob("*.cpp"):
         path.write_text(path.read_text().replace(str(folder), "."))
 
@@ -222,23 +222,25 @@ def _copy_header(folder: Path) -> None:
     (folder / "firmware" / "nnet_utils" / STREAM_HEADER.name).write_bytes(STREAM_HEADER.read_bytes())
 
 
-def _stream_facts(graph: Graph, model: Any, known: Times) -> dict[str, Any]:
+def _stream_facts(graph: Graph, model: Any, stream_times: Times) -> dict[str, Any]:
     variables = model.output_vars
     return {
         "io": STREAM,
         "io_type": "io_stream",
         "field": list(graph.input.shape[:2]),
-        "lag": known.lag,
-        "processes": known.processes,
-        "latency_first_cycles_estimate": known.first,
-        "latency_cycles_estimate": known.latency,
-        "ii_estimate": known.ii,
-        "memory_bits": known.memory_bits,
-        "fifos": {variables[name].name: depth for name, depth in known.depths.items() if name not in model.inputs},
+        "lag": stream_times.lag,
+        "processes": stream_times.processes,
+        "latency_first_cycles_estimate": stream_times.first,
+        "latency_cycles_estimate": stream_times.latency,
+        "ii_estimate": stream_times.ii,
+        "memory_bits": stream_times.memory_bits,
+        "fifos": {
+            variables[name].name: depth for name, depth in stream_times.depths.items() if name not in model.inputs
+        },
     }
 
 
-def _facts(graph: Graph, model: Any, steps: tuple[Step, ...], top: str, options: HlsOptions) -> dict[str, Any]:
+def _facts(graph: Graph, model: Any, steps: tuple[HlsStep, ...], top: str, options: HlsOptions) -> dict[str, Any]:
     ends = layer_ends(graph, steps)
     ports = [model.graph[step.name].get_output_variable().name for step in (steps[0], steps[-1])]
     variables = {step.node.name: model.graph[step.name].get_output_variable().name for step in (steps[0], *ends)}

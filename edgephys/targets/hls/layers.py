@@ -101,11 +101,11 @@ def _process(template: Any, layer: Any) -> str:
     lines += [f"    for (unsigned beat = 0; beat < {output.shape[0]}; beat++) {{", "        #pragma HLS PIPELINE II=1"]
     lines += [f"        nnet::edge_read<{edges[port].type.name}>({port}, {port}_pixel);" for port in list(edges)[:-1]]
     for number, call in enumerate(layer.get_attr("calls")):
-        named = [*(f"x{read}" for read in call.reads), "y"]
+        ports_of_call = [*(f"x{read}" for read in call.reads), "y"]
         types = ", ".join(
-            [*(f"{edges[port].type.name}::value_type" for port in named), f"config{layer.index}_{number}"]
+            [*(f"{edges[port].type.name}::value_type" for port in ports_of_call), f"config{layer.index}_{number}"]
         )
-        arguments = ", ".join([*(f"{port}_pixel" for port in named), *constant])
+        arguments = ", ".join([*(f"{port}_pixel" for port in ports_of_call), *constant])
         lines.append(f"        nnet::edge_{layer.get_attr('kernel')}<{types}>({arguments});")
     lines += [f"        nnet::edge_write<{output.type.name}>(y_pixel, y);", "    }", "}"]
     return structs + "\n".join(lines) + "\n"
@@ -124,28 +124,28 @@ def _templates(layer: Any, config: Any, call: Any, *headers: Path) -> tuple[Any,
     """Return hls4ml's two templates of a class of layers: what it is compiled for, and the call."""
     include = [f"nnet_utils/{header.name}" for header in headers]
     name = layer.__name__
-    made = type(
+    config_template = type(
         f"{name}ConfigTemplate",
         (LayerConfigTemplate,),
         {"__init__": lambda self: LayerConfigTemplate.__init__(self, layer), "format": config},
     )
-    called = type(
+    call_template = type(
         f"{name}CallTemplate",
         (FunctionCallTemplate,),
         {"__init__": lambda self: FunctionCallTemplate.__init__(self, layer, include), "format": call},
     )
-    return made, called
+    return config_template, call_template
 
 
 @cache
 def extend(backend: str) -> None:
     """Teach a backend of hls4ml our layers, once a process."""
-    known = get_backend(backend)
+    hls4ml_backend = get_backend(backend)
     register_layer(KERNEL_LAYER, EdgephysKernel)
     register_layer(PROCESS_LAYER, EdgephysProcess)
     for template in (
         *_templates(EdgephysKernel, _config, _calls, HEADER),
         *_templates(EdgephysProcess, _process, _started, HEADER, STREAM_HEADER),
     ):
-        known.register_template(template)
-    known.register_source(HEADER)
+        hls4ml_backend.register_template(template)
+    hls4ml_backend.register_source(HEADER)

@@ -33,7 +33,7 @@ from edgephys.graph.ops import (
     constant_of,
 )
 from edgephys.graph.partition import one_row
-from edgephys.targets.hls.step import Call, Place, Step, flat, of_constant, plain
+from edgephys.targets.hls.step import Call, HlsStep, Place, flat, of_constant, plain
 from edgephys.targets.rtl.stream import AXES
 from edgephys.targets.rules import RuleTable
 
@@ -52,7 +52,7 @@ class KernelRule:
     calls: Calls
     text: str = ""
 
-    def __call__(self, place: Place) -> Step:
+    def __call__(self, place: Place) -> HlsStep:
         """Return the step of a node."""
         node, operands = place.node, place.graph.operands(place.node)
         one, ones = one_row(node, place.axes), tuple(one_row(operand, place.axes) for operand in operands)
@@ -60,7 +60,7 @@ class KernelRule:
         return kernel_step(node, place.name, place.inputs, self, self.calls(one, ones), fixed, place.axes)
 
 
-Rule = Callable[[Place], Step]
+Rule = Callable[[Place], HlsStep]
 
 
 # Calls of kernels --------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def kernel_step(
     calls: tuple[Call, ...],
     result: Fixed,
     axes: int,
-) -> Step:
+) -> HlsStep:
     """Return the step that calls a kernel, with the constant that the calls read."""
     shape, formats, constants = flat(node.shape, axes), {"result": result}, {}
     attributes: dict[str, Any] = {"kernel": rule.kernel, "calls": calls, "shape": list(shape)}
@@ -130,13 +130,13 @@ def kernel_step(
         constants["constant"] = Constant(repeated, constant.fraction)
         formats["constant"] = of_constant(constants["constant"])
     class_name = "EdgephysProcess" if axes else "EdgephysKernel"
-    return Step(node, name, class_name, inputs, shape, formats, constants, attributes)
+    return HlsStep(node, name, class_name, inputs, shape, formats, constants, attributes)
 
 
 COPY = KernelRule("copy", elementwise)
 
 
-def copy_step(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes: int) -> Step:
+def copy_step(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes: int) -> HlsStep:
     """Return the step that copies an edge into a format."""
     call = Call((0,), {"size": prod(node.shape[axes:])})
     return kernel_step(node, name, inputs, COPY, (call,), fixed, axes)
@@ -145,13 +145,13 @@ def copy_step(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes
 # Layers of hls4ml, and windows ---------------------------------------------------------------------
 
 
-def _input(place: Place) -> Step:
+def _input(place: Place) -> HlsStep:
     node, shape = place.node, flat(place.node.shape, place.axes)
     attributes = {"input_shape": list(shape)}
-    return Step(node, place.name, "InputLayer", (), shape, {"result": plain(node.fixed)}, {}, attributes)
+    return HlsStep(node, place.name, "InputLayer", (), shape, {"result": plain(node.fixed)}, {}, attributes)
 
 
-def _dense(place: Place) -> Step:
+def _dense(place: Place) -> HlsStep:
     """Return hls4ml's Dense, or a Conv1D of width 1 over several rows; both add a bias."""
     weight, axes, last = constant_of(place.node), place.axes, place.bias or place.node
     offsets = np.zeros(weight.integers.shape[1], np.int64)
@@ -169,10 +169,10 @@ def _dense(place: Place) -> Step:
     constants = {"weight": weight, "bias": added}
     if len(shape) == 1:
         sizes = dict(zip(("n_in", "n_out"), weight.integers.shape, strict=True))
-        return Step(last, place.name, "Dense", place.inputs, shape, formats, constants, sizes)
+        return HlsStep(last, place.name, "Dense", place.inputs, shape, formats, constants, sizes)
     constants["weight"] = Constant(weight.integers[None], weight.fraction)  # (window, in, out)
     attributes = _convolution(shape[0], weight.integers.shape, 1 if axes else shape[0])
-    return Step(last, place.name, "Conv1D", place.inputs, shape, formats, constants, attributes)
+    return HlsStep(last, place.name, "Conv1D", place.inputs, shape, formats, constants, attributes)
 
 
 def _convolution(rows: int, weight: tuple[int, ...], at_once: int) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _convolution(rows: int, weight: tuple[int, ...], at_once: int) -> dict[str, 
     }
 
 
-def _window(place: Place) -> Step:
+def _window(place: Place) -> HlsStep:
     node, op = place.node, place.node.op
     if not place.axes or op.neighbours is None:
         raise ModelError(

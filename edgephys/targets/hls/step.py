@@ -22,7 +22,7 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class HlsStep:
     """State one layer for hls4ml: its entry in the layer list, and what hls4ml must make of it.
 
     ``formats`` maps hls4ml's names of types (result, accum, weight, bias, constant) to formats. ``shape`` is the shape

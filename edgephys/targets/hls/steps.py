@@ -13,14 +13,14 @@ from edgephys.graph.graph import Graph, Node
 from edgephys.graph.ops import Bias, Dense, Input, Requantise
 from edgephys.graph.ranges import derive
 from edgephys.targets.hls.rules import RULES, copy_step
-from edgephys.targets.hls.step import Place, Step, clean, plain
+from edgephys.targets.hls.step import HlsStep, Place, clean, plain
 from edgephys.targets.rtl.stream import AXES, levels
 
 DOUBLE = 53
 """Bits to which the decimal number in a weights header, read as a double, is exact."""
 
 
-def plan(graph: Graph, streamed: bool = False) -> tuple[Step, ...]:
+def plan(graph: Graph, streamed: bool = False) -> tuple[HlsStep, ...]:
     """Return the steps of a graph with one input and one output, in order.
 
     Raises: ModelError naming the layer that cannot be computed exactly, or that has no stream of pixels.
@@ -28,7 +28,7 @@ def plan(graph: Graph, streamed: bool = False) -> tuple[Step, ...]:
     axes = AXES if streamed else 0
     graph = _alive(graph) if streamed else graph
     check_exact(graph)
-    steps: list[Step] = []
+    steps: list[HlsStep] = []
     names: dict[str, str] = {}
     fused = fused_biases(graph)
     for position, node in enumerate(graph.nodes):

@@ -15,7 +15,7 @@ from math import prod
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph.graph import Graph
 from edgephys.targets.fpga import AUTO, STREAM
-from edgephys.targets.hls.step import Step
+from edgephys.targets.hls.step import HlsStep
 from edgephys.targets.rtl.line_buffer import lag
 from edgephys.targets.rtl.stream import is_field
 
@@ -43,7 +43,7 @@ def is_streamed(graph: Graph, io: str, backend: str) -> bool:
     return streamed
 
 
-def connected(steps: Sequence[Step]) -> tuple[Step, ...]:
+def connected(steps: Sequence[HlsStep]) -> tuple[HlsStep, ...]:
     """Return the steps with a process after each edge that several read, so that every stream has one reader.
 
     Raises: ModelError naming the layer whose pixels are too wide for a stream.
@@ -52,30 +52,30 @@ def connected(steps: Sequence[Step]) -> tuple[Step, ...]:
         _require_narrow(step)
     reads = Counter(name for step in steps for name in step.inputs)
     ready: dict[str, list[str]] = {}
-    made: list[Step] = []
+    linked: list[HlsStep] = []
     for step in steps:
-        made.append(replace(step, inputs=tuple(ready[name].pop(0) for name in step.inputs)))
+        linked.append(replace(step, inputs=tuple(ready[name].pop(0) for name in step.inputs)))
         ready[step.name] = [step.name]
         if reads[step.name] > 1:
             copies, ready[step.name] = _copied(step, reads[step.name])
-            made += copies
-    return tuple(made)
+            linked += copies
+    return tuple(linked)
 
 
-def _copied(step: Step, readers: int) -> tuple[list[Step], list[str]]:
+def _copied(step: HlsStep, readers: int) -> tuple[list[HlsStep], list[str]]:
     """Return the processes that copy a step's result, the last copy into more where it must be, and the streams."""
-    made: list[Step] = []
+    copies: list[HlsStep] = []
     streams = [step.name]
     while len(streams) < readers:
-        source, name = streams.pop(), f"{step.name}_copied_{len(made)}"
+        source, name = streams.pop(), f"{step.name}_copied_{len(copies)}"
         outputs = tuple(f"{name}_{number}" for number in range(min(COPIES, readers - len(streams))))
         formats, attributes = {"result": step.formats["result"]}, {"size": prod(step.shape)}
-        made.append(Step(step.node, name, "Clone", (source,), step.shape, formats, {}, attributes, outputs))
+        copies.append(HlsStep(step.node, name, "Clone", (source,), step.shape, formats, {}, attributes, outputs))
         streams += outputs
-    return made, streams
+    return copies, streams
 
 
-def _require_narrow(step: Step) -> None:
+def _require_narrow(step: HlsStep) -> None:
     fixed, channels = step.formats["result"], step.shape[-1]
     if _beat_bits(step) > WIDEST_BEAT:
         raise ModelError(
@@ -105,7 +105,7 @@ class Times:
     memory_bits: int
 
 
-def times(steps: Sequence[Step]) -> Times:
+def times(steps: Sequence[HlsStep]) -> Times:
     """Return the times of connected steps, the first of which is the input and the last the output.
 
     A window gives its first pixel when the last neighbour has come, and all others a clock each: a frame takes it as
@@ -133,30 +133,30 @@ def times(steps: Sequence[Step]) -> Times:
     )
 
 
-def _arrivals(steps: Sequence[Step], waits: dict[str, int], process: int) -> dict[str, int]:
+def _arrivals(steps: Sequence[HlsStep], waits: dict[str, int], process: int) -> dict[str, int]:
     """Return when the first pixel of each stream is there, if every process takes so many clocks beside its wait."""
-    found: dict[str, int] = {}
+    arrivals: dict[str, int] = {}
     for step in steps:
-        first = max((found[name] for name in step.inputs), default=-process)  # the input is no process
-        found |= dict.fromkeys(step.outputs or (step.name,), first + waits[step.name] + process)
-    return found
+        first = max((arrivals[name] for name in step.inputs), default=-process)  # the input is no process
+        arrivals |= dict.fromkeys(step.outputs or (step.name,), first + waits[step.name] + process)
+    return arrivals
 
 
-def _lag(step: Step) -> int:
+def _lag(step: HlsStep) -> int:
     """Return the pixels beyond its own that a step waits for."""
     sizes = step.attributes["calls"][0].sizes if _is_window(step) else None
     return lag((sizes["rows"], sizes["columns"]), (sizes["height"], sizes["width"])) - 1 if sizes else 0
 
 
-def _line_bits(window: Step, bits: int) -> int:
+def _line_bits(window: HlsStep, bits: int) -> int:
     """Return the bits that the lines of a window keep of pixels of so many bits."""
     sizes: Mapping[str, int] = window.attributes["calls"][0].sizes
     return (sizes["rows"] - 1) * sizes["width"] * bits
 
 
-def _is_window(step: Step) -> bool:
+def _is_window(step: HlsStep) -> bool:
     return step.attributes.get("kernel") == "window"
 
 
-def _beat_bits(step: Step) -> int:
+def _beat_bits(step: HlsStep) -> int:
     return step.formats["result"].bits * step.shape[-1]

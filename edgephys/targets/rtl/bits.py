@@ -35,7 +35,7 @@ def packed(x: Integers, bits: int) -> Words:
 
 def unpacked(words: Words, ports: Sequence[Mapping[str, Any]]) -> dict[str, Integers]:
     """Return each edge's integers, (vector, *shape), by node name: the inverse of ``packed``."""
-    found = {port["node"]: np.empty((len(words), *port["shape"]), np.int64) for port in ports}
+    integers = {port["node"]: np.empty((len(words), *port["shape"]), np.int64) for port in ports}
     for start in range(0, len(words), CHUNK):
         bit = to_bits(words[start : start + CHUNK])
         offset = 0
@@ -45,9 +45,9 @@ def unpacked(words: Words, ports: Sequence[Mapping[str, Any]]) -> dict[str, Inte
             value = (field << np.arange(bits)).sum(-1)
             if port["signed"]:
                 value -= value >> (bits - 1) << bits
-            found[port["node"]][start : start + CHUNK] = value.reshape(len(bit), *port["shape"])
+            integers[port["node"]][start : start + CHUNK] = value.reshape(len(bit), *port["shape"])
             offset += size * bits
-    return found
+    return integers
 
 
 def of_bits(bit: NDArray[np.uint8]) -> Words:

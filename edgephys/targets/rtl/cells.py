@@ -113,10 +113,10 @@ class Cells:
 
 def count(primitives: Mapping[str, int], family: str, module: str) -> Cells:
     """Return the counts of a module's primitives; one that no table knows raises, lest it be missed."""
-    known = PRIMITIVES[family]
+    counts = PRIMITIVES[family]
     total = Cells()
     for name, number in primitives.items():
-        if name not in known:
+        if name not in counts:
             raise ToolError(f"module '{module}': Yosys left {number} cells '{name}', which no count covers")
-        total += Cells(**known[name]).times(number)
+        total += Cells(**counts[name]).times(number)
     return total

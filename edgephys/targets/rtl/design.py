@@ -9,7 +9,7 @@ from typing import Any
 from edgephys.graph.graph import Graph
 from edgephys.targets.rtl import netlist
 from edgephys.targets.rtl.logic import Logic
-from edgephys.targets.rtl.schedule import Slot
+from edgephys.targets.rtl.schedule import StageSpan
 
 TOP = "edgephys_top"
 PROBE = "edgephys_probe"
@@ -45,26 +45,26 @@ def port(
     ]
 
 
-def block(made: Logic, slot: Slot) -> dict[str, Any]:
+def block(logic: Logic, slot: StageSpan) -> dict[str, Any]:
     """Say what a block is made of; a block of wires has no ports: [edge, element, shift] of each output's source.
 
     A source of no edge is the number 0.
     """
     return {
-        "name": made.block.name,
-        "layers": list(made.block.layers),
-        "module": made.module if made.program is not None else None,
-        "copies": made.block.copies,
+        "name": logic.block.name,
+        "layers": list(logic.block.layers),
+        "module": logic.module if logic.program is not None else None,
+        "copies": logic.block.copies,
         "first_stage": slot.first,
         "last_stage": slot.last,
-        "delay_estimate_ns": made.delay_ns,
-        "lut_estimate": made.lut,
-        "inputs": netlist.layout(made.inputs),
-        "outputs": {} if made.wires is not None else netlist.layout(made.outputs),
-        "wires": {name: [list(astuple(wire)) for wire in wires] for name, wires in (made.wires or {}).items()},
+        "delay_estimate_ns": logic.delay_ns,
+        "lut_estimate": logic.lut,
+        "inputs": netlist.layout(logic.inputs),
+        "outputs": {} if logic.wires is not None else netlist.layout(logic.outputs),
+        "wires": {name: [list(astuple(wire)) for wire in wires] for name, wires in (logic.wires or {}).items()},
     }
 
 
 def luts(logics: Sequence[Logic]) -> float:
     """Return alkaid's estimate of the LUTs of all copies."""
-    return sum(made.lut * made.block.copies for made in logics)
+    return sum(logic.lut * logic.block.copies for logic in logics)

@@ -36,8 +36,8 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     Raises: ModelError where the graph has no exact RTL, UsageError where its stream has none in the language, before
     anything is written.
     """
-    made_of = _planned(graph, options)
-    design = stream_rtl.design(graph, made_of) if isinstance(made_of, Stream) else _parallel(graph, made_of, options)
+    network = _planned(graph, options)
+    design = stream_rtl.design(graph, network) if isinstance(network, Stream) else _parallel(graph, network, options)
     return {
         "backend": "rtl",
         "language": options.language,
@@ -66,8 +66,8 @@ class Estimate:
 
 def estimate(graph: Graph, options: RtlOptions) -> Estimate:
     """Return what a project of a graph would state, without writing it.  Raises: as ``emit``."""
-    made_of = _planned(graph, options)
-    return Estimate(luts(made_of.logics), made_of.stages)
+    network = _planned(graph, options)
+    return Estimate(luts(network.logics), network.stages)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +97,20 @@ def _planned(graph: Graph, options: RtlOptions) -> Parallel | Stream:
 
 def _side_by_side(graph: Graph, options: RtlOptions) -> Parallel:
     logics = logic.trace(graph, options.adds_three)
-    makers = {name: made.block.name for made in logics for name in made.outputs}
+    makers = {name: block_logic.block.name for block_logic in logics for name in block_logic.outputs}
     reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
-    return Parallel(logics, plan({made.block.name: made.delay_ns for made in logics}, reads, options.stage_ns))
+    return Parallel(
+        logics, plan({block_logic.block.name: block_logic.delay_ns for block_logic in logics}, reads, options.stage_ns)
+    )
 
 
-def _parallel(graph: Graph, made_of: Parallel, options: RtlOptions) -> Design:
-    logics, schedule, language = made_of.logics, made_of.schedule, options.language
-    makers = {name for made in logics for name in made.outputs}
+def _parallel(graph: Graph, parallel: Parallel, options: RtlOptions) -> Design:
+    logics, schedule, language = parallel.logics, parallel.schedule, options.language
+    makers = {name for block_logic in logics for name in block_logic.outputs}
     exposed = [node.name for _, node in graph.layers() if isinstance(node.op, Input) or node.name in makers]
-    sources = {made.module: logic.text(made, schedule, language) for made in logics if made.program}
+    sources = {
+        block_logic.module: logic.text(block_logic, schedule, language) for block_logic in logics if block_logic.program
+    }
     sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), language)
     facts = {
         "io": PARALLEL,
@@ -116,7 +120,7 @@ def _parallel(graph: Graph, made_of: Parallel, options: RtlOptions) -> Design:
         "input": port(graph, [graph.input.name]),
         "output": port(graph, [graph.output.name]),
         "probed": port(graph, exposed),
-        "blocks": [block(made, schedule.slots[made.block.name]) for made in logics],
+        "blocks": [block(block_logic, schedule.slots[block_logic.block.name]) for block_logic in logics],
     }
     return Design(sources, {PROBE: netlist.text(top(PROBE, graph, logics, schedule, exposed), language)}, facts)
 
@@ -145,8 +149,8 @@ def _refuse(graph: Graph) -> None:
 def _write(folder: Path, language: str, design: Design) -> list[str]:
     """Write the sources, alkaid's operators that they use, and what simulates them; return the sources' paths."""
     suffix = SUFFIX[language]
-    found = logic.operators(language, design.sources.values())
-    texts = {f"src/static/{name}": text for name, text in found.items()}
+    operators = logic.operators(language, design.sources.values())
+    texts = {f"src/static/{name}": text for name, text in operators.items()}
     texts |= {f"src/{name}{suffix}": text for name, text in design.sources.items()}
     for path, text in {**texts, **{f"sim/{name}{suffix}": text for name, text in design.simulated.items()}}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -81,15 +81,15 @@ def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float)
     """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
     ghdl = tools.find("ghdl")
     with tempfile.TemporaryDirectory(prefix="edgephys-sim-") as scratch:
-        given, got = Path(scratch) / "in.txt", Path(scratch) / "out.txt"
+        inputs, outputs = Path(scratch) / "in.txt", Path(scratch) / "out.txt"
         rows = to_bits(words)[:, : widths[0]][:, ::-1] + ord("0")
-        given.write_bytes(np.pad(rows, ((0, 0), (0, 1)), constant_values=ord("\n")).tobytes())
-        command = [*ghdl.command, "-r", STANDARD, "bench", f"-ggiven={given}", f"-ggot={got}"]
+        inputs.write_bytes(np.pad(rows, ((0, 0), (0, 1)), constant_values=ord("\n")).tobytes())
+        command = [*ghdl.command, "-r", STANDARD, "bench", f"-ggiven={inputs}", f"-ggot={outputs}"]
         tools.run([*command, "--ieee-asserts=disable"], home, timeout_s)
-        found = np.frombuffer(got.read_bytes(), np.uint8)
-    if found.size != len(words) * (widths[1] + 1):
-        raise ToolError(f"simulation: {len(words)} clocks must give as many lines, not {found.size // (widths[1] + 1)}")
-    letters = found.reshape(len(words), widths[1] + 1)[:, -2::-1]
+        text = np.frombuffer(outputs.read_bytes(), np.uint8)
+    if text.size != len(words) * (widths[1] + 1):
+        raise ToolError(f"simulation: {len(words)} clocks must give as many lines, not {text.size // (widths[1] + 1)}")
+    letters = text.reshape(len(words), widths[1] + 1)[:, -2::-1]
     known = ((letters == ord("0")) | (letters == ord("1"))).all(axis=1)
     if not known[int(known.argmax()) :].all():  # unknown before the first vector has passed, never after
         raise MismatchError("simulation: an output bit is neither 0 nor 1 after the first vector")

@@ -40,14 +40,14 @@ class Delay:
 class WindowBuffer:
     """State a window over a stream of pixels: (rows, columns) of neighbours on a field of (rows, columns).
 
-    ``width`` are the bits of a pixel; its first neighbourhood is given at beat ``given`` after the frame's start.
+    ``width`` are the bits of a pixel; its first neighbourhood comes at beat ``first_beat`` after the frame's start.
     """
 
     name: str
     width: int
     size: tuple[int, int]
     field: tuple[int, int]
-    given: int
+    first_beat: int
     comment: str = ""
 
     @property
@@ -75,10 +75,10 @@ class WindowBuffer:
         moved += [f"{later} <= {sooner};" for sooner, later in zip(["column", *ahead], ahead, strict=False)]
         position, counted = self._position()
         taps = [self._tap(row, column) for row in range(rows) for column in range(columns)]
-        found = [f"reg {_range(self.width)}{tap.name};" for tap in taps]
+        registers = [f"reg {_range(self.width)}{tap.name};" for tap in taps]
         moved += [f"{tap.name} <= {tap.source};" for tap in taps if not tap.outside]
         listed = ", ".join(tap.name for tap in reversed(taps))
-        statements = [*declared, *position, *found, f"assign w = {{{listed}}};", *_cleared(taps)]
+        statements = [*declared, *position, *registers, f"assign w = {{{listed}}};", *_cleared(taps)]
         title = f"{self.comment}: {rows}x{columns} neighbours"
         return _module(self.name, title, ports, statements, moved + counted)
 
@@ -87,8 +87,8 @@ class WindowBuffer:
         rows, width = self.size[0], self.width
         if rows == 1:
             return [f"wire {_range(width)}column = d;"], []
-        taken = "d" if rows == 2 else f"{{lines[{(rows - 2) * width - 1}:0], d}}"
-        declared, moved = _waiting("lines", (rows - 1) * width, self.field[1], taken)
+        source = "d" if rows == 2 else f"{{lines[{(rows - 2) * width - 1}:0], d}}"
+        declared, moved = _waiting("lines", (rows - 1) * width, self.field[1], source)
         return [*declared, f"wire {_range(rows * width)}column = {{lines, d}};"], moved
 
     def _tap(self, row: int, column: int) -> _Tap:
@@ -98,8 +98,8 @@ class WindowBuffer:
         name = f"w_{row}_{column}"
         if right < 0:
             return _Tap(name, f"w_{row}_{column + 1}", "first")
-        waited, low = columns // 2 - right, (rows - 1 - row) * self.width
-        source = f"{f'ahead_{waited}' if waited else 'column'}[{low + self.width - 1}:{low}]"
+        columns_ahead, low = columns // 2 - right, (rows - 1 - row) * self.width
+        source = f"{f'ahead_{columns_ahead}' if columns_ahead else 'column'}[{low + self.width - 1}:{low}]"
         beyond = [f"no_row_{row}"] * bool(below) + [f"no_column_{column}"] * bool(right)
         return _Tap(name, source, " || ".join(beyond))
 
@@ -108,7 +108,7 @@ class WindowBuffer:
         (rows, columns), (height, width) = self.size, self.field
         if self.size == (1, 1):
             return [], []
-        pixel = (1 - self.given) % (height * width)
+        pixel = (1 - self.first_beat) % (height * width)
         declared, moved = _counted("x", width, pixel % width)
         if rows > 1:
             more, also = _counted("y", height, pixel // width, f"x == {_number(width - 1, width)}")
@@ -166,13 +166,13 @@ class _Tap:
 
 def _cleared(taps: Sequence[_Tap]) -> list[str]:
     """Return the registers that are 0 outside of the field, in such words that this is a reset and costs no logic."""
-    found = []
+    statements = []
     for number, outside in enumerate(dict.fromkeys(tap.outside for tap in taps if tap.outside)):
         same = [tap for tap in taps if tap.outside == outside]
-        found += [f"wire clear_{number} = advance && ({outside});", "always @(posedge clk)"]
-        found += [f"  if (clear_{number}) begin", *(f"    {tap.name} <= 0;" for tap in same)]
-        found += ["  end else if (advance) begin", *(f"    {tap.name} <= {tap.source};" for tap in same), "  end"]
-    return found
+        statements += [f"wire clear_{number} = advance && ({outside});", "always @(posedge clk)"]
+        statements += [f"  if (clear_{number}) begin", *(f"    {tap.name} <= 0;" for tap in same)]
+        statements += ["  end else if (advance) begin", *(f"    {tap.name} <= {tap.source};" for tap in same), "  end"]
+    return statements
 
 
 # Pieces of text ---------------------------------------------------------------------------------
@@ -187,16 +187,16 @@ def _module(name: str, title: str, ports: list[str], statements: list[str], move
     return "\n".join([*lines, "  end", "endmodule", ""])
 
 
-def _waiting(name: str, width: int, beats: int, taken: str) -> tuple[list[str], list[str]]:
+def _waiting(name: str, width: int, beats: int, source: str) -> tuple[list[str], list[str]]:
     """Return declarations and statements by which vector ``name`` is ``taken`` of ``beats`` beats before."""
     if beats <= SHALLOW:
         names = [f"{name}_{number}" for number in range(1, beats)] + [name]
         declared = [f"reg {_range(width)}{one};" for one in names]
-        return declared, [f"{later} <= {sooner};" for sooner, later in zip([taken, *names], names, strict=False)]
+        return declared, [f"{later} <= {sooner};" for sooner, later in zip([source, *names], names, strict=False)]
     depth = beats - 1
     declared, moved = _counted("place", depth, 0)
     declared += [f"reg {_range(width)}memory [0:{depth - 1}];", f"reg {_range(width)}{name};"]
-    return declared, [f"{name} <= memory[place];", f"memory[place] <= {taken};", *moved]
+    return declared, [f"{name} <= memory[place];", f"memory[place] <= {source};", *moved]
 
 
 def _memory_bits(width: int, beats: int) -> int:

@@ -99,22 +99,22 @@ def trace(graph: Graph, three_at_once: bool) -> list[Logic]:
     return traced(blocks(graph), {graph.input.name: uniform(graph.input.fixed, prod(graph.input.shape))}, three_at_once)
 
 
-def traced(parts: Iterable[Block], given: Mapping[str, list[Element]], three_at_once: bool) -> list[Logic]:
+def traced(parts: Iterable[Block], inputs: Mapping[str, list[Element]], three_at_once: bool) -> list[Logic]:
     """Return the logic of blocks in the order in which they read each other; ``given`` is what they read of others.
 
     Raises: as ``trace``.
     """
-    edges, found = dict(given), []
+    edges, logics = dict(inputs), []
     for block in parts:
-        wanted = {name: _over_rows(edges[name], block.copies) for name in block.graph.inputs}
+        elements_of = {name: _over_rows(edges[name], block.copies) for name in block.graph.inputs}
         try:
-            logic = _trace(block, wanted, three_at_once)
+            logic = _trace(block, elements_of, three_at_once)
         except ModelError as error:
             raise ModelError(f"layer '{', '.join(block.layers)}': {error}") from error
         for name, elements in logic.outputs.items():
             edges[name] = elements * block.copies
-        found.append(logic)
-    return found
+        logics.append(logic)
+    return logics
 
 
 def uniform(fixed: Fixed, count: int) -> list[Element]:
@@ -145,76 +145,78 @@ def of_constant(value: int) -> Element:
     return Element(0, max(1, (-value - 1 if signed else value).bit_length() + signed), signed, 0)
 
 
-def _wired(block: Block, wanted: Mapping[str, list[Element]]) -> Logic:
+def _wired(block: Block, inputs: Mapping[str, list[Element]]) -> Logic:
     """Follow each integer of a block of wires: the golden program, run on their names."""
-    named = {}
+    names = {}
     for name in block.graph.inputs:
-        wires = np.empty(len(wanted[name]), object)
+        wires = np.empty(len(inputs[name]), object)
         wires[:] = [Wire(name, i) for i in range(len(wires))]
-        named[name] = wires.reshape(block.graph.by_name[name].shape)
-    edges = evaluate.trace(block.graph, named)
-    found = {name: [wire or ZERO for wire in edges[name].flat] for name in block.graph.outputs}
-    sources = {**wanted, ZERO.edge: [NOTHING]}
-    given = {name: [sources[w.edge][w.index].shifted(w.shift) for w in wires] for name, wires in found.items()}
-    return Logic(block, None, {}, given, found)
+        names[name] = wires.reshape(block.graph.by_name[name].shape)
+    edges = evaluate.trace(block.graph, names)
+    wires_of = {name: [wire or ZERO for wire in edges[name].flat] for name in block.graph.outputs}
+    sources = {**inputs, ZERO.edge: [NOTHING]}
+    outputs = {name: [sources[w.edge][w.index].shifted(w.shift) for w in wires] for name, wires in wires_of.items()}
+    return Logic(block, None, {}, outputs, wires_of)
 
 
-def _trace(block: Block, wanted: Mapping[str, list[Element]], three_at_once: bool) -> Logic:
+def _trace(block: Block, inputs: Mapping[str, list[Element]], three_at_once: bool) -> Logic:
     if all(RULES.lookup(node.op, node.layer).wires for node in block.graph.nodes):
-        return _wired(block, wanted)
+        return _wired(block, inputs)
     from alkaid.trace import trace as gather  # heavy imports, not needed to read a project
     from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
 
-    symbols, variables = _symbols(block, wanted)
-    zeros = {name: np.array([element.shift for element in elements]) for name, elements in wanted.items()}
+    symbols, variables = _symbols(block, inputs)
+    zeros = {name: np.array([element.shift for element in elements]) for name, elements in inputs.items()}
     edges = evaluate.trace(round_first(block.graph, zeros), symbols)
     outputs = [v for name in block.graph.outputs for v in np.ravel(np.asarray(edges[name]))]
     if not variables or all(v.low == v.high for v in outputs):
-        known = iter([Element(0, 0, False, 0, int(v.low)) for v in outputs])
-        taken = {name: [replace(e, offset=0, width=0) for e in elements] for name, elements in wanted.items()}
-        return Logic(block, None, taken, _by_edge(block, known))
+        constants = iter([Element(0, 0, False, 0, int(v.low)) for v in outputs])
+        unused = {name: [replace(e, offset=0, width=0) for e in elements] for name, elements in inputs.items()}
+        return Logic(block, None, unused, _by_edge(block, constants))
     program = gather(variables, outputs)
     if three_at_once:
         program = add_surrogate(dead_code_elimin(fuse_ternary_adders(program)))
-    return _placed(block, wanted, program)
+    return _placed(block, inputs, program)
 
 
-def _symbols(block: Block, wanted: Mapping[str, list[Element]]) -> tuple[dict[str, Any], list[Any]]:
+def _symbols(block: Block, inputs: Mapping[str, list[Element]]) -> tuple[dict[str, Any], list[Any]]:
     """Return alkaid's symbols by edge, and those of them that are not known constants."""
     from alkaid.trace import FVArray, HWConfig
 
     hardware = HWConfig(*HARDWARE)
-    flat = [element for name in block.graph.inputs for element in wanted[name]]
+    flat = [element for name in block.graph.inputs for element in inputs[name]]
     signed, integer, fraction = np.array([(e.signed, e.width - e.signed + e.shift, -e.shift) for e in flat]).T
-    given = np.asarray(FVArray.from_kif(signed, integer, fraction, hardware)).copy()
-    variables = [v for v, element in zip(given, flat, strict=True) if element.width]
+    values = np.asarray(FVArray.from_kif(signed, integer, fraction, hardware)).copy()
+    variables = [v for v, element in zip(values, flat, strict=True) if element.width]
     for i, element in enumerate(flat):
         if not element.width:
-            given[i] = float(element.constant)
+            values[i] = float(element.constant)
     symbols, start = {}, 0
     for name in block.graph.inputs:
-        part = given[start : start + len(wanted[name])].reshape(block.graph.by_name[name].shape)
+        part = values[start : start + len(inputs[name])].reshape(block.graph.by_name[name].shape)
         symbols[name] = FVArray(part, dict(SOLVER), hwconf=hardware)
-        start += len(wanted[name])
+        start += len(inputs[name])
     return symbols, variables
 
 
-def _placed(block: Block, wanted: Mapping[str, list[Element]], program: Any) -> Logic:
+def _placed(block: Block, inputs: Mapping[str, list[Element]], program: Any) -> Logic:
     """Lay out the two ports; outputs that are one number leave the program."""
     kifs = iter(program.inp_kifs.T.tolist())
-    live = [tuple(next(kifs)) if e.width else (0, 0, 0) for elements in wanted.values() for e in elements]
+    live = [tuple(next(kifs)) if e.width else (0, 0, 0) for elements in inputs.values() for e in elements]
     ports = iter(_side_by_side(live, [0] * len(live)))
-    taken = {name: [next(ports) for _ in elements] for name, elements in wanted.items()}
+    placed_inputs = {name: [next(ports) for _ in elements] for name, elements in inputs.items()}
     values = [int(q.min) if q.min == q.max else None for q in program.out_qint]
     widths = [(0, 0, 0) if v is not None else tuple(q.kif) for v, q in zip(values, program.out_qint, strict=True)]
-    given = _by_edge(block, iter(_side_by_side(widths, [value or 0 for value in values])))
-    kept = [i for i, value in enumerate(values) if value is None]
-    return Logic(block, _only(program, kept) if kept else None, taken, given)
+    outputs = _by_edge(block, iter(_side_by_side(widths, [value or 0 for value in values])))
+    varying = [i for i, value in enumerate(values) if value is None]
+    return Logic(block, _only(program, varying) if varying else None, placed_inputs, outputs)
 
 
 def _by_edge(block: Block, elements: Iterable[Element]) -> dict[str, list[Element]]:
-    found = iter(elements)
-    return {name: [next(found) for _ in range(prod(block.graph.by_name[name].shape))] for name in block.graph.outputs}
+    remaining = iter(elements)
+    return {
+        name: [next(remaining) for _ in range(prod(block.graph.by_name[name].shape))] for name in block.graph.outputs
+    }
 
 
 def _side_by_side(kifs: Sequence[tuple[int, ...]], constants: list[int]) -> list[Element]:
@@ -226,15 +228,15 @@ def _side_by_side(kifs: Sequence[tuple[int, ...]], constants: list[int]) -> list
     return placed
 
 
-def _only(program: Any, kept: list[int]) -> Any:
+def _only(program: Any, outputs: list[int]) -> Any:
     """Return the program of some outputs; the inputs keep their places, whether read or not."""
     from alkaid.trace.passes import dead_code_elimin
 
     chosen = program._replace(
-        shape=(program.shape[0], len(kept)),
-        out_idxs=[program.out_idxs[i] for i in kept],
-        out_shifts=[program.out_shifts[i] for i in kept],
-        out_negs=[program.out_negs[i] for i in kept],
+        shape=(program.shape[0], len(outputs)),
+        out_idxs=[program.out_idxs[i] for i in outputs],
+        out_shifts=[program.out_shifts[i] for i in outputs],
+        out_negs=[program.out_negs[i] for i in outputs],
     )
     return dead_code_elimin(chosen, keep_dead_inputs=True)
 
@@ -248,22 +250,22 @@ def cut(program: Any, stage_of: Sequence[int], first: int, last: int) -> list[An
     ``stage_of`` gives each operation's stage, never before that of what it reads.
     """
     needed_after = set(program.out_idxs)
-    found = []
+    programs = []
     for stage in range(last, first - 1, -1):
         inside = [i for i, s in enumerate(stage_of) if s == stage and program.ops[i].opcode != CONSTANT]
-        used = needed_after | {source for i in inside for source in program.ops[i].addr}
-        constants = sorted(i for i in used if program.ops[i].opcode == CONSTANT)
+        operands = needed_after | {source for i in inside for source in program.ops[i].addr}
+        constants = sorted(i for i in operands if program.ops[i].opcode == CONSTANT)
         handed_on = program.out_idxs if stage == last else sorted(needed_after)
-        needed_after = used - set(inside) - set(constants)
-        taken = None if stage == first else sorted(needed_after)
-        found.append(_stage(program, taken, constants + inside, handed_on, stage == last))
-    return found[::-1]
+        needed_after = operands - set(inside) - set(constants)
+        inputs = None if stage == first else sorted(needed_after)
+        programs.append(_stage(program, inputs, constants + inside, handed_on, stage == last))
+    return programs[::-1]
 
 
-def _stage(program: Any, taken: list[int] | None, inside: list[int], handed_on: list[int], ends: bool) -> Any:
+def _stage(program: Any, inputs: list[int] | None, inside: list[int], handed_on: list[int], ends: bool) -> Any:
     ops: list[Any] = []
     place: dict[int, int] = {}
-    for number, i in enumerate(taken or []):
+    for number, i in enumerate(inputs or []):
         place[i] = len(ops)
         ops.append(program.ops[i]._replace(addr=(), opcode=INPUT, data=(number,), cost=0.0))
     for i in inside:
@@ -271,8 +273,8 @@ def _stage(program: Any, taken: list[int] | None, inside: list[int], handed_on: 
         ops.append(program.ops[i]._replace(addr=tuple(place[source] for source in program.ops[i].addr)))
     count = len(handed_on)
     return program._replace(
-        shape=(program.shape[0] if taken is None else len(taken), count),
-        inp_shifts=program.inp_shifts if taken is None else [0] * len(taken),
+        shape=(program.shape[0] if inputs is None else len(inputs), count),
+        inp_shifts=program.inp_shifts if inputs is None else [0] * len(inputs),
         out_idxs=[place[i] for i in handed_on],
         out_shifts=program.out_shifts if ends else [0] * count,
         out_negs=program.out_negs if ends else [False] * count,
@@ -307,17 +309,17 @@ def _pipeline(logic: Logic, programs: list[Any], first: int, title: str, enable:
     wide = int(programs[-1].out_kifs.sum())
     inputs = {**({enable: 0} if enable else {}), "model_inp": widths[0]}
     module = Module(logic.module, True, inputs, {"model_out": wide}, f"{title}: its stages", enable=enable)
-    taken = "model_inp"
+    source = "model_inp"
     for i, stage in enumerate(range(first, first + len(programs))):
         last = i == len(programs) - 1
-        given = "model_out" if last else f"stage_{stage}_out"
+        target = "model_out" if last else f"stage_{stage}_out"
         module.instances.append(
-            (f"stage_{stage}", f"{logic.module}_stage_{stage}", {"model_inp": taken, "model_out": given})
+            (f"stage_{stage}", f"{logic.module}_stage_{stage}", {"model_inp": source, "model_out": target})
         )
         if not last:
-            module.wires[given] = widths[i + 1]
-            taken = f"stage_{stage + 1}_in"
-            module.register(taken, given)
+            module.wires[target] = widths[i + 1]
+            source = f"stage_{stage + 1}_in"
+            module.register(source, target)
     return module
 
 

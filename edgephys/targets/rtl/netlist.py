@@ -81,7 +81,7 @@ class Module:
 
     def width(self, signal: str) -> int:
         """Return the width of a port or wire."""
-        return next(named[signal] for named in (self.wires, self.inputs, self.outputs) if signal in named)
+        return next(widths[signal] for widths in (self.wires, self.inputs, self.outputs) if signal in widths)
 
 
 def pieces(wanted: Element, signal: str, source: Element) -> list[Piece]:
@@ -94,14 +94,14 @@ def pieces(wanted: Element, signal: str, source: Element) -> list[Piece]:
     below = min(max(-low, 0), wanted.width)
     copied = max(0, min(low + wanted.width, source.width) - (low + below))
     above = wanted.width - below - copied
-    found = [Piece(below)] if below else []
+    parts = [Piece(below)] if below else []
     if copied:
-        found.append(Piece(copied, signal, low + below + source.offset))
+        parts.append(Piece(copied, signal, low + below + source.offset))
     if above and source.signed:
-        found.append(Piece(above, signal, source.offset + source.width - 1, repeated=True))
+        parts.append(Piece(above, signal, source.offset + source.width - 1, repeated=True))
     elif above:
-        found.append(Piece(above))
-    return found
+        parts.append(Piece(above))
+    return parts
 
 
 def _continues(last: Piece, piece: Piece) -> bool:
@@ -191,6 +191,6 @@ def remark(words: str) -> str:
 def layout(elements: Mapping[str, list[Element]]) -> dict[str, list[list[int]]]:
     """Return elements as plain JSON types: [offset, width, signed, shift, constant] each, by edge."""
     return {
-        name: [[e.offset, e.width, int(e.signed), e.shift, e.constant] for e in found]
-        for name, found in elements.items()
+        name: [[e.offset, e.width, int(e.signed), e.shift, e.constant] for e in placed]
+        for name, placed in elements.items()
     }

@@ -144,5 +144,5 @@ def _fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:
     for net, reached in report["fmax"].items():
         if net.removeprefix("$glbnet$") == clock:
             return float(reached["achieved"])
-    found = ", ".join(report["fmax"]) or "none"
-    raise ToolError(f"design '{top}': nextpnr timed no path between registers of '{clock}' (clocks: {found})")
+    clocks = ", ".join(report["fmax"]) or "none"
+    raise ToolError(f"design '{top}': nextpnr timed no path between registers of '{clock}' (clocks: {clocks})")

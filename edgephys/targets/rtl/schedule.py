@@ -15,7 +15,7 @@ SLACK = 1e-6
 
 
 @dataclass(frozen=True)
-class Slot:
+class StageSpan:
     """State when a block works: from ``start_ns``, in stages ``first`` to ``last`` (counted from 1)."""
 
     start_ns: float
@@ -30,7 +30,7 @@ class Schedule:
     stages: int
     period_ns: float
     delay_ns: float
-    slots: Mapping[str, Slot]
+    slots: Mapping[str, StageSpan]
 
     def stage_of(self, name: str, time_ns: float) -> int:
         """Return the stage in which a value of block ``name`` is ready, ``time_ns`` after the block's start."""
@@ -54,10 +54,10 @@ def plan(latencies_ns: Mapping[str, float], reads: Mapping[str, Sequence[str]], 
     return Schedule(stages, period, delay, slots)
 
 
-def _slot(start: float, latency: float, period: float, stages: int) -> Slot:
+def _slot(start: float, latency: float, period: float, stages: int) -> StageSpan:
     if period == 0:
-        return Slot(start, 1, 1)
+        return StageSpan(start, 1, 1)
     last = min(max(1, ceil((start + latency) / period - SLACK)), stages)
     if latency == 0:  # wires only: they need no stage of their own
-        return Slot(start, last, last)
-    return Slot(start, min(floor(start / period + SLACK) + 1, last), last)
+        return StageSpan(start, last, last)
+    return StageSpan(start, min(floor(start / period + SLACK) + 1, last), last)

@@ -49,7 +49,7 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
     bench = build(folder, facts)
     latency, ii = _timing(bench, words)
     outputs = _stream(bench, words, latency, ii)
-    return Simulated(outputs[bench.given[0]["node"]], latency, ii)
+    return Simulated(outputs[bench.outputs[0]["node"]], latency, ii)
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
@@ -63,7 +63,7 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     words = accepted(facts, x)
     bench = build(folder, facts, probe=True)
     nodes = _stream(bench, words, *_timing(bench, words))
-    return {port["layer"]: nodes[port["node"]] for port in bench.given}
+    return {port["layer"]: nodes[port["node"]] for port in bench.outputs}
 
 
 def _timing(bench: Bench, words: Words) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def _timing(bench: Bench, words: Words) -> tuple[int, int]:
     What does not come to rest is held longer: a latency beyond the hold never passes for a shorter one,
     as the stream would then be that of other vectors.
     """
-    (port,) = bench.taken
+    (port,) = bench.inputs
     noise = np.random.default_rng(0).integers(0, 1 << port["bits"], (STEPS // 2, prod(port["shape"])))
     steps = np.concatenate([words[: STEPS - len(noise)], packed(noise, port["bits"])])
     for clocks in HOLDS[:-1]:
@@ -97,7 +97,7 @@ def _measured(bench: Bench, steps: Words, clocks: int) -> tuple[int, int]:
 
 def _latency(held: Words) -> int:
     """Return the clocks from the edge that samples a vector to that which gives its output, one for all steps."""
-    found: set[int] = set()
+    latencies: set[int] = set()
     for before, after in pairwise(held):
         old, new = before[-1], after[-1]
         if (old == new).all():
@@ -105,16 +105,16 @@ def _latency(held: Words) -> int:
         first = int((after == new).all(axis=1).argmax())
         if not (after[first:] == new).all() or not (after[:first] == old).all():
             raise MismatchError("simulation: after a step of the inputs the outputs show a third value")
-        found.add(first)
-    if not found:
+        latencies.add(first)
+    if not latencies:
         raise MismatchError("simulation: latency cannot be measured, all inputs give one output; train the model")
-    if len(found) > 1:
-        raise MismatchError(f"simulation: latency must be one number of clocks, not {sorted(found)}")
-    return found.pop()
+    if len(latencies) > 1:
+        raise MismatchError(f"simulation: latency must be one number of clocks, not {sorted(latencies)}")
+    return latencies.pop()
 
 
 def _stream(bench: Bench, words: Words, latency: int, ii: int) -> dict[str, Integers]:
     parts = []
     for start in range(0, len(words), CHUNK):
-        parts.append(unpacked(bench.streamed(words[start : start + CHUNK], latency, ii), bench.given))
+        parts.append(unpacked(bench.streamed(words[start : start + CHUNK], latency, ii), bench.outputs))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

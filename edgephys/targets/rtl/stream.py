@@ -19,7 +19,7 @@ from edgephys.graph.partition import as_input, blocks, identifier, one_row
 from edgephys.targets.rtl.line_buffer import WindowBuffer, lag
 from edgephys.targets.rtl.logic import NOTHING, Logic, of_constant, traced, uniform
 from edgephys.targets.rtl.netlist import Element
-from edgephys.targets.rtl.schedule import Schedule, Slot, plan
+from edgephys.targets.rtl.schedule import Schedule, StageSpan, plan
 
 FIELD = 3
 """Axes of a field: row, column, channel."""
@@ -42,14 +42,14 @@ class Level:
 class BufferedWindow:
     """State a window of the network: which edge it buffers, from which stage, and how its pixels are packed.
 
-    ``taken`` are the elements of the source in the buffer's input, ``given`` those of the window in its output.
+    ``inputs`` are the elements of the source in the buffer's input, ``outputs`` those of the window in its output.
     """
 
     node: Node
     buffer: WindowBuffer
     stage: int
-    taken: list[Element]
-    given: list[Element]
+    inputs: list[Element]
+    outputs: list[Element]
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class BufferedWindow:
 
 
 @dataclass(frozen=True, eq=False)
-class Segment:
+class StreamSegment:
     """Hold a level as logic whose first stage is ``first``; its own schedule counts stages from 1."""
 
     first: int
@@ -66,7 +66,7 @@ class Segment:
     logics: tuple[Logic, ...]
     schedule: Schedule
 
-    def slot(self, logic: Logic) -> Slot:
+    def slot(self, logic: Logic) -> StageSpan:
         """Return when a block works, in stages of the whole network."""
         slot = self.schedule.slots[logic.block.name]
         return replace(slot, first=slot.first + self.first - 1, last=slot.last + self.first - 1)
@@ -77,7 +77,7 @@ class Stream:
     """Hold the whole plan: the output is ready in stage ``last``; ``lag`` of the stages wait for pixels to come."""
 
     field: tuple[int, int]
-    segments: tuple[Segment, ...]
+    segments: tuple[StreamSegment, ...]
     last: int
     lag: int
 
@@ -120,10 +120,10 @@ def levels(graph: Graph) -> tuple[Level, ...]:
     for node in nodes:
         _require_pixelwise(graph, node)
         number[node.name] = max((number[name] for name in node.inputs), default=0) + (isinstance(node.op, Window))
-    found: list[list[Node]] = [[] for _ in range(max(number.values()) + 1)]
+    members_of: list[list[Node]] = [[] for _ in range(max(number.values()) + 1)]
     for node in nodes:
-        found[number[node.name]].append(node)
-    return tuple(_level(graph, members) for members in found)
+        members_of[number[node.name]].append(node)
+    return tuple(_level(graph, members) for members in members_of)
 
 
 def _require_pixelwise(graph: Graph, node: Node) -> None:
@@ -131,12 +131,12 @@ def _require_pixelwise(graph: Graph, node: Node) -> None:
     shapes = [of.shape for of in (node, *graph.operands(node))]
     if isinstance(node.op, Window):
         return
-    kept = all(len(shape) >= FIELD and shape[:AXES] == field for shape in shapes)
-    if kept and node.op.same_for_rows(node, AXES):
+    keeps_pixels = all(len(shape) >= FIELD and shape[:AXES] == field for shape in shapes)
+    if keeps_pixels and node.op.same_for_rows(node, AXES):
         return
     what = (
         "differs from pixel to pixel"
-        if kept and isinstance(node.op, WithConstant)
+        if keeps_pixels and isinstance(node.op, WithConstant)
         else "does not keep the pixels apart"
     )
     raise ModelError(
@@ -151,12 +151,12 @@ def _level(graph: Graph, members: Sequence[Node]) -> Level:
     computed = tuple(one_row(node, AXES) for node in members if node.name in inside)
     read = tuple(dict.fromkeys(name for node in computed for name in node.inputs if name not in inside))
     inputs = tuple(one_row(as_input(graph.by_name[name]), AXES) for name in read)
-    given = tuple(
+    outputs = tuple(
         node.name
         for node in computed
         if node.name in graph.outputs or any(reader.name not in inside for reader in graph.readers[node.name])
     )
-    return Level(windows, Graph(graph.name, inputs + computed, read, given))
+    return Level(windows, Graph(graph.name, inputs + computed, read, outputs))
 
 
 # Time -------------------------------------------------------------------------------------------
@@ -185,7 +185,9 @@ def planned(graph: Graph, three_at_once: bool, stage_ns: float) -> Stream:
     return Stream((height, width), segments, state.ready[graph.output.name], state.lag[graph.output.name])
 
 
-def _segment(level: Level, field: tuple[int, int], state: _State, three_at_once: bool, stage_ns: float) -> Segment:
+def _segment(
+    level: Level, field: tuple[int, int], state: _State, three_at_once: bool, stage_ns: float
+) -> StreamSegment:
     earliest = [state.ready[node.inputs[0]] + lag(_size(node), field) for node in level.windows]
     computed = [name for name in level.graph.inputs if name in state.ready and name != state.source]
     past = [state.ready[name] + 1 for name in computed]
@@ -193,14 +195,14 @@ def _segment(level: Level, field: tuple[int, int], state: _State, three_at_once:
     windows = tuple(_window(node, field, first, state) for node in level.windows)
     parts = blocks(level.graph, state.names)
     logics = tuple(traced(parts, {name: state.edges[name] for name in level.graph.inputs}, three_at_once))
-    makers = {name: made.block.name for made in logics for name in made.outputs}
+    makers = {name: logic.block.name for logic in logics for name in logic.outputs}
     reads = {m.block.name: [makers[name] for name in m.block.graph.inputs if name in makers] for m in logics}
-    schedule = plan({made.block.name: made.delay_ns for made in logics}, reads, stage_ns)
-    segment = Segment(first, windows, logics, schedule)
-    for made in logics:
-        waited = max((state.lag[name] for name in made.block.graph.inputs), default=0)
-        for name, elements in made.outputs.items():
-            state.edges[name], state.ready[name], state.lag[name] = elements, segment.slot(made).last, waited
+    schedule = plan({logic.block.name: logic.delay_ns for logic in logics}, reads, stage_ns)
+    segment = StreamSegment(first, windows, logics, schedule)
+    for logic in logics:
+        waited = max((state.lag[name] for name in logic.block.graph.inputs), default=0)
+        for name, elements in logic.outputs.items():
+            state.edges[name], state.ready[name], state.lag[name] = elements, segment.slot(logic).last, waited
     return segment
 
 
@@ -208,18 +210,18 @@ def _window(node: Node, field: tuple[int, int], first: int, state: _State) -> Bu
     """Buffer an edge so that its windows are ready in the level's first stage: not sooner, they are wide."""
     (source,) = node.inputs
     size = _size(node)
-    taken = _packed(state.edges[source])
-    wide = sum(element.width for element in taken)
-    given = [
+    inputs = _packed(state.edges[source])
+    wide = sum(element.width for element in inputs)
+    outputs = [
         replace(element, offset=tap * wide + element.offset) if element.width else element
         for tap in range(prod(size))
-        for element in taken
+        for element in inputs
     ]
     name = f"layer_{identifier(node.layer, state.names)}"
     buffer = WindowBuffer(name, wide, size, field, first - 1, f"layer {node.layer}")
-    state.edges[node.name], state.ready[node.name] = given, first
+    state.edges[node.name], state.ready[node.name] = outputs, first
     state.lag[node.name] = state.lag[source] + buffer.lag - 1
-    return BufferedWindow(node, buffer, first - buffer.lag, taken, given)
+    return BufferedWindow(node, buffer, first - buffer.lag, inputs, outputs)
 
 
 def _size(node: Node) -> tuple[int, int]:

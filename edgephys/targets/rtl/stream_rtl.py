@@ -37,10 +37,10 @@ def design(graph: Graph, stream: Stream) -> Design:
 
 def _logic(stream: Stream) -> dict[str, str]:
     return {
-        made.module: logic.text(made, segment.schedule, LANGUAGE, ADVANCE)
+        block_logic.module: logic.text(block_logic, segment.schedule, LANGUAGE, ADVANCE)
         for segment in stream.segments
-        for made in segment.logics
-        if made.program
+        for block_logic in segment.logics
+        if block_logic.program
     }
 
 
@@ -60,7 +60,11 @@ def _facts(graph: Graph, stream: Stream, whole: Wired, probed: Wired) -> dict[st
         "input": port(graph, [graph.input.name]),
         "output": port(graph, [graph.output.name]),
         "probed": port(graph, list(probed.stages), {name: {"stage": of} for name, of in probed.stages.items()}),
-        "blocks": [block(made, segment.slot(made)) for segment in stream.segments for made in segment.logics],
+        "blocks": [
+            block(block_logic, segment.slot(block_logic))
+            for segment in stream.segments
+            for block_logic in segment.logics
+        ],
         "windows": windows,
         "delays": waits,
     }

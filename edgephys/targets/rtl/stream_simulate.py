@@ -63,18 +63,18 @@ class Frames:
         start[valid] = 0
         start[0] = 1
         words = of_bits(np.column_stack([rows, valid.astype(np.uint8), start]))
-        found = unpacked(self.bench.clocked(words), self.bench.given)
-        output, mark = self.bench.given[0]["node"], found[VALID_OUT][:, 0].astype(bool)
+        edges = unpacked(self.bench.clocked(words), self.bench.outputs)
+        output, mark = self.bench.outputs[0]["node"], edges[VALID_OUT][:, 0].astype(bool)
         clocks = np.flatnonzero(mark)
         if len(clocks) < count or (mark & ~valid).any():
             raise MismatchError(
                 f"simulation: {count} pixels went in and {len(clocks)} came out; each must come at a clock that brings "
                 f"one, the last {self.patience} after it went in"
             )
-        return found[output][clocks[:count]], clocks[:count]
+        return edges[output][clocks[:count]], clocks[:count]
 
     def _noise(self, generator: np.random.Generator, count: int) -> Bits:
-        return generator.integers(0, 2, (count, width(self.bench.taken[:1])), np.uint8)
+        return generator.integers(0, 2, (count, width(self.bench.inputs[:1])), np.uint8)
 
 
 def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
@@ -84,35 +84,35 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
     Raises: UsageError for a wrong x, ToolError without a simulator, MismatchError where what comes out depends on what
     is given between, before or after a frame's pixels.
     """
-    given, frames = _pixels(facts, x), _frames(folder, facts)
-    latency, first, interval = _timing(frames, given)
+    frames_in, frames = _pixels(facts, x), _frames(folder, facts)
+    latency, first, interval = _timing(frames, frames_in)
     parts = []
-    chunk = max(1, CHUNK_BITS // (frames.pixels * (width(frames.bench.given) + width(frames.bench.taken))))
-    for start in range(0, len(given), chunk):
-        parts.append(frames.clocked(given[start : start + chunk])[0])
+    chunk = max(1, CHUNK_BITS // (frames.pixels * (width(frames.bench.outputs) + width(frames.bench.inputs))))
+    for start in range(0, len(frames_in), chunk):
+        parts.append(frames.clocked(frames_in[start : start + chunk])[0])
     (port,) = facts["output"]
-    return Simulated(np.concatenate(parts).reshape(len(given), *port["shape"]), latency, interval, first)
+    return Simulated(np.concatenate(parts).reshape(len(frames_in), *port["shape"]), latency, interval, first)
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
     """Return every layer's integers, (frame, row, column, channel) by layer name.  Raises: as ``simulate``."""
-    bench, given = build(folder, facts, probe=True), _pixels(facts, x)
-    frames, pixels = given.shape[:2]
+    bench, frames_in = build(folder, facts, probe=True), _pixels(facts, x)
+    frames, pixels = frames_in.shape[:2]
     latest = max(port["stage"] for port in facts["probed"])
-    found: dict[str, list[Integers]] = {port["layer"]: [] for port in facts["probed"]}
-    chunk = max(1, CHUNK_BITS // (pixels * width(bench.given)))
+    clocked: dict[str, list[Integers]] = {port["layer"]: [] for port in facts["probed"]}
+    chunk = max(1, CHUNK_BITS // (pixels * width(bench.outputs)))
     for begin in range(0, frames, chunk):
-        part = given[begin : begin + chunk]
+        part = frames_in[begin : begin + chunk]
         count = len(part) * pixels
-        rows = np.zeros((count + latest, width(bench.taken)), np.uint8)
+        rows = np.zeros((count + latest, width(bench.inputs)), np.uint8)
         rows[:count, :-2] = part.reshape(count, -1)
         rows[:, -2] = 1
         rows[0, -1] = 1
-        edges = unpacked(bench.clocked(of_bits(rows)), bench.given)
+        edges = unpacked(bench.clocked(of_bits(rows)), bench.outputs)
         for port in facts["probed"]:
             edge = edges[port["node"]][port["stage"] - 1 :][:count]
-            found[port["layer"]].append(edge.reshape(len(part), *port["shape"]))
-    return {layer: np.concatenate(parts) for layer, parts in found.items()}
+            clocked[port["layer"]].append(edge.reshape(len(part), *port["shape"]))
+    return {layer: np.concatenate(parts) for layer, parts in clocked.items()}
 
 
 def _frames(folder: Path, facts: Mapping[str, Any]) -> Frames:
@@ -130,16 +130,16 @@ def _pixels(facts: Mapping[str, Any], x: Integers) -> Bits:
     return to_bits(packed(flat, port["bits"]))[:, :wide].reshape(*pixels.shape[:2], wide)
 
 
-def _timing(frames: Frames, given: Bits) -> tuple[int, int, int]:
+def _timing(frames: Frames, frames_in: Bits) -> tuple[int, int, int]:
     """Measure a frame's latency, its first pixel's, and the interval, on the first frames and on noise."""
-    noise = np.random.default_rng(0).integers(0, 2, (FRAMES // 2, *given.shape[1:]), np.uint8)
-    chosen = np.concatenate([given[: FRAMES - len(noise)], noise])
+    noise = np.random.default_rng(0).integers(0, 2, (FRAMES // 2, *frames_in.shape[1:]), np.uint8)
+    chosen = np.concatenate([frames_in[: FRAMES - len(noise)], noise])
     together, clocks = frames.clocked(chosen)
     first, last = clocks.reshape(len(chosen), -1)[0, [0, -1]]
     for number, frame in enumerate(chosen):
-        alone, seen = frames.clocked(frame[None], seed=1)
-        if (seen[[0, -1]] != (first, last)).any():
-            raise MismatchError(f"simulation: latency must be one number of clocks, not {first} and {seen[0]}")
+        alone, own_clocks = frames.clocked(frame[None], seed=1)
+        if (own_clocks[[0, -1]] != (first, last)).any():
+            raise MismatchError(f"simulation: latency must be one number of clocks, not {first} and {own_clocks[0]}")
         _require_same(together.reshape(len(chosen), *alone.shape)[number], alone, "other frames before and after it")
     _require_same(frames.clocked(chosen, STALLS)[0], together, "gaps between its pixels")
     intervals = set(np.diff(clocks.reshape(len(chosen), -1)[:, 0]).tolist())
@@ -148,7 +148,7 @@ def _timing(frames: Frames, given: Bits) -> tuple[int, int, int]:
     return int(last), int(first), int(intervals.pop())
 
 
-def _require_same(found: Integers, wanted: Integers, what: str) -> None:
-    if not np.array_equal(found, wanted):
-        pixel = int(np.flatnonzero((found != wanted).any(axis=tuple(range(1, found.ndim))))[0])
+def _require_same(received: Integers, expected: Integers, what: str) -> None:
+    if not np.array_equal(received, expected):
+        pixel = int(np.flatnonzero((received != expected).any(axis=tuple(range(1, received.ndim))))[0])
         raise MismatchError(f"simulation: a frame comes out changed by {what}, at pixel {pixel} first; report it")

@@ -23,7 +23,7 @@ from edgephys.targets.rtl.line_buffer import SHALLOW, Delay, Marker
 from edgephys.targets.rtl.logic import uniform
 from edgephys.targets.rtl.netlist import Module, Piece
 from edgephys.targets.rtl.stream import AXES, BufferedWindow, Stream
-from edgephys.targets.rtl.wiring import Source, beside, connected
+from edgephys.targets.rtl.wiring import SignalSource, beside, connected
 
 ADVANCE = "advance"
 """Port of a module that is the clock's enable."""
@@ -37,21 +37,21 @@ class Waits:
     """Make what is handed on wait, each signal once: a few beats in registers, more in memory."""
 
     delays: list[Delay] = field(default_factory=list)
-    made: dict[str, dict[int, str]] = field(default_factory=dict)
+    signals: dict[str, dict[int, str]] = field(default_factory=dict)
 
-    def __call__(self, module: Module, source: Source, stage: int) -> str:
+    def __call__(self, module: Module, source: SignalSource, stage: int) -> str:
         """Return the signal that holds a source in a later stage."""
         if source.element.width == 0:
             return source.signal
-        beats, made = stage - source.stage, self.made.setdefault(source.signal, {0: source.signal})
-        nearest = max(number for number in made if number <= beats)
+        beats, signals = stage - source.stage, self.signals.setdefault(source.signal, {0: source.signal})
+        nearest = max(number for number in signals if number <= beats)
         if beats - nearest > SHALLOW:
-            made[beats] = self._kept(module, source.signal, beats, made[nearest], beats - nearest)
+            signals[beats] = self._kept(module, source.signal, beats, signals[nearest], beats - nearest)
             nearest = beats
         for number in range(nearest, beats):
-            made[number + 1] = f"{source.signal}_d{number + 1}"
-            module.register(made[number + 1], made[number])
-        return made[beats]
+            signals[number + 1] = f"{source.signal}_d{number + 1}"
+            module.register(signals[number + 1], signals[number])
+        return signals[beats]
 
     def _kept(self, module: Module, name: str, beats: int, signal: str, more: int) -> str:
         later, delay = f"{name}_d{beats}", Delay(f"delay_{name}_{beats}", module.width(signal), more)
@@ -102,20 +102,22 @@ def probe(name: str, graph: Graph, stream: Stream, exposed: Sequence[str]) -> Wi
 
 def exposed(graph: Graph, stream: Stream) -> list[str]:
     """Return the edges that a probe can give: the last of every layer, where it is not inside another's logic."""
-    made = {name for logic in stream.logics for name in logic.outputs}
-    made |= {window.node.name for segment in stream.segments for window in segment.windows} | {graph.input.name}
-    return [node.name for _, node in graph.layers() if node.name in made]
+    edges = {name for logic in stream.logics for name in logic.outputs}
+    edges |= {window.node.name for segment in stream.segments for window in segment.windows} | {graph.input.name}
+    return [node.name for _, node in graph.layers() if node.name in edges]
 
 
 def bench(name: str, of: Module) -> Module:
     """Return a module around a top: ``in_bits`` hold pixel, valid_in and start, ``out_bits`` all that the top gives."""
-    taken, given = of.inputs["in_bits"], sum(max(1, width) for width in of.outputs.values())
-    module = Module(name, True, {"in_bits": taken + 2}, {"out_bits": given}, f"{of.name}, as it is simulated")
-    ports = {"clk": "clk", "in_bits": f"in_bits[{taken - 1}:0]"}
-    ports |= {"valid_in": f"in_bits[{taken}]", "start": f"in_bits[{taken + 1}]"}
+    input_bits, output_bits = of.inputs["in_bits"], sum(max(1, width) for width in of.outputs.values())
+    module = Module(
+        name, True, {"in_bits": input_bits + 2}, {"out_bits": output_bits}, f"{of.name}, as it is simulated"
+    )
+    ports = {"clk": "clk", "in_bits": f"in_bits[{input_bits - 1}:0]"}
+    ports |= {"valid_in": f"in_bits[{input_bits}]", "start": f"in_bits[{input_bits + 1}]"}
     ports["out_bits"] = f"out_bits[{of.outputs['out_bits'] - 1}:0]"
     if "valid_out" in of.outputs:
-        ports["valid_out"] = f"out_bits[{given - 1}]"
+        ports["valid_out"] = f"out_bits[{output_bits - 1}]"
     module.instances.append(("dut", of.name, ports))
     return module
 
@@ -129,7 +131,7 @@ def _taken_out(module: Module, wide: int, *marks: str) -> None:
     module.outputs |= {"out_bits": wide} | dict.fromkeys(marks, 0)
 
 
-def _network(name: str, graph: Graph, stream: Stream) -> tuple[Module, Waits, dict[str, list[Source]]]:
+def _network(name: str, graph: Graph, stream: Stream) -> tuple[Module, Waits, dict[str, list[SignalSource]]]:
     """Return a module with all that computes, and where each edge's elements are."""
     source, waits = graph.input, Waits()
     bits = source.fixed.bits * source.shape[-1]
@@ -137,7 +139,7 @@ def _network(name: str, graph: Graph, stream: Stream) -> tuple[Module, Waits, di
     title = f"{graph.name}: a pixel of {height}x{width} a clock"
     module = Module(name, True, {"valid_in": 0, "start": 0, "in_bits": bits}, {}, title, enable="valid_in")
     module.register("input_q", "in_bits")
-    edges = {source.name: [Source("input_q", e, 1) for e in uniform(source.fixed, source.shape[-1])]}
+    edges = {source.name: [SignalSource("input_q", e, 1) for e in uniform(source.fixed, source.shape[-1])]}
     for segment in stream.segments:
         for window in segment.windows:
             edges[window.node.name] = _neighbours(module, window, edges[window.node.inputs[0]], waits)
@@ -146,13 +148,15 @@ def _network(name: str, graph: Graph, stream: Stream) -> tuple[Module, Waits, di
     return module, waits, edges
 
 
-def _neighbours(module: Module, window: BufferedWindow, sources: Sequence[Source], waits: Waits) -> list[Source]:
-    buffer, taken, given = window.buffer, f"{window.name}_in", f"{window.name}_out"
+def _neighbours(
+    module: Module, window: BufferedWindow, sources: Sequence[SignalSource], waits: Waits
+) -> list[SignalSource]:
+    buffer, port_in, port_out = window.buffer, f"{window.name}_in", f"{window.name}_out"
     if buffer.width:
-        module.wires[taken] = buffer.width
-        module.wires[given] = buffer.width * prod(buffer.size)
-        for wanted, source in zip(window.taken, sources, strict=True):
+        module.wires[port_in] = buffer.width
+        module.wires[port_out] = buffer.width * prod(buffer.size)
+        for wanted, source in zip(window.inputs, sources, strict=True):
             if wanted.width:
-                module.connect(taken, wanted, waits(module, source, window.stage), source.element)
-        module.instances.append((f"u_{window.name}", buffer.name, {**FRAME, "d": taken, "w": given}))
-    return [Source(given, element, window.stage + buffer.lag) for element in window.given]
+                module.connect(port_in, wanted, waits(module, source, window.stage), source.element)
+        module.instances.append((f"u_{window.name}", buffer.name, {**FRAME, "d": port_in, "w": port_out}))
+    return [SignalSource(port_out, element, window.stage + buffer.lag) for element in window.outputs]

@@ -36,13 +36,13 @@ STEEPER = 1.25
 AROUND = (-2, -1, 1, 2)
 """Stages more or fewer than the fewest that meet the clock: measured too, since routing scatters."""
 
-Measure = Callable[[int], "Point"]
+Measure = Callable[[int], "PipelinedDesign"]
 """Return what a number of stages gives."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Point:
+class PipelinedDesign:
     """State one design: latency and initiation interval as simulated, clock and cells as placed and routed.
 
     Units: cutoff_ns in alkaid's estimate of ns; fmax in MHz, the best over the seeds, reached with ``seed``.
@@ -65,7 +65,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class PipeliningSweep:
     """Hold the designs measured for a clock, by number of stages, and the one to keep, if any meets it.
 
     ``provenance`` says of each measured figure by which stage, tool, version and target it came about.
@@ -74,16 +74,16 @@ class Sweep:
     clock_ns: float
     part: str
     delay_estimate_ns: float
-    points: tuple[Point, ...]
-    chosen: Point | None
+    points: tuple[PipelinedDesign, ...]
+    chosen: PipelinedDesign | None
     provenance: Mapping[str, str]
 
     @property
-    def best(self) -> Point:
+    def best(self) -> PipelinedDesign:
         """The design with the fastest clock."""
         return max(self.points, key=lambda point: point.fmax_mhz)
 
-    def require(self) -> Point:
+    def require(self) -> PipelinedDesign:
         """Return the chosen design; raise ToolError with the best reached where none meets the clock."""
         if self.chosen is None:
             best = self.best
@@ -104,7 +104,7 @@ def sweep(
     seeds: Sequence[int] = (1,),
     timeout_s: float = 1800.0,
     say: Say | None = None,
-) -> Sweep:
+) -> PipeliningSweep:
     """Return what a graph gives on an ECP5 at several depths of pipelining, and the best for a clock.
 
     ``x`` (vector, *input shape), in steps, is what each design is simulated on. Without ``cutoffs_ns`` the
@@ -115,7 +115,7 @@ def sweep(
     options = _options(clock_ns, device, seeds)
     if cutoffs_ns is not None and not cutoffs_ns:
         raise UsageError("cutoffs must be 1 or more, not 0; without them they are searched for")
-    wanted = [RtlOptions(part=options.part, clock_ns=clock_ns, cutoff_ns=cutoff) for cutoff in cutoffs_ns or ()]
+    chosen = [RtlOptions(part=options.part, clock_ns=clock_ns, cutoff_ns=cutoff) for cutoff in cutoffs_ns or ()]
     with tempfile.TemporaryDirectory(prefix="edgephys-sweep-") as scratch:
         facts = rtl.emit(graph, Path(scratch), options)
     if facts["io"] == STREAM:
@@ -129,8 +129,8 @@ def sweep(
         cut = {stages: RtlOptions(part=options.part, clock_ns=clock_ns, cutoff_ns=c) for stages, c in _even(delay)}
         points = explore(lambda stages: bench.measured(cut[stages]), clock_ns, max(cut))
     else:
-        points = tuple(sorted((bench.measured(one) for one in wanted), key=lambda point: point.stages))
-    return Sweep(clock_ns, options.part, delay, points, choose(points, clock_ns), bench.provenance(clock_ns))
+        points = tuple(sorted((bench.measured(one) for one in chosen), key=lambda point: point.stages))
+    return PipeliningSweep(clock_ns, options.part, delay, points, choose(points, clock_ns), bench.provenance(clock_ns))
 
 
 def _options(clock_ns: float, device: str, seeds: Sequence[int]) -> RtlOptions:
@@ -147,12 +147,12 @@ def _even(delay_ns: float) -> list[tuple[int, float]]:
     return [(stages, max(0.001, ceil(1000 * delay_ns / stages) / 1000)) for stages in range(1, most + 1)]
 
 
-def explore(measure: Measure, clock_ns: float, most: int) -> tuple[Point, ...]:
+def explore(measure: Measure, clock_ns: float, most: int) -> tuple[PipelinedDesign, ...]:
     """Return points of the curve: fully combinational, about the fewest stages that meet the clock, and beyond.
 
     Goes up in the ratio that the period lacks until the clock is met, then bisects.
     """
-    points: dict[int, Point] = {}
+    points: dict[int, PipelinedDesign] = {}
 
     def meets(stages: int) -> bool:
         if stages not in points:
@@ -174,7 +174,7 @@ def explore(measure: Measure, clock_ns: float, most: int) -> tuple[Point, ...]:
     return tuple(points[stages] for stages in sorted(points))
 
 
-def choose(points: Sequence[Point], clock_ns: float) -> Point | None:
+def choose(points: Sequence[PipelinedDesign], clock_ns: float) -> PipelinedDesign | None:
     """Return the design with the fewest cycles, then the fewest cells, of those that meet the clock."""
     able = [point for point in points if point.meets(clock_ns)]
     return min(able, key=lambda point: (point.latency_cycles, point.lut + point.ff), default=None)
@@ -192,7 +192,7 @@ class _Bench:
     timeout_s: float
     say: Say
 
-    def measured(self, options: RtlOptions) -> Point:
+    def measured(self, options: RtlOptions) -> PipelinedDesign:
         """Return the point of a design, from the cache where one of the same content is there."""
         with tempfile.TemporaryDirectory(prefix="edgephys-sweep-") as scratch:
             folder = Path(scratch)
@@ -209,7 +209,9 @@ class _Bench:
             except EdgephysError as error:
                 raise type(error)(f"sweep: {title}: {error}") from error
         record = json.loads((home / "point.json").read_text())
-        point = Point(**{**record, "fmax_by_seed": tuple((seed, fmax) for seed, fmax in record["fmax_by_seed"])})
+        point = PipelinedDesign(
+            **{**record, "fmax_by_seed": tuple((seed, fmax) for seed, fmax in record["fmax_by_seed"])}
+        )
         self.say(
             f"{title}: {point.latency_cycles} cycles, {point.fmax_mhz:.1f} MHz, {point.lut:,} LUT, {point.ff:,} FF"
         )
@@ -218,10 +220,12 @@ class _Bench:
     def _key(self, folder: Path, options: RtlOptions) -> str:
         versions = [tools.find(name).version for name in ("verilator", "yosys", "nextpnr-ecp5")]
         vectors = [hashlib.sha256(part.astype("<i8").tobytes()).hexdigest() for part in (self.x, self.golden)]
-        named = json.dumps([asdict(options), self.device, self.seeds, self.x.shape])
-        return tools.content_key([folder / "src"], *Point.__dataclass_fields__, named, *versions, *vectors)
+        stated_options = json.dumps([asdict(options), self.device, self.seeds, self.x.shape])
+        return tools.content_key(
+            [folder / "src"], *PipelinedDesign.__dataclass_fields__, stated_options, *versions, *vectors
+        )
 
-    def _point(self, folder: Path, facts: Mapping[str, Any], options: RtlOptions) -> Point:
+    def _point(self, folder: Path, facts: Mapping[str, Any], options: RtlOptions) -> PipelinedDesign:
         simulated = simulate.simulate(folder, facts, self.x)
         wrong = int(np.count_nonzero(simulated.outputs != self.golden))
         if wrong:
@@ -231,8 +235,8 @@ class _Bench:
             seed: place.place(sources, facts["top"], self.device, options.clock_ns, seed, self.timeout_s)
             for seed in self.seeds
         }
-        seed, best = max(placed.items(), key=lambda found: found[1].fmax_mhz)
-        return Point(
+        seed, best = max(placed.items(), key=lambda result: result[1].fmax_mhz)
+        return PipelinedDesign(
             stages=facts["stages"],
             cutoff_ns=options.stage_ns,
             latency_cycles=simulated.latency_cycles,
@@ -240,7 +244,7 @@ class _Bench:
             vectors=len(self.x),
             fmax_mhz=best.fmax_mhz,
             seed=seed,
-            fmax_by_seed=tuple((seed, found.fmax_mhz) for seed, found in placed.items()),
+            fmax_by_seed=tuple((seed, result.fmax_mhz) for seed, result in placed.items()),
             lut=best.lut,
             ff=best.ff,
         )

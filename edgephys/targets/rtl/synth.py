@@ -43,7 +43,7 @@ MAP = {"xcup": MAP_XCUP, "ecp5": "synth_ecp5 -top {top}\n"}
 
 
 @dataclass(frozen=True)
-class Part:
+class ModuleCells:
     """Count one module: what one copy costs, how often the top has it, how long its synthesis took."""
 
     cells: Cells
@@ -59,7 +59,7 @@ class Synthesised:
     """
 
     cells: Cells
-    per_module: dict[str, Part]
+    per_module: dict[str, ModuleCells]
     seconds: float
     flat: bool
     family: str
@@ -155,12 +155,12 @@ def synthesise(
     else:
         hierarchy = _hierarchy(yosys, files, top, limits)
         tasks, copies = _split(hierarchy, top, family)
-    parts: dict[str, Part] = {}
+    parts: dict[str, ModuleCells] = {}
     for name, (cells, seconds) in _all(yosys, tasks, limits, jobs, progress).items():
-        parts[name] = Part(cells, copies[name], seconds)
+        parts[name] = ModuleCells(cells, copies[name], seconds)
     total = sum((part.cells.times(part.copies) for part in parts.values()), Cells())
-    spent = sum(part.seconds for part in parts.values())
-    return Synthesised(total, parts, spent, flat, family, yosys.name, yosys.version)
+    seconds_total = sum(part.seconds for part in parts.values())
+    return Synthesised(total, parts, seconds_total, flat, family, yosys.name, yosys.version)
 
 
 def agreement(
@@ -183,14 +183,14 @@ class _Hierarchy:
 
     def below(self, name: str, without: Iterable[str] = ()) -> set[str]:
         """Return the modules from ``name`` downwards, not entering ``without``."""
-        found: set[str] = set()
+        modules: set[str] = set()
         todo = [name]
         while todo:
             module = todo.pop()
-            if module not in found and module not in without:
-                found.add(module)
+            if module not in modules and module not in without:
+                modules.add(module)
                 todo += [child for child in self.instances[module] if child in self.instances]
-        return found
+        return modules
 
     def files(self, modules: Iterable[str]) -> tuple[Path, ...]:
         """Return the files that define the modules."""
@@ -301,8 +301,8 @@ def _one(yosys: tools.Tool, task: _Task, limits: Limits, stop: Event) -> tuple[C
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
     home = tools.built(key, build)
-    found = json.loads((home / "counts.json").read_text())["modules"]["\\" + task.top]["num_cells_by_type"]
-    primitives = {name: number for name, number in found.items() if name not in ("$scopeinfo", *task.boxes)}
+    counts = json.loads((home / "counts.json").read_text())["modules"]["\\" + task.top]["num_cells_by_type"]
+    primitives = {name: number for name, number in counts.items() if name not in ("$scopeinfo", *task.boxes)}
     return count(primitives, task.family, task.top), float(json.loads((home / "seconds.json").read_text()))
 
 

@@ -43,14 +43,14 @@ class Bench:
 
     language: str
     home: Path
-    taken: Ports
-    given: Ports
+    inputs: Ports
+    outputs: Ports
 
     def clocked(self, words: Words) -> Words:
         """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
-        widths = width(self.taken), width(self.given)
-        found: Words = ENGINES[self.language].clocked(self.home, words, widths, RUN_S)
-        return found
+        widths = width(self.inputs), width(self.outputs)
+        outputs: Words = ENGINES[self.language].clocked(self.home, words, widths, RUN_S)
+        return outputs
 
     def streamed(self, words: Words, latency: int, ii: int) -> Words:
         """Return the output words of vectors given one every ``ii`` clocks, read ``latency`` clocks later."""
@@ -70,21 +70,21 @@ def build(folder: Path, facts: Mapping[str, Any], probe: bool = False) -> Bench:
     missing = [path for path in paths if not (folder / path).is_file()]
     if missing:
         raise ProjectError(f"project {folder}: {missing[0]} is missing; emit the project again")
-    taken, given = ports(facts, probe)
-    widths = width(taken), width(given)
+    inputs, outputs = ports(facts, probe)
+    widths = width(inputs), width(outputs)
     repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
     language = facts["language"]
     home = ENGINES[language].built([folder / path for path in paths], top, widths, repeated, BUILD_S)
-    return Bench(language, home, taken, given)
+    return Bench(language, home, inputs, outputs)
 
 
 def ports(facts: Mapping[str, Any], probe: bool) -> tuple[Ports, Ports]:
     """Return what a top takes and gives at a clock: of a stream a pixel, and the bits that say which one."""
-    taken, given = facts["input"], facts["probed"] if probe else facts["output"]
+    inputs, outputs = facts["input"], facts["probed"] if probe else facts["output"]
     if facts.get("io") != STREAM:
-        return taken, given
+        return inputs, outputs
     marks = [] if probe else [_bit(VALID_OUT)]
-    return [*map(_pixel, taken), _bit(VALID_IN), _bit(START)], [*map(_pixel, given), *marks]
+    return [*map(_pixel, inputs), _bit(VALID_IN), _bit(START)], [*map(_pixel, outputs), *marks]
 
 
 def _pixel(port: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,12 +116,12 @@ def built(
             command = [*verilator.command, *FLAGS, *QUIET, *(HIERARCHICAL if repeated else ())]
             command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(path.name for path in copies)]
             tools.run(command, work, timeout_s, verilator.environment, log=home / "verilator.log")
-            made = sorted((work / "objects").rglob("*.cpp"))
-            fast = [path for path in made if not path.stem.endswith("__Slow")]
+            generated = sorted((work / "objects").rglob("*.cpp"))
+            fast = [path for path in generated if not path.stem.endswith("__Slow")]
             shares = _shared_out([*fast, work / "main.cpp"])
             for i, share in enumerate(shares):
                 _include(work / f"fast_{i}.cpp", share)
-            _include(work / "slow.cpp", [path for path in made if path not in fast])
+            _include(work / "slow.cpp", [path for path in generated if path not in fast])
             objects = " ".join([*(f"fast_{i}.o" for i in range(len(shares))), "slow.o"])
             _make(work, timeout_s, verilator, "RUNTIME=runtime", f"OBJECTS={objects}", "simulator")
             shutil.copy2(work / "simulator", home / "simulator")
@@ -133,13 +133,13 @@ def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float)
     """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
     count = -(-widths[1] // 32)
     with tempfile.TemporaryDirectory(prefix="edgephys-sim-") as scratch:
-        given, got = Path(scratch) / "in.bin", Path(scratch) / "out.bin"
-        given.write_bytes(np.ascontiguousarray(words, "<u4").tobytes())
-        tools.run([str(home / "simulator"), str(given), str(got)], Path(scratch), timeout_s)
-        found = np.frombuffer(got.read_bytes(), "<u4")
-    if found.size != len(words) * count:
-        raise ToolError(f"simulation: {len(words)} clocks must give {len(words) * count} words, not {found.size}")
-    return found.reshape(len(words), count)
+        input_path, output_path = Path(scratch) / "in.bin", Path(scratch) / "out.bin"
+        input_path.write_bytes(np.ascontiguousarray(words, "<u4").tobytes())
+        tools.run([str(home / "simulator"), str(input_path), str(output_path)], Path(scratch), timeout_s)
+        outputs = np.frombuffer(output_path.read_bytes(), "<u4")
+    if outputs.size != len(words) * count:
+        raise ToolError(f"simulation: {len(words)} clocks must give {len(words) * count} words, not {outputs.size}")
+    return outputs.reshape(len(words), count)
 
 
 def _shared_out(sources: Sequence[Path]) -> list[list[Path]]:

@@ -9,23 +9,23 @@ from math import prod
 from edgephys.graph.graph import Graph, Node
 from edgephys.targets.rtl.logic import NOTHING, ZERO, Logic, uniform
 from edgephys.targets.rtl.netlist import Element, Module, Piece
-from edgephys.targets.rtl.schedule import Schedule, Slot
+from edgephys.targets.rtl.schedule import Schedule, StageSpan
 
 
 @dataclass(frozen=True)
-class Source:
+class SignalSource:
     """Say which signal holds an element of an edge, and in which stage it is ready."""
 
     signal: str
     element: Element
     stage: int
 
-    def shifted(self, by: int) -> Source:
+    def shifted(self, by: int) -> SignalSource:
         """Return the same bits with a value 2**by times as great."""
         return replace(self, element=self.element.shifted(by))
 
 
-Delayed = Callable[[Module, Source, int], str]
+Delayed = Callable[[Module, SignalSource, int], str]
 """Return the signal that holds a source in a later stage."""
 CLOCK = {"clk": "clk"}
 
@@ -40,7 +40,7 @@ def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, ex
     wide = sum(node.fixed.bits * prod(node.shape) for node in nodes)
     module = Module(name, True, {"in_bits": bits * size}, {"out_bits": wide}, f"{graph.name}: all layers")
     module.register("input_q", "in_bits")
-    edges = {graph.input.name: [Source("input_q", e, 1) for e in uniform(graph.input.fixed, size)]}
+    edges = {graph.input.name: [SignalSource("input_q", e, 1) for e in uniform(graph.input.fixed, size)]}
     for logic in logics:
         edges |= connected(module, logic, schedule.slots[logic.block.name], edges)
     module.wires["output_d"] = wide
@@ -57,7 +57,7 @@ def beside(
     target: str,
     offset: int,
     node: Node,
-    sources: Sequence[Source],
+    sources: Sequence[SignalSource],
     stage: int,
     delayed: Delayed | None = None,
 ) -> int:
@@ -72,11 +72,11 @@ def beside(
 def connected(
     module: Module,
     logic: Logic,
-    slot: Slot,
-    edges: Mapping[str, list[Source]],
+    slot: StageSpan,
+    edges: Mapping[str, list[SignalSource]],
     delayed: Delayed | None = None,
     clock: Mapping[str, str] = CLOCK,
-) -> dict[str, list[Source]]:
+) -> dict[str, list[SignalSource]]:
     """Put a block into the module, its ``slot`` in stages of the module, and return what it gives.
 
     ``clock`` connects the ports by which a block of several stages is clocked; ``delayed`` makes what is handed on
@@ -87,11 +87,11 @@ def connected(
     return _instantiated(module, logic, slot, edges, delayed or registered, clock)
 
 
-def _wired(logic: Logic, edges: Mapping[str, list[Source]]) -> dict[str, list[Source]]:
+def _wired(logic: Logic, edges: Mapping[str, list[SignalSource]]) -> dict[str, list[SignalSource]]:
     """Return what a block of wires gives: its sources themselves, each when it is ready."""
     copies = logic.block.copies
     per_row = {name: len(edges[name]) // copies for name in logic.block.graph.inputs} | {ZERO.edge: 0}
-    sources = {**edges, ZERO.edge: [Source("", NOTHING, 0)]}
+    sources = {**edges, ZERO.edge: [SignalSource("", NOTHING, 0)]}
     return {
         name: [
             sources[wire.edge][copy * per_row[wire.edge] + wire.index].shifted(wire.shift)
@@ -105,33 +105,33 @@ def _wired(logic: Logic, edges: Mapping[str, list[Source]]) -> dict[str, list[So
 def _instantiated(
     module: Module,
     logic: Logic,
-    slot: Slot,
-    edges: Mapping[str, list[Source]],
+    slot: StageSpan,
+    edges: Mapping[str, list[SignalSource]],
     delayed: Delayed,
     clock: Mapping[str, str],
-) -> dict[str, list[Source]]:
+) -> dict[str, list[SignalSource]]:
     block = logic.block
-    made: dict[str, list[Source]] = {name: [] for name in logic.outputs}
+    results: dict[str, list[SignalSource]] = {name: [] for name in logic.outputs}
     for copy in range(block.copies):
         suffix = f"_{copy}" if block.copies > 1 else ""
-        taken, given = f"{block.name}_in{suffix}", f"{block.name}_out{suffix}"
+        port_in, port_out = f"{block.name}_in{suffix}", f"{block.name}_out{suffix}"
         for name, elements in logic.outputs.items():
-            made[name] += [Source(given, element, slot.last) for element in elements]
+            results[name] += [SignalSource(port_out, element, slot.last) for element in elements]
         if logic.program is None:
             continue
-        module.wires[taken] = sum(e.width for elements in logic.inputs.values() for e in elements)
-        module.wires[given] = sum(e.width for elements in logic.outputs.values() for e in elements)
+        module.wires[port_in] = sum(e.width for elements in logic.inputs.values() for e in elements)
+        module.wires[port_out] = sum(e.width for elements in logic.outputs.values() for e in elements)
         for name, elements in logic.inputs.items():
             row = edges[name][copy * len(elements) : (copy + 1) * len(elements)]
             for wanted, source in zip(elements, row, strict=True):
                 if wanted.width:
-                    module.connect(taken, wanted, delayed(module, source, slot.first), source.element)
-        ports = {**(clock if slot.last > slot.first else {}), "model_inp": taken, "model_out": given}
+                    module.connect(port_in, wanted, delayed(module, source, slot.first), source.element)
+        ports = {**(clock if slot.last > slot.first else {}), "model_inp": port_in, "model_out": port_out}
         module.instances.append((f"u_{block.name}{suffix}", logic.module, ports))
-    return made
+    return results
 
 
-def registered(module: Module, source: Source, stage: int) -> str:
+def registered(module: Module, source: SignalSource, stage: int) -> str:
     """Return the signal that holds a source in a later stage; its registers are made once."""
     signal = source.signal
     if source.element.width == 0:
