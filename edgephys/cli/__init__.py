@@ -35,7 +35,7 @@ All steps on the jets that the repository contains:
 """
 
 WHOLE = "no file is left half-written"
-"""What holds however a command ends; a table that grows by rows keeps those that were done."""
+"""True however a command ends; a table that is written row by row keeps its finished rows."""
 INTERRUPTED = f"interrupted; {WHOLE}"
 TYPER_INTERRUPTED = 130
 

@@ -1,4 +1,4 @@
-"""How the program speaks: results on stdout, progress and failures on stderr, one line and one exit code a failure.
+"""Output of the program: results on stdout, progress and failures on stderr, each failure one line and an exit code.
 
 With --json, one JSON document on stdout and everything else on stderr.
 """
@@ -17,21 +17,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from edgephys.report.table import Table
 
-_given: list[str] = []
-"""The JSON document that went out, if one did: a failure after it adds none."""
+_printed: list[str] = []
+"""The JSON document that was printed, if any: a failure after it prints none."""
 
 err = Console(stderr=True, highlight=False)
 
 
 def begin() -> None:
-    """Forget what an earlier command of this process gave."""
-    _given.clear()
+    """Forget the document that an earlier command of this process printed."""
+    _printed.clear()
 
 
 def fail(message: str, status: int) -> NoReturn:
     """Print a failure on one line and end the program."""
     line = " ".join(message.split())
-    if "--json" in sys.argv and not _given:
+    if "--json" in sys.argv and not _printed:
         print(json.dumps({"error": line, "exit": status}))
     err.print(f"edgephys: {line}", style="red", soft_wrap=True, markup=False)
     sys.exit(status)
@@ -40,8 +40,8 @@ def fail(message: str, status: int) -> NoReturn:
 def give(as_json: bool, record: Mapping[str, Any], shown: Callable[[], str | Table]) -> None:
     """Print a command's result: the record as JSON, or the text or table that ``shown`` returns."""
     if as_json:
-        _given.append(json.dumps(record))
-        print(_given[-1])
+        _printed.append(json.dumps(record))
+        print(_printed[-1])
         return
     from edgephys.report import render
 
@@ -69,7 +69,7 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 def say(text: str) -> None:
-    """Print what is being done."""
+    """Print a progress message."""
     err.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
 
 

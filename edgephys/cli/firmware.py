@@ -1,4 +1,4 @@
-"""Commands that make firmware of a model, prove it and measure it."""
+"""Commands that emit a model to a target, verify the project and measure it."""
 
 from __future__ import annotations
 
@@ -129,10 +129,16 @@ def loaded(folder: Path) -> Model:
 def sweep(
     model: ModelFolder,
     clock_ns: Annotated[float, typer.Option(help="Clock period to meet after routing, in ns.")],
-    out: Annotated[Path | None, typer.Option(help="Project kept; hls_projects/<model>_swept by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the best project; hls_projects/<model>_swept by default.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Lattice ECP5: 12k, 25k, 45k or 85k.")] = "85k",
-    cutoffs: Annotated[str | None, typer.Option(help="Estimated ns of a stage, such as 4,8,16; else found.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed of the placement, 1 by default; give several.")] = None,
+    cutoffs: Annotated[
+        str | None, typer.Option(help="Estimated ns of a stage, such as 4,8,16; searched for by default.")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seed of the placement, 1 by default; may be repeated.")
+    ] = None,
     vectors: Annotated[int | None, typer.Option(min=1, help="Held-out vectors; all by default.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
     results: Annotated[
@@ -141,7 +147,7 @@ def sweep(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Choose the pipelining: emit, simulate, place and route at several depths, keep the fastest that meets the clock.
+    """Choose the number of pipeline stages: route several designs, keep the one with the lowest latency at the clock.
 
     \b
     Example: edgephys sweep runs/n16 --clock-ns 20 --out hls_projects/n16_swept
@@ -159,12 +165,12 @@ def sweep(
     x = source.held_out.inputs
     if vectors is not None and vectors > len(x):
         raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
-    found = measure(source.graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
-    record = tabulate(found, source.graph.name, line())
+    designs = measure(source.graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
+    record = tabulate(designs, source.graph.name, line())
     writer(results, table)(record)
     give(as_json, record, lambda: table(record))
-    chosen = found.require()
-    options = RtlOptions(part=found.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
+    chosen = designs.require()
+    options = RtlOptions(part=designs.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
     project.emit(source, options, folder, force, vectors)
     say(f"kept {chosen.stages} stages: {folder}")
 
@@ -178,24 +184,27 @@ def _numbers(words: str | None) -> list[float] | None:
 
 def verify(
     project: ProjectFolder,
-    data: Annotated[Path | None, typer.Option(help="Raw jets instead of the vectors that travel along.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="With --data: the most jets to take.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="File of raw jets to compare on, instead of the project's held-out vectors.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data: largest number of jets.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare Keras, the golden model and the simulated sources, bit for bit; any difference exits with 1.
+    """Compare the model, the golden model and the emitted sources, bit for bit; exit with 1 where they differ.
 
     \b
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
     """
-    from edgephys import verify as house
     from edgephys.project import read
     from edgephys.report.show import targets_table
+    from edgephys.verify import raw_vectors
+    from edgephys.verify import verify as compare
 
     if limit is not None and data is None:
         raise UsageError("--limit goes with --data; leave it out")
     opened = read(project)
-    vectors = house.raw_vectors(opened, data, limit) if data is not None else None
-    verified = house.verify(opened, vectors, say)
+    vectors = raw_vectors(opened, data, limit) if data is not None else None
+    verified = compare(opened, vectors, say)
     record = verified.to_record()
     give(as_json, record, lambda: targets_table(record))
     verified.require()
@@ -203,13 +212,17 @@ def verify(
 
 def report(
     project: ProjectFolder,
-    synth: Annotated[bool, typer.Option(help="Synthesise the RTL with Yosys where no cached result fits.")] = True,
-    place: Annotated[bool, typer.Option("--place", help="Place and route on ECP5-85k for a routed clock.")] = False,
-    flat: Annotated[bool, typer.Option("--flat", help="Also synthesise flat and show how the two agree.")] = False,
+    synth: Annotated[bool, typer.Option(help="Synthesise RTL with Yosys, unless the result is cached.")] = True,
+    place: Annotated[
+        bool, typer.Option("--place", help="Place and route RTL on a Lattice ECP5-85k, for the clock it reaches.")
+    ] = False,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="Also synthesise the whole RTL at once (flat), to compare the LUTs.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
     as_json: Json = False,
 ) -> None:
-    """Gather every figure of a project with its provenance; what was not measured says why.
+    """Gather every figure of a project with its provenance; a figure that was not measured says why.
 
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place

@@ -1,4 +1,4 @@
-"""Commands that make data and models, and say how good those are."""
+"""Commands that train, import and score models."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ def train(
     data: Annotated[Path, typer.Option(help="File of training data, or a folder of them: jets, waves.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name> by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
-    test_data: Annotated[Path | None, typer.Option(help="Take what is tested from this file instead.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Begin from this trained model of the same widths.")] = None,
+    test_data: Annotated[Path | None, typer.Option(help="File of the test split, instead of a part of --data.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Start from the weights of this trained model, which has the same layers.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train a script's recipe; the test split is touched once, at the end.
+    """Train the recipe of a script; the test split is used once, at the end.
 
     \b
     Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
@@ -39,14 +41,14 @@ def train(
     folder = out or Path("runs") / recipe.name
     check_free(folder, CARD, force, "a model")
     say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
-    beginning = artefact.load(start) if start else None
+    initial = artefact.load(start) if start else None
     with bar("epochs", recipe.epochs) as tick:
 
         def progress(epoch: int, epochs: int, logs: Mapping[str, float]) -> None:
             names = [name for name in ("loss", "val_loss", f"val_{application.score.key}") if name in logs]
             tick(epoch, epochs, " ".join(f"{name} {logs[name]:.4f}" for name in names))
 
-        trained = fit(recipe, data, test_data, progress, beginning)
+        trained = fit(recipe, data, test_data, progress, initial)
     artefact.save(trained, folder, force)
     card, record = trained.card, trained.card.to_record()
     keys = ("parameters", "seconds", "epochs_run", *(key for key in record if key.startswith("validation_")), "metrics")
@@ -95,34 +97,35 @@ def cards(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="QONNX model, such as Brevitas and hls4ml write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="QONNX model, as Brevitas writes it.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name of the file> by default.")] = None,
     input_format: Annotated[
-        str | None, typer.Option(help="Format of the input, such as fixed<16,6>, where no Quant states it.")
+        str | None, typer.Option(help="Format of the input, such as fixed<16,6>, where no Quant node states it.")
     ] = None,
     vectors: Annotated[
-        Path | None, typer.Option(help="A .npz with inputs, and perhaps labels; random inputs by default.")
+        Path | None,
+        typer.Option(help="A .npz file with inputs, and labels if there are any; random inputs by default."),
     ] = None,
-    count: Annotated[int, typer.Option(help="Random inputs that the model is proven on.")] = 1000,
+    count: Annotated[int, typer.Option(help="Number of random inputs that the model is compared on.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 1,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Turn a QONNX model into one of ours, proven against the file: emit, verify and report take it.
+    """Import a QONNX model, compared with the file on many inputs; emit, verify and report then accept it.
 
     \b
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to qonnx
     Example: edgephys import hls_projects/jet_deepsets_n8_8bit_qonnx/firmware/model.onnx --out runs/imported
     """
     from edgephys.core.fixed import Fixed
-    from edgephys.models import imported as house
+    from edgephys.models.imported import import_model
 
     folder = out or Path("runs") / file.stem
     say(f"import {file}")
-    stated = None if input_format is None else Fixed.of_text(input_format)
-    found = house.import_model(file, folder, stated, vectors, count, seed, force)
-    source = found.card.to_record()["imported"]
-    record = {"model": str(folder), "name": found.name, "graph": found.graph.digest, **source}
-    equal = f"{source['outputs_compared']:,} outputs equal to the file's in qonnx"
-    line = f"{folder}: {source['operators']} operators, {equal}"
+    fixed = None if input_format is None else Fixed.of_text(input_format)
+    model = import_model(file, folder, fixed, vectors, count, seed, force)
+    facts = model.card.to_record()["imported"]
+    record = {"model": str(folder), "name": model.name, "graph": model.graph.digest, **facts}
+    compared = f"{facts['outputs_compared']:,} outputs equal to the file's in qonnx"
+    line = f"{folder}: {facts['operators']} operators, {compared}"
     give(as_json, record, lambda: line)

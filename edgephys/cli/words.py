@@ -1,4 +1,4 @@
-"""What several commands take on their line, and the line itself."""
+"""Arguments and options that several commands share, and the command line as it was typed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an output folder even if it is not ours.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output folder even if edgephys did not write it.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]
 ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder of an emitted project.")]
 TableOut = Annotated[
@@ -20,5 +20,5 @@ TableOut = Annotated[
 
 
 def line() -> str:
-    """Return the command on the line, as tables state it."""
+    """Return the command as it was typed, for tables."""
     return "edgephys " + " ".join(sys.argv[1:])
