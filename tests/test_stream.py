@@ -63,7 +63,7 @@ def joined(graphs: list[Graph]) -> Graph:
             nodes.append(replace(node, name=new[node.name], inputs=inputs, layer=f"{node.layer}_{number}"))
         ends.append(nodes[-1])
     shape = (*ends[0].shape[:2], sum(node.shape[2] for node in ends))
-    both = Node("both", Concat, tuple(node.name for node in ends), shape, ends[0].fixed, "both", axis=2)
+    both = Node("both", Concat(2), tuple(node.name for node in ends), shape, ends[0].fixed, "both")
     return lowered(Graph("joined", (source, *nodes, both), (source.name,), ("both",)))
 
 

@@ -1,4 +1,4 @@
-"""Part numbers: refuse one that no vendor tool would know, before anything is written."""
+"""Part numbers: refuse one that no vendor's tool knows, before anything is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAMILIES = {
 
 
 def check_part(part: str) -> None:
-    """Accept a part number of a family that we know.
+    """Check that a part number belongs to a known family.
 
     Raises: UsageError naming valid examples.
     """

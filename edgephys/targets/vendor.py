@@ -1,7 +1,7 @@
-"""Read the reports of vendors' tools where they ran in a project: HLS, Vivado and Quartus.
+"""Read the reports of vendors' tools in a project: HLS, Vivado and Quartus.
 
-No vendor tool is run here. A figure takes its stage, tool, version and target from the report itself,
-never from the file's name. A report that is there but cannot be read is an error, not an absence.
+No vendor tool is run here. Stage, tool, version and target of a figure come from the report itself, never from the name
+of the file. A report that exists but cannot be read is an error.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from edgephys.core.errors import ProjectError
 from edgephys.core.figure import Figure, Stage
 
 HEAD = 4096
-"""Characters in which a Vivado report states its command."""
+"""Characters at the start of a Vivado report that contain its command."""
 
-OURS = re.compile(r"(^|_)(util|utilization|timing|timing_summary)(_[a-z]+)?\.rpt$|^vivado_synth\.rpt$")
-"""Names under which hls4ml's and alkaid's Vivado scripts write the reports that are read here."""
+WRITTEN_BY_SCRIPTS = re.compile(r"(^|_)(util|utilization|timing|timing_summary)(_[a-z]+)?\.rpt$|^vivado_synth\.rpt$")
+"""Names of the reports that the Vivado scripts of hls4ml and alkaid write."""
 
 # Vivado's 'Design State' to stage; it adds words in some versions ("Fully Placed", "Physopt postRoute").
 STATES = (
@@ -63,7 +63,7 @@ def read(folder: Path) -> tuple[Figure, ...]:
 
 
 def _is_top(path: Path) -> bool:
-    """Tell whether an HLS report is of the whole design: sub-functions have one each, the top often two."""
+    """Tell whether an HLS report is of the whole design: each sub-function has a report, the top often two."""
     if path.name == "csynth.xml":
         return True
     name = path.name.removesuffix("_csynth.xml")
@@ -87,7 +87,7 @@ def read_csynth(path: Path) -> tuple[Figure, ...]:
     old = root.find("AreaEstimates/Resources/DSP48E") is not None
     tool, dsp = ("Vivado HLS", "DSP48E") if old else ("Vitis HLS", "DSP")
     target = f"{text('UserAssignments/Part')}, aimed at {text('UserAssignments/TargetClockPeriod')} ns"
-    source = _Source(path, Stage.ESTIMATED, tool, text("ReportVersion/Version"), target)
+    source = _Provenance(path, Stage.ESTIMATED, tool, text("ReportVersion/Version"), target)
     timing, area = "PerformanceEstimates/SummaryOfOverallLatency", "AreaEstimates/Resources"
     return (
         source.figure("clock_period", text("PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"), "ns"),
@@ -115,17 +115,17 @@ def read_vivado(path: Path) -> tuple[Figure, ...]:
     text = _text(path)
     command = re.search(r"^\| Command\s*:\s*(\w+)(.*)$", text[:HEAD], re.MULTILINE)
     if command is None:
-        if OURS.search(path.name):
+        if WRITTEN_BY_SCRIPTS.search(path.name):
             raise _lacks(path, "the line '| Command : report_...'")
         return ()
     if command[1] == "report_utilization" and "-hierarchical" not in command[2]:
-        return _utilization(_Source.of_vivado(path, text), text)
+        return _utilization(_Provenance.of_vivado(path, text), text)
     if command[1] == "report_timing_summary":
-        return _timing(_Source.of_vivado(path, text), text)
+        return _timing(_Provenance.of_vivado(path, text), text)
     return ()
 
 
-def _utilization(source: _Source, text: str) -> tuple[Figure, ...]:
+def _utilization(source: _Provenance, text: str) -> tuple[Figure, ...]:
     rows: dict[str, str] = {}
     for name, used in re.findall(r"^\|\s*([^|]+?)\*?\s*\|\s*([\d.]+)\s*\|", text, re.MULTILINE):
         rows.setdefault(name, used)
@@ -138,7 +138,7 @@ def _utilization(source: _Source, text: str) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def _timing(source: _Source, text: str) -> tuple[Figure, ...]:
+def _timing(source: _Provenance, text: str) -> tuple[Figure, ...]:
     table = re.search(r"^\s*WNS\(ns\).*\n[\s-]+\n\s*(\S+)", text, re.MULTILINE)
     if table is None:
         raise _lacks(source.path, "the table 'Design Timing Summary' with WNS(ns)")
@@ -170,7 +170,7 @@ def read_quartus(path: Path) -> tuple[Figure, ...]:
     if version is None:
         raise _lacks(path, "a line 'Quartus Prime Version : ...'")
     target = f"{facts.get('Family', 'Intel')} {facts['Device']}"
-    source = _Source(path, Stage.PLACED_AND_ROUTED_BY_VENDOR, "Quartus", version.split(" ")[0], target)
+    source = _Provenance(path, Stage.PLACED_AND_ROUTED_BY_VENDOR, "Quartus", version.split(" ")[0], target)
     figures = []
     for name, (pattern, unit) in QUARTUS.items():
         value = next((value for fact, value in facts.items() if re.fullmatch(pattern, fact)), None)
@@ -184,8 +184,8 @@ def read_quartus(path: Path) -> tuple[Figure, ...]:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """State where a report's figures come from."""
+class _Provenance:
+    """State the provenance of the figures of a report."""
 
     path: Path
     stage: Stage
@@ -194,8 +194,8 @@ class _Source:
     target: str
 
     @classmethod
-    def of_vivado(cls, path: Path, text: str) -> _Source:
-        """Return what the head of a Vivado report states."""
+    def of_vivado(cls, path: Path, text: str) -> _Provenance:
+        """Return the provenance in the head of a Vivado report."""
         head: Mapping[str, str] = dict(re.findall(r"^\| (\w[\w ]*?)\s*: (.*?)\s*$", text[:HEAD], re.MULTILINE))
         for needed in ("Tool Version", "Device", "Design State"):
             if needed not in head:
@@ -210,7 +210,7 @@ class _Source:
         return cls(path, stage, "Vivado", version[1], head["Device"])
 
     def figure(self, name: str, text: str, unit: str) -> Figure:
-        """Return the figure of a number as the report prints it; of a word, such as undef, its absence."""
+        """Return the figure of a printed number; of a word such as undef, a figure without a value."""
         try:
             value = float(text)
         except ValueError:
@@ -219,7 +219,7 @@ class _Source:
         return Figure(name, number, unit, self.stage, self.tool, self.version, self.target)
 
     def none(self, name: str, unit: str, why: str) -> Figure:
-        """Return the figure of what the report does not tell."""
+        """Return a figure without a value, with the reason."""
         return Figure(name, None, unit, self.stage, self.tool, self.version, self.target, why)
 
 

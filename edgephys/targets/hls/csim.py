@@ -1,7 +1,7 @@
-"""C simulation of an emitted HLS project: the emitted sources, compiled with g++ and run over the cores.
+"""C simulation of an emitted HLS project: the emitted sources, compiled with g++ and run on all cores.
 
-The numbers come from the weights headers, which are what the vendor's synthesis reads: hls4ml's C simulation
-reads text files beside them, so ours writes these anew from the headers before every run.
+The constants come from the weights headers, which the vendor's synthesis reads. hls4ml's C simulation reads text files
+instead, so these are written from the headers before every run.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ RUN_S = 3600.0
 FLAGS = ("-std=c++17", "-O2", "-pthread", "-w", "-fmax-errors=1", "-DEDGEPHYS_PROBE")
 
 SLOW = "INLINE void clearUnusedBits(void) volatile"
-"""A qualifier in ap_private.h that sends every product through memory: without it, the same arithmetic runs five
-times as fast. The simulation reads a copy of that header without it; the project keeps its own."""
+"""A qualifier in ap_private.h that sends every product through memory. Without it the same arithmetic runs five times
+as fast. The simulation reads a copy of the header without it; the header in the project is not changed."""
 
 KERNELS = Path(__file__).parent / "kernels"
 MAIN = KERNELS / "csim_main.cpp"
-"""Our main program: reads vectors, calls the emitted top function on several threads, writes integers."""
+"""The main program: it reads vectors, calls the emitted top function on several threads, and writes integers."""
 
 AMD = (KERNELS / "csim_ap.h", ("ap_types",))
 SIEMENS = (KERNELS / "csim_ac.h", ("ac_types/include", "ac_math/include", "ac_simutils/include", "nnet_utils"))
 TYPES = {"Vitis": AMD, "Vivado": AMD, "Catapult": SIEMENS}
-"""For each backend, our access to its numbers and the folders of headers that it put into the project."""
+"""For each backend, the header that reads and writes its number types, and its folders of headers in the project."""
 
 
 def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
-    """Return what the emitted sources compute, in steps of the output's format.
+    """Return the outputs of the emitted sources, in steps of the output's format.
 
     Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
     Raises: ToolError where g++ or the simulation fails; MismatchError for no vectors in or fewer out;
@@ -50,7 +50,7 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
-    """Return the integers that the emitted sources compute at the end of every layer, by layer.
+    """Return the integers of the emitted sources at the end of every layer, by layer.
 
     Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``simulate``.
     """
@@ -86,7 +86,7 @@ def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, what
 
 
 def write_weights(headers: Path, texts: Path) -> None:
-    """Write the text files that the C simulation reads, from the numbers in the weights headers.
+    """Write the text files of constants for the C simulation, from the weights headers.
 
     Raises: ProjectError where a header does not hold as many numbers as it declares.
     """
@@ -109,9 +109,9 @@ def _declared(path: Path) -> tuple[str, int, str]:
 def compile_project(
     folder: Path, facts: Mapping[str, Any], main: Path = MAIN, extra: tuple[str, ...] = (), name: str = "csim"
 ) -> Path:
-    """Return the program of an emitted project, compiled where sources other than numbers changed.
+    """Return the compiled program of an emitted project, compiled again only after a change beside the constants.
 
-    ``main`` is what calls the top function and ``extra`` are further flags: another can so make a library ``name``.
+    ``main`` is the source that calls the top function; ``extra`` are further flags, to make a library ``name`` instead.
     """
     folder = folder.resolve()
     sources = folder / "firmware"

@@ -1,9 +1,9 @@
 """Graph -> a complete hls4ml project; the only owner of hls4ml.
 
-The layer list is built from the Graph, every type is given, and what hls4ml made of it is compared with
-the Graph before anything is written: no type is inferred, no value is rounded twice.
+The layer list is built from the Graph with every type. hls4ml's result is compared with the Graph before anything is
+written: no type is inferred, no value is rounded twice.
 
-A field is streamed: a pixel a clock through processes that each compute one layer's pixel (``hls_stream``).
+A field is streamed: one pixel a clock through processes that each compute one layer (``stream``).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _converted(steps: tuple[HlsStep, ...], folder: Path, top: str, options: HlsO
 
 
 def largest_array(steps: tuple[HlsStep, ...], streamed: bool = False) -> int:
-    """Return the elements of the largest array that is to lie in registers: a layer's products, or a result."""
+    """Return the elements of the largest array in registers: the products of a layer, or a result."""
     terms = [step.constants["weight"].integers.shape[-2] if "weight" in step.constants else 1 for step in steps]
     return max(prod(step.shape[streamed:]) * count for step, count in zip(steps, terms, strict=True))
 
@@ -128,7 +128,7 @@ def _entry(step: HlsStep) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keep hls4ml's prints to ourselves; a printed warning is a decision it took for us: an error."""
+    """Suppress hls4ml's output; raise ModelError for a warning, which reports a decision that hls4ml made itself."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         yield
@@ -139,7 +139,7 @@ def _quiet(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Turn hls4ml's bare exceptions into ours."""
+    """Turn the exceptions of hls4ml into ModelError."""
     try:
         yield
     except Exception as error:
@@ -147,7 +147,7 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def check_types(model: Any, steps: tuple[HlsStep, ...]) -> None:
-    """Raise ModelError where hls4ml's graph has another layer, shape or type than ours."""
+    """Raise ModelError where hls4ml's graph has another layer, shape or type than the steps."""
     layers = {layer.name: layer for layer in model.get_layers()}
     if list(layers) != [step.name for step in steps]:
         raise ModelError(f"hls4ml changed the layers to {list(layers)}; expected {[step.name for step in steps]}")
@@ -178,14 +178,14 @@ def _changed(step: HlsStep, what: str, expected: str, received: str) -> ModelErr
 
 
 def layer_ends(graph: Graph, steps: tuple[HlsStep, ...]) -> tuple[HlsStep, ...]:
-    """Return the step of each layer's last node, in the order in which they are computed, the input's left out."""
+    """Return the step of the last node of each layer, in the order of computation, without the input."""
     first = {step.node.name: step for step in reversed(steps)}  # not a later copy of the edge
     ends = {node.name for _, node in graph.layers()}
     return tuple(step for step in steps[1:] if first[step.node.name] is step and step.node.name in ends)
 
 
 def _set_depths(model: Any, stream_times: Times) -> None:
-    """Say how many beats each FIFO holds, where hls4ml would have it hold a frame; the ports are the vendor's."""
+    """Set the depth of each FIFO in beats, where hls4ml would make it as deep as a frame; ports have no FIFO."""
     ports = {*model.inputs, *model.outputs}
     for name, variable in model.output_vars.items():
         if name not in ports:
@@ -193,7 +193,7 @@ def _set_depths(model: Any, stream_times: Times) -> None:
 
 
 def _mark_probes(model: Any, ends: tuple[HlsStep, ...], streamed: bool) -> None:
-    """Add, for C simulations that ask for it, a look at every layer's result."""
+    """Add a probe of the result of each layer, for C simulations that are compiled with EDGEPHYS_PROBE."""
     for step in ends:
         layer = model.graph[step.name]
         variable = layer.get_output_variable()
@@ -203,7 +203,7 @@ def _mark_probes(model: Any, ends: tuple[HlsStep, ...], streamed: bool) -> None:
 
 
 def _write(model: Any, folder: Path) -> None:
-    """Write the project without what differs between two emissions: stamps, and paths of this machine."""
+    """Write the project without time stamps and paths of this machine, which would differ between emissions."""
     config = model.config.config
     config["Stamp"] = "00000000"
     writer = copy.copy(model.config.backend.writer)
@@ -269,7 +269,7 @@ def _facts(graph: Graph, model: Any, steps: tuple[HlsStep, ...], top: str, optio
 
 
 def write_testbench(graph: Graph, folder: Path, x: Integers) -> None:
-    """Leave vectors and the golden outputs, as decimal values, where the project's own testbench reads them.
+    """Write vectors and the golden outputs, as decimal values, for the project's own test bench.
 
     Shape: x (vector, *input shape).  Exact: the vendor's testbench reads inputs as float, exact to 24 bits.
     """

@@ -1,9 +1,9 @@
 """Our own layers in hls4ml, through its extension interface: one class for every kernel of ours.
 
-hls4ml has no exact layer for sums over an axis, products with own constants, requantisation with chosen
-modes or concatenation of different binary points; the kernels in ``kernels/nnet_edgephys.h`` are.
-Of a stream a second class calls the same kernels for every pixel: a function of its own a layer, which is a process of
-the dataflow. Windows are in ``kernels/nnet_edgephys_stream.h``, which only projects of streams carry.
+hls4ml has no exact layer for sums over an axis, products with element-wise constants, requantisation with chosen modes,
+or concatenation of different binary points. The kernels in ``kernels/nnet_edgephys.h`` are exact.
+In a stream, a second class calls the same kernels for every pixel. Each layer is then a function, which is a process of
+the dataflow. Windows are in ``kernels/nnet_edgephys_stream.h``, which only projects with a stream contain.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EdgephysProcess = type(PROCESS_LAYER, (Layer,), {"initialize": _initialize, "__d
 
 
 def _config(template: Any, layer: Any) -> str:
-    """Return one struct a call: the sizes and tables that it is compiled for."""
+    """Return one struct for each call: its compile-time sizes and tables."""
     structs = []
     for number, call in enumerate(layer.get_attr("calls")):
         lines = [f"    static const unsigned {name} = {value};" for name, value in call.sizes.items()]
@@ -59,7 +59,7 @@ def _own_kernel(layer: Any) -> str:
 
 
 def _table(name: str, values: Integers) -> list[str]:
-    """Return a table as a function, for C++11 wants a static array's definition outside, once a program."""
+    """Return a table as a function, because C++11 needs the definition of a static array outside of its class."""
     numbers = ", ".join(map(str, values.tolist()))
     return [
         f"    static unsigned {name}(unsigned i) {{",
@@ -71,7 +71,7 @@ def _table(name: str, values: Integers) -> list[str]:
 
 
 def _calls(template: Any, layer: Any) -> str:
-    """Return the calls of the kernel: the types and names of what each reads, then of what it makes."""
+    """Return the calls of the kernel: types and names of the inputs, then of the output."""
     output = layer.get_output_variable()
     constant = [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
     kernel = layer.get_attr("kernel")
@@ -85,7 +85,7 @@ def _calls(template: Any, layer: Any) -> str:
 
 
 def _process(template: Any, layer: Any) -> str:
-    """Return the structs, and the function that reads a pixel of every input and writes one, once a clock."""
+    """Return the structs, and the function that reads a pixel of each input and writes one, at each clock."""
     structs = _config(template, layer)
     if layer.get_attr("kernel") == "window":
         return structs
@@ -121,7 +121,7 @@ def _started(template: Any, layer: Any) -> str:
 
 
 def _templates(layer: Any, config: Any, call: Any, *headers: Path) -> tuple[Any, Any]:
-    """Return hls4ml's two templates of a class of layers: what it is compiled for, and the call."""
+    """Return hls4ml's two templates of a class of layers: its configuration and its call."""
     include = [f"nnet_utils/{header.name}" for header in headers]
     name = layer.__name__
     config_template = type(
@@ -139,7 +139,7 @@ def _templates(layer: Any, config: Any, call: Any, *headers: Path) -> tuple[Any,
 
 @cache
 def extend(backend: str) -> None:
-    """Teach a backend of hls4ml our layers, once a process."""
+    """Register our layers in a backend of hls4ml, once in each process."""
     hls4ml_backend = get_backend(backend)
     register_layer(KERNEL_LAYER, EdgephysKernel)
     register_layer(PROCESS_LAYER, EdgephysProcess)

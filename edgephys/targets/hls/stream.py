@@ -1,8 +1,8 @@
-"""A field through HLS, pixel by pixel: which process reads which copy of a stream, how deep each FIFO is, how long.
+"""A stream of pixels in HLS: which process reads which copy of a stream, the depth of each FIFO, and the latency.
 
-Every step is a process of the dataflow, which takes a pixel a clock and waits where none is there or no room is left. A
-stream has one reader: where several read an edge, a process before them copies it. Where branches meet again, the
-pixels of the shorter one lie in its FIFO until those of the longer one come.
+Every step is a process of the dataflow. It reads one pixel a clock, and waits where there is no pixel or no space for
+its result. A stream has one reader: where several processes read an edge, another process copies it for them. Where
+branches meet again, the pixels of the shorter branch wait in its FIFO for those of the longer one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from edgephys.targets.rtl.line_buffer import lag
 from edgephys.targets.rtl.stream import is_field
 
 WIDEST_BEAT = 4096
-"""Bits beyond which Vitis HLS makes no FIFO of a stream."""
+"""Largest width in bits of a stream in Vitis HLS."""
 COPIES = 7
-"""Streams into which hls4ml copies one."""
+"""Largest number of copies that hls4ml makes of a stream."""
 SHALLOW = 2
-"""Beats of a FIFO that nothing waits in: what it takes to read and write at every clock."""
+"""Depth in beats of a FIFO in which nothing waits: it can be read and written at every clock."""
 DEEPEST_PIPELINE = 32
-"""Stages of a process that the depths of FIFOs allow for. The vendor's tool chooses them; a FIFO that holds a frame is
-deep enough for any number, and none is deeper."""
+"""Pipeline stages of a process that the depths of the FIFOs allow for; the vendor's tool chooses the stages. No FIFO is
+deeper than a frame, which is enough for any number of stages."""
 FASTEST_PROCESS = 2
-"""Clocks from where a process can read a pixel to where the next one can, at the least: to compute, and the FIFO's."""
+"""Least clocks from the input of a process to the input of the next one: one to compute, one in the FIFO."""
 
 
 def is_streamed(graph: Graph, io: str, backend: str) -> bool:
@@ -44,7 +44,7 @@ def is_streamed(graph: Graph, io: str, backend: str) -> bool:
 
 
 def connected(steps: Sequence[HlsStep]) -> tuple[HlsStep, ...]:
-    """Return the steps with a process after each edge that several read, so that every stream has one reader.
+    """Return the steps with a copying process after each edge that several steps read: a stream has one reader.
 
     Raises: ModelError naming the layer whose pixels are too wide for a stream.
     """
@@ -63,7 +63,7 @@ def connected(steps: Sequence[HlsStep]) -> tuple[HlsStep, ...]:
 
 
 def _copied(step: HlsStep, readers: int) -> tuple[list[HlsStep], list[str]]:
-    """Return the processes that copy a step's result, the last copy into more where it must be, and the streams."""
+    """Return the processes that copy the result of a step, in a chain where there are many readers, and the streams."""
     copies: list[HlsStep] = []
     streams = [step.name]
     while len(streams) < readers:
@@ -87,13 +87,13 @@ def _require_narrow(step: HlsStep) -> None:
 
 @dataclass(frozen=True)
 class Times:
-    """State when the pixels of a stream come, in clocks at a pixel a clock, and what waits for them.
+    """State the times of a stream at one pixel a clock, as far as they are known before synthesis, and its memory.
 
-    What is known before synthesis: the pixels that windows wait for (``lag``, along the path that waits most) and the
-    ``processes`` of the longest path. ``first`` are the clocks from a frame's first pixel to the first of its result,
-    ``latency`` those to the last one, ``ii`` those from frame to frame: the least that can be, for the vendor's tool
-    chooses the stages of every process. ``depths`` are the beats that each stream's FIFO holds, by name;
-    ``memory_bits`` are those of the windows' lines and of the FIFOs in which pixels wait.
+    ``lag`` is the number of pixels that windows wait for, along the path that waits longest; ``processes`` is the
+    number of processes on the longest path. ``first`` are the clocks from the first pixel of a frame to its first
+    output, ``latency`` to its last output, ``ii`` from frame to frame. These are lower limits: the vendor's tool chooses
+    the stages of every process. ``depths`` are the beats of each stream's FIFO, by name; ``memory_bits`` are the bits of
+    line buffers and of FIFOs in which pixels wait.
     """
 
     lag: int
@@ -108,8 +108,8 @@ class Times:
 def times(steps: Sequence[HlsStep]) -> Times:
     """Return the times of connected steps, the first of which is the input and the last the output.
 
-    A window gives its first pixel when the last neighbour has come, and all others a clock each: a frame takes it as
-    many clocks as it has pixels and as it waits for, and the next frame comes after these. Ours.
+    A window outputs its first pixel when the last neighbour has arrived, and then one pixel a clock. A frame therefore
+    takes as many clocks as it has pixels, plus the pixels that the window waits for; the next frame follows. Ours.
     """
     pixels = steps[0].shape[0]
     waits = {step.name: _lag(step) for step in steps}
@@ -134,7 +134,7 @@ def times(steps: Sequence[HlsStep]) -> Times:
 
 
 def _arrivals(steps: Sequence[HlsStep], waits: dict[str, int], process: int) -> dict[str, int]:
-    """Return when the first pixel of each stream is there, if every process takes so many clocks beside its wait."""
+    """Return when the first pixel of each stream is ready, if each process takes ``process`` clocks beside its wait."""
     arrivals: dict[str, int] = {}
     for step in steps:
         first = max((arrivals[name] for name in step.inputs), default=-process)  # the input is no process
@@ -143,13 +143,13 @@ def _arrivals(steps: Sequence[HlsStep], waits: dict[str, int], process: int) -> 
 
 
 def _lag(step: HlsStep) -> int:
-    """Return the pixels beyond its own that a step waits for."""
+    """Return the number of further pixels that a step waits for."""
     sizes = step.attributes["calls"][0].sizes if _is_window(step) else None
     return lag((sizes["rows"], sizes["columns"]), (sizes["height"], sizes["width"])) - 1 if sizes else 0
 
 
 def _line_bits(window: HlsStep, bits: int) -> int:
-    """Return the bits that the lines of a window keep of pixels of so many bits."""
+    """Return the bits of the line buffer of a window over pixels of ``bits`` bits."""
     sizes: Mapping[str, int] = window.attributes["calls"][0].sizes
     return (sizes["rows"] - 1) * sizes["width"] * bits
 

@@ -1,4 +1,4 @@
-"""What a mapped netlist is counted in: which primitive cells are LUTs, flip-flops, DSPs and block RAMs."""
+"""Counts of a mapped netlist: which primitive cells are LUTs, flip-flops, DSPs and block RAMs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ LUTS_OF_RAM = {
     "RAM32X16DR8": 8,
     "RAM64X8SW": 8,
 }
-"""LUTs that a RAM made of them takes (UltraScale+ and before)."""
+"""LUTs of each RAM that consists of LUTs (UltraScale+ and earlier)."""
 
 # What each primitive adds to the counts. MUXF7 and MUXF8 sit beside the LUTs.
 PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
@@ -88,10 +88,10 @@ PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
 
 @dataclass(frozen=True)
 class Cells:
-    """Count what a netlist is made of.
+    """Count the cells of a netlist.
 
-    Units: carry in four-bit CARRY4 (xcup) or two-bit CCU2C (ecp5) cells; bram in 18-kbit blocks; srl and lutram are
-    those of the LUTs that hold data.
+    Units: carry in four-bit CARRY4 (xcup) or two-bit CCU2C (ecp5) cells; bram in 18-kbit blocks; srl and lutram count
+    the LUTs that hold data.
     """
 
     lut: int = 0
@@ -103,16 +103,16 @@ class Cells:
     lutram: int = 0
 
     def __add__(self, other: Cells) -> Cells:
-        """Return both together."""
+        """Return the sum."""
         return Cells(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cells)))
 
     def times(self, copies: int) -> Cells:
-        """Return what ``copies`` of it cost."""
+        """Return the cells of ``copies`` copies."""
         return Cells(*(getattr(self, f.name) * copies for f in fields(Cells)))
 
 
 def count(primitives: Mapping[str, int], family: str, module: str) -> Cells:
-    """Return the counts of a module's primitives; one that no table knows raises, lest it be missed."""
+    """Return the counts of a module's primitives; raise ToolError for one that no table counts."""
     counts = PRIMITIVES[family]
     total = Cells()
     for name, number in primitives.items():

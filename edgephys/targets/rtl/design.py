@@ -1,4 +1,4 @@
-"""What an emitter hands over: the texts of an RTL project and what the manifest says of them."""
+"""The texts of an RTL project, and the facts of it in the manifest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROBE = "edgephys_probe"
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Hold the sources by module, the texts that only a simulation needs by name, and the facts."""
+    """Hold the sources by module, the modules that only a simulation needs, and the facts."""
 
     sources: dict[str, str]
     simulated: dict[str, str]
@@ -27,9 +27,9 @@ class Design:
 def port(
     graph: Graph, names: Sequence[str], facts: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
-    """Say how a port is laid out: edge after edge, element after element, each in its edge's whole format.
+    """Return the layout of a port: edge after edge, element after element, each in the format of its edge.
 
-    ``facts`` are what else is to be said of each edge.
+    ``facts`` are further facts by edge.
     """
     return [
         {
@@ -46,9 +46,10 @@ def port(
 
 
 def block(logic: Logic, slot: StageSpan) -> dict[str, Any]:
-    """Say what a block is made of; a block of wires has no ports: [edge, element, shift] of each output's source.
+    """Return the facts of a block.
 
-    A source of no edge is the number 0.
+    A block of wires has no ports: it states [edge, element, shift] of the source of each output. A source without an
+    edge is the number 0.
     """
     return {
         "name": logic.block.name,

@@ -1,8 +1,7 @@
-"""Emit a fully pipelined RTL project: one module a layer, a layer that works on rows made once.
+"""Emit a fully pipelined RTL project: one module for each layer, instantiated for each row that the layer works on.
 
-Inputs and outputs are registered, a vector is taken every clock, and there is no reset: after
-``stages`` clocks nothing of what was there before is left. A network that looks at the neighbours of pixels takes a
-pixel every clock instead (``stream``).
+Inputs and outputs are registered, and a vector is accepted at every clock. There is no reset: after ``stages`` clocks
+no earlier value is left. A network that reads neighbouring pixels accepts one pixel a clock instead (``stream``).
 """
 
 from __future__ import annotations
@@ -26,15 +25,14 @@ from edgephys.targets.rtl.stream import Stream, is_field, planned
 from edgephys.targets.rtl.wiring import top
 
 DOUBLE = 53
-"""Bits of a float64 that hold every integer: the symbols' intervals are such."""
+"""Bits of the integers that a float64 holds exactly: alkaid computes the symbols' ranges in float64."""
 
 
 def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     """Write the sources of a graph below ``folder`` and return the facts for the manifest.
 
     The same graph and options give the same bytes.
-    Raises: ModelError where the graph has no exact RTL, UsageError where its stream has none in the language, before
-    anything is written.
+    Raises: ModelError where the graph has no exact RTL, UsageError where its stream has none in the language.
     """
     network = _planned(graph, options)
     design = stream_rtl.design(graph, network) if isinstance(network, Stream) else _parallel(graph, network, options)
@@ -55,9 +53,9 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What alkaid says of a design before it is written: LUTs without registers, and pipeline stages.
+    """State alkaid's estimate of a design before it is written: LUTs without registers, and pipeline stages.
 
-    A stream's stages are those of its logic; what it waits for pixels to come is not among them.
+    The stages of a stream are those of its logic, without the clocks in which it waits for pixels.
     """
 
     lut: float
@@ -65,21 +63,21 @@ class Estimate:
 
 
 def estimate(graph: Graph, options: RtlOptions) -> Estimate:
-    """Return what a project of a graph would state, without writing it.  Raises: as ``emit``."""
+    """Return the estimate of a graph without writing its project.  Raises: as ``emit``."""
     network = _planned(graph, options)
     return Estimate(luts(network.logics), network.stages)
 
 
 @dataclass(frozen=True, eq=False)
 class Parallel:
-    """Hold the logic of every block, all copies of which stand side by side, and when each works."""
+    """Hold the logic of every block, whose copies all work in parallel, and its schedule."""
 
     logics: list[Logic]
     schedule: Schedule
 
     @property
     def stages(self) -> int:
-        """Stages of the whole network."""
+        """Pipeline stages of the whole network."""
         return self.schedule.stages
 
 
@@ -147,7 +145,7 @@ def _refuse(graph: Graph) -> None:
 
 
 def _write(folder: Path, language: str, design: Design) -> list[str]:
-    """Write the sources, alkaid's operators that they use, and what simulates them; return the sources' paths."""
+    """Write the sources, alkaid's operators that they use, and the simulation's modules; return the sources' paths."""
     suffix = SUFFIX[language]
     operators = logic.operators(language, design.sources.values())
     texts = {f"src/static/{name}": text for name, text in operators.items()}

@@ -1,6 +1,6 @@
 """Simulate VHDL with GHDL: a test bench clocks a file of bits through a top.
 
-GHDL comes from the operating system, not from a package index: VHDL is simulated where it is there.
+GHDL comes from the operating system, not from a package index: VHDL is simulated where it is installed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ STANDARD = "--std=08"
 def built(
     sources: Sequence[Path], top: str, widths: tuple[int, int], repeated: Sequence[str], timeout_s: float
 ) -> Path:
-    """Return the folder of the analysed library, from the cache where its content is there.
+    """Return the folder of the analysed library, from the cache where the same content was analysed before.
 
     Units: widths (in, out) in bits, timeout_s in seconds.
     Raises: ToolError where GHDL is missing, fails or runs out of time.

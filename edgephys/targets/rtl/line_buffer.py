@@ -1,7 +1,7 @@
-"""What a stream of pixels keeps: the neighbours of a pixel, pixels that wait, and which pixels are meant; in Verilog.
+"""Storage of a stream of pixels, in Verilog: line buffers, delays, and the marker of valid outputs.
 
-Everything moves in beats: a beat is a clock edge with ``advance``. With ``start`` at a beat, the pixel that enters the
-network at this beat is the first of a frame. Memories are circular: one word is read and replaced a beat.
+Everything advances in beats: a beat is a clock edge with ``advance``. ``start`` at a beat marks the pixel that enters
+the network at this beat as the first of a frame. Memories are circular: at each beat one word is read and replaced.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from edgephys.targets.rtl.netlist import remark
 
 SHALLOW = 4
-"""Beats up to which a delay is registers; what waits longer lies in memory."""
+"""Beats up to which a delay consists of registers; longer delays use memory."""
 
 
 @dataclass(frozen=True)
 class Delay:
-    """State a vector that waits for some beats.  Units: width in bits."""
+    """State a vector that is delayed by some beats.  Units: width in bits."""
 
     name: str
     width: int
@@ -25,11 +25,11 @@ class Delay:
 
     @property
     def memory_bits(self) -> int:
-        """Bits that lie in memory."""
+        """Bits in memory."""
         return _memory_bits(self.width, self.beats)
 
     def text(self) -> str:
-        """Return the module: ``q`` is ``d`` of ``beats`` beats before."""
+        """Return the module: ``q`` is ``d`` as it was ``beats`` beats before."""
         declared, moved = _waiting("kept", self.width, self.beats, "d")
         ports = [f"input wire {_range(self.width)}d", f"output wire {_range(self.width)}q"]
         title = f"{self.beats} beats of {self.width} bits"
@@ -52,20 +52,20 @@ class WindowBuffer:
 
     @property
     def lag(self) -> int:
-        """Beats from a pixel to its neighbourhood: those of the last neighbour to come, and a register."""
+        """Beats from a pixel to its neighbourhood: until its last neighbour has arrived, and one for a register."""
         return lag(self.size, self.field)
 
     @property
     def memory_bits(self) -> int:
-        """Bits that lie in memory."""
+        """Bits in memory."""
         return _memory_bits((self.size[0] - 1) * self.width, self.field[1]) if self.size[0] > 1 else 0
 
     def text(self) -> str:
         """Return the module: ``w`` holds the neighbours of ``d``, ``lag`` beats later, row by row, lowest bits first.
 
-        The lines come from one memory, a word of which is a column of pixels above each other. Neighbours to the
-        right are waited for in ``ahead``; beyond the field's edges a register is cleared, so that the pixels of the
-        row or the frame that follows are not seen.
+        All lines are in one memory, of which a word is a column of pixels. Registers ``ahead`` hold a pixel until its
+        neighbours to the right have arrived. Registers of neighbours beyond the edges of the field are cleared, so that
+        they do not show pixels of the next row or frame.
         """
         rows, columns = self.size
         ports = [f"input wire {_range(self.width)}d", f"output wire {_range(rows * columns * self.width)}w"]
@@ -83,7 +83,7 @@ class WindowBuffer:
         return _module(self.name, title, ports, statements, moved + counted)
 
     def _lines(self) -> tuple[list[str], list[str]]:
-        """Return what makes ``column``: the newest pixel in its lowest bits, then those above it, line by line."""
+        """Return the statements of ``column``: the newest pixel in its lowest bits, then the pixels above it."""
         rows, width = self.size[0], self.width
         if rows == 1:
             return [f"wire {_range(width)}column = d;"], []
@@ -104,7 +104,7 @@ class WindowBuffer:
         return _Tap(name, source, " || ".join(beyond))
 
     def _position(self) -> tuple[list[str], list[str]]:
-        """Return the counters of the pixel whose neighbours are taken next, and which of them the field has."""
+        """Return the counters of the pixel whose neighbours come next, and the wires that tell which of them exist."""
         (rows, columns), (height, width) = self.size, self.field
         if self.size == (1, 1):
             return [], []
@@ -127,7 +127,7 @@ class WindowBuffer:
 
 @dataclass(frozen=True)
 class Marker:
-    """State the module that marks the clocks that give a pixel: those with ``advance``, ``beats`` after a start."""
+    """State the module that marks the clocks with an output pixel: each ``advance`` from ``beats`` after a start on."""
 
     name: str
     beats: int
@@ -157,7 +157,7 @@ def lag(size: tuple[int, int], field: tuple[int, int]) -> int:
 
 @dataclass(frozen=True)
 class _Tap:
-    """State the register of a neighbour: what it takes, and when that lies outside of the field."""
+    """State the register of a neighbour: its source, and when it lies outside of the field."""
 
     name: str
     source: str
@@ -165,7 +165,7 @@ class _Tap:
 
 
 def _cleared(taps: Sequence[_Tap]) -> list[str]:
-    """Return the registers that are 0 outside of the field, in such words that this is a reset and costs no logic."""
+    """Return the registers that are 0 outside of the field, written as a synchronous reset, which costs no logic."""
     statements = []
     for number, outside in enumerate(dict.fromkeys(tap.outside for tap in taps if tap.outside)):
         same = [tap for tap in taps if tap.outside == outside]
@@ -188,7 +188,7 @@ def _module(name: str, title: str, ports: list[str], statements: list[str], move
 
 
 def _waiting(name: str, width: int, beats: int, source: str) -> tuple[list[str], list[str]]:
-    """Return declarations and statements by which vector ``name`` is ``taken`` of ``beats`` beats before."""
+    """Return declarations and statements that make vector ``name`` the ``source`` as it was ``beats`` beats before."""
     if beats <= SHALLOW:
         names = [f"{name}_{number}" for number in range(1, beats)] + [name]
         declared = [f"reg {_range(width)}{one};" for one in names]
@@ -204,7 +204,7 @@ def _memory_bits(width: int, beats: int) -> int:
 
 
 def _counted(name: str, length: int, first: int, condition: str = "") -> tuple[list[str], list[str]]:
-    """Return a counter from 0 to below ``length``, which is ``first`` after a start and moves on a condition."""
+    """Return a counter from 0 to below ``length``; it is ``first`` after a start and counts where a condition holds."""
     last = _number(length - 1, length)
     step = f"{name} <= {name} == {last} ? {_number(0, length)} : {name} + 1;"
     moved = f"else if ({condition}) {step}" if condition else f"else {step}"

@@ -1,7 +1,7 @@
-"""Turn blocks into logic: the golden program, run on alkaid's symbols, cut in stages, one module a layer.
+"""Turn blocks into logic: run the golden model on alkaid's symbols, cut the result in stages, one module a layer.
 
-The only module that knows alkaid (LGPL; the operator sources that a project carries are copies from the
-installed package, under its licence).
+Only this module imports alkaid (LGPL). The operator sources in a project are copies from the installed package, under
+its licence.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from edgephys.targets.rtl.rules import RULES
 from edgephys.targets.rtl.schedule import Schedule
 
 HARDWARE = (1, 1, -1)
-"""Bits that an adder and a carry count as one, and no cutoff: as alkaid's own converter."""
+"""Size of an adder, size of a carry and no cutoff: the settings of alkaid's own converter."""
 SOLVER = {"hard_dc": 2, "binary_lut": False}
-"""At most two adders more than the shallowest tree: 15 stages at 5 ns where alkaid's converter (five) has
-17, for 0.2 % more LUTs (8-bit Deep Sets). No lookup tables."""
+"""At most two adders more than the shallowest tree. An 8-bit Deep Sets then has 15 stages at 5 ns instead of 17 with
+the five of alkaid's converter, for 0.2 % more LUTs. No lookup tables."""
 CONSTANT = 5
 INPUT = -1
 """Operation codes of alkaid's programs."""
@@ -39,7 +39,7 @@ INPUT = -1
 
 @dataclass(frozen=True)
 class Wire:
-    """Name the integer of an edge, flat, that another one is, times 2**shift in steps."""
+    """Name the element of an edge (flat) that another element equals, times 2**shift in steps."""
 
     edge: str
     index: int
@@ -52,15 +52,15 @@ class Wire:
 
 ZERO = Wire("", 0)
 NOTHING = Element(0, 0, False, 0)
-"""The number 0 beyond the edges of a field: the wire, of no edge of the graph, and what it carries."""
+"""The number 0 beyond the edges of a field: its wire, of no edge of the graph, and its element."""
 
 
 @dataclass(frozen=True, eq=False)
 class Logic:
-    """Hold a block as alkaid's program, and where every integer lies in its two ports.
+    """Hold a block as alkaid's program, and the place of every integer in its two ports.
 
-    Elements are flat, by edge of the block's graph; ``program`` is None where all outputs are known, or
-    where ``wires`` names the integer that each output is: such a block has no ports.
+    Elements are flat, by edge of the block's graph. ``program`` is None where all outputs are constants, and in a block
+    of wires, whose ``wires`` name the source of each output; such a block has no ports.
     """
 
     block: Block
@@ -91,7 +91,7 @@ def version() -> str:
 
 
 def trace(graph: Graph, three_at_once: bool) -> list[Logic]:
-    """Return every block's logic, each as precise as what it reads.
+    """Return the logic of every block, with the exact width of each of its inputs.
 
     ``three_at_once`` says that the part adds three numbers in one row of LUTs.
     Raises: ModelError, naming the layer, for an operation that has no RTL.
@@ -100,7 +100,7 @@ def trace(graph: Graph, three_at_once: bool) -> list[Logic]:
 
 
 def traced(parts: Iterable[Block], inputs: Mapping[str, list[Element]], three_at_once: bool) -> list[Logic]:
-    """Return the logic of blocks in the order in which they read each other; ``given`` is what they read of others.
+    """Return the logic of blocks, in an order in which each reads earlier ones; ``inputs`` are the edges from outside.
 
     Raises: as ``trace``.
     """
@@ -118,12 +118,12 @@ def traced(parts: Iterable[Block], inputs: Mapping[str, list[Element]], three_at
 
 
 def uniform(fixed: Fixed, count: int) -> list[Element]:
-    """Return elements side by side, each in the whole of a format."""
+    """Return elements side by side, each as wide as the format."""
     return [Element(i * fixed.bits, fixed.bits, fixed.signed, 0) for i in range(count)]
 
 
 def _over_rows(elements: list[Element], copies: int) -> list[Element]:
-    """Return the precision of each element of a row that holds it in all rows (offsets are not kept)."""
+    """Return the precision of each element of a row that all rows fit into, without offsets."""
     per_row = len(elements) // copies
     return [_union(elements[i::per_row]) for i in range(per_row)]
 
@@ -140,13 +140,13 @@ def _union(rows: list[Element]) -> Element:
 
 
 def of_constant(value: int) -> Element:
-    """Return the narrowest element that holds a number, and 0."""
+    """Return the narrowest element that holds a number and 0."""
     signed = value < 0
     return Element(0, max(1, (-value - 1 if signed else value).bit_length() + signed), signed, 0)
 
 
 def _wired(block: Block, inputs: Mapping[str, list[Element]]) -> Logic:
-    """Follow each integer of a block of wires: the golden program, run on their names."""
+    """Return a block of wires: the golden model, run on the names of its inputs, names the source of each output."""
     names = {}
     for name in block.graph.inputs:
         wires = np.empty(len(inputs[name]), object)
@@ -180,7 +180,7 @@ def _trace(block: Block, inputs: Mapping[str, list[Element]], three_at_once: boo
 
 
 def _symbols(block: Block, inputs: Mapping[str, list[Element]]) -> tuple[dict[str, Any], list[Any]]:
-    """Return alkaid's symbols by edge, and those of them that are not known constants."""
+    """Return alkaid's symbols by edge, and the symbols that are not constants."""
     from alkaid.trace import FVArray, HWConfig
 
     hardware = HWConfig(*HARDWARE)
@@ -200,7 +200,7 @@ def _symbols(block: Block, inputs: Mapping[str, list[Element]]) -> tuple[dict[st
 
 
 def _placed(block: Block, inputs: Mapping[str, list[Element]], program: Any) -> Logic:
-    """Lay out the two ports; outputs that are one number leave the program."""
+    """Lay out the two ports; outputs that are constants are removed from the program."""
     kifs = iter(program.inp_kifs.T.tolist())
     live = [tuple(next(kifs)) if e.width else (0, 0, 0) for elements in inputs.values() for e in elements]
     ports = iter(_side_by_side(live, [0] * len(live)))
@@ -229,7 +229,7 @@ def _side_by_side(kifs: Sequence[tuple[int, ...]], constants: list[int]) -> list
 
 
 def _only(program: Any, outputs: list[int]) -> Any:
-    """Return the program of some outputs; the inputs keep their places, whether read or not."""
+    """Return the program of some of the outputs; inputs keep their places even if they are not read."""
     from alkaid.trace.passes import dead_code_elimin
 
     chosen = program._replace(
@@ -245,9 +245,9 @@ def _only(program: Any, outputs: list[int]) -> Any:
 
 
 def cut(program: Any, stage_of: Sequence[int], first: int, last: int) -> list[Any]:
-    """Return the programs of the stages: what a later one needs is handed on, constants are made where used.
+    """Return the program of each stage; values for later stages are passed on, constants are repeated where needed.
 
-    ``stage_of`` gives each operation's stage, never before that of what it reads.
+    ``stage_of`` is the stage of each operation, at or after the stages of its operands.
     """
     needed_after = set(program.out_idxs)
     programs = []
@@ -286,9 +286,9 @@ def _stage(program: Any, inputs: list[int] | None, inside: list[int], handed_on:
 
 
 def text(logic: Logic, schedule: Schedule, language: str, enable: str = "") -> str:
-    """Return the source of a block: combinational within one stage, else its stages and the registers between.
+    """Return the source of a block: combinational in one stage, else its stages with registers between them.
 
-    ``enable`` names the input without which the registers hold what they have, if there is to be one.
+    ``enable`` names the clock enable of the registers, if there is one.
     """
     from alkaid.codegen.rtl import verilog_comb_logic_gen, vhdl_comb_logic_gen
 

@@ -1,6 +1,6 @@
-"""Modules as records, and their text in Verilog and VHDL: wires, slices, registers and instances only.
+"""Modules as records, and their text in Verilog and VHDL: only wires, slices, registers and instances.
 
-Everything that computes is alkaid's text; what stands here connects it.
+All computation is in alkaid's text; these modules connect it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from edgephys.targets.rtl.options import SUFFIX
 
 @dataclass(frozen=True)
 class Element:
-    """Say where an integer lies in a vector of bits: value = bits at ``offset`` * 2**shift, in steps.
+    """State where an integer lies in a vector of bits: value = bits at ``offset`` * 2**shift, in steps.
 
-    An element of no width is the ``constant``, known before the first clock.
+    An element of width 0 is the ``constant``.
     """
 
     offset: int
@@ -34,7 +34,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Piece:
-    """Give ``width`` bits: those of ``signal`` from ``low`` on, its bit ``low`` repeated, or a constant."""
+    """State ``width`` bits: bits of ``signal`` from ``low`` on, its bit ``low`` repeated, or a constant."""
 
     width: int
     signal: str = ""
@@ -45,10 +45,9 @@ class Piece:
 
 @dataclass
 class Module:
-    """Collect a module's ports and statements, in the order in which they are written.
+    """Collect the ports and statements of a module, in the order in which they are written.
 
-    Built up by the functions that write one, then printed once. An input of width 0 is a single bit; ``enable``
-    names the one without which the registers hold what they have (Verilog only).
+    An input of width 0 is a single bit. ``enable`` names the clock enable of the registers (Verilog only).
     """
 
     name: str
@@ -63,7 +62,7 @@ class Module:
     enable: str = ""
 
     def connect(self, target: str, wanted: Element, signal: str, source: Element) -> None:
-        """Drive the bits of ``wanted`` in ``target`` with the same value from ``source`` in ``signal``."""
+        """Drive the bits of element ``wanted`` of ``target`` with the value of element ``source`` of ``signal``."""
         offset = wanted.offset
         for piece in pieces(wanted, signal, source):
             last = self.assigns[-1] if self.assigns else None
@@ -75,7 +74,7 @@ class Module:
             offset += piece.width
 
     def register(self, target: str, source: str) -> None:
-        """Clock ``source`` into a new vector ``target``."""
+        """Register ``source`` in a new vector ``target``."""
         self.wires[target] = self.width(source)
         self.registers.append((target, source))
 
@@ -85,7 +84,7 @@ class Module:
 
 
 def pieces(wanted: Element, signal: str, source: Element) -> list[Piece]:
-    """Return, lowest first, the bits that carry ``source``'s value in the place of ``wanted``."""
+    """Return, lowest first, the bits of ``source`` that make its value in the place of element ``wanted``."""
     if wanted.width == 0:
         return []
     if source.width == 0:
@@ -184,7 +183,7 @@ def _vhdl_piece(piece: Piece) -> str:
 
 
 def remark(words: str) -> str:
-    """Return words that any tool takes in a comment: one line of ASCII."""
+    """Return text that every tool accepts in a comment: one line of ASCII."""
     return " ".join(words.split()).encode("ascii", "replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""nextpnr: place and route on a Lattice ECP5, for a clock that a real device would reach."""
+"""nextpnr: place and route on a Lattice ECP5, for the clock that a real device would reach."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PARTS = {
     "45k": "LFE5U-45F-6BG381C",
     "85k": "LFE5U-85F-6BG381C",
 }
-"""Part numbers of nextpnr's devices, in the speed grade that it takes by default."""
+"""Part numbers of nextpnr's devices, in its default speed grade."""
 
-# What nextpnr counts, under our names. TRELLIS_COMB is a LUT4, or one bit of a carry chain.
+# The cells that nextpnr counts, by our names. TRELLIS_COMB is a LUT4, or one bit of a carry chain.
 USED = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 
 
 @dataclass(frozen=True)
 class Placed:
-    """State the clock that a placed and routed design reaches, and what it fills.
+    """State the clock that a placed and routed design reaches, and the cells that it uses.
 
     Units: fmax in MHz between registers (pins are out of context); bram in 18-kbit blocks; seconds
-    of tool time when it was built. ``available`` is what the device has of lut, ff, dsp and bram.
+    of tool time when it was built. ``available`` are the cells of the device.
     """
 
     fmax_mhz: float
@@ -51,7 +51,7 @@ class Placed:
     version: str
 
     def figures(self) -> tuple[Figure, ...]:
-        """Return what was measured, with its provenance; the counts are named apart from synthesis' own."""
+        """Return clock and counts with their provenance; the counts have other names than those of synthesis."""
 
         def figure(name: str, value: float, unit: str) -> Figure:
             return Figure(name, value, unit, Stage.PLACED_AND_ROUTED, self.tool, self.version, self.target)
@@ -71,7 +71,7 @@ def place(
 ) -> Placed:
     """Synthesise Verilog for ECP5, place and route it out of context, and return what nextpnr reports.
 
-    Units: clock_ns is what the router aims at, not what it reaches; timeout_s bounds each of the tools.
+    Units: clock_ns is the aim of the router, not the result; timeout_s limits each of the tools.
     Raises: ToolError where a tool fails, is killed or runs out of time, or where the design does not fit.
     """
     if device not in PARTS:
@@ -134,7 +134,7 @@ def _route(command: Sequence[str], folder: Path, timeout_s: float, top: str, dev
 
 
 def _over_full(log: str) -> tuple[tuple[str, int, int], ...]:
-    """Return (cell, used, available) of what the device has too few of, from nextpnr's utilisation table."""
+    """Return (cell, used, available) of each cell of which the device has too few, from nextpnr's table."""
     rows = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)", log, re.MULTILINE)
     return tuple((name, int(used), int(there)) for name, used, there in rows if int(used) > int(there))
 

@@ -1,7 +1,7 @@
-"""Place blocks in time: one clock over the whole design, with no stage lost at a block's border.
+"""Schedule blocks: one clock for the whole design, with no stage lost at the border of a block.
 
-Times are in the synthesiser's estimate of ns. Each block starts when the slowest block it reads is
-done; the stages have equal length, and a block may start and end in the middle of one.
+Times are in ns of alkaid's estimate. Each block starts when the slowest block that it reads ends. All stages have
+equal length, and a block may start and end within a stage.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 SLACK = 1e-6
-"""Times closer than this, in periods, are the same time: sums of estimates are not exact."""
+"""Times that differ by less than this, in periods, count as equal: sums of estimates are not exact."""
 
 
 @dataclass(frozen=True)
 class StageSpan:
-    """State when a block works: from ``start_ns``, in stages ``first`` to ``last`` (counted from 1)."""
+    """State when a block works: from ``start_ns``, in stages ``first`` to ``last``, counted from 1."""
 
     start_ns: float
     first: int
@@ -25,7 +25,7 @@ class StageSpan:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Hold the number of stages, the length of each, and every block's slot."""
+    """Hold the number of stages, the length of each, and the stages of every block."""
 
     stages: int
     period_ns: float
@@ -33,14 +33,14 @@ class Schedule:
     slots: Mapping[str, StageSpan]
 
     def stage_of(self, name: str, time_ns: float) -> int:
-        """Return the stage in which a value of block ``name`` is ready, ``time_ns`` after the block's start."""
+        """Return the stage in which a value of a block is ready, ``time_ns`` after the start of the block."""
         slot = self.slots[name]
         stage = ceil((slot.start_ns + time_ns) / self.period_ns - SLACK) if self.period_ns else 1
         return min(max(stage, slot.first), slot.last)
 
 
 def plan(latencies_ns: Mapping[str, float], reads: Mapping[str, Sequence[str]], stage_ns: float) -> Schedule:
-    """Return the schedule of blocks given in an order in which each reads only earlier ones.
+    """Return the schedule of blocks, which are in an order in which each reads only earlier ones.
 
     Units: ns.  Shape: as many stages of at most ``stage_ns`` as the longest path needs, and at least 1.
     """

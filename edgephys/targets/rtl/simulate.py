@@ -29,11 +29,11 @@ from edgephys.targets.rtl.bits import Words, packed, unpacked
 from edgephys.targets.rtl.testbench import Bench, Simulated, accepted, build
 
 STEPS = 24
-"""Vectors held until the outputs rest: 23 step responses."""
+"""Vectors that are each held until the outputs are stable: 23 step responses."""
 HOLDS = (32, 256, 2048)
-"""Clocks for which an input is held, one after the other until the outputs rest in the latter half."""
+"""Clocks for which an input is held, tried in turn until the outputs are stable in the second half."""
 CHUNK = 1 << 16
-"""Vectors simulated in one go: bounds the memory."""
+"""Vectors in one simulation, to limit the memory."""
 
 
 def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
@@ -55,7 +55,7 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
     """Return every layer's integers, (vector, *shape) by layer name: those of the layer's last node.
 
-    The same modules under a top with every layer's edge as a port, compiled for this alone.
+    The same modules are compiled under another top, which has the edge of every layer as a port.
     Raises: as ``simulate``.
     """
     if facts.get("io") == STREAM:
@@ -69,8 +69,8 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
 def _timing(bench: Bench, words: Words) -> tuple[int, int]:
     """Measure latency and initiation interval on the first vectors and on random ones.
 
-    What does not come to rest is held longer: a latency beyond the hold never passes for a shorter one,
-    as the stream would then be that of other vectors.
+    Where the outputs are not stable, the input is held longer. A latency beyond the hold cannot be mistaken for a
+    shorter one, because the streamed outputs would then be those of other vectors.
     """
     (port,) = bench.inputs
     noise = np.random.default_rng(0).integers(0, 1 << port["bits"], (STEPS // 2, prod(port["shape"])))

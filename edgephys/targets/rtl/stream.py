@@ -1,9 +1,10 @@
-"""Plan a network on fields as a stream of pixels: one a beat, in raster order, through one copy of each pixel's logic.
+"""Plan a network on fields as a stream of pixels: one pixel a beat, in raster order, through one copy of the logic.
 
-A beat is a clock edge that brings a pixel; without one everything holds what it has. Windows cut the network into
-levels. Within a level every pixel is computed for itself, in stages as any other network (``schedule``); between them
-a buffer of lines gives each pixel its neighbours, once the last of these has come. What goes past the windows waits for
-as many beats. Stages are counted from 1, in which the input's register is read, over the whole network.
+A beat is a clock edge with a pixel; without one, all registers hold their values. Windows divide the network into
+levels. Within a level every pixel is computed by itself, in pipeline stages as in any other network (``schedule``).
+Between levels a line buffer provides the neighbours of each pixel, once the last of them has arrived. An edge that
+bypasses a window is delayed by as many beats. Stages are counted over the whole network, from 1, in which the input's
+register is read.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from edgephys.targets.rtl.schedule import Schedule, StageSpan, plan
 FIELD = 3
 """Axes of a field: row, column, channel."""
 AXES = 2
-"""Those that a stream takes one after the other."""
+"""Leading axes of a field that a stream takes one after the other."""
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Hold what lies between windows: those that it starts with, and the graph of one pixel, which may hold no more.
+    """Hold one level: the windows at its start, and the graph of one pixel, which contains no window.
 
-    ``graph.inputs`` and ``graph.outputs`` carry the names that these edges have in the whole graph.
+    ``graph.inputs`` and ``graph.outputs`` have the names of these edges in the whole graph.
     """
 
     windows: tuple[Node, ...]
@@ -40,7 +41,7 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class BufferedWindow:
-    """State a window of the network: which edge it buffers, from which stage, and how its pixels are packed.
+    """State a window of the network: the edge that it buffers, from which stage on, and how its pixels are packed.
 
     ``inputs`` are the elements of the source in the buffer's input, ``outputs`` those of the window in its output.
     """
@@ -59,7 +60,7 @@ class BufferedWindow:
 
 @dataclass(frozen=True, eq=False)
 class StreamSegment:
-    """Hold a level as logic whose first stage is ``first``; its own schedule counts stages from 1."""
+    """Hold the logic of a level, whose first stage is ``first``; its own schedule counts stages from 1."""
 
     first: int
     windows: tuple[BufferedWindow, ...]
@@ -67,14 +68,14 @@ class StreamSegment:
     schedule: Schedule
 
     def slot(self, logic: Logic) -> StageSpan:
-        """Return when a block works, in stages of the whole network."""
+        """Return the stages of a block, counted over the whole network."""
         slot = self.schedule.slots[logic.block.name]
         return replace(slot, first=slot.first + self.first - 1, last=slot.last + self.first - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Hold the whole plan: the output is ready in stage ``last``; ``lag`` of the stages wait for pixels to come."""
+    """Hold the whole plan: the output is ready in stage ``last``; ``lag`` of the stages only wait for pixels."""
 
     field: tuple[int, int]
     segments: tuple[StreamSegment, ...]
@@ -88,17 +89,17 @@ class Stream:
 
     @property
     def stages(self) -> int:
-        """Stages from the input's register to the output's, without those that wait for pixels to come."""
+        """Stages from the input's register to the output's, without those that only wait for pixels."""
         return self.last - self.lag
 
     @property
     def windows(self) -> list[BufferedWindow]:
-        """Every window that holds anything, in order."""
+        """Every window with at least one bit, in order."""
         return [window for segment in self.segments for window in segment.windows if window.buffer.width]
 
 
 def is_field(graph: Graph) -> bool:
-    """Return whether a network is one that is streamed where nothing else is asked for: it looks at neighbours."""
+    """Return whether io 'auto' streams a network: its input is a field, and a layer reads neighbouring pixels."""
     return len(graph.input.shape) == FIELD and any(isinstance(node.op, Window) for node in graph.nodes)
 
 
@@ -106,7 +107,7 @@ def is_field(graph: Graph) -> bool:
 
 
 def levels(graph: Graph) -> tuple[Level, ...]:
-    """Cut a graph into levels, each of which reads only earlier ones.
+    """Divide a graph into levels, each of which reads only earlier ones.
 
     Raises: ModelError, naming the layer, where one cannot be computed pixel by pixel.
     """
@@ -164,7 +165,7 @@ def _level(graph: Graph, members: Sequence[Node]) -> Level:
 
 @dataclass
 class _State:
-    """Gather, while levels are planned: what each edge of a pixel is, when it is ready, and which names are taken."""
+    """Collect, while levels are planned: the elements of each edge, the stage in which it is ready, and used names."""
 
     source: str
     edges: dict[str, list[Element]]
@@ -207,7 +208,7 @@ def _segment(
 
 
 def _window(node: Node, field: tuple[int, int], first: int, state: _State) -> BufferedWindow:
-    """Buffer an edge so that its windows are ready in the level's first stage: not sooner, they are wide."""
+    """Buffer an edge so that its windows are ready in the first stage of the level: not earlier, as they are wide."""
     (source,) = node.inputs
     size = _size(node)
     inputs = _packed(state.edges[source])
@@ -229,7 +230,7 @@ def _size(node: Node) -> tuple[int, int]:
 
 
 def _packed(elements: Iterable[Element]) -> list[Element]:
-    """Return the elements of a pixel side by side; beyond the edges 0 stands for what is known beforehand, too."""
+    """Return the elements of a pixel side by side; a constant needs bits too, because it is 0 beyond the edges."""
     placed, offset = [], 0
     for element in elements:
         if not element.width:

@@ -1,4 +1,4 @@
-"""The RTL of a network on fields as a stream: what is written, and what the manifest says of it."""
+"""The RTL of a network on fields as a stream: its texts, and its facts in the manifest."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LANGUAGE = "verilog"
 def design(graph: Graph, stream: Stream) -> Design:
     """Return the texts of a planned stream and its facts.
 
-    Units: ``lag`` and ``latency`` in clocks from the first pixel of a frame to the first that comes out, without and
-    with the stages of its logic; ``memory_bits`` of line buffers and of what waits.
+    Units: ``lag`` and ``latency`` in clocks from the first pixel of a frame to its first output, without and with the
+    stages of the logic; ``memory_bits`` in bits of line buffers and delays.
     """
     marker = Marker(MARKER, stream.last)
     whole = top(TOP, graph, stream, marker)

@@ -1,14 +1,14 @@
 """Simulate a stream of pixels and measure what the clock edges show.
 
-Frames are given a pixel a clock, one after the other, and after the last one pixels that mean nothing, so that it comes
-out. From the clocks that the design marks as valid:
+Frames enter one pixel a clock, one after the other. Pixels without meaning follow the last frame, so that its outputs
+appear. Measured from the clocks that the design marks as valid:
 
-- *Latency*: clocks from the edge that samples the first pixel of a frame to that which gives its last one, and to that
-  which gives its first one.
-- *Initiation interval*: clocks from a frame's first pixel out to the next one's, where frames follow each other without
-  a gap and come out as each does alone.
+- *Latency*: clocks from the edge that samples the first pixel of a frame to the edge of its last output, and to the
+  edge of its first output.
+- *Initiation interval*: clocks between the first outputs of two frames that follow each other without a gap and have
+  the same outputs as each frame alone.
 
-The same frames are given with gaps at random clocks, too, in which every input is noise: they must not change.
+The same frames also enter with gaps at random clocks, in which every input is noise: the outputs must be the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgephys.targets.rtl.bits import of_bits, packed, to_bits, unpacked, width
 from edgephys.targets.rtl.testbench import VALID_OUT, Bench, Simulated, accepted, build, ports
 
 FRAMES = 4
-"""Frames of which the timing is measured, half of them noise."""
+"""Frames on which the timing is measured, half of them noise."""
 STALLS = 0.4
 """Share of clocks without a pixel where there are gaps."""
 CHUNK_BITS = 1 << 28

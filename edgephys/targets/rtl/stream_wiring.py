@@ -1,14 +1,14 @@
-"""Connect a stream: the top module of a network on fields, its windows, and what waits for them.
+"""Connect a stream: the top module of a network on fields, its windows, and delays of the edges that bypass them.
 
-The ports, beside ``clk`` and the pixels ``in_bits`` and ``out_bits``:
+The ports, besides ``clk`` and the pixels ``in_bits`` and ``out_bits``:
 
-- ``valid_in``: this clock edge takes a pixel, and everything moves on by one; without it nothing moves, whatever the
-  other inputs are.
-- ``start``, with ``valid_in``: the pixel is the first of a frame, and the frames before it are forgotten. It is needed
-  with the first frame of all; those that follow without other pixels between them are counted.
-- ``valid_out``, registered: the last edge gave a pixel of a frame, in raster order. Only an edge that takes a pixel
-  does, so the last pixels of a frame come out with the first ones of the next, or with as many pixels of any value as
-  the latency has clocks. After such a flush a frame begins with ``start``.
+- ``valid_in``: this clock edge samples a pixel, and the stream advances by one. Without it nothing advances, whatever
+  the other inputs are.
+- ``start``, with ``valid_in``: the pixel is the first of a frame, and earlier frames are discarded. The first frame of
+  all needs it; frames that follow without other pixels between them are counted.
+- ``valid_out``, registered: at the last edge a pixel of a frame was output, in raster order. This happens only at edges
+  that sample a pixel. The last pixels of a frame are therefore output with the first pixels of the next frame, or with
+  as many pixels of any value as the latency has clocks. After such a flush the next frame needs ``start``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgephys.targets.rtl.stream import AXES, BufferedWindow, Stream
 from edgephys.targets.rtl.wiring import SignalSource, beside, connected
 
 ADVANCE = "advance"
-"""Port of a module that is the clock's enable."""
+"""Port of a module: the clock enable."""
 BEAT = {"clk": "clk", ADVANCE: "valid_in"}
 FRAME = {**BEAT, "start": "start"}
 MARKER = "edgephys_marker"
@@ -34,7 +34,7 @@ MARKER = "edgephys_marker"
 
 @dataclass
 class Waits:
-    """Make what is handed on wait, each signal once: a few beats in registers, more in memory."""
+    """Delay signals, each once: by registers for a few beats, by memory for more."""
 
     delays: list[Delay] = field(default_factory=list)
     signals: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Waits:
 
 @dataclass(frozen=True, eq=False)
 class Wired:
-    """Hold a top module, what waits in it, and the stage of each edge that it gives."""
+    """Hold a top module, its delays, and the stage of each of its output edges."""
 
     module: Module
     delays: tuple[Delay, ...]
@@ -71,9 +71,9 @@ class Wired:
 
 
 def top(name: str, graph: Graph, stream: Stream, marker: Marker) -> Wired:
-    """Return the module that takes a pixel as ``in_bits`` and gives one as ``out_bits``, both registered.
+    """Return the top module, with a pixel as input ``in_bits`` and a pixel as output ``out_bits``, both registered.
 
-    Its other ports are those above; ``marker`` is the module that drives ``valid_out``.
+    Its other ports are described above; ``marker`` is the module that drives ``valid_out``.
     """
     module, waits, edges = _network(name, graph, stream)
     output = pixel(graph.output)
@@ -88,7 +88,7 @@ def top(name: str, graph: Graph, stream: Stream, marker: Marker) -> Wired:
 
 
 def probe(name: str, graph: Graph, stream: Stream, exposed: Sequence[str]) -> Wired:
-    """Return the module that gives every exposed edge as it comes, unregistered, each in a stage of its own."""
+    """Return the module with every exposed edge as output, unregistered, each in its own stage."""
     module, waits, edges = _network(name, graph, stream)
     nodes = [pixel(graph.by_name[edge]) for edge in exposed]
     _taken_out(module, sum(node.fixed.bits * prod(node.shape) for node in nodes))
@@ -101,14 +101,14 @@ def probe(name: str, graph: Graph, stream: Stream, exposed: Sequence[str]) -> Wi
 
 
 def exposed(graph: Graph, stream: Stream) -> list[str]:
-    """Return the edges that a probe can give: the last of every layer, where it is not inside another's logic."""
+    """Return the edges that a probe can output: the last of every layer, unless it lies inside other logic."""
     edges = {name for logic in stream.logics for name in logic.outputs}
     edges |= {window.node.name for segment in stream.segments for window in segment.windows} | {graph.input.name}
     return [node.name for _, node in graph.layers() if node.name in edges]
 
 
 def bench(name: str, of: Module) -> Module:
-    """Return a module around a top: ``in_bits`` hold pixel, valid_in and start, ``out_bits`` all that the top gives."""
+    """Return a module around a top: ``in_bits`` are pixel, valid_in and start, ``out_bits`` all outputs of the top."""
     input_bits, output_bits = of.inputs["in_bits"], sum(max(1, width) for width in of.outputs.values())
     module = Module(
         name, True, {"in_bits": input_bits + 2}, {"out_bits": output_bits}, f"{of.name}, as it is simulated"
@@ -123,7 +123,7 @@ def bench(name: str, of: Module) -> Module:
 
 
 def pixel(node: Node) -> Node:
-    """Return a node as that of one pixel."""
+    """Return a node of one pixel."""
     return one_row(node, AXES)
 
 
@@ -132,7 +132,7 @@ def _taken_out(module: Module, wide: int, *marks: str) -> None:
 
 
 def _network(name: str, graph: Graph, stream: Stream) -> tuple[Module, Waits, dict[str, list[SignalSource]]]:
-    """Return a module with all that computes, and where each edge's elements are."""
+    """Return a module with all logic, its delays, and the signals of every edge."""
     source, waits = graph.input, Waits()
     bits = source.fixed.bits * source.shape[-1]
     height, width = stream.field

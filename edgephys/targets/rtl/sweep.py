@@ -1,8 +1,8 @@
 """Choose the pipelining by measurement: the same network at several depths, each simulated, placed and routed.
 
-A stage's delay is only estimated when it is cut, for another family of parts at that. So the number of
-stages is searched for on the part itself: the design kept is the one with the lowest latency among those
-that meet the clock after routing.
+The delay of a stage is only estimated when the design is cut into stages, and for another family of parts. The number
+of stages is therefore searched for on the part itself. The design with the lowest latency is chosen, among those that
+meet the clock after routing.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from edgephys.targets.rtl import place, simulate
 from edgephys.targets.rtl.options import RtlOptions
 
 ADDER_NS = 1.1
-"""What alkaid estimates for one adder: no stage holds less, so that more stages would only add registers."""
+"""alkaid's estimate of one adder: no stage is shorter, so that more stages would only add registers."""
 STEEPER = 1.25
 """The least factor from one number of stages that is too small to the next one tried."""
 AROUND = (-2, -1, 1, 2)
-"""Stages more or fewer than the fewest that meet the clock: measured too, since routing scatters."""
+"""Numbers of stages around the fewest that meet the clock; measured too, because routing scatters."""
 
 Measure = Callable[[int], "PipelinedDesign"]
-"""Return what a number of stages gives."""
+"""Return the measured design with a number of stages."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class PipelinedDesign:
-    """State one design: latency and initiation interval as simulated, clock and cells as placed and routed.
+    """State one design: latency and initiation interval from simulation, clock and cells from place and route.
 
     Units: cutoff_ns in alkaid's estimate of ns; fmax in MHz, the best over the seeds, reached with ``seed``.
     """
@@ -68,7 +68,7 @@ class PipelinedDesign:
 class PipeliningSweep:
     """Hold the designs measured for a clock, by number of stages, and the one to keep, if any meets it.
 
-    ``provenance`` says of each measured figure by which stage, tool, version and target it came about.
+    ``provenance`` states stage, tool, version and target of each measured figure.
     """
 
     clock_ns: float
@@ -84,7 +84,7 @@ class PipeliningSweep:
         return max(self.points, key=lambda point: point.fmax_mhz)
 
     def require(self) -> PipelinedDesign:
-        """Return the chosen design; raise ToolError with the best reached where none meets the clock."""
+        """Return the chosen design; raise ToolError, with the fastest design, where none meets the clock."""
         if self.chosen is None:
             best = self.best
             longer = ceil(10_000 / best.fmax_mhz) / 10
@@ -105,10 +105,10 @@ def sweep(
     timeout_s: float = 1800.0,
     say: Say | None = None,
 ) -> PipeliningSweep:
-    """Return what a graph gives on an ECP5 at several depths of pipelining, and the best for a clock.
+    """Return designs of a graph on an ECP5 with different numbers of stages, and the best one for a clock.
 
-    ``x`` (vector, *input shape), in steps, is what each design is simulated on. Without ``cutoffs_ns`` the
-    numbers of stages are searched for (``explore``). What was measured once is taken from the cache.
+    Each design is simulated on ``x`` (vector, *input shape), in steps. Without ``cutoffs_ns`` the numbers of stages are
+    searched for (``explore``). Earlier measurements are read from the cache.
     Raises: UsageError for an option that cannot be; ToolError, naming the design, where a tool fails;
     MismatchError where a design does not compute the golden model's integers.
     """
@@ -148,9 +148,9 @@ def _even(delay_ns: float) -> list[tuple[int, float]]:
 
 
 def explore(measure: Measure, clock_ns: float, most: int) -> tuple[PipelinedDesign, ...]:
-    """Return points of the curve: fully combinational, about the fewest stages that meet the clock, and beyond.
+    """Return designs: one fully combinational, and those around the fewest stages that meet the clock.
 
-    Goes up in the ratio that the period lacks until the clock is met, then bisects.
+    The number of stages grows with the ratio of reached to needed period until the clock is met; then it is bisected.
     """
     points: dict[int, PipelinedDesign] = {}
 
@@ -182,7 +182,7 @@ def choose(points: Sequence[PipelinedDesign], clock_ns: float) -> PipelinedDesig
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
-    """Emit, simulate, place and route designs of a graph; each once, whatever happens to us in between."""
+    """Emit, simulate, place and route designs of a graph; each only once, because results are cached."""
 
     graph: Graph
     x: Integers
@@ -193,7 +193,7 @@ class _Bench:
     say: Say
 
     def measured(self, options: RtlOptions) -> PipelinedDesign:
-        """Return the point of a design, from the cache where one of the same content is there."""
+        """Return a measured design, from the cache where the same content was measured before."""
         with tempfile.TemporaryDirectory(prefix="edgephys-sweep-") as scratch:
             folder = Path(scratch)
             facts = rtl.emit(self.graph, folder, options)
@@ -250,7 +250,7 @@ class _Bench:
         )
 
     def provenance(self, clock_ns: float) -> dict[str, str]:
-        """Return where the figures of every point come from."""
+        """Return the provenance of the figures of every design."""
         simulator, router = tools.find("verilator"), tools.find("nextpnr-ecp5")
         seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
         compared = f"{len(self.x):,} vectors, no output differs from the golden model"

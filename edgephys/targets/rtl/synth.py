@@ -1,9 +1,8 @@
-"""Yosys: how many LUTs, flip-flops and DSPs a project costs, whole (flat) or module by module.
+"""Yosys: the LUTs, flip-flops and DSPs of a project, synthesised as a whole (flat) or module by module.
 
-Flat synthesis of a big network takes tens of minutes and gigabytes. A network is registered between
-its layers, so ``synthesise`` can build each module that the top instantiates alone, in parallel and
-cached by content, and add up. What optimisation across the borders would have saved is measured by
-``agreement``.
+Flat synthesis of a large network takes tens of minutes and gigabytes. A network has registers between its layers.
+Therefore ``synthesise`` can build each module that the top instantiates by itself, in parallel and cached by content,
+and add the counts. ``agreement`` measures what optimisation across the modules would save.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from edgephys.core.figure import Figure, Stage
 from edgephys.targets.rtl.cells import PRIMITIVES, TARGETS, UNITS, Cells, count
 
 Progress = Callable[[str, int, int], None]
-"""Called with a module's name, how many are done and how many there are."""
+"""Called with the name of a module, the number of finished modules, and the number of all."""
 
 # Plain ABC in place of synth_xilinx' own abc9. On one 32x32, 8-bit matrix-vector module: abc9 as it
 # comes 80 s of processor time and 17,830 LUT, abc9 with `&if` alone 66 s and 17,641, plain abc 39 s and
@@ -44,7 +43,7 @@ MAP = {"xcup": MAP_XCUP, "ecp5": "synth_ecp5 -top {top}\n"}
 
 @dataclass(frozen=True)
 class ModuleCells:
-    """Count one module: what one copy costs, how often the top has it, how long its synthesis took."""
+    """State the cells of one copy of a module, its copies in the top, and the seconds of its synthesis."""
 
     cells: Cells
     copies: int
@@ -53,9 +52,9 @@ class ModuleCells:
 
 @dataclass(frozen=True)
 class Synthesised:
-    """State what a design costs after synthesis; ``per_module`` adds up to ``cells``.
+    """State the cells of a design after synthesis; ``per_module`` adds up to ``cells``.
 
-    Units: seconds of tool time, as they were when each part was built (a part may come from the cache).
+    Units: seconds of tool time when each module was built; a module may come from the cache.
     """
 
     cells: Cells
@@ -114,13 +113,13 @@ class Agreement:
 
     @property
     def lut_ratio(self) -> float:
-        """Modular LUTs over flat LUTs: over 1, the sum overstates."""
+        """Modular LUTs over flat LUTs: above 1 where the sum overestimates."""
         return self.modular.lut / max(1, self.flat.lut)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bound one run of Yosys: seconds, and gigabytes of address space."""
+    """Limit one run of Yosys: seconds, and gigabytes of address space."""
 
     timeout_s: float = 1800.0
     memory_gb: float = 8.0
@@ -136,12 +135,12 @@ def synthesise(
     memory_gb: float = 8.0,
     progress: Progress | None = None,
 ) -> Synthesised:
-    """Return the cells that Verilog ``sources`` cost below module ``top``, out of context.
+    """Return the cells of module ``top`` in Verilog ``sources``, out of context.
 
-    Not flat: each unparameterised module that the top instantiates is synthesised alone, and the top
-    with those as black boxes; the counts are summed over the copies. What only the whole design shows,
-    an output that nobody reads or an input that is constant, stays in that sum.
-    Units: timeout_s and memory_gb bound each run of Yosys, of which ``jobs`` run at a time.
+    Not flat: each unparameterised module that the top instantiates is synthesised by itself, and the top with these
+    modules as black boxes; the counts are summed over the copies. Logic that only the whole design shows to be unused
+    (an output that nothing reads, an input that is constant) stays in the sum.
+    Units: timeout_s and memory_gb limit each run of Yosys; ``jobs`` run at a time.
     Raises: ToolError naming the module where Yosys fails, is killed, or leaves its limits.
     """
     if family not in PRIMITIVES:
@@ -176,13 +175,13 @@ def agreement(
 
 @dataclass(frozen=True)
 class _Hierarchy:
-    """Map each elaborated module to what it instantiates, and each module as written to its file."""
+    """Map each elaborated module to the modules that it instantiates, and each module in the source to its file."""
 
     instances: Mapping[str, Mapping[str, int]]
     defined_in: Mapping[str, Path]
 
     def below(self, name: str, without: Iterable[str] = ()) -> set[str]:
-        """Return the modules from ``name`` downwards, not entering ``without``."""
+        """Return the modules from ``name`` downwards, without the modules of ``without`` and what is below them."""
         modules: set[str] = set()
         todo = [name]
         while todo:
@@ -198,7 +197,7 @@ class _Hierarchy:
 
 
 def _written(module: str) -> str:
-    """Return the name in the source of an elaborated module: Yosys writes $paramod$<hash>\\name."""
+    """Return the name of an elaborated module in the source: Yosys writes $paramod$<hash>\\name."""
     return module.split("\\")[1] if module.startswith("$paramod") else module
 
 
@@ -223,7 +222,7 @@ def _hierarchy(yosys: tools.Tool, files: tuple[Path, ...], top: str, limits: Lim
 
 
 def _defined(log: str, files: tuple[Path, ...]) -> dict[str, str]:
-    """Return which file defines each module, from Yosys' log: one frontend header a file, in order."""
+    """Return the file that defines each module, from Yosys' log: one frontend header for each file, in order."""
     sections = re.split(r"Executing Verilog-2005 frontend: ", log)[1:]
     defined: dict[str, str] = {}
     for path, section in zip(files, sections, strict=True):
@@ -238,7 +237,7 @@ def _defined(log: str, files: tuple[Path, ...]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Task:
-    """State one run of Yosys: what to read, what only to declare, and the top of it."""
+    """State one run of Yosys: files to read, files only to declare, and its top module."""
 
     top: str
     files: tuple[Path, ...]
@@ -247,13 +246,13 @@ class _Task:
     declared: tuple[Path, ...] = ()
 
     def script(self) -> str:
-        """Return the script; black boxes cost nothing and are counted by their own tasks."""
+        """Return the script; black boxes are counted by their own tasks."""
         boxes = f"blackbox {' '.join('=' + name for name in self.boxes)}\n" if self.boxes else ""
         text = read_verilog(self.declared, "-lib ") + read_verilog(self.files) + boxes
         return text + MAP[self.family].format(top=self.top) + "tee -q -o counts.json stat -json\n"
 
     def size(self) -> int:
-        """Return the bytes of source, by which the longest run is started first."""
+        """Return the bytes of the sources: the largest task is started first."""
         return sum(path.stat().st_size for path in self.files)
 
 
@@ -274,7 +273,7 @@ def _split(hierarchy: _Hierarchy, top: str, family: str) -> tuple[dict[str, _Tas
 def _all(
     yosys: tools.Tool, tasks: Mapping[str, _Task], limits: Limits, jobs: int, progress: Progress | None
 ) -> dict[str, tuple[Cells, float]]:
-    """Run the tasks, ``jobs`` at a time; the first failure, or Ctrl-C, ends those still running."""
+    """Run the tasks, ``jobs`` at a time; the first failure, or Ctrl-C, stops the running ones."""
     stop = Event()
     order = sorted(tasks.values(), key=lambda task: (-task.size(), task.top))
     with ThreadPoolExecutor(max(1, jobs)) as pool:
@@ -307,7 +306,7 @@ def _one(yosys: tools.Tool, task: _Task, limits: Limits, stop: Event) -> tuple[C
 
 
 def read_verilog(files: Iterable[Path], option: str = "") -> str:
-    """Return the Yosys commands that read Verilog files, one a file."""
+    """Return the Yosys commands that read Verilog files, one command for each file."""
     return "".join(f'read_verilog {option}"{path.resolve()}"\n' for path in files)
 
 

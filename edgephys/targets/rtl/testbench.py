@@ -1,4 +1,4 @@
-"""Compile an emitted project for simulation, and clock words through it."""
+"""Compile an emitted project for simulation, and clock input words through it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ports = Sequence[Mapping[str, Any]]
 class Simulated:
     """Hold the outputs in steps, (vector, *output shape), and the measured timing in clocks.
 
-    The latency is that of the whole output; ``first_cycles`` is that of the first pixel, where one comes after another.
+    The latency is that of the whole output; ``first_cycles`` is the latency of the first pixel of a stream.
     """
 
     outputs: Integers
@@ -53,14 +53,14 @@ class Bench:
         return outputs
 
     def streamed(self, words: Words, latency: int, ii: int) -> Words:
-        """Return the output words of vectors given one every ``ii`` clocks, read ``latency`` clocks later."""
+        """Return the output words of vectors that enter every ``ii`` clocks, read ``latency`` clocks later."""
         idle = np.repeat(words[-1:], latency, axis=0)
         every = self.clocked(np.concatenate([np.repeat(words, ii, axis=0), idle]))
         return every[latency::ii][: len(words)]
 
 
 def build(folder: Path, facts: Mapping[str, Any], probe: bool = False) -> Bench:
-    """Return a project's top, or its probe, compiled where no build of the same content is cached."""
+    """Return the compiled top of a project, or its probe, from the cache where the same content was compiled before."""
     paths, top = list(facts["sources"]), facts["top"]
     if probe:
         paths = [path for path in paths if Path(path).stem != top] + [facts["probe_source"]]
@@ -79,7 +79,7 @@ def build(folder: Path, facts: Mapping[str, Any], probe: bool = False) -> Bench:
 
 
 def ports(facts: Mapping[str, Any], probe: bool) -> tuple[Ports, Ports]:
-    """Return what a top takes and gives at a clock: of a stream a pixel, and the bits that say which one."""
+    """Return the input and output ports of a top at one clock: for a stream one pixel and its control bits."""
     inputs, outputs = facts["input"], facts["probed"] if probe else facts["output"]
     if facts.get("io") != STREAM:
         return inputs, outputs

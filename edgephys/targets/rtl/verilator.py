@@ -1,7 +1,7 @@
 """Compile Verilog with Verilator into a program that clocks a file of bits through it.
 
-The program reads one input vector a clock and writes the outputs after each rising edge; what that
-means for latency is not its business. A module with copies is compiled once, as a library of its own.
+The program reads one input vector at each clock and writes the outputs after each rising edge. A module with copies is
+compiled once, as a library of its own.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ int main(int count, char** names) {
 """
 FAST = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert")
 FLAGS = ("--cc", *FAST, "--output-groups", "0", "--prefix", "Vdut")
-"""No groups: of many sources Verilator makes files that include several, and every source is compiled here."""
+"""No groups: Verilator would make files that include several sources; here every source is compiled by itself."""
 QUIET = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-TIMESCALEMOD", "--quiet")
 GUARD = "VL_PCH_INCLUDED"
-"""Verilator's check that a source has one precompiled header: none is precompiled here."""
+"""Macro by which Verilator checks for a precompiled header; no header is precompiled here."""
 RUNTIME = ("verilated", "verilated_dpi", "verilated_threads")
 COMPILE = """# fast_*.cpp are what runs every clock, slow.cpp what runs once: one header parse each. On expressions
 # of adders the search for instructions to combine takes half of -O1 and more, and makes nothing faster.
@@ -88,13 +88,13 @@ slow.o: slow.cpp
 JOBS = 2
 HIERARCHICAL = ("--hierarchical", "--build-jobs", str(JOBS))
 SPLIT = 2_000_000
-"""Bytes of C++ from which a second parse of the headers pays for compiling on both cores."""
+"""Bytes of C++ from which compiling on both cores is worth a second parse of the headers."""
 
 
 def built(
     sources: Sequence[Path], top: str, widths: tuple[int, int], repeated: Sequence[str], timeout_s: float
 ) -> Path:
-    """Return the folder of the compiled program of ``top``, from the cache where its content is there.
+    """Return the folder of the compiled program of ``top``, from the cache where the same content was compiled before.
 
     Units: widths (in, out) in bits, timeout_s in seconds.  ``repeated`` names the modules with copies.
     Raises: ToolError where a tool is missing, fails or runs out of time.
@@ -143,7 +143,7 @@ def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float)
 
 
 def _shared_out(sources: Sequence[Path]) -> list[list[Path]]:
-    """Return the sources in as many shares of about the same size as are compiled at a time; few bytes are one."""
+    """Return the sources in ``JOBS`` shares of about the same size; small sources in one share."""
     size = {path: path.stat().st_size for path in sources}
     if sum(size.values()) < SPLIT:
         return [list(sources)]
@@ -159,7 +159,7 @@ def _include(path: Path, sources: Sequence[Path]) -> None:
 
 
 def _runtime(verilator: tools.Tool, compiler: tools.Tool, timeout_s: float) -> Path:
-    """Return the folder of Verilator's runtime objects, compiled once a version."""
+    """Return the folder of Verilator's runtime objects, compiled once for each version."""
 
     def build(home: Path) -> None:
         _make(home, timeout_s, verilator, *(f"{name}.o" for name in RUNTIME))

@@ -1,4 +1,4 @@
-"""Connect the blocks: the top module of an RTL project, with every register between layers."""
+"""Connect the blocks: the top module of an RTL project, with all registers between layers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgephys.targets.rtl.schedule import Schedule, StageSpan
 
 @dataclass(frozen=True)
 class SignalSource:
-    """Say which signal holds an element of an edge, and in which stage it is ready."""
+    """State which signal holds an element of an edge, and in which stage it is ready."""
 
     signal: str
     element: Element
     stage: int
 
     def shifted(self, by: int) -> SignalSource:
-        """Return the same bits with a value 2**by times as great."""
+        """Return the same bits with their value times 2**by."""
         return replace(self, element=self.element.shifted(by))
 
 
@@ -31,9 +31,9 @@ CLOCK = {"clk": "clk"}
 
 
 def top(name: str, graph: Graph, logics: Sequence[Logic], schedule: Schedule, exposed: Sequence[str]) -> Module:
-    """Return the module that takes ``in_bits`` and gives the ``exposed`` edges as ``out_bits``, all at once.
+    """Return the top module, with input ``in_bits`` and the ``exposed`` edges as output ``out_bits``.
 
-    Both are registered. Each edge's elements lie side by side, each in the whole of the edge's format.
+    Both are registered. The elements of an edge lie side by side, each in the format of the edge.
     """
     size, bits = prod(graph.input.shape), graph.input.fixed.bits
     nodes = [graph.by_name[edge] for edge in exposed]
@@ -61,7 +61,7 @@ def beside(
     stage: int,
     delayed: Delayed | None = None,
 ) -> int:
-    """Put an edge's elements, each in the whole of its format, into a vector at ``offset``; return where they end."""
+    """Connect the elements of an edge, each in the edge's format, to a vector at ``offset``; return where they end."""
     wait = delayed or registered
     for wanted, source in zip(uniform(node.fixed, prod(node.shape)), sources, strict=True):
         placed = replace(wanted, offset=offset + wanted.offset)
@@ -77,10 +77,10 @@ def connected(
     delayed: Delayed | None = None,
     clock: Mapping[str, str] = CLOCK,
 ) -> dict[str, list[SignalSource]]:
-    """Put a block into the module, its ``slot`` in stages of the module, and return what it gives.
+    """Add a block to the module and return its outputs; ``slot`` counts in stages of the module.
 
-    ``clock`` connects the ports by which a block of several stages is clocked; ``delayed`` makes what is handed on
-    wait, by registers where it is not given.
+    ``clock`` connects the clock ports of a block of several stages. ``delayed`` delays a signal to a later stage, with
+    registers by default.
     """
     if logic.wires is not None:
         return _wired(logic, edges)
@@ -88,7 +88,7 @@ def connected(
 
 
 def _wired(logic: Logic, edges: Mapping[str, list[SignalSource]]) -> dict[str, list[SignalSource]]:
-    """Return what a block of wires gives: its sources themselves, each when it is ready."""
+    """Return the outputs of a block of wires: its sources themselves, each in the stage in which it is ready."""
     copies = logic.block.copies
     per_row = {name: len(edges[name]) // copies for name in logic.block.graph.inputs} | {ZERO.edge: 0}
     sources = {**edges, ZERO.edge: [SignalSource("", NOTHING, 0)]}
@@ -132,7 +132,7 @@ def _instantiated(
 
 
 def registered(module: Module, source: SignalSource, stage: int) -> str:
-    """Return the signal that holds a source in a later stage; its registers are made once."""
+    """Return the signal that holds a source in a later stage; registers are shared."""
     signal = source.signal
     if source.element.width == 0:
         return signal
