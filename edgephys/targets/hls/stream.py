@@ -91,8 +91,8 @@ class Times:
 
     ``lag`` is the number of pixels that windows wait for, along the path that waits longest; ``processes`` is the
     number of processes on the longest path. ``first`` are the clocks from the first pixel of a frame to its first
-    output, ``latency`` to its last output, ``ii`` from frame to frame. These are lower limits: the vendor's tool chooses
-    the stages of every process. ``depths`` are the beats of each stream's FIFO, by name; ``memory_bits`` are the bits of
+    output, ``latency`` to its last output, ``ii`` from frame to frame. They are lower limits: the vendor's tool chooses
+    the stages of each process. ``depths`` are the beats of each stream's FIFO, by name; ``memory_bits`` are the bits of
     line buffers and of FIFOs in which pixels wait.
     """
 
