@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.jets.published import CAVEAT, published
 from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
 from edgephys.models.card import Card, read_card
-from edgephys.report.columns import names, published_row, score_column, units
-from edgephys.report.table import Column, Row, Table, percent, percents
+from edgephys.report.columns import auc_columns, caveats, names, published, published_row, score_column, units
+from edgephys.report.table import Column, Row, Table, percent
 
 
 def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def _row(name: str, cards: Sequence[Card]) -> dict[str, Any]:
         },
         "parameters": cards[0].parameters,
         f"test_{score.unit}": metrics[0].get(score.unit),
-        "published": published(cards[0].recipe),
+        "published": published(cards[0]),
     }
 
 
@@ -60,7 +59,6 @@ def table(record: Mapping[str, Any]) -> Table:
     """Declare the table of model cards; areas under curves and published figures only where a row has them."""
     rows = record["rows"]
     score = scored(rows[0])
-    caveat = (CAVEAT,) if any(row["published"] is not None for row in rows) else ()
     return Table(
         title=f"Models: {names(rows)} on held-out test {units(rows)}",
         columns=(
@@ -68,7 +66,7 @@ def table(record: Mapping[str, Any]) -> Table:
             Column("seeds", "seeds"),
             score_column(rows),
             Column(f"{score.key}_spread", "spread over seeds", "%", percent, _spread),
-            *([Column("auc", "AUC g q W Z t", "%", percents)] if any(row["auc"] for row in rows) else []),
+            *auc_columns(rows),
             Column("parameters", "parameters"),
             Column(f"test_{score.unit}", f"test {units(rows)}", value=lambda row: row[f"test_{scored(row).unit}"]),
         ),
@@ -76,7 +74,7 @@ def table(record: Mapping[str, Any]) -> Table:
         record=record,
         notes=(
             "±: binomial for accuracy, else the standard error. Spread: standard deviation over seeds.",
-            *caveat,
+            *caveats(rows),
         ),
         beneath=lambda row: published_row(row["published"]) if row["published"] else None,
     )

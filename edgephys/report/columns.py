@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgephys.applications.registry import scored
-from edgephys.report.table import NONE, Column, Row, percent, value_at
+from edgephys.applications.application import Literature
+from edgephys.applications.registry import applications, of_metrics, scored
+from edgephys.models.card import Card
+from edgephys.report.table import EVERYWHERE, NONE, Column, Row, percent, percents, value_at
 
 
 def names(rows: Sequence[Row]) -> str:
@@ -44,6 +46,40 @@ def score_column(rows: Sequence[Row], heading: str = "", within: str = "", sprea
         cell,
         f"{prefix}{getattr(score, spread)}",
     )
+
+
+def auc_columns(rows: Sequence[Row], where: tuple[str, ...] = EVERYWHERE) -> list[Column]:
+    """Return the column of the areas under the curves of all classes; none where no row has them."""
+    classes = next((row["auc"] for row in rows if row.get("auc")), None)
+    return [] if classes is None else [Column("auc", f"AUC {' '.join(classes)}", "%", percents, where=where)]
+
+
+def published(card: Card) -> Mapping[str, Any] | None:
+    """Return the published figures of a card's network; None where its application has none."""
+    return next((one.published(card.recipe) for one in applications() if one.recognises(card.net)), None)
+
+
+def literature(family: str) -> Literature | None:
+    """Return the published figures of the application that has a family of networks."""
+    known = [one.literature for one in applications() if one.literature is not None]
+    return next((one for one in known if family.startswith(one.prefix)), None)
+
+
+def family_name(family: str) -> str:
+    """Return the name of a family of networks in words."""
+    known = literature(family)
+    return family if known is None else known.family_name(family)
+
+
+def style_of(family: str, families: Iterable[str], styles: Sequence[str], other: str) -> str:
+    """Return the style of a family by its place among ``families``; ``other`` beyond the styles."""
+    return dict(zip(families, styles, strict=False)).get(family, other)
+
+
+def caveats(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the caveats of the published figures that stand below rows."""
+    known = [of_metrics(row).literature for row in rows if row.get("published")]
+    return tuple(dict.fromkeys(one.caveat for one in known if one is not None))
 
 
 def published_row(facts: Mapping[str, Any], label: str = "*published, other jets*") -> Row:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.jets.published import CAVEAT, published
 from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
 from edgephys.project import Project, read, read_card, read_result
-from edgephys.report.columns import published_row, score_column
+from edgephys.report.columns import auc_columns, caveats, published, published_row, score_column
 from edgephys.report.plot import png
-from edgephys.report.table import Column, Drawing, Row, Table, number, percents
+from edgephys.report.table import Column, Drawing, Row, Table, number
 
 MEASURES = (
     Column("latency_cycles", "latency", "cycles"),
@@ -65,7 +64,7 @@ def _fill(row: dict[str, Any], project: Project, figures: Mapping[str, Mapping[s
     """Add the figures of one project; simulation results are kept apart by target."""
     target = project.target.checked
     row["constituents"] = project.graph.input.shape[0]
-    row["published"] = published(read_card(project).recipe)
+    row["published"] = published(read_card(project))
     score = scored({name: figure["value"] for name, figure in figures.items()})
     for name in (score.key, score.error):
         row[name] = figures[name]["value"]
@@ -97,13 +96,12 @@ def table(record: Mapping[str, Any]) -> Table:
     """Declare the table of compared models; areas under curves and published figures only where a row has them."""
     rows = record["rows"]
     scores = [SCORES[name] for name in dict.fromkeys(scored(row).name for row in rows)]
-    caveat = (CAVEAT,) if any(row.get("published") is not None for row in rows) else ()
     return Table(
         title="One model, every target, the same integers",
         columns=(
             Column("model", "model", left=True),
             score_column(rows),
-            *([Column("auc", "AUC g q W Z t", "%", percents)] if any(row.get("auc") for row in rows) else []),
+            *auc_columns(rows),
             Column("vectors", "vectors"),
             Column("mismatches", "mismatches C sim / RTL", value=_mismatches),
             *MEASURES,
@@ -111,7 +109,7 @@ def table(record: Mapping[str, Any]) -> Table:
         ),
         rows=rows,
         record=record,
-        notes=(*scores, *NOTES, *caveat),
+        notes=(*scores, *NOTES, *caveats(rows)),
         pictures=(Drawing("accuracy or error, and LUT, of every model", lambda table: _picture(table)),),
         beneath=lambda row: published_row(row["published"]) if row.get("published") else None,
         sideways=True,

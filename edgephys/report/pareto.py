@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgephys.applications.jets.published import CAVEAT, family_name
-from edgephys.report.columns import published_row
+from edgephys.report.columns import family_name, literature, published_row
 from edgephys.report.pareto_figure import picture, published
 from edgephys.report.table import Column, Drawing, Row, Table, percent, written
 
@@ -78,17 +77,17 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
 
 def _beside(record: Mapping[str, Any]) -> Table:
     """Declare the uniform models of the same network and the published ones, which are of other jets."""
-    labels = {
-        f"*published {family_name(family)}, other jets, part and tool ({facts['source']})*": facts
+    others = [
+        published_row(facts, f"*published {family_name(family)}, other jets, part and tool ({facts['source']})*")
         for family, facts in published(record).items()
-    }
-    others = tuple(published_row(facts, label) for label, facts in labels.items())
+    ]
     missing = () if record["beside"] else ("No uniform models of this network: --beside takes a scaling table.",)
     return Table("Uniform and published models", lead=missing, columns=UNIFORM, rows=record["beside"], foot=others)
 
 
 def _sources(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return how the front was chosen and where each kind of figure comes from."""
+    known = literature(record["family"])
     unsynthesised = sum(row["lut"] is None for row in record["runs"])
     why = f": {unsynthesised} of {len(record['runs'])} runs are not synthesised" if unsynthesised else ""
     origins: dict[str, str] = {}
@@ -106,5 +105,5 @@ def _sources(record: Mapping[str, Any]) -> tuple[str, ...]:
         "LUT est., cycles est.: estimated by alkaid before synthesis, at 5 ns.",
         *(f"{name}: {origin}." for origin, name in origins.items()),
         "Uniform models: accuracy on the test jets, LUTs of the stated stage, cycles simulated.",
-        *([CAVEAT] if published(record) else []),
+        *([known.caveat] if known is not None and published(record) else []),
     )

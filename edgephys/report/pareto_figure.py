@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.applications.jets.published import EIGHT_BIT, SOURCE, family_name
+from edgephys.report.columns import family_name, literature, style_of
 from edgephys.report.plot import png
 
 Row = Mapping[str, Any]
@@ -18,7 +18,8 @@ GREY = "#8a8a8a"
 INK = "#444444"
 UNIFORM_MARKERS = {8: "o", 6: "s", 4: "^"}
 OTHER_MARKER = "D"
-PUBLISHED_MARKERS = {"jet_deepsets": "o", "jet_interaction": "s"}
+PUBLISHED_MARKERS = ("o", "s")
+"""Markers of published networks, in the order of the literature."""
 LEGENDS = (0.06, 0.43, 0.63)
 """Left edges of the legends below the panels."""
 LUT_TICKS = tuple(step * 10**power for power in range(2, 8) for step in (1, 2, 5))
@@ -186,15 +187,17 @@ def _draw_published(axes: Any, others: Mapping[str, Mapping[str, Any]], panel: P
 
 
 def published(table: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the published models of a table's number of constituents, by network."""
-    return {family: by_n[table["n"]] for family, by_n in EIGHT_BIT.items() if table["n"] in by_n}
+    """Return the published models of a table's size of the input, by network."""
+    known = literature(table["family"])
+    rows = {} if known is None else known.rows
+    return {family: by_size[table["n"]] for family, by_size in rows.items() if table["n"] in by_size}
 
 
 def _published(family: str) -> dict[str, Any]:
-    return {
-        "color": GREY, "linestyle": "", "marker": PUBLISHED_MARKERS.get(family, OTHER_MARKER), "markersize": 8,
-        "markerfacecolor": "none", "markeredgewidth": 1.5,
-    }  # fmt: skip
+    known = literature(family)
+    marker = style_of(family, known.rows if known is not None else (), PUBLISHED_MARKERS, OTHER_MARKER)
+    style = {"color": GREY, "linestyle": "", "marker": marker, "markersize": 8}
+    return {**style, "markerfacecolor": "none", "markeredgewidth": 1.5}
 
 
 def _scale(axes: Any, ticks: Sequence[int]) -> None:
@@ -221,6 +224,7 @@ def _add_legends(figure: Any, table: Mapping[str, Any]) -> None:
         ours.insert(0, Line2D([], [], label="front, on test jets", **{**_tested(), "linestyle": "-", "linewidth": 1.8}))
     if len(table["seeds"]) > 1:
         ours.append(Patch(color=SHADE, label=f"spread over the seeds of one {table['knob']['key']}"))
+    known = literature(table["family"])
     widths = sorted({row["bits"] for row in table["beside"]}, reverse=True)
     uniform = [Line2D([], [], label=f"{bits} bits", **_uniform(bits)) for bits in widths]
     others = [
@@ -229,7 +233,7 @@ def _add_legends(figure: Any, table: Mapping[str, Any]) -> None:
     groups = (
         ("ours", ours),
         ("uniform, on test jets", uniform),
-        (f"published, other jets, part and tool ({SOURCE})", others),
+        (f"published, other jets, part and tool ({known.source if known is not None else 'none'})", others),
     )
     for left, (title, handles) in zip(LEGENDS, groups, strict=True):
         if handles:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.jets.published import CAVEAT, SOURCE, family_name
 from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ModelError, UsageError
-from edgephys.report.columns import published_row
+from edgephys.report.columns import auc_columns, caveats, family_name, published_row
 from edgephys.report.estimator import calibrate
 from edgephys.report.scaling_figure import picture
-from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Drawing, Row, Table, number, percent, percents, written
+from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Drawing, Row, Table, number, percent, written
 from edgephys.workflow.firmware import FirmwarePlan, candidates, check_folders, firmware_row
 from edgephys.workflow.steps import Say, require_whole
 
@@ -46,11 +45,12 @@ def tabulate(
     for model in quantised:
         check_folders(model, plan)
     floats = {model.network: model.card.metrics for model in models if model.net["bits"] is None}
+    source = quantised[0].application.literature
     record: Record = {
         "command": command,
         "machine": machine.name(),
         "budget": plan.budget,
-        "published_source": SOURCE,
+        "published_source": source.source if source is not None else None,
         "rows": [],
     }
     for place, model in enumerate(quantised, 1):
@@ -81,7 +81,7 @@ def table(record: Mapping[str, Any]) -> Table:
     return Table(
         title="Scaling: model × constituents × width",
         caption=f"scaling: latency and II simulated, ns at the stated clock, LUT FF DSP by Yosys{estimated}",
-        columns=_columns(),
+        columns=_columns(rows),
         rows=rows,
         record=record,
         lead=()
@@ -103,7 +103,7 @@ def _published(facts: Mapping[str, Any]) -> Row:
     return published_row(facts, f"*published, other jets, part and tool ({facts['source']})*")
 
 
-def _columns() -> tuple[Column, ...]:
+def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     tenths = written(".1f", 100)
     page = (PAGE, CSV)
     return (
@@ -111,7 +111,7 @@ def _columns() -> tuple[Column, ...]:
         Column("accuracy", "accuracy", "%", percent, error="accuracy_error", where=page),
         Column("accuracy", "accuracy", "%", tenths, error="accuracy_error", where=(TERMINAL,)),
         Column("accuracy_float", "float", "%", percent, error="accuracy_float_error", where=page),
-        Column("auc", "AUC g q W Z t", "%", percents, where=page),
+        *auc_columns(rows, page),
         Column("latency_cycles", "cycles"),
         Column("latency_ns", "ns"),
         Column("ii", "II"),
@@ -201,7 +201,7 @@ def _against(rows: Sequence[Row]) -> Table:
     ]
     if without:
         notes.append(f"{', '.join(without)}: no published row of the same network and width in a source we could read.")
-    return Table(title, notes=(*notes, *_reasons(beside), CAVEAT))
+    return Table(title, notes=(*notes, *_reasons(beside), *caveats(beside)))
 
 
 MEASURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from edgephys.applications.jets.published import EIGHT_BIT, SOURCE, family_name
+from edgephys.report.columns import family_name, literature, style_of
 from edgephys.report.plot import png
+from edgephys.report.table import Row
 
-Row = Mapping[str, Any]
-
-COLOURS = {"jet_mlp": "#c17d11", "jet_deepsets": "#204a87", "jet_interaction": "#a40000"}
+COLOURS = ("#c17d11", "#204a87", "#a40000")
+"""Colours of the families of networks, in the order of the literature."""
 OTHER = "#5c3566"
 MARKERS = {8: "o", 6: "s", 4: "^"}
 OTHER_MARKER = "D"
-PUBLISHED_MARKERS = {"jet_deepsets": "x", "jet_interaction": "+"}
+PUBLISHED_MARKERS = ("x", "+")
+"""Markers of published networks, in the order of the literature."""
 GREY = "#8a8a8a"
 INK = "#444444"
 COORDINATES = 3
@@ -95,7 +96,8 @@ def _draw(axes: Any, rows: Sequence[Row], place: float, name: str, scale: float)
 
 
 def _colour(family: str) -> str:
-    return COLOURS.get(family, OTHER)
+    known = literature(family)
+    return style_of(family, known.families if known is not None else (), COLOURS, OTHER)
 
 
 def _point(colour: str, bits: int, hollow: bool = False, estimated: bool = False) -> dict[str, Any]:
@@ -115,15 +117,17 @@ def _point(colour: str, bits: int, hollow: bool = False, estimated: bool = False
 
 def _draw_published(axes: Any, family: str, counts: Sequence[int], place: float, name: str, scale: float) -> None:
     """Draw a family's published 8-bit figures, of the numbers of constituents shown."""
-    published = EIGHT_BIT.get(family, {})
-    known = [n for n in counts if n in published and published[n][name] is not None]
-    if known:
-        x, y = [n * place for n in known], [scale * published[n][name] for n in known]
+    known = literature(family)
+    published = {} if known is None else known.rows.get(family, {})
+    sizes = [n for n in counts if n in published and published[n][name] is not None]
+    if sizes:
+        x, y = [n * place for n in sizes], [scale * published[n][name] for n in sizes]
         axes.plot(x, y, zorder=1, **_published_line(family))
 
 
 def _published_line(family: str) -> dict[str, Any]:
-    marker = PUBLISHED_MARKERS.get(family, "1")
+    known = literature(family)
+    marker = style_of(family, known.rows if known is not None else (), PUBLISHED_MARKERS, "1")
     return {
         "color": GREY, "linestyle": ":", "linewidth": 1.2, "marker": marker, "markersize": 7, "markeredgewidth": 1.6
     }  # fmt: skip
@@ -134,6 +138,7 @@ def _add_legends(figure: Any, rows: Sequence[Row]) -> None:
     from matplotlib.lines import Line2D
 
     families = list(dict.fromkeys(row["family"] for row in rows))
+    known = literature(families[0]) if families else None
     widths = sorted({row["bits"] for row in rows}, reverse=True)
     others = sorted({row["features"] for row in rows} - {COORDINATES})
     networks = [Line2D([], [], color=_colour(family), linewidth=3, label=family_name(family)) for family in families]
@@ -146,9 +151,10 @@ def _add_legends(figure: Any, rows: Sequence[Row]) -> None:
     published = [
         Line2D([], [], label=family_name(family), **_published_line(family))
         for family in families
-        if family in EIGHT_BIT
+        if known is not None and family in known.rows
     ]
-    heading = f"published ({SOURCE}): 8 bits, other jets, part and tool"
+    source = known.source if known is not None else "none"
+    heading = f"published ({source}): 8 bits, other jets, part and tool"
     last = 0.58 if len(points) > TALL else 0.43
     for left, title, handles in ((0.05, "network", networks), (0.26, "ours", points), (last, heading, published)):
         if handles:

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.jets.published import FAMILIES, published
-from edgephys.applications.registry import scored
+from edgephys.applications.application import Application
+from edgephys.applications.registry import applications, of_card, scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
 from edgephys.figures import gather, keep
@@ -93,6 +93,11 @@ class Candidate:
         return self.card.net
 
     @property
+    def application(self) -> Application:
+        """Application of the model."""
+        return of_card(self.card)
+
+    @property
     def network(self) -> tuple[str, str]:
         """What a quantised model and its float twin have in common: family, input and layers."""
         widths = ("bits", "activation_bits", "weight_integers")
@@ -101,18 +106,20 @@ class Candidate:
 
     @property
     def size(self) -> int:
-        """Constituents of a jet, or points of a field's side."""
-        return int(self.net.get("constituents", self.net.get("grid", 0)))
+        """Size of the input: constituents of a jet, points of a field's side."""
+        return self.application.size(self.net)
 
     @property
     def features(self) -> int:
-        """Inputs of each constituent, or of each point: frames and the speed."""
-        return len(self.net["features"]) if "features" in self.net else int(self.net["frames"]) + 1
+        """Inputs of each constituent, or of each point."""
+        return self.application.input_width(self.net)
 
     @property
     def order(self) -> tuple[int, str, int, int, int, str]:
         """Sort by family, size and features, the widest first."""
-        place = list(FAMILIES).index(self.family) if self.family in FAMILIES else len(FAMILIES)
+        literature = self.application.literature
+        families = list(literature.families) if literature is not None else []
+        place = families.index(self.family) if self.family in families else len(families)
         return place, self.family, self.size, self.features, -(self.net["bits"] or 0), self.name
 
 
@@ -125,12 +132,10 @@ def candidates(folders: Sequence[Path]) -> list[Candidate]:
     for folder in folders:
         model = Candidate(folder, read_card(folder))
         recipe, net = model.card.recipe, model.card.net
-        known = any({"bits", *keys} <= set(net) for keys in (("constituents", "features"), ("grid", "frames")))
+        known = "bits" in net and any(application.recognises(net) for application in applications())
         if not known or "script" not in recipe:
-            raise ModelError(
-                f"{folder}: its card must state script, bits, and constituents and features, or grid and frames; train "
-                "it again"
-            )
+            fields = ", or ".join(" and ".join(sorted(application.net_fields)) for application in applications())
+            raise ModelError(f"{folder}: its card must state script, bits, and {fields}; train it again")
         if model.name in models:
             first = models[model.name].folder
             raise ModelError(f"{folder}: {model.name} is there twice, also as {first}; name each once")
@@ -205,7 +210,8 @@ def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, An
         row |= {name: None, f"{name}_stage": why}
     row |= {"latency_ns": None, "latency_stage": why, "lut_estimate": None, "lut_calibrated": None}
     empty: Row = {"mismatches": None, "vectors": None, "emit_seconds": None, "projects": {}}
-    return row | empty | {"provenance": {}, "failures": [], "published": published(model.card.recipe)}
+    published = model.application.published(model.card.recipe)
+    return row | empty | {"provenance": {}, "failures": [], "published": published}
 
 
 def _project(run: TargetRun, project: Project) -> Row:

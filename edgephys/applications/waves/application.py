@@ -39,8 +39,7 @@ class WaveSimulation(Application):
     size_field: ClassVar[str] = "grid"
     settings: ClassVar[type[TaskSettings]] = FrameSampling
     commands: ClassVar[Mapping[str, str]] = {
-        "data": "edgephys.applications.waves.commands:data",
-        **{name: f"edgephys.cli.tables:{name}" for name in ("waves", "pace", "dispersion")},
+        name: f"edgephys.applications.waves.commands:{name}" for name in ("data", "waves", "pace", "dispersion")
     }
 
     @property

@@ -1,4 +1,4 @@
-"""Commands of the waves: `edgephys data waves`."""
+"""Commands of the waves: `edgephys data waves`, and the tables of wave networks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from edgephys.cli.console import bar, give
-from edgephys.cli.words import Json
+from edgephys.cli.console import bar, give, say
+from edgephys.cli.words import Json, TableOut, line
+from edgephys.core.errors import UsageError
 
 
 def data(
@@ -47,3 +48,82 @@ def data(
         f"from frame to frame on 2 x {plan.cells} x {plan.cells} triangles"
     )
     give(as_json, record, lambda: shown)
+
+
+def waves(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained wave networks.")],
+    data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
+    out: TableOut = None,
+    steps: Annotated[int, typer.Option(help="Frames that are rolled out.")] = 50,
+    starts: Annotated[str, typer.Option(help="First frames that are predicted, such as 2,13.")] = "2,13",
+    run: Annotated[int, typer.Option(help="The run that the pictures show, of the best network named here.")] = 0,
+    beside: Annotated[Path | None, typer.Option(help="An earlier table of the same data: keep its rows.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Put wave networks into one table: their size and how their errors grow when they are rolled out.
+
+    \b
+    Example: edgephys waves models/waves/* --data data/waves.h5 --beside hls_projects/results/waves.json
+    """
+    from edgephys.applications.waves.study.roll_out import Horizon
+    from edgephys.applications.waves.study.table import shown_run, tabulate
+    from edgephys.applications.waves.study.table_page import table
+    from edgephys.report.render import write
+
+    try:
+        horizon = Horizon(steps, tuple(int(word) for word in starts.split(",")))
+    except ValueError:
+        raise UsageError(
+            f"--starts must be whole numbers with commas between them, such as 2,13, not {starts}"
+        ) from None
+    record = tabulate(models, data, horizon, line(), say, beside)
+    if out is not None:
+        write(table(record, shown_run(models, data, horizon, run)), out)
+    give(as_json, record, lambda: table(record))
+
+
+def pace(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of wave networks, a seed of each.")],
+    data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
+    project: Annotated[list[Path] | None, typer.Option(help="A verified project of one of them; give several.")] = None,
+    out: TableOut = None,
+    runs: Annotated[int, typer.Option(help="Runs on which errors are measured.")] = 12,
+    steps: Annotated[int, typer.Option(help="Frames that are rolled out, from the third on.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all are timed in turns.")] = 9,
+    as_json: Json = False,
+) -> None:
+    """Measure the time of a frame on one core, for the solver, networks and firmware, beside the error of each.
+
+    \b
+    Example: edgephys pace models/waves/* --data data/waves.h5 --project hls_projects/wave_cnn_n32_cp12_8bit_rtl
+    """
+    from edgephys.core.machine import one_core
+
+    command = line()
+    with one_core():  # before anything is loaded that starts threads
+        from edgephys.applications.waves.study.pace_page import table
+        from edgephys.applications.waves.study.pace_table import tabulate
+        from edgephys.applications.waves.study.roll_out import Horizon
+        from edgephys.report.render import writer
+
+        record = tabulate(models, project or [], data, Horizon(steps, (2,)), runs, rounds, command, say)
+    writer(out, table)(record)
+    give(as_json, record, lambda: table(record))
+
+
+def dispersion(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained wave networks.")],
+    out: TableOut = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the phase velocity of each wavelength and the shape of a pulse, for the solver and wave networks.
+
+    \b
+    Example: edgephys dispersion models/waves/full_8bit models/waves/cp12_8bit
+    """
+    from edgephys.applications.waves.study.dispersion_table import table, tabulate
+    from edgephys.report.render import writer
+
+    record = tabulate(models, line(), say)
+    writer(out, table)(record)
+    give(as_json, record, lambda: table(record))
