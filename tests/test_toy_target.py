@@ -11,9 +11,11 @@ from edgephys.core.errors import UsageError
 from edgephys.core.figure import Figure, Stage
 from edgephys.graph import evaluate
 from edgephys.graph.graph import from_record, to_record
+from edgephys.graph.ops import OPS
 from edgephys.project import read
 from edgephys.targets import registry
 from edgephys.targets.options import option, require_choices
+from edgephys.targets.rules import RuleTable
 from edgephys.targets.target import NotTimed, Picture, Ran, Target
 
 
@@ -37,6 +39,9 @@ class TextTarget(Target):
     checked = "reader"
     doing = "read the text and evaluate it"
     revision = 3
+
+    def rules(self):
+        return RuleTable(self.name, dict.fromkeys(OPS.values(), "its record"))
 
     def emit(self, graph, folder, options):
         (folder / "graph.json").write_text(json.dumps(to_record(graph), indent=options.indent))

@@ -44,6 +44,10 @@ class RuleTable(Generic[Rule]):
         """Return the rule or refusal of a class of operation, or None where neither was stated."""
         return self._rules.get(operation)
 
+    def operations(self) -> set[type]:
+        """Return the classes of operations with a rule or a refusal."""
+        return set(self._rules)
+
     def lookup(self, operation: object, layer: str) -> Rule:
         """Return the rule of an operation.
 

@@ -18,6 +18,7 @@ from edgephys.core.figure import Figure
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rules import RuleTable
 
 Facts = Mapping[str, Any]
 """What an emission states of its project; it is kept in the manifest."""
@@ -133,6 +134,10 @@ class Target(ABC):
     def settings(self) -> frozenset[str]:
         """Names of the options."""
         return frozenset(entry.name for entry in fields(self.options))
+
+    @abstractmethod
+    def rules(self) -> RuleTable[Any]:
+        """Return the table with a rule or a refusal for every operation."""
 
     @abstractmethod
     def emit(self, graph: Graph, folder: Path, options: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from edgephys.targets.target import EmittedProject, Facts, Picture, Ran, Say, Ta
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rules import RuleTable
 
 
 class CTarget(Target):
@@ -22,6 +23,12 @@ class CTarget(Target):
     options = COptions
     checked = "c"
     doing = "C: compile and run"
+
+    def rules(self) -> RuleTable[Any]:
+        """Return the rules of ``rules.py``."""
+        from edgephys.targets.c import rules
+
+        return rules.RULES
 
     def emit(self, graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
         """Write the C source, its header and a C++ wrapper."""

@@ -14,6 +14,7 @@ from edgephys.targets.target import EmittedProject, Facts, Ran, Say, TimedRun, T
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rules import RuleTable
 
 
 class HlsTarget(FpgaTarget):
@@ -24,6 +25,12 @@ class HlsTarget(FpgaTarget):
     checked = "csim"
     doing = "C simulation: compile and run"
     packages = ("hls4ml",)
+
+    def rules(self) -> RuleTable[Any]:
+        """Return the rules of ``rules.py``."""
+        from edgephys.targets.hls import rules
+
+        return rules.RULES
 
     def emit(self, graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
         """Write the hls4ml project."""

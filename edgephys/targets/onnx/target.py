@@ -13,6 +13,7 @@ from edgephys.targets.target import EmittedProject, Facts, Ran, Say, Target, Tim
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rules import RuleTable
 
 
 class OnnxTarget(Target):
@@ -23,6 +24,12 @@ class OnnxTarget(Target):
     checked = "onnxruntime"
     doing = "onnxruntime"
     packages = ("onnx",)
+
+    def rules(self) -> RuleTable[Any]:
+        """Return the rules of ``rules.py``."""
+        from edgephys.targets.onnx import rules
+
+        return rules.RULES
 
     def emit(self, graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
         """Write the model."""

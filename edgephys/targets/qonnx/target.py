@@ -13,6 +13,7 @@ from edgephys.targets.target import EmittedProject, Facts, NotTimed, Ran, Say, T
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rules import RuleTable
 
 
 class QonnxTarget(Target):
@@ -23,6 +24,12 @@ class QonnxTarget(Target):
     checked = "qonnx"
     doing = "qonnx, node by node"
     packages = ("onnx",)
+
+    def rules(self) -> RuleTable[Any]:
+        """Return the rules of ``rules.py``."""
+        from edgephys.targets.qonnx import rules
+
+        return rules.RULES
 
     def emit(self, graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
         """Write the model."""

@@ -14,6 +14,7 @@ from edgephys.targets.target import CountedCycles, EmittedProject, Facts, NotTim
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rules import RuleTable
 
 
 class RtlTarget(FpgaTarget):
@@ -25,6 +26,12 @@ class RtlTarget(FpgaTarget):
     doing = "RTL simulation: compile and run"
     packages = ("alkaid",)
     revision = 2
+
+    def rules(self) -> RuleTable[Any]:
+        """Return the rules of ``rules.py``."""
+        from edgephys.targets.rtl import rules
+
+        return rules.RULES
 
     def emit(self, graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
         """Write the modules."""
