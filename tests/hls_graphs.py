@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import ranges
 from edgephys.graph.graph import Constant, Graph, Node, check
 from edgephys.graph.ops import Add, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Take

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras, qkeras

@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import strategies
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 

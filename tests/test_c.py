@@ -14,7 +14,8 @@ from random_graphs import field_graphs, graphs, random_graph, vectors
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Constant, Graph, Node

@@ -26,7 +26,7 @@ from edgephys.compress.stages.spectrum import Spectrum
 from edgephys.compress.stages.table import STAGES
 from edgephys.compress.stages.untie import Untie
 from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Rounding
+from edgephys.core.rounding import Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.ops import Requantise
 from edgephys.models import trained as artefact

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import Limits, build, graphs, vectors
 
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import carriers, evaluate, numbers
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph, Node

@@ -9,7 +9,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import WIDEST, Fixed, Overflow, Rounding, narrowest
+from edgephys.core.fixed import WIDEST, Fixed, narrowest
+from edgephys.core.rounding import Overflow, Rounding
 
 MONOTONE = (Overflow.SAT, Overflow.SAT_SYM)
 

@@ -18,7 +18,8 @@ from random_graphs import EVERY, field_graphs, graphs, vectors
 from test_qonnx import convolution, network
 
 from edgephys.core.errors import DataError, MismatchError, ModelError, ProjectError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.ops import Dense, Requantise
 from edgephys.models import imported

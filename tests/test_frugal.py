@@ -14,7 +14,7 @@ from edgephys.compress.stages.finetune import Finetune, patience_of
 from edgephys.compress.stages.frugal import Frugal, Priced
 from edgephys.compress.stages.untie import Untie
 from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Rounding
+from edgephys.core.rounding import Rounding
 from edgephys.graph.ops import Requantise
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from random_graphs import graphs, random_graph, vectors
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate, ranges
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Constant, Graph, Node, check, from_record, to_record

@@ -13,7 +13,8 @@ import pytest
 from hls_graphs import Builder, additions_and_rows, deep_sets, every_mode, everything, interaction, vectors
 
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Constant
 from edgephys.graph.ops import OPS, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Window

@@ -16,7 +16,8 @@ from rtl_graphs import tagger
 from test_stream import blurred, joined
 
 from edgephys.core.errors import ModelError, ToolError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph

@@ -10,7 +10,8 @@ from keras_models import INPUT, activation, assert_equal_to_keras, bits, model_o
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.ops import Add, Concat, Input, Requantise, Scale, Sum, Take
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import load_keras

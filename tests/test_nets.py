@@ -17,7 +17,8 @@ from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
 from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.ops import Dense
 from edgephys.models import trained as artefact

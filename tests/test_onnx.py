@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from random_graphs import field_graphs, graphs, vectors
 
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph

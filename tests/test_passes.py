@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from random_graphs import graphs, vectors
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate, passes
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Constant, Graph, Node, check

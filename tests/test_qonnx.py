@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from random_graphs import EVERY, field_graphs, graphs, vectors
 
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.targets.onnx import model_file as onnx_model

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_graphs import graphs, vectors
 
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.ops import Bias

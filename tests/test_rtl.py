@@ -13,7 +13,8 @@ from random_graphs import WITH_RTL, random_graph, vectors
 from rtl_graphs import INPUT, dense, tagger
 
 from edgephys.core.errors import ModelError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph

@@ -14,7 +14,8 @@ from edgephys.applications.jets.data import inputs
 from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.core.errors import DataError, ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.models.standardise import GAIN_BITS, GRIDS, OTHER_GRID, Standardisation, fit, from_record
 
 OUTPUT = Fixed(True, 12, 4, Rounding.RND_CONV, Overflow.SAT)

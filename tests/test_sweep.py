@@ -9,7 +9,8 @@ from random_graphs import vectors
 
 from edgephys import project
 from edgephys.core.errors import MismatchError, ToolError, UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.report import pipelining

@@ -7,7 +7,8 @@ import pytest
 from random_graphs import WITH_RTL, random_graph, vectors
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.ops import OPS, Requantise, Window

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Constant, Graph, Node, check
 from edgephys.graph.interval import Range, exact

@@ -10,7 +10,8 @@ from keras_models import random_net
 
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.ops import Dense

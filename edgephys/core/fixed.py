@@ -1,46 +1,24 @@
 """The one number format of the whole program: fixed point, with ap_fixed's rules.
 
-A value is an integer times ``step = 2**-fraction``. Source: AMD UG1399, "Arbitrary Precision
-Fixed-Point Data Types" (quantisation and overflow modes of ap_fixed and ap_ufixed).
+A value is an integer times ``step = 2**-fraction``. The modes are in ``rounding``.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError, UsageError
+from edgephys.core.rounding import Integers, Overflow, Rounding, raised, rounded
 
-Integers = NDArray[np.int64]
+__all__ = ["WIDEST", "Fixed", "Integers", "Overflow", "Rounding", "narrowest"]
 
 WIDEST = 62
 """Bits of the widest edge: sums of two such integers still fit in 64 bits."""
-
-
-class Rounding(Enum):
-    """What becomes of the bits below the step (the names are ap_fixed's)."""
-
-    TRN = "TRN"
-    TRN_ZERO = "TRN_ZERO"
-    RND = "RND"
-    RND_ZERO = "RND_ZERO"
-    RND_INF = "RND_INF"
-    RND_MIN_INF = "RND_MIN_INF"
-    RND_CONV = "RND_CONV"
-
-
-class Overflow(Enum):
-    """What becomes of a value outside the range (the names are ap_fixed's)."""
-
-    WRAP = "WRAP"
-    SAT = "SAT"
-    SAT_ZERO = "SAT_ZERO"
-    SAT_SYM = "SAT_SYM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +136,7 @@ class Fixed:
         half = whole + 0.5  # exact wherever there is a remainder, which scaled - whole is not
         side = np.sign(np.greater(scaled, half).astype(np.int64) - np.less(scaled, half))
         base = whole.astype(np.int64)
-        up = _round_up(self.rounding, side, scaled > whole, base)
-        return self._overflowed(base + up)
+        return self._overflowed(base + raised(self.rounding, base, side, scaled > whole))
 
     def values(self, integers: Any) -> NDArray[np.float64]:
         """Return the float64 values of integers in steps."""
@@ -167,38 +144,12 @@ class Fixed:
 
     def _overflowed(self, integers: Integers) -> Integers:
         low, high = self.low, self.high
-        if self.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+        if self.overflow.saturates:
             return np.clip(integers, low, high)
         if self.overflow is Overflow.SAT_ZERO:
             return np.where((integers < low) | (integers > high), 0, integers)
         kept = integers & ((1 << self.bits) - 1)
         return kept - ((kept > high).astype(np.int64) << self.bits)
-
-
-def rounded(integers: Integers, drop: int, rounding: Rounding) -> Integers:
-    """Divide integers by ``2**drop`` (drop > 0), rounding by the mode."""
-    whole = integers >> drop
-    rest = integers - (whole << drop)
-    up = _round_up(rounding, np.sign(rest - (1 << (drop - 1))), rest > 0, whole)
-    return whole + up
-
-
-def _round_up(rounding: Rounding, side: Integers, inexact: NDArray[np.bool_], whole: Integers) -> Integers:
-    """Return 1 where the floor ``whole`` must be raised; ``side`` is that of the half on which the remainder lies."""
-    if rounding is Rounding.TRN:
-        up = np.zeros_like(inexact)
-    elif rounding is Rounding.TRN_ZERO:
-        up = inexact & (whole < 0)
-    else:
-        tie = {
-            Rounding.RND: np.ones_like(inexact),
-            Rounding.RND_MIN_INF: np.zeros_like(inexact),
-            Rounding.RND_ZERO: whole < 0,
-            Rounding.RND_INF: whole >= 0,
-            Rounding.RND_CONV: whole % 2 != 0,
-        }[rounding]
-        up = inexact & ((side > 0) | ((side == 0) & tie))
-    return up.astype(np.int64)
 
 
 def narrowest(low: int, high: int, fraction: int) -> Fixed:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from edgephys.core.fixed import Fixed, Integers, Overflow, Rounding
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.rounding import Overflow, rounded_floats
 
 BATCH = 1
 """Leading axes that are not in the Graph's shapes: the vectors."""
 PIECE = 1 << 18
 """Most products in one call of the matrix library: for more it starts threads of its own, which are slow on a busy
 machine. ``evaluate.run`` starts a thread a chunk of vectors instead."""
-
-ROUNDED: dict[Rounding, Callable[[Any], Any]] = {
-    Rounding.TRN: np.floor,
-    Rounding.TRN_ZERO: np.trunc,
-    Rounding.RND: lambda x: np.floor(x + 0.5),
-    Rounding.RND_MIN_INF: lambda x: np.ceil(x - 0.5),
-    Rounding.RND_ZERO: lambda x: np.copysign(np.ceil(np.abs(x) - 0.5), x),
-    Rounding.RND_INF: lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x),
-    Rounding.RND_CONV: lambda x: np.rint(x, out=x),
-}
-"""Each mode on floats, in steps of the new format; the carrier has a bit to spare for the half."""
 
 
 def product(x: Any, weight: Integers) -> Any:
@@ -48,9 +37,9 @@ def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
     drop = fraction - fixed.fraction
     x = x * 2.0**-drop  # in steps of the new format
     if drop > 0:
-        x = ROUNDED[fixed.rounding](x)
+        x = rounded_floats(x, fixed.rounding)
     low, high = float(fixed.low), float(fixed.high)
-    if fixed.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+    if fixed.overflow.saturates:
         return np.clip(x, low, high, out=x)
     if fixed.overflow is Overflow.SAT_ZERO:
         return np.where((x < low) | (x > high), 0, x)

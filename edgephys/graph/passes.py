@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgephys.core.fixed import Rounding
+from edgephys.core.rounding import Rounding
 from edgephys.graph.graph import Graph, Node, check
 from edgephys.graph.ops import Input, Move, Requantise
 from edgephys.graph.ranges import derive, format_of

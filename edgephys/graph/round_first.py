@@ -14,22 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgephys.core.fixed import Integers, Overflow, Rounding, narrowest
+from edgephys.core.fixed import Integers, narrowest
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.graph import Constant, Graph, Node, check
 from edgephys.graph.ops import Bias, Relu, Requantise
 from edgephys.graph.ops.constant import low_zeros
 from edgephys.graph.ops.op import ALL_ZERO
 from edgephys.graph.passes import tighten
 from edgephys.graph.ranges import Range, derive
-
-OF_POSITIVE = {
-    Rounding.TRN_ZERO: Rounding.TRN,
-    Rounding.RND_ZERO: Rounding.RND_MIN_INF,
-    Rounding.RND_INF: Rounding.RND,
-}
-"""Modes that are equal to a simpler one on numbers that are not negative."""
-FLOORS = (Rounding.TRN, Rounding.RND, Rounding.RND_MIN_INF)
-"""Modes that are a floor after the addition of a constant."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ def _chain(graph: Graph, last: Node) -> _Chain | None:
     alone = all(len(graph.readers[node.name]) == 1 and node.name not in graph.outputs for node in between)
     if not isinstance(bias.op, Bias) or not alone or bias.fixed.fraction <= last.fixed.fraction:
         return None
-    return _Chain(bias, bias.op.constant, relu, last) if relu or last.fixed.rounding in FLOORS else None
+    return _Chain(bias, bias.op.constant, relu, last) if relu or last.fixed.rounding.adds_constant else None
 
 
 def _rounded_first(
@@ -80,8 +72,8 @@ def _rounded_first(
 ) -> list[Node]:
     """Return the bias, the rounding, the ReLU and the rest of the requantise, which only overflows."""
     bias, relu, last = chain.bias, chain.relu, chain.last
-    rounding = OF_POSITIVE.get(last.fixed.rounding, last.fixed.rounding) if relu else last.fixed.rounding
-    if rounding in FLOORS:
+    rounding = last.fixed.rounding.of_positive if relu else last.fixed.rounding
+    if rounding.adds_constant:
         bias = _on_the_grid(graph, chain, rounding, grids[bias.inputs[0]])
         rounding = Rounding.TRN
     if relu is None:
@@ -102,8 +94,7 @@ def _on_the_grid(graph: Graph, chain: _Chain, rounding: Rounding, zeros: Integer
     bias, constant = chain.bias, chain.constant
     data = graph.by_name[bias.inputs[0]]
     drop = bias.fixed.fraction - chain.last.fixed.fraction
-    half = {Rounding.TRN: 0, Rounding.RND: 1 << (drop - 1), Rounding.RND_MIN_INF: (1 << (drop - 1)) - 1}[rounding]
-    exact = (constant.integers << (bias.fixed.fraction - constant.fraction)) + half
+    exact = (constant.integers << (bias.fixed.fraction - constant.fraction)) + rounding.addend(drop).constant
     grid = np.minimum(zeros + (bias.fixed.fraction - data.fixed.fraction), drop)
     integers = np.broadcast_to(exact, bias.shape) >> grid << grid
     low = min(int(low_zeros(integers).min()), drop)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Integers, Overflow, Rounding
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.rounding import Overflow, Rounding
 
 BATCH = 0
 """Leading axes that are not in the Graph's shapes: none."""
@@ -42,7 +43,7 @@ def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
     value = _each(_positive, x) * 2.0**-drop  # in steps of the new format
     if drop > 0:
         value = _rounded(value, drop, fixed.rounding)
-    if fixed.overflow not in (Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM):
+    if fixed.overflow is not Overflow.WRAP and not fixed.overflow.saturates:
         raise ModelError(f"{fixed}: overflow {fixed.overflow.value} has no RTL; use WRAP, SAT or SAT_SYM")
     if fixed.overflow is Overflow.SAT and not fixed.signed:
         value = _each(partial(_saturated, high=fixed.high), value)
@@ -51,24 +52,18 @@ def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
     )
 
 
-def _rounded(value: Any, drop: int, rounding: Rounding) -> Any:
+def _rounded(value: Any, drop: int, mode: Rounding) -> Any:
     """Round symbols with ``drop`` fraction bits to integers."""
-    half, small = 0.5, 2.0**-drop
-    if rounding is Rounding.TRN:
-        return _floor(value)
-    if rounding is Rounding.RND:
-        return _floor(value + half)
-    if rounding is Rounding.RND_MIN_INF:
-        return _floor(value + (half - small))
-    if rounding is Rounding.RND_CONV:  # up at the half only where the integer below is odd
-        odd = _floor(value).quantize(0, 1, 0, overflow_mode="WRAP", round_mode="TRN")
-        return _floor(value + (half - small) + odd * small)
-    minus = _negative(value)
-    if rounding is Rounding.TRN_ZERO:
-        return _floor(value + minus * (1.0 - small))
-    if rounding is Rounding.RND_ZERO:
-        return _floor(value + (half - small) + minus * small)
-    return _floor(value + half - minus * small)  # RND_INF
+    addend, small, total = mode.addend(drop), 2.0**-drop, value
+    if addend.constant:
+        total = total + addend.constant * small
+    if addend.odd:
+        total = total + _floor(value).quantize(0, 1, 0, overflow_mode="WRAP", round_mode="TRN") * small
+    if addend.negative > 0:
+        total = total + _negative(value) * (addend.negative * small)
+    elif addend.negative:
+        total = total - _negative(value) * (-addend.negative * small)
+    return _floor(total)
 
 
 def _each(change: Callable[[Any], Any], x: Any) -> Any:

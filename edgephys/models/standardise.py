@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError, ModelError
-from edgephys.core.fixed import Fixed, Integers, Overflow, Rounding
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.rounding import Overflow, Rounding
 
 
 def _grid(signed: bool, bits: int, integer: int) -> Fixed:

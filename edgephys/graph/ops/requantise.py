@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgephys.core.fixed import Overflow
 from edgephys.graph.interval import Range, exact
 from edgephys.graph.ops.op import Arithmetic, Elementwise, Nodes
 
@@ -30,7 +29,7 @@ class Requantise(Elementwise):
         """Return the rounded ends: rounding is monotone, so they bound the result unless it wraps or falls to 0."""
         fixed, fraction = node.fixed, operands[0].fixed.fraction
         low, high = fixed.in_steps(ranges[0].low, fraction), fixed.in_steps(ranges[0].high, fraction)
-        if fixed.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+        if fixed.overflow.saturates:
             return exact(np.clip(low, fixed.low, fixed.high), np.clip(high, fixed.low, fixed.high))
         outside = (low < fixed.low) | (high > fixed.high)
         return exact(np.where(outside, fixed.low, low), np.where(outside, fixed.high, high))

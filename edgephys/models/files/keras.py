@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Integers, Overflow, Rounding
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive

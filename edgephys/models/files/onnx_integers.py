@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgephys.core.fixed import Fixed, Overflow
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow
 from edgephys.models.files.onnx_constants import clip_ends, power_of_two, quantiser
 from edgephys.models.files.onnx_file import Operation
 from edgephys.models.files.onnx_reading import Edge, Reading, Value, Values, edge_of, format_of, known_of

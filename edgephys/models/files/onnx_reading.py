@@ -7,19 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.models.files.onnx_constants import Known, Quantiser
 from edgephys.models.files.onnx_file import OnnxModel, Operation
 
-ROUNDINGS = {
-    "ROUND": Rounding.RND_CONV,
+ROUNDINGS = {mode.qonnx: mode for mode in Rounding if mode.qonnx} | {
     "HALF_EVEN": Rounding.RND_CONV,
-    "FLOOR": Rounding.TRN,
     "CEIL": Rounding.TRN,  # of a value that was raised by just less than a step
-    "DOWN": Rounding.TRN_ZERO,
-    "HALF_UP": Rounding.RND_INF,
-    "HALF_DOWN": Rounding.RND_ZERO,
 }
 CHANNELS_LAST = (2, 0, 1)
 """Axes of a field's edge that are ONNX's channel, row and column."""

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.models.files.onnx_constants import FLOAT32_BITS, Known, Quantiser, integers, power_of_two, quantiser
 from edgephys.models.files.onnx_file import Operation
 from edgephys.models.files.onnx_integers import INTEGERS

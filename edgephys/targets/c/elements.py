@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edgephys.core.fixed import WIDEST, Fixed, Overflow, Rounding
+from edgephys.core.fixed import WIDEST, Fixed
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Bias, Op, Scale
 from edgephys.targets.c.access import literal
@@ -113,14 +114,14 @@ def _overflowed(chain: Chain, x: Value, fixed: Fixed) -> Value:
 
 def _rounded(x: Value, drop: int, rounding: Rounding, ctype: str) -> str:
     """Return a value divided by 2**drop: an addition that depends on the rounding mode, then a shift right."""
-    v, half, negative = x.as_(ctype), 1 << (drop - 1), x.low < 0
-    added = {
-        Rounding.TRN: "",
-        Rounding.RND: f" + {literal(half, ctype)}",
-        Rounding.RND_MIN_INF: f" + {literal(half - 1, ctype)}",
-        Rounding.RND_CONV: f" + {literal(half - 1, ctype)} + (({v} >> {drop}) & 1)",
-        Rounding.TRN_ZERO: f" + ({v} < 0 ? {literal((1 << drop) - 1, ctype)} : 0)" if negative else "",
-        Rounding.RND_ZERO: f" + {literal(half - 1, ctype)}" + (f" + ({v} < 0)" if negative else ""),
-        Rounding.RND_INF: f" + {literal(half, ctype)}" + (f" - ({v} < 0)" if negative else ""),
-    }[rounding]
+    v, addend, added = x.as_(ctype), rounding.addend(drop), ""
+    if rounding.nearest:
+        added += f" + {literal(addend.constant, ctype)}"
+    if addend.odd:
+        added += f" + (({v} >> {drop}) & 1)"
+    if addend.negative and x.low < 0:
+        if rounding.nearest:
+            added += f" {'+' if addend.negative > 0 else '-'} ({v} < 0)"
+        else:
+            added += f" + ({v} < 0 ? {literal(addend.negative, ctype)} : 0)"
     return f"({v}{added}) >> {drop}" if added else f"{v} >> {drop}"

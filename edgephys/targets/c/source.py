@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import prod
 
 from edgephys import __version__
-from edgephys.core.fixed import Fixed, Overflow, Rounding
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding, Toward
 from edgephys.targets.c.access import Tables
 from edgephys.targets.c.chain import Writer
 from edgephys.targets.c.loops import body, indented, loop
@@ -173,16 +174,21 @@ def _plain(name: str) -> str:
 
 # The C++ wrapper -----------------------------------------------------------------------------------
 
-UP = {
-    Rounding.TRN: "false",
-    Rounding.TRN_ZERO: "inexact && scaled < 0",
-    Rounding.RND: "rest >= 0.5",
-    Rounding.RND_MIN_INF: "rest > 0.5",
-    Rounding.RND_ZERO: "rest > 0.5 || (rest == 0.5 && whole < 0)",
-    Rounding.RND_INF: "rest > 0.5 || (rest == 0.5 && whole >= 0)",
-    Rounding.RND_CONV: "rest > 0.5 || (rest == 0.5 && std::fmod(whole, 2.0) != 0)",
+UPPER_AT_TIE = {
+    Toward.ZERO: "whole < 0",
+    Toward.AWAY: "whole >= 0",
+    Toward.EVEN: "std::fmod(whole, 2.0) != 0",
 }
-"""The C++ condition under which 1 is added to ``whole``, the floor of the scaled value."""
+"""The C++ condition under which a tie goes to the step above ``whole``, where it depends on ``whole``."""
+
+
+def _upper(mode: Rounding) -> str:
+    """Return the C++ condition under which 1 is added to ``whole``, the floor of the scaled value."""
+    if not mode.nearest:
+        return "false" if mode.toward is Toward.LOWER else "inexact && scaled < 0"
+    if mode.toward in UPPER_AT_TIE:
+        return f"rest > 0.5 || (rest == 0.5 && {UPPER_AT_TIE[mode.toward]})"
+    return "rest >= 0.5" if mode.toward is Toward.UPPER else "rest > 0.5"
 
 
 def _overflow(fixed: Fixed) -> list[str]:
@@ -250,7 +256,7 @@ def _wrapper(program: Program, prefix: str) -> str:
         f'            throw std::domain_error("{prefix}: a value must be finite and below 2**62 steps");',
         "        const double whole = std::floor(scaled), rest = scaled - whole;",
         "        const bool inexact = rest != 0;",
-        f"        const bool up = {UP[fixed.rounding]};",
+        f"        const bool up = {_upper(fixed.rounding)};",
         "        (void)inexact;",
         "        const std::int64_t steps = static_cast<std::int64_t>(whole) + (up ? 1 : 0);",
         *(f"        {line}" for line in _overflow(fixed)),

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Overflow, Rounding, rounded
+from edgephys.core.rounding import Overflow, Rounding, Toward, rounded
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.ops import Bias, Dense, Relu, Requantise, Scale, Window, WithConstant
 from edgephys.graph.ranges import Range, derive
@@ -28,7 +28,6 @@ CARRIERS = {SINGLE: 24, DOUBLE: 53}
 """Bits up to which every integer is exact, by type."""
 FARTHEST = 100
 """Binary places between a tensor's step and 1, at most: floats are then far from the ends of their range."""
-SATURATES = (Overflow.SAT, Overflow.SAT_SYM)
 
 
 class Unit(Enum):
@@ -126,7 +125,7 @@ def _only_readers(graph: Graph) -> dict[str, Node]:
 
 def _within(node: Node, reader: Node) -> bool:
     """Say whether a ReLU becomes a bound of the saturation that reads it."""
-    return isinstance(node.op, Relu) and isinstance(reader.op, Requantise) and reader.fixed.overflow in SATURATES
+    return isinstance(node.op, Relu) and isinstance(reader.op, Requantise) and reader.fixed.overflow.saturates
 
 
 def _has_bias(node: Node, reader: Node) -> bool:
@@ -162,7 +161,7 @@ def _rounded(graph: Graph, node: Node, ranges: Mapping[str, Range], relus: set[s
     if drop > 0 and positive and range_.lowest < 0:  # values below 0 are rounded in the same way as those above
         low = int(rounded(np.array(2 * range_.lowest + halves), drop + 1, Rounding.RND_CONV))
     within = floor <= low and high <= fixed.high
-    saturates = fixed.overflow in SATURATES
+    saturates = fixed.overflow.saturates
     return Rounded(
         source=source,
         halves=halves,
@@ -179,16 +178,9 @@ def _halves(rounding: Rounding, drop: int) -> tuple[int, int]:
     """Return the halves of the finer step to add before rounding half to even, and those with the value's sign."""
     if drop <= 0:
         return 0, 0
-    down = 1 - (1 << drop)  # just under half of the coarser step
-    return {
-        Rounding.RND_CONV: (0, 0),
-        Rounding.RND: (1, 0),
-        Rounding.RND_MIN_INF: (-1, 0),
-        Rounding.TRN: (down, 0),
-        Rounding.TRN_ZERO: (0, down),
-        Rounding.RND_INF: (0, 1),
-        Rounding.RND_ZERO: (0, -1),
-    }[rounding]
+    amount = 1 if rounding.nearest else (1 << drop) - 1  # the latter is just under half of the coarser step
+    halves = {Toward.LOWER: -amount, Toward.UPPER: amount}.get(rounding.toward, 0)
+    return halves, {Toward.ZERO: -amount, Toward.AWAY: amount}.get(rounding.toward, 0)
 
 
 def _takes_offset(graph: Graph, rounded: Rounded, only: Mapping[str, Node], relus: set[str]) -> bool:

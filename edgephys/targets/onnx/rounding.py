@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.core.fixed import Fixed, Overflow
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow
 from edgephys.graph.graph import Graph, Node
 from edgephys.targets.onnx.forms import Form, Tensors
 from edgephys.targets.onnx.plan import QDQ, SINGLE, OnnxPlan, Rounded

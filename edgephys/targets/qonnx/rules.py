@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Overflow, Rounding, narrowest
+from edgephys.core.fixed import Fixed, narrowest
+from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.graph import Constant, Graph, Node
 from edgephys.graph.ops import (
     Add,
@@ -33,16 +34,8 @@ QonnxRule = Callable[[Writer, Node, Any], None]
 """Adds the operators of a node, of which the operation is the last argument."""
 
 FLOAT32_BITS = 24
-MODES = {
-    Rounding.TRN: "FLOOR",
-    Rounding.TRN_ZERO: "DOWN",
-    Rounding.RND_CONV: "ROUND",
-    Rounding.RND_INF: "HALF_UP",
-    Rounding.RND_ZERO: "HALF_DOWN",
-}
-"""Rounding modes of Quant as the qonnx package computes them; its HALF_UP rounds away from zero."""
 SHIFTED = {Rounding.RND: (1, "FLOOR"), Rounding.RND_MIN_INF: (-1, "CEIL")}
-"""Half steps that are added first, and the mode of Quant that then gives the rounding."""
+"""Of the modes that QONNX has not: half steps that are added first, and the mode of Quant that then gives them."""
 
 
 def write(graph: Graph) -> Writer:
@@ -97,7 +90,7 @@ def _input(writer: Writer, node: Node, op: Input) -> None:
     if node.fixed.signed and node.fixed.bits == 1:
         raise _one_bit(node)
     writer.shapes[node.name] = (1, *node.shape)
-    mode = MODES.get(node.fixed.rounding, "ROUND")
+    mode = node.fixed.rounding.qonnx or "ROUND"
     writer.carry(node, PLAIN, writer.quant(node.name, f"{node.name}_quant", node.fixed, mode))
 
 
@@ -208,9 +201,9 @@ def _requantise(writer: Writer, node: Node, op: Requantise) -> None:
 
 def _mode(node: Node, drop: int, without_ties: bool) -> str:
     """Return Quant's rounding mode: the most common one, ROUND, where nothing is rounded or no value is a tie."""
-    if drop <= 0 or (without_ties and node.fixed.rounding.value.startswith("RND")):
+    if drop <= 0 or (without_ties and node.fixed.rounding.nearest):
         return "ROUND"
-    return MODES.get(node.fixed.rounding, node.fixed.rounding.value)
+    return node.fixed.rounding.qonnx or node.fixed.rounding.value
 
 
 def _wrapped(writer: Writer, node: Node, tensor: str, layout: str, mode: str, reached: list[int]) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgephys.core.fixed import Fixed, Integers, Overflow, narrowest
+from edgephys.core.fixed import Fixed, Integers, narrowest
+from edgephys.core.rounding import Overflow
 from edgephys.graph.graph import Constant, Graph, Node
 from edgephys.graph.passes import tieless
 from edgephys.graph.ranges import derive
