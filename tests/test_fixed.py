@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import WIDEST, Fixed, narrowest
-from edgephys.core.rounding import Overflow, Rounding
+from edgephys.core.rounding import Overflow, Rounding, rounded, rounded_floats
 
 MONOTONE = (Overflow.SAT, Overflow.SAT_SYM)
 
@@ -200,3 +200,16 @@ def test_rounding_more_than_62_bits_away_is_refused():
 def test_a_range_over_62_bits_has_no_format():
     with pytest.raises(ModelError, match=r"^a range of -1\.\.\d+ steps needs 63 bits; at most 62 are exact$"):
         narrowest(-1, 2**62 - 1, 0)
+
+
+@pytest.mark.parametrize("mode", Rounding)
+@pytest.mark.parametrize("drop", [1, 2, 5])
+def test_every_mode_is_a_floor_after_its_addend(mode, drop):
+    x = np.arange(-200, 200)
+    addend = mode.addend(drop)
+    total = x + addend.constant + addend.negative * (x < 0) + addend.odd * ((x >> drop) & 1)
+    assert np.array_equal(total >> drop, rounded(x, drop, mode))
+    assert np.array_equal(rounded_floats(x / 2.0**drop, mode), rounded(x, drop, mode))
+    assert mode.adds_constant == (not addend.negative and not addend.odd)
+    positive = x[x >= 0]
+    assert np.array_equal(rounded(positive, drop, mode.of_positive), rounded(positive, drop, mode))
