@@ -35,7 +35,7 @@ def trained(seed: int = 1, vectors: int = 200, net: Tagger = NET) -> Trained:
     card = {
         "name": f"small_{net.label}",
         "seed": seed,
-        "recipe": {"net": {"constituents": net.constituents}},
+        "recipe": {"net": {"constituents": net.constituents, "features": list(net.features)}},
         "classes": list(jets.CLASSES),
         "parameters": int(model.count_params()),
         "metrics": metrics,

@@ -138,6 +138,14 @@ def test_only_packages_of_models_see_keras(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_nothing_but_the_registry_knows_which_applications_there_are(name):
+    if name != "applications.registry":
+        for application in ("applications.jets", "applications.waves"):
+            known = [imported for imported in ours(name) if inside(imported, [application])]
+            assert not known or inside(name, [application]), f"{name} imports {known}; ask applications.registry"
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_only_the_console_and_the_reports_print(name):
     if inside(name, ("cli.console", "report")):
         return

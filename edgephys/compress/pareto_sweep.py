@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.registry import scored
+from edgephys.applications.registry import of_card, scored
 from edgephys.compress.local_executor import Carry, Work
 from edgephys.compress.pareto_front import SYNTHESISED, Front, Run, front
 from edgephys.compress.pipeline_file import Pipeline
@@ -182,13 +182,12 @@ class _Known:
 
     def tell(self) -> Table:
         """Write the sweep's table, and return it."""
-        net, recipe = self.card.net, self.card.recipe
         table = {
             "command": self.command,
             "machine": machine.name(),
             "model": self.card.name,
-            "family": recipe.get("script"),
-            "n": net.get("constituents"),
+            "family": self.card.recipe.get("script"),
+            "n": of_card(self.card).size(self.card.net),
             "pipeline": self.of.pipeline.name,
             "knob": _knob(self.of.pipeline),
             "seeds": list(self.of.seeds),

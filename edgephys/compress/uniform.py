@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgephys.applications.registry import of_card
 from edgephys.core.errors import ProjectError
 from edgephys.models.card import Card
 
@@ -34,6 +35,5 @@ def _network(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _network_of(card: Card) -> tuple[Any, ...]:
-    recipe = card.recipe
-    net = recipe.get("net", {})
-    return recipe.get("script"), net.get("constituents"), len(net.get("features", ())), card.parameters
+    application = of_card(card)
+    return card.recipe.get("script"), application.size(card.net), application.input_width(card.net), card.parameters

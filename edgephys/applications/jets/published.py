@@ -96,6 +96,3 @@ LITERATURE = Literature(
     families=FAMILIES,
     rows=EIGHT_BIT,
 )
-
-CAVEAT = LITERATURE.caveat
-family_name = LITERATURE.family_name
