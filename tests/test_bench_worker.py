@@ -22,6 +22,8 @@ EIGHT = Fixed(True, 8, 4)
 
 HEADER = """#include <stdint.h>
 #define TINY_ARENA_BYTES 0
+#define TINY_INPUTS 3
+#define TINY_OUTPUTS 2
 typedef int8_t tiny_input_t;
 typedef int16_t tiny_output_t;
 void tiny_run(const tiny_input_t *x, tiny_output_t *y, void *arena);

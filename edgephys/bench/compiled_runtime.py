@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from edgephys.bench.runners import EMPTY_CALLS, Runner, distinct
 from edgephys.bench.worker import Job
 from edgephys.core import machine
 from edgephys.core import processes as tools
-from edgephys.core.errors import ProjectError
 from edgephys.core.fixed import Integers
+from edgephys.targets.c import emit
 from edgephys.targets.hls import csim as simulation
 
 LOOP = simulation.KERNELS / "c_loop.c"
@@ -90,32 +89,18 @@ def _integer_type(size: int) -> np.dtype[Any]:
 
 
 def _compiled(job: Job) -> Path:
-    """Return the library of a project's sources and the loop; the cache depends on the sources and the processor."""
-    facts, compiler = job.facts, tools.find("gcc")
-    prefix = str(facts["prefix"])
-    names = (facts.get("header", f"{prefix}.h"), facts.get("source", f"{prefix}.c"))
-    header, source = (job.source.resolve() / str(name) for name in names)
-    for path in (header, source):
-        if not path.is_file():
-            raise ProjectError(f"{path} is missing; emit the project again")
-    macros = {
-        "HEADER": f'"{header.name}"',
-        "RUN": f"{prefix}_run",
-        "INPUT": f"{prefix}_input_t",
-        "OUTPUT": f"{prefix}_output_t",
-        "ARENA_BYTES": f"{prefix.upper()}_ARENA_BYTES",
-        "INPUTS": prod(facts["input"]["shape"]),
-        "OUTPUTS": prod(facts["output"]["shape"]),
-    }
-    options = (*FLAGS, *SHARED, *(f"-D{name}={value}" for name, value in macros.items()))
+    """Return the library of a project's source and the loop; the cache depends on both and on the processor."""
+    compiler = tools.find("gcc")
+    source, header = emit.sources(job.source, job.facts)
+    options = (*FLAGS, *SHARED, *emit.macros(job.facts))
 
     def build(folder: Path) -> None:
-        sources = (f"-I{header.parent}", str(LOOP), str(source))
-        tools.run((*compiler.command, *options, *sources, "-o", LIBRARY), folder, COMPILE_S)
+        files = (f"-I{header.parent}", str(LOOP), str(source))
+        tools.run((*compiler.command, *options, *files, "-o", LIBRARY), folder, COMPILE_S)
 
     processor = machine.describe()
     native = (str(processor["processor"]), str(processor["family"]), *processor["features"])
-    key = tools.content_key([LOOP, job.source], compiler.version, *options, *native)
+    key = tools.content_key([LOOP, source, header], compiler.version, *options, *native)
     return tools.built(key, build) / LIBRARY
 
 

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from edgephys.core import processes as tools
-from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.core.errors import MismatchError, ModelError, ToolError, UsageError
 from edgephys.core.figure import Figure, Stage
 from edgephys.core.fixed import Integers
-from edgephys.targets.c import call_graph
+from edgephys.targets.c import call_graph, emit
 
 GCC, SIZE, QEMU = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 RUNTIME = Path(__file__).parent / "runtime"
@@ -140,10 +140,7 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
         raise UsageError(f"processor must be one of {', '.join(BOARDS)}, not {cpu!r}")
     if optimise not in OPTIMISE:
         raise UsageError(f"optimisation must be one of {', '.join(OPTIMISE)}, not {optimise!r}")
-    sources = [folder / f"{facts['prefix']}{ending}" for ending in (".h", ".c")]
-    for source in sources:
-        if not source.is_file():
-            raise ProjectError(f"{folder}: {source.name} is missing; emit the project again")
+    sources = emit.sources(folder, facts)
     compiler, size = tools.find(GCC), tools.find(SIZE)
     macros = _macros(facts)
     board = BOARDS[cpu]
@@ -153,7 +150,7 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
         for source in sources:
             shutil.copyfile(source, folder / source.name)
         gcc = (*compiler.command, f"-mcpu={cpu}", *FLAGS)
-        tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", sources[1].name, "-o", "model.o"], folder, COMPILE_S)
+        tools.run([*gcc, *MODEL_FLAGS, optimise, "-c", sources[0].name, "-o", "model.o"], folder, COMPILE_S)
         footprint = _footprint(folder, facts, gcc, size, (cpu, optimise, _version(compiler)))
         _require_fit(footprint, board)
         tools.run([*gcc, *MAIN_FLAGS, *macros, "-I.", f"-I{RUNTIME}", "-c", *map(str, MAINS)], folder, COMPILE_S)

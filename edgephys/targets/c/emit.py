@@ -1,7 +1,7 @@
-"""Graph -> C99 on integers alone, and its C++ wrapper; compiled and run to be compared with the golden model.
+"""Graph -> C99 on integers, with a C++ wrapper; compiled and run to compare it with the golden model.
 
-The emitted source has no heap, no floating point and no state; every name carries the prefix, so that several models
-link into one program; what lies between layers lies in an arena that the caller gives, planned by ``memory``.
+The emitted source has no heap, no floating point and no state. Every name starts with the prefix, so that several
+models link into one program. Intermediate results lie in an arena that the caller provides (``memory`` plans it).
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ MAIN = Path(__file__).parent / "runtime" / "run_main.c"
 
 
 def prefix_of(graph: Graph) -> str:
-    """Return the prefix of a graph that is given none: its name, as far as C can spell it."""
+    """Return the default prefix of a graph: its name with the letters that C allows."""
     name = re.sub(r"[^a-z0-9]+", "_", graph.name.lower()).strip("_") or "model"
     return f"m_{name}" if name[0].isdigit() or name in KEYWORDS.split() else name
 
 
 def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
-    """Write PREFIX.h, PREFIX.c and PREFIX.hpp under ``folder`` and return their facts for the manifest.
+    """Write PREFIX.h, PREFIX.c and PREFIX.hpp into ``folder`` and return their facts for the manifest.
 
     Exact: the graph's integers; two emissions of a graph are the same bytes.
-    Raises: ModelError naming the layer that cannot be computed in 62 bits; nothing is written then.
+    Raises: ModelError, naming the layer that cannot be computed in 62 bits; nothing is written then.
     """
     graph = drop_dead(check(graph))
     prefix = options.prefix or prefix_of(graph)
@@ -54,8 +54,8 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
     for name, node in ends.items():
         notes[name] = results
         results += prod(node.shape)
-    written = write(program, arena, prefix, notes, options.style)
-    for ending, text in ((".h", written.header), (".c", written.source), (".hpp", written.wrapper)):
+    files = write(program, arena, prefix, notes, options.style)
+    for ending, text in ((".h", files.header), (".c", files.source), (".hpp", files.wrapper)):
         (folder / f"{prefix}{ending}").write_text(text)
     return {
         "prefix": prefix,
@@ -73,8 +73,8 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
             for t, offset in zip(arena.tensors, arena.offsets, strict=True)
         ],
         "steps": [{"layer": step.node.layer, "node": step.node.name} for step in program.steps],
-        "const_bytes": written.const_bytes,
-        "stack_bytes": written.stack_bytes,
+        "const_bytes": files.const_bytes,
+        "stack_bytes": files.stack_bytes,
         "carriers": {step.node.name: step.writes.ctype for step in program.steps if not step.transposes},
         "layers": {name: node.name for name, node in graph.layers()},
         "probes": [{"node": name, "shape": list(ends[name].shape), "at": at} for name, at in notes.items()],
@@ -86,47 +86,47 @@ def _port(node: Any, ctype: str) -> dict[str, Any]:
     return {**record, "type": ctype, "fraction": node.fixed.fraction}
 
 
-# What was emitted, compiled and run ----------------------------------------------------------------
+# Compilation and execution --------------------------------------------------------------------------
 
 
 def tool() -> tuple[str, str]:
-    """Return the name and version of what compiles the source here."""
+    """Return the name and version of the compiler that is used here."""
     return "gcc", tools.find("gcc").version
 
 
 def run(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
-    """Return what the emitted source computes, in steps of the output's format.
+    """Compile and run the emitted source and return its outputs, in steps of the output's format.
 
     Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
-    Raises: ToolError where gcc or the program fails; MismatchError for no vectors in or fewer out; ProjectError for
-    a project that lacks sources.
+    Raises: ToolError where gcc or the program fails; MismatchError for no vectors or missing outputs; ProjectError
+    where a source is missing.
     """
     shape = facts["output"]["shape"]
     return _run(folder, facts, x, prod(shape), ()).reshape(len(x), *shape)
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
-    """Return the integers that the emitted source computes at the end of every layer, by layer.
+    """Return the integers of the emitted source at the end of every layer, by layer.
 
     Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``run``.
     """
     prefix = facts["prefix"]
     results = sum(prod(entry["shape"]) for entry in facts["probes"])
-    looking = (f"-D{prefix.upper()}_PROBE", f"-DNOTE={prefix}_note")
-    y = _run(folder, facts, x, results, looking)
+    probing = (f"-D{prefix.upper()}_PROBE", f"-DNOTE={prefix}_note")
+    y = _run(folder, facts, x, results, probing)
     edges = {facts["input"]["node"]: np.asarray(x, np.int64)}
     for entry in facts["probes"]:
-        found = y[:, entry["at"] : entry["at"] + prod(entry["shape"])]
-        edges[entry["node"]] = found.reshape(len(x), *entry["shape"])
+        edge = y[:, entry["at"] : entry["at"] + prod(entry["shape"])]
+        edges[entry["node"]] = edge.reshape(len(x), *entry["shape"])
     return {layer: edges[node] for layer, node in facts["layers"].items()}
 
 
-def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, looking: tuple[str, ...]) -> Integers:
+def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, probing: tuple[str, ...]) -> Integers:
     shape = tuple(facts["input"]["shape"])
     x = np.ascontiguousarray(x, np.int64)
     if x.ndim == 0 or x.shape[1:] != shape or not len(x):
         raise MismatchError(f"C target: vectors must be (1 or more, *{shape}), not {x.shape}")
-    program = compiled(folder, facts, results, looking)
+    program = compiled(folder, facts, results, probing)
     with tempfile.TemporaryDirectory(prefix="edgephys-c-") as name:
         scratch = Path(name)
         x.tofile(scratch / "x")
@@ -138,16 +138,32 @@ def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, look
 
 
 def compiled(
-    folder: Path, facts: Mapping[str, Any], results: int, looking: tuple[str, ...] = (), flags: tuple[str, ...] = FLAGS
+    folder: Path, facts: Mapping[str, Any], results: int, probing: tuple[str, ...] = (), flags: tuple[str, ...] = FLAGS
 ) -> Path:
-    """Return the program that reads vectors and runs the emitted source, compiled where one of both changed."""
-    folder, prefix = folder.resolve(), facts["prefix"]
-    upper = prefix.upper()
-    sources = [folder / f"{prefix}.c", folder / f"{prefix}.h"]
-    missing = next((path.name for path in sources if not path.is_file()), None)
-    if missing is not None:
-        raise ProjectError(f"{folder}: {missing} is missing; emit the project again")
+    """Return the program that reads vectors and runs the emitted source; the cache depends on all sources."""
+    source, header = sources(folder, facts)
     compiler = tools.find("gcc")
+    words = (*flags, *macros(facts), f"-DRESULTS={results}", *probing)
+
+    def build(scratch: Path) -> None:
+        files = (f"-I{header.parent}", str(source), str(MAIN))
+        tools.run((*compiler.command, *words, *files, "-o", "run"), scratch, COMPILE_S)
+
+    return tools.built(tools.content_key([source, header, MAIN], compiler.version, *words), build) / "run"
+
+
+def sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Return the emitted source and its header; raise ProjectError where one is missing."""
+    paths = folder.resolve() / f"{facts['prefix']}.c", folder.resolve() / f"{facts['prefix']}.h"
+    for path in paths:
+        if not path.is_file():
+            raise ProjectError(f"{folder}: {path.name} is missing; emit the project again")
+    return paths
+
+
+def macros(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the compiler options that define a model's names for the programs in ``runtime`` and in ``bench``."""
+    prefix, upper = facts["prefix"], facts["prefix"].upper()
     names = {
         "HEADER": f'"{prefix}.h"',
         "RUN": f"{prefix}_run",
@@ -156,12 +172,5 @@ def compiled(
         "INPUTS": f"{upper}_INPUTS",
         "OUTPUTS": f"{upper}_OUTPUTS",
         "ARENA_BYTES": f"{upper}_ARENA_BYTES",
-        "RESULTS": str(results),
     }
-    words = (*flags, *(f"-D{name}={value}" for name, value in names.items()), *looking)
-
-    def build(home: Path) -> None:
-        files = (str(sources[0]), str(MAIN))
-        tools.run((*compiler.command, *words, f"-I{folder}", *files, "-o", "run"), home, COMPILE_S)
-
-    return tools.built(tools.content_key([*sources, MAIN], compiler.version, *words), build) / "run"
+    return tuple(f"-D{name}={value}" for name, value in names.items())

@@ -55,12 +55,12 @@ class Tensors:
         """Return an edge in a form, converted where it must be; None keeps what it is."""
         form = self.forms[edge]
         if carrier is not None and carrier != form.carrier:
-            wanted = replace(form, carrier=carrier, quantised=0)
-            form = self._converted_to(wanted, "Cast", [form.tensor], carrier, to=TYPES[carrier])
+            other = replace(form, carrier=carrier, quantised=0)
+            form = self._converted_to(other, "Cast", [form.tensor], carrier, to=TYPES[carrier])
         if unit is not None and unit != form.unit:
             factor = self.number(f"factor_{unit - form.unit}_{form.carrier}", 2.0 ** (unit - form.unit), form.carrier)
-            wanted = replace(form, unit=unit, quantised=0)
-            form = self._converted_to(wanted, "Mul", [form.tensor, factor], f"unit_{unit}")
+            other = replace(form, unit=unit, quantised=0)
+            form = self._converted_to(other, "Mul", [form.tensor, factor], f"unit_{unit}")
         return self.laid_out(edge, form, layout or form.layout)
 
     def laid_out(self, edge: str, form: Form, layout: str) -> Form:
@@ -76,8 +76,9 @@ class Tensors:
             rows = self.shape(shape[-1:])
             return self._converted_to(replace(form, layout=ROWS), "Reshape", [form.tensor, rows], ROWS)
         if layout == CHANNELS_FIRST:
-            wanted = replace(form, layout=layout)
-            return self._converted_to(wanted, "Transpose", [form.tensor], layout, perm=[0, 3, 1, 2])
+            return self._converted_to(
+                replace(form, layout=layout), "Transpose", [form.tensor], layout, perm=[0, 3, 1, 2]
+            )
         return form
 
     def _converted_to(self, form: Form, operator: str, inputs: list[str], what: str, **attributes: Any) -> Form:

@@ -1,6 +1,6 @@
 /* The loop that times emitted C, called by edgephys' bench through a shared library.
  *
- * HEADER declares RUN(const INPUT *, OUTPUT *, void *arena); ARENA_BYTES is what it works in, INPUTS and OUTPUTS
+ * HEADER declares RUN(const INPUT_T *, OUTPUT_T *, void *arena); ARENA_BYTES is what it works in, INPUTS and OUTPUTS
  * count the elements of a vector. The network is compiled by itself, so a call is a call.
  */
 
@@ -26,15 +26,15 @@ static long long now_ns(void) {
 static void *aligned(void) { return (void *)(((uintptr_t)arena.bytes + 63) & ~(uintptr_t)63); }
 
 /* Bytes of an element, negative where it has a sign. */
-long edgephys_input(void) { return (INPUT)-1 < 0 ? -(long)sizeof(INPUT) : (long)sizeof(INPUT); }
-long edgephys_output(void) { return (OUTPUT)-1 < 0 ? -(long)sizeof(OUTPUT) : (long)sizeof(OUTPUT); }
+long edgephys_input(void) { return (INPUT_T)-1 < 0 ? -(long)sizeof(INPUT_T) : (long)sizeof(INPUT_T); }
+long edgephys_output(void) { return (OUTPUT_T)-1 < 0 ? -(long)sizeof(OUTPUT_T) : (long)sizeof(OUTPUT_T); }
 
 /* Time `calls` calls of `batch` vectors each, of the `count` vectors in x, from the first again after the last. */
 void edgephys_slice(const void *x, size_t count, void *y, size_t batch, size_t calls, long long *ns) {
-    const INPUT *const first = x, *const end = first + count * INPUTS, *at = first;
+    const INPUT_T *const first = x, *const end = first + count * INPUTS, *at = first;
     void *const work = aligned();
     for (size_t call = 0; call < calls; call++) {
-        OUTPUT *to = y;
+        OUTPUT_T *to = y;
         const long long began = now_ns();
         for (size_t vector = 0; vector < batch; vector++) {
             RUN(at, to, work);
