@@ -22,7 +22,7 @@ from edgephys.core.fixed import Integers
 from edgephys.targets.c import emit
 from edgephys.targets.hls import csim as simulation
 
-LOOP = simulation.KERNELS / "c_loop.c"
+LOOP = emit.MAIN.parent / "c_loop.c"
 CSIM_LOOP = simulation.KERNELS / "csim_loop.cpp"
 LIBRARY = "timed.so"
 FLAGS = ("-std=c99", "-O3", "-march=native")

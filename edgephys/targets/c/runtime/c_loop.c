@@ -1,6 +1,6 @@
 /* The loop that times emitted C, called by edgephys' bench through a shared library.
  *
- * HEADER declares RUN(const INPUT_T *, OUTPUT_T *, void *arena); ARENA_BYTES is what it works in, INPUTS and OUTPUTS
+ * HEADER declares RUN(const INPUT_T *, OUTPUT_T *, void *arena); ARENA_BYTES is the size of the arena, INPUTS and OUTPUTS
  * count the elements of a vector. The network is compiled by itself, so a call is a call.
  */
 
