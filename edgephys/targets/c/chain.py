@@ -49,7 +49,7 @@ def carrier_of(range_: Range) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Writer:
+class SourceWriter:
     """Hold what the functions of all steps share: the program, its tables, and the accesses that were derived.
 
     ``notes`` gives the place of each layer's integers for a probe, ``note`` the macro that records them.
@@ -81,7 +81,7 @@ class Writer:
 class Chain:
     """Collect the lines that compute the element of a stored node at ``at``; ``sum`` is the sum in front of them."""
 
-    writer: Writer
+    writer: SourceWriter
     at: tuple[Index, Index]
     sum: Value | None = None
     lines: list[str] = field(default_factory=list)

@@ -14,7 +14,7 @@ import numpy as np
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Concat, Sum
 from edgephys.targets.c.access import Access, Index, access, element, position
-from edgephys.targets.c.chain import Chain, Value, Writer, carrier
+from edgephys.targets.c.chain import Chain, SourceWriter, Value, carrier
 from edgephys.targets.c.plan import flat
 from edgephys.targets.c.roles import JoinRule, SumRule
 
@@ -26,7 +26,7 @@ At = tuple[Index, Index]
 class SumLoop:
     """Hold what is known of a loop: the node that sums, the stored node at the end of its chain, and the style."""
 
-    writer: Writer
+    writer: SourceWriter
     node: Node
     root: Node
     style: str
@@ -54,7 +54,7 @@ def indented(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def body(writer: Writer, root: Node, style: str) -> tuple[list[str], int]:
+def body(writer: SourceWriter, root: Node, style: str) -> tuple[list[str], int]:
     """Return the lines that compute a stored node, and the bytes of the arrays in them."""
     roles = writer.program.roles
     role = roles[root.name]
@@ -69,7 +69,7 @@ def body(writer: Writer, root: Node, style: str) -> tuple[list[str], int]:
     return summing.write(SumLoop(writer, node, root, style), node.op)
 
 
-def _fused_sum(writer: Writer, root: Node) -> Node | None:
+def _fused_sum(writer: SourceWriter, root: Node) -> Node | None:
     """Return the sum that is written in the loop of a stored node."""
     program = writer.program
     waiting = [root]
@@ -89,7 +89,7 @@ def over_elements(rows: int, channels: int, lines: Callable[[At], list[str]]) ->
     return loop("n", channels, text) if channels > 1 else text
 
 
-def join(writer: Writer, root: Node, op: Concat) -> list[str]:
+def join(writer: SourceWriter, root: Node, op: Concat) -> list[str]:
     """Write the copies of the operands of a concatenation, binary points aligned."""
     program, lines, start = writer.program, [], 0
     for operand in program.graph.operands(root):
@@ -104,7 +104,7 @@ def join(writer: Writer, root: Node, op: Concat) -> list[str]:
     return lines
 
 
-def _copy(writer: Writer, root: Node, operand: Node, target: Access, logical: Access, at: At) -> list[str]:
+def _copy(writer: SourceWriter, root: Node, operand: Node, target: Access, logical: Access, at: At) -> list[str]:
     chain = Chain(writer, at)
     x = chain.value(operand, reader=root)
     shift = root.fixed.fraction - operand.fixed.fraction

@@ -44,7 +44,7 @@ class Buffer:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class StepFunction:
     """State one function: it computes ``node`` from ``reads`` into ``writes``, or copies it with axes transposed."""
 
     node: Node
@@ -65,7 +65,7 @@ class Program:
     ranges: Mapping[str, Range]
     buffers: Mapping[str, Buffer]
     transposed: Buffer | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StepFunction, ...] = ()
 
     def located(self, name: str, reader: Node | None = None) -> tuple[Buffer, Integers]:
         """Return the buffer that holds a node's elements, and their positions in it."""
@@ -139,7 +139,7 @@ def plan(graph: Graph, roles: Roles) -> Program:
     if any(source.name in _stored_sources(graph, roles, node.inputs[0], stored) for node in often):
         transposed = Buffer("turned", buffers[source.name].ctype, _channel_major(source.shape))
         program = replace(program, transposed=transposed)
-        steps = [Step(source, (buffers[source.name],), transposed, True)]
+        steps = [StepFunction(source, (buffers[source.name],), transposed, True)]
     steps += [_step(program, node) for node in graph.nodes if node.name in stored]
     return replace(program, steps=tuple(steps))
 
@@ -173,7 +173,7 @@ def _stored_sources(graph: Graph, roles: Roles, name: str, stored: frozenset[str
     return set().union(*(_stored_sources(graph, roles, operand, stored) for operand in graph.by_name[name].inputs))
 
 
-def _step(program: Program, node: Node) -> Step:
+def _step(program: Program, node: Node) -> StepFunction:
     buffers: dict[str, Buffer] = {}
 
     def collect(reader: Node) -> None:
@@ -190,7 +190,7 @@ def _step(program: Program, node: Node) -> Step:
                 collect(operand)
 
     collect(node)
-    return Step(node, tuple(buffers.values()), program.buffers[node.name])
+    return StepFunction(node, tuple(buffers.values()), program.buffers[node.name])
 
 
 # What is stored ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from edgephys.graph.graph import Node
 from edgephys.targets.c.access import Tables, access, element, position
-from edgephys.targets.c.chain import Writer, carrier
+from edgephys.targets.c.chain import SourceWriter, carrier
 from edgephys.targets.c.loops import At, loop, over_elements
 from edgephys.targets.c.plan import Program, flat
 from edgephys.targets.c.roles import InputRule, JoinRule, ViewRule
@@ -23,7 +23,7 @@ def not_stored(program: Program, notes: Mapping[str, int]) -> list[Node]:
     ]
 
 
-def probe(writer: Writer, node: Node, tables: Tables) -> list[str]:
+def probe(writer: SourceWriter, node: Node, tables: Tables) -> list[str]:
     """Return the lines that record every element of a view, by the positions that its readers use."""
     program, start = writer.program, writer.notes[node.name]
     operand, role = program.graph.by_name[node.inputs[0]], program.roles[node.name]
@@ -37,7 +37,7 @@ def probe(writer: Writer, node: Node, tables: Tables) -> list[str]:
     return lines
 
 
-def _part(writer: Writer, node: Node, part: Node, start: int, tables: Tables) -> list[str]:
+def _part(writer: SourceWriter, node: Node, part: Node, start: int, tables: Tables) -> list[str]:
     """Record the elements of a part of a view, binary points aligned."""
     (buffer, positions), range_ = writer.program.located(part.name), writer.program.ranges[part.name]
     rows, channels = flat(part.shape)
@@ -53,7 +53,7 @@ def _part(writer: Writer, node: Node, part: Node, start: int, tables: Tables) ->
     return over_elements(rows, channels, record)
 
 
-def _window(writer: Writer, node: Node, operand: Node, window: tuple[int, int], start: int) -> list[str]:
+def _window(writer: SourceWriter, node: Node, operand: Node, window: tuple[int, int], start: int) -> list[str]:
     """Record the neighbours of every pixel; tests for the edges are shorter than a table of positions."""
     buffer, positions = writer.program.located(operand.name)
     height, width, channels = operand.shape

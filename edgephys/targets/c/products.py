@@ -18,7 +18,7 @@ from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Dense
 from edgephys.targets.c.access import Index, access, position, size_of, summed, type_of, widened
-from edgephys.targets.c.chain import Chain, Value, Writer, carrier_of
+from edgephys.targets.c.chain import Chain, SourceWriter, Value, carrier_of
 from edgephys.targets.c.loops import SumLoop, indented, loop
 from edgephys.targets.c.plan import flat
 from edgephys.targets.c.roles import JoinRule, ViewRule
@@ -44,7 +44,7 @@ class Segment:
     row: int | Integers
     weights: Integers
 
-    def at(self, column: str | int, row: Index, writer: Writer) -> str:
+    def at(self, column: str | int, row: Index, writer: SourceWriter) -> str:
         """Return the C expression of the position of an input in a row."""
         terms: list[tuple[int, Index]] = [(1, column)]
         if isinstance(self.row, int):
@@ -69,7 +69,7 @@ def product(loops: SumLoop, op: Dense) -> tuple[list[str], int]:
     return _looped(loops, segments)
 
 
-def _segments(writer: Writer, node: Node, op: Dense) -> list[Segment]:
+def _segments(writer: SourceWriter, node: Node, op: Dense) -> list[Segment]:
     """Return the inputs of a product, a segment for each array; weights include the alignment of a concatenation."""
     program = writer.program
     operand = program.graph.by_name[node.inputs[0]]
@@ -130,7 +130,7 @@ def _lanes(rows: int) -> int:
 
 
 def _widening(
-    writer: Writer, segments: list[Segment], lanes: int, row: Index, ctype: str
+    writer: SourceWriter, segments: list[Segment], lanes: int, row: Index, ctype: str
 ) -> tuple[list[str], list[Segment]]:
     """Return the lines that copy inputs with nonzero weights into lanes of the sum's type, and the new segments."""
     lines: list[str] = []
@@ -150,7 +150,7 @@ def _widening(
     return lines, wide
 
 
-def _terms(writer: Writer, segments: list[Segment], n: int, row: Index, ctype: str) -> list[str]:
+def _terms(writer: SourceWriter, segments: list[Segment], n: int, row: Index, ctype: str) -> list[str]:
     """Return a weighted sum, with one line and one multiplication for each magnitude of weights."""
     groups: dict[int, list[tuple[int, str]]] = {}
     for segment in segments:
@@ -198,7 +198,7 @@ def _looped(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
 
 
 def _products(
-    writer: Writer, segment: Segment, output: Index, ctype: str, target: str, row: Index, lanes: int = 0
+    writer: SourceWriter, segment: Segment, output: Index, ctype: str, target: str, row: Index, lanes: int = 0
 ) -> list[str]:
     """Return the loop that adds a segment's products; only nonzero weights are in a table where it is then smaller."""
     weights = segment.weights.T  # (output, input)

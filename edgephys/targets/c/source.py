@@ -11,10 +11,10 @@ from edgephys import __version__
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding, Toward
 from edgephys.targets.c.access import Tables
-from edgephys.targets.c.chain import Writer
+from edgephys.targets.c.chain import SourceWriter
 from edgephys.targets.c.loops import body, indented, loop
 from edgephys.targets.c.memory import MemoryPlan
-from edgephys.targets.c.plan import Program, Step, flat, name_of
+from edgephys.targets.c.plan import Program, StepFunction, flat, name_of
 from edgephys.targets.c.probes import not_stored, probe
 
 
@@ -32,7 +32,7 @@ class SourceFiles:
 def write(program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, int], style: str) -> SourceFiles:
     """Return the source files of a program. ``notes`` gives the place of each layer's integers for a probe."""
     tables = Tables(prefix)
-    writer = Writer(program, tables, notes, f"{prefix.upper()}_NOTE")
+    writer = SourceWriter(program, tables, notes, f"{prefix.upper()}_NOTE")
     functions: list[str] = []
     calls: list[str] = []
     stack = 0
@@ -56,7 +56,7 @@ def write(program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, 
     )
 
 
-def _function(name: str, step: Step, lines: list[str]) -> list[str]:
+def _function(name: str, step: StepFunction, lines: list[str]) -> list[str]:
     reads = [f"const {buffer.ctype} *restrict {buffer.name}" for buffer in step.reads]
     head = ", ".join([*reads, f"{step.writes.ctype} *restrict {step.writes.name}"])
     text = "\n".join(lines)
@@ -66,7 +66,7 @@ def _function(name: str, step: Step, lines: list[str]) -> list[str]:
     return [comment, f"static void {name}({head})", "{", *indented([*unread, *lines]), "}", ""]
 
 
-def _transposing(step: Step) -> tuple[list[str], int]:
+def _transposing(step: StepFunction) -> tuple[list[str], int]:
     rows, channels = flat(step.node.shape)
     source, target = step.reads[0], step.writes
     line = f"{target.name}[{rows} * n + r] = {source.name}[{channels} * r + n];"

@@ -46,7 +46,7 @@ BYTE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Writer:
+class OnnxWriter:
     """Hold a graph, its plan and the tensors that are written of it."""
 
     graph: Graph
@@ -82,7 +82,7 @@ def write(graph: Graph, style: str) -> Tensors:
     Raises: ModelError, naming the layer, where floats are not exact or an operation has no rule.
     """
     rules = {node.name: RULES.lookup(node.op, node.layer) for node in graph.nodes}
-    writer = Writer(graph, plan(graph, style, rules), Tensors({node.name: node.shape for node in graph.nodes}))
+    writer = OnnxWriter(graph, plan(graph, style, rules), Tensors({node.name: node.shape for node in graph.nodes}))
     for node in graph.nodes:
         if node.name not in writer.plan.absorbed and node.name not in writer.tensors.forms:
             rules[node.name].write(writer, node, node.op)
@@ -95,7 +95,7 @@ def elementwise(operator: str, unit: Unit = Unit.OPERAND, adds: bool = False) ->
     ``unit`` and ``adds`` are as in OnnxRule. Operands are in one unit where there are several.
     """
 
-    def rule(writer: Writer, node: Node, op: Any) -> None:
+    def rule(writer: OnnxWriter, node: Node, op: Any) -> None:
         layouts = {writer.tensors.forms[name].layout for name in node.inputs}
         layout = CHANNELS_FIRST if CHANNELS_FIRST in layouts else layouts.pop() if len(layouts) == 1 else PLAIN
         free = len(node.inputs) == 1 and unit is Unit.OPERAND
@@ -104,19 +104,19 @@ def elementwise(operator: str, unit: Unit = Unit.OPERAND, adds: bool = False) ->
     return OnnxRule(rule, unit, adds)
 
 
-def _input(writer: Writer, node: Node, op: Input) -> None:
+def _input(writer: OnnxWriter, node: Node, op: Input) -> None:
     plan = writer.plan
     writer.tensors.forms[node.name] = Form(node.name, PLAIN, plan.carriers[node.name], plan.units[node.name])
 
 
-def _requantise(writer: Writer, node: Node, op: Requantise) -> None:
+def _requantise(writer: OnnxWriter, node: Node, op: Requantise) -> None:
     writer.tensors.forms[node.name] = round_into(writer.tensors, writer.graph, writer.plan, node)
 
 
 # Products ----------------------------------------------------------------------------------------
 
 
-def _dense(writer: Writer, node: Node, op: Dense) -> None:
+def _dense(writer: OnnxWriter, node: Node, op: Dense) -> None:
     """Add a product, with the bias that reads it, as Gemm or as Conv over the field that a window reads."""
     plan, tensors = writer.plan, writer.tensors
     bias, unit, carrier = plan.biases.get(node.name), plan.units[node.name], plan.carriers[node.name]
@@ -147,7 +147,7 @@ def _dense(writer: Writer, node: Node, op: Dense) -> None:
 
 
 def _with_quantised_weights(
-    writer: Writer,
+    writer: OnnxWriter,
     dense: Node,
     bias: Node | None,
     operator: str,
@@ -172,7 +172,9 @@ def _with_quantised_weights(
     _edge(writer, bias, "Add", [products, constant], result, {})
 
 
-def _edge(writer: Writer, node: Node, operator: str, inputs: list[str], form: Form, attributes: dict[str, Any]) -> None:
+def _edge(
+    writer: OnnxWriter, node: Node, operator: str, inputs: list[str], form: Form, attributes: dict[str, Any]
+) -> None:
     tensor = writer.tensors.add(operator, inputs, node.name, **attributes)
     writer.tensors.forms[node.name] = replace(form, tensor=tensor)
 
@@ -203,14 +205,14 @@ def _kernel(matrix: Integers, size: tuple[int, int], channels: int) -> tuple[Int
 # Constants ---------------------------------------------------------------------------------------
 
 
-def _bias(writer: Writer, node: Node, op: Bias) -> None:
+def _bias(writer: OnnxWriter, node: Node, op: Bias) -> None:
     form = _broadcast_form(writer, node)
     integers = _laid_out(op.constant.integers, form.layout, len(node.shape))
     values = _bias_values(writer, node, integers, form.unit)
     writer.result(node, "Add", [form], (writer.tensors.number(f"{node.name}_bias", values, form.carrier),))
 
 
-def _scale(writer: Writer, node: Node, op: Scale) -> None:
+def _scale(writer: OnnxWriter, node: Node, op: Scale) -> None:
     """Add a product with a constant; a power of two needs no operator."""
     if (power := power_of_two(node)) is not None:
         (form,) = writer.read(node)
@@ -223,7 +225,7 @@ def _scale(writer: Writer, node: Node, op: Scale) -> None:
     writer.result(node, "Mul", [form], (constant,), unit=unit)
 
 
-def _broadcast_form(writer: Writer, node: Node) -> Form:
+def _broadcast_form(writer: OnnxWriter, node: Node) -> Form:
     """Return the operand in a layout to which the node's constant broadcasts."""
     (form,) = writer.read(node)
     if form.layout == ROWS and not of_channels(node):
@@ -231,7 +233,7 @@ def _broadcast_form(writer: Writer, node: Node) -> Form:
     return form
 
 
-def _bias_values(writer: Writer, bias: Node, integers: Integers, unit: int) -> NDArray[np.float64]:
+def _bias_values(writer: OnnxWriter, bias: Node, integers: Integers, unit: int) -> NDArray[np.float64]:
     """Return a bias in a unit, with the offset that it adds for the rounding that follows."""
     source, fraction = writer.graph.by_name[bias.inputs[0]].fixed.fraction, _constant_fraction(bias)
     halves = writer.plan.offsets.get(bias.name, 0) * 2.0 ** (unit - max(source, fraction) - 1)
@@ -261,31 +263,31 @@ def _laid_out(integers: NDArray[Any], layout: str, rank: int) -> NDArray[Any]:
 # Sums over an axis, joins and moves -----------------------------------------------------------------
 
 
-def _sum(writer: Writer, node: Node, op: Sum) -> None:
+def _sum(writer: OnnxWriter, node: Node, op: Sum) -> None:
     operands = writer.read(node, PLAIN)
     axes = writer.tensors.constant(f"axes_{op.axis + 1}", np.array([op.axis + 1]))
     writer.result(node, "ReduceSum", operands, (axes,), keepdims=0)
 
 
-def _concat(writer: Writer, node: Node, op: Concat) -> None:
+def _concat(writer: OnnxWriter, node: Node, op: Concat) -> None:
     operands = writer.read(node, PLAIN, writer.plan.units[node.name])
     writer.result(node, "Concat", operands, axis=op.axis + 1)
 
 
-def _take(writer: Writer, node: Node, op: Take) -> None:
+def _take(writer: OnnxWriter, node: Node, op: Take) -> None:
     operands = writer.read(node, PLAIN)
     rows = writer.tensors.constant(f"{node.name}_taken", op.rows)
     writer.result(node, "Gather", operands, (rows,), axis=op.axis + 1)
 
 
-def _reshape(writer: Writer, node: Node, op: Reshape) -> None:
+def _reshape(writer: OnnxWriter, node: Node, op: Reshape) -> None:
     rows = writer.tensors.forms[node.inputs[0]].layout == ROWS
     (form,) = writer.read(node, ROWS if rows else PLAIN)
     writer.result(node, "Reshape", [form], (writer.tensors.shape(node.shape),), PLAIN)
     writer.tensors.forms[node.name] = replace(writer.tensors.forms[node.name], quantised=form.quantised)
 
 
-def _window(writer: Writer, node: Node, op: Window) -> None:
+def _window(writer: OnnxWriter, node: Node, op: Window) -> None:
     """Gather every pixel's neighbours by number; one more pixel, of zeros, stands for those beyond the edges."""
     (form,), tensors = writer.read(node, PLAIN), writer.tensors
     height, width, channels = writer.graph.by_name[node.inputs[0]].shape

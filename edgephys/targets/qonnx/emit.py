@@ -24,7 +24,7 @@ from edgephys.graph.graph import Graph, check
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx.options import QonnxOptions
 from edgephys.targets.qonnx.rules import write
-from edgephys.targets.qonnx.writer import FIRST, PLAIN, Writer, floats, opset_imports, value_info
+from edgephys.targets.qonnx.writer import FIRST, PLAIN, QonnxWriter, floats, opset_imports, value_info
 
 CHUNK = 1 << 24
 """Elements of the widest tensor in one call of qonnx, to limit the memory: it keeps every tensor."""
@@ -56,7 +56,7 @@ def emit(graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
     }
 
 
-def _model(writer: Writer, result: str, options: QonnxOptions) -> Any:
+def _model(writer: QonnxWriter, result: str, options: QonnxOptions) -> Any:
     """Return the model for one vector, with the shape of every tensor; qonnx and FINN expect both."""
     graph = writer.graph
     ends = {graph.input.name, result}

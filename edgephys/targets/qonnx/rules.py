@@ -27,10 +27,10 @@ from edgephys.graph.ops import (
     Window,
 )
 from edgephys.graph.ranges import Range
-from edgephys.targets.qonnx.writer import AXES, FIELD, FIRST, PLAIN, Writer, laid_out, tensor_shape
+from edgephys.targets.qonnx.writer import AXES, FIELD, FIRST, PLAIN, QonnxWriter, laid_out, tensor_shape
 from edgephys.targets.rules import RuleTable
 
-QonnxRule = Callable[[Writer, Node, Any], None]
+QonnxRule = Callable[[QonnxWriter, Node, Any], None]
 """Adds the operators of a node, of which the operation is the last argument."""
 
 FLOAT32_BITS = 24
@@ -38,13 +38,13 @@ SHIFTED = {Rounding.RND: (1, "FLOOR"), Rounding.RND_MIN_INF: (-1, "CEIL")}
 """Of the modes that QONNX has not: half steps that are added first, and the mode of Quant that then gives them."""
 
 
-def write(graph: Graph) -> Writer:
+def write(graph: Graph) -> QonnxWriter:
     """Return the nodes of a graph's model.
 
     Raises: ModelError, naming the layer, where float32 is not exact or an operation has no rule.
     """
     rules = {node.name: RULES.lookup(node.op, node.layer) for node in graph.nodes}
-    writer = Writer(graph)
+    writer = QonnxWriter(graph)
     for node in graph.nodes:
         _require_exact(node, writer.ranges[node.name])
     for node in graph.nodes:
@@ -68,7 +68,7 @@ def _inexact(node: Node, what: str) -> ModelError:
 def elementwise(operator: str) -> QonnxRule:
     """Return the rule of an element-wise operation that is one operator. Its values are not rounded."""
 
-    def rule(writer: Writer, node: Node, op: Any) -> None:
+    def rule(writer: QonnxWriter, node: Node, op: Any) -> None:
         layout = writer.layout(node.inputs[0])
         writer.result(node, operator, [writer.tensor(name, layout) for name in node.inputs], layout)
 
@@ -78,7 +78,7 @@ def elementwise(operator: str) -> QonnxRule:
 def with_constant(operator: str, label: str) -> QonnxRule:
     """Return the rule of an operation that is one operator with a constant."""
 
-    def rule(writer: Writer, node: Node, op: Broadcast) -> None:
+    def rule(writer: QonnxWriter, node: Node, op: Broadcast) -> None:
         tensor, layout = writer.edge(node.inputs[0])
         constant = writer.constant(f"{node.name}_{label}", op.constant, laid_out(op.constant.integers, layout))
         writer.result(node, operator, [tensor, constant], layout)
@@ -86,7 +86,7 @@ def with_constant(operator: str, label: str) -> QonnxRule:
     return rule
 
 
-def _input(writer: Writer, node: Node, op: Input) -> None:
+def _input(writer: QonnxWriter, node: Node, op: Input) -> None:
     if node.fixed.signed and node.fixed.bits == 1:
         raise _one_bit(node)
     writer.shapes[node.name] = (1, *node.shape)
@@ -100,7 +100,7 @@ def _one_bit(node: Node) -> ModelError:
     )
 
 
-def _dense(writer: Writer, node: Node, op: Dense) -> None:
+def _dense(writer: QonnxWriter, node: Node, op: Dense) -> None:
     """Add a product; on a field of pixels it is a convolution, with the size of the window that it reads."""
     (source,) = writer.graph.operands(node)
     if source.op.neighbours is not None:
@@ -112,7 +112,7 @@ def _dense(writer: Writer, node: Node, op: Dense) -> None:
         writer.result(node, "MatMul", [writer.tensor(source.name, PLAIN), weight])
 
 
-def _convolve(writer: Writer, node: Node, source: str, constant: Constant, size: tuple[int, int]) -> None:
+def _convolve(writer: QonnxWriter, node: Node, source: str, constant: Constant, size: tuple[int, int]) -> None:
     channels = writer.graph.by_name[source].shape[-1]
     kernel = constant.integers.reshape(*size, channels, -1).transpose(3, 2, 0, 1)  # (output, channel, row, column)
     weight = writer.constant(f"{node.name}_weight", constant, kernel)
@@ -130,7 +130,7 @@ def _convolve(writer: Writer, node: Node, source: str, constant: Constant, size:
     )
 
 
-def _window(writer: Writer, node: Node, op: Window) -> None:
+def _window(writer: QonnxWriter, node: Node, op: Window) -> None:
     """Add nothing where only products read the window: they are convolutions. Else gather it by a Conv with ones."""
     readers = writer.graph.readers[node.name]
     if node.name in writer.graph.outputs or any(not isinstance(reader.op, Dense) for reader in readers):
@@ -138,18 +138,18 @@ def _window(writer: Writer, node: Node, op: Window) -> None:
         _convolve(writer, node, node.inputs[0], ones, op.size)
 
 
-def _sum(writer: Writer, node: Node, op: Sum) -> None:
+def _sum(writer: QonnxWriter, node: Node, op: Sum) -> None:
     axes = writer.initialiser(f"axis_{op.axis + 1}", [op.axis + 1], np.int64)
     writer.result(node, "ReduceSum", [writer.tensor(node.inputs[0], PLAIN), axes], keepdims=0)
 
 
-def _concat(writer: Writer, node: Node, op: Concat) -> None:
+def _concat(writer: QonnxWriter, node: Node, op: Concat) -> None:
     layout = writer.layout(node.inputs[0])
     inputs = [writer.tensor(name, layout) for name in node.inputs]
     writer.result(node, "Concat", inputs, layout, axis=_tensor_axis(op.axis, layout))
 
 
-def _take(writer: Writer, node: Node, op: Take) -> None:
+def _take(writer: QonnxWriter, node: Node, op: Take) -> None:
     layout = writer.layout(node.inputs[0]) if op.rows.ndim == 1 else PLAIN
     rows = writer.initialiser(f"{node.name}_rows", op.rows, np.int64)
     inputs = [writer.tensor(node.inputs[0], layout), rows]
@@ -161,7 +161,7 @@ def _tensor_axis(axis: int, layout: str) -> int:
     return AXES[layout][axis] if layout == FIRST else axis + 1
 
 
-def _reshape(writer: Writer, node: Node, op: Reshape) -> None:
+def _reshape(writer: QonnxWriter, node: Node, op: Reshape) -> None:
     source = writer.tensor(node.inputs[0], PLAIN)
     if len(node.shape) == 1:
         writer.result(node, "Flatten", [source], axis=1)
@@ -170,7 +170,7 @@ def _reshape(writer: Writer, node: Node, op: Reshape) -> None:
         writer.result(node, "Reshape", [source, writer.initialiser(label, [-1, *node.shape], np.int64)])
 
 
-def _requantise(writer: Writer, node: Node, op: Requantise) -> None:
+def _requantise(writer: QonnxWriter, node: Node, op: Requantise) -> None:
     """Add a Quant, which saturates; where a value may wrap, subtract the multiple of the range that it exceeds."""
     (source,) = writer.graph.operands(node)
     range_, fixed, layout = writer.ranges[source.name], node.fixed, writer.layout(source.name)
@@ -206,7 +206,7 @@ def _mode(node: Node, drop: int, without_ties: bool) -> str:
     return node.fixed.rounding.qonnx or node.fixed.rounding.value
 
 
-def _wrapped(writer: Writer, node: Node, tensor: str, layout: str, mode: str, reached: list[int]) -> str:
+def _wrapped(writer: QonnxWriter, node: Node, tensor: str, layout: str, mode: str, reached: list[int]) -> str:
     """Return x - floor((x - low) / 2**bits) * 2**bits, where the floor is a Quant with a coarse step."""
     fixed, shape = node.fixed, tensor_shape(node, layout)
     low, high = reached
@@ -221,7 +221,7 @@ def _wrapped(writer: Writer, node: Node, tensor: str, layout: str, mode: str, re
     return writer.op("Sub", [rounded, above], f"{node.name}_wrapped", shape)
 
 
-def _number(writer: Writer, name: str, integer: int, fraction: int) -> str:
+def _number(writer: QonnxWriter, name: str, integer: int, fraction: int) -> str:
     constant = Constant(np.array(integer), fraction)
     return writer.constant(name, constant, constant.integers)
 

@@ -30,7 +30,7 @@ AXES = {PLAIN: (1, 2, 3), FIRST: (2, 3, 1)}
 
 
 @dataclass
-class Writer:
+class QonnxWriter:
     """Collect the nodes of a model, the shape of each tensor and the initialisers.
 
     ``carried`` has the tensors of each edge by layout, first the one that its operation made. ``fields``: the graph has
