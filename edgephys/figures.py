@@ -10,7 +10,7 @@ from edgephys.applications.registry import scored
 from edgephys.core.figure import Figure, Stage, missing, to_record
 from edgephys.core.fixed import Fixed
 from edgephys.models.card import Card, ImportedFile
-from edgephys.project import Project, read_card, read_result, write_result
+from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_card, read_result, write_result
 from edgephys.targets.target import Say, ToolRuns, failure
 
 
@@ -72,7 +72,8 @@ def _simulation(project: Project) -> list[Figure]:
     """Return what the verification of the project as it is now counted and timed, or why there is nothing."""
     target, emitted = project.target, project.emitted
     where, times = target.platform(emitted), target.simulated_times(emitted.facts)
-    verified = read_result(project, "verify")
+    own, of_file = read_result(project, VERIFICATION), read_result(project, FILE_VERIFICATION)
+    verified = own or of_file
     if verified is None:
         why = "not verified as it stands; run `edgephys verify` on it"
         names = [("vectors", ""), ("mismatches", ""), *times]
@@ -81,11 +82,16 @@ def _simulation(project: Project) -> list[Figure]:
     stage = Stage.SIMULATED if target.has_clock else Stage.MEASURED
     source = (stage, simulated["tool"], simulated["version"])
     compared = f"{', '.join(verified['targets'])} against the golden model"
+    vectors_of = where if own else f"{where}, vectors of {verified['file']}"
     figures = [
-        Figure("vectors", simulated["vectors"], "", *source, where),
+        Figure("vectors", simulated["vectors"], "", *source, vectors_of),
         Figure("mismatches", verified["mismatches"], "", *source, compared),
     ]
-    why_not = failure(verified)
+    if own and of_file:
+        further = of_file["targets"][target.checked]
+        source_of_file = (stage, further["tool"], further["version"], f"{where}, vectors of {of_file['file']}")
+        figures += [Figure(f"{name}_of_file", of_file[name], "", *source_of_file) for name in ("vectors", "mismatches")]
+    why_not = failure(verified) or (failure(of_file) if of_file else None)
     if why_not is not None:
         return figures + [missing(name, unit, *source, where, why_not) for name, unit in times]
     counted_for = f"{where}{target.times_counted_for(emitted.facts)}"

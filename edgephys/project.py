@@ -39,6 +39,8 @@ from edgephys.targets.target import EmittedProject, Target
 
 MANIFEST = "edgephys.json"
 VECTORS = "vectors.npz"
+VERIFICATION, FILE_VERIFICATION = "verify", "verify_data"
+"""Results of the verification on the project's own vectors, and on those of a file."""
 FORMAT = 1
 TESTBENCH = 100
 """Vectors for the vendor's own test bench of an HLS project."""

@@ -7,7 +7,7 @@ sources as its target runs them, and the outputs that are stored in the project.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,15 @@ from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
 from edgephys.models.frameworks import framework_of
 from edgephys.models.vectors import Vectors
-from edgephys.project import Project, drop_result, read_card, read_vectors, write_result
+from edgephys.project import (
+    FILE_VERIFICATION,
+    VERIFICATION,
+    Project,
+    drop_result,
+    read_card,
+    read_vectors,
+    write_result,
+)
 from edgephys.targets.fpga import STREAM
 
 Say = Callable[[str], None]
@@ -58,6 +66,13 @@ class Comparison:
     mismatches: int
     first: Mismatch | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record of the JSON contract."""
+        record: dict[str, Any] = {"vectors": self.vectors, "mismatches": self.mismatches, **self.facts}
+        if self.first is not None:
+            record["first"] = asdict(self.first) | {"element": list(self.first.element)}
+        return record
 
 
 @dataclass(frozen=True)
@@ -97,34 +112,23 @@ class Verified:
             "outputs": self.outputs,
             "mismatches": self.mismatches,
             "changed": list(self.changed),
-            "targets": {name: _target_record(target) for name, target in self.targets.items()},
+            "targets": {name: comparison.to_record() for name, comparison in self.targets.items()},
         }
 
 
-def _target_record(target: Comparison) -> dict[str, Any]:
-    record: dict[str, Any] = {"vectors": target.vectors, "mismatches": target.mismatches, **target.facts}
-    if target.first is not None:
-        first = target.first
-        record["first"] = {
-            "layer": first.layer,
-            "vector": first.vector,
-            "element": list(first.element),
-            "expected": first.expected,
-            "received": first.received,
-        }
-    return record
+def verify(
+    project: Project, vectors: Vectors | None = None, say: Say | None = None, file: str | None = None
+) -> Verified:
+    """Compare every program on the project's vectors, or on others; ``file`` names the file of the others.
 
-
-def verify(project: Project, vectors: Vectors | None = None, say: Say | None = None) -> Verified:
-    """Compare every program on the project's vectors, or on others; keep the result of the project's own.
-
+    The result is kept in the project, apart from that of other vectors of no file.
     Raises: ProjectError without vectors or with fewer outputs than vectors; ToolError where a simulation cannot run.
     A difference is in the record: ``require`` raises for it.
     """
     say = say or (lambda _: None)
-    own = vectors is None
-    if own:
-        drop_result(project, "verify")
+    name = VERIFICATION if vectors is None else FILE_VERIFICATION if file is not None else None
+    if name is not None:
+        drop_result(project, name)
     vectors = vectors or read_vectors(project)
     if not len(vectors.inputs):
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
@@ -140,8 +144,8 @@ def verify(project: Project, vectors: Vectors | None = None, say: Say | None = N
     say(project.target.doing)
     targets[project.target.checked] = _emitted(project, vectors)
     verified = Verified(project.name, len(vectors.inputs), golden.size, targets, project.changed())
-    if own:
-        write_result(project, "verify", verified.to_record())
+    if name is not None:
+        write_result(project, name, ({} if file is None else {"file": file}) | verified.to_record())
     return verified
 
 

@@ -39,7 +39,7 @@ def again(agreed, model, run, tmp_path, monkeypatch):
     projects = Path(shutil.copytree(agreed[0] / "projects", tmp_path / "projects"))
     emitted = []
     real = steps.emit
-    monkeypatch.setattr(steps, "emit", lambda *words: (emitted.append(words[3].name), real(*words))[1])
+    monkeypatch.setattr(steps, "emit", lambda *words: (emitted.append(words[2].name), real(*words))[1])
 
     def start(*words):
         given = ("--to", "c,onnx", *words)

@@ -30,6 +30,20 @@ def test_verify_takes_raw_jets_through_the_models_own_preprocessing(run, project
     assert run("verify", projects / "rtl", "--limit", 3).status == 2
 
 
+def test_a_report_shows_the_verification_on_a_file_with_its_name_and_the_number_of_vectors(run, project, few_jets):
+    folder = project("hls")
+    shutil.rmtree(folder / "results", ignore_errors=True)
+    assert run("verify", folder, "--data", few_jets, "--limit", 30).status == 0
+    shown = {f["name"]: f for f in run("report", folder, "--json").json["figures"]}
+    assert (shown["vectors"]["value"], shown["mismatches"]["value"]) == (30, 0)
+    assert shown["vectors"]["target"].endswith(f"vectors of {few_jets.name}")
+    assert run("verify", folder).status == 0
+    shown = {f["name"]: f for f in run("report", folder, "--json").json["figures"]}
+    assert shown["vectors"]["value"] == 200 and few_jets.name not in shown["vectors"]["target"]
+    assert (shown["vectors_of_file"]["value"], shown["mismatches_of_file"]["value"]) == (30, 0)
+    assert shown["vectors_of_file"]["target"].endswith(f"vectors of {few_jets.name}")
+
+
 def test_a_flipped_weight_in_the_hls_sources_is_named_by_its_layer(run, project):
     folder = project("hls")
     headers = sorted((folder / "firmware").rglob("weights/w*.h"), key=lambda path: int(path.stem[1:]))

@@ -204,7 +204,7 @@ def verify(
         raise UsageError("--limit goes with --data; leave it out")
     opened = read(project)
     vectors = raw_vectors(opened, data, limit) if data is not None else None
-    verified = compare(opened, vectors, say)
+    verified = compare(opened, vectors, say, data.name if data is not None else None)
     record = verified.to_record()
     give(as_json, record, lambda: targets_table(record))
     verified.require()
