@@ -23,8 +23,8 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.ops import Dense, Requantise
 from edgephys.models import imported
-from edgephys.models.files import onnx as from_onnx
-from edgephys.models.files import onnx_file
+from edgephys.models.files.onnx import file as onnx_file
+from edgephys.models.files.onnx import lower as from_onnx
 from edgephys.models.frameworks import FRAMEWORKS, framework_of, load
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx import emit as qonnx

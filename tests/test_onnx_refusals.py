@@ -14,8 +14,8 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
 from edgephys.models import imported
-from edgephys.models.files import onnx as from_onnx
-from edgephys.models.files import onnx_file
+from edgephys.models.files.onnx import file as onnx_file
+from edgephys.models.files.onnx import lower as from_onnx
 
 
 def read(path, input_format=None):

@@ -267,7 +267,7 @@ def test_the_command_times_on_one_core_and_writes_its_page(network, tmp_path):
     assert done.returncode == 0, done.stderr
     table = json.loads((tmp_path / "speed.json").read_text())
     assert all(row["seconds"] > 0 for row in table["rows"]) and table["reference"]["refinement"] == 12
-    assert "| way to the next frame |" in (tmp_path / "speed.md").read_text()
+    assert "| method |" in (tmp_path / "speed.md").read_text()
 
 
 def test_the_command_refuses_two_seeds_and_other_models_in_one_line(run, network, tmp_path):

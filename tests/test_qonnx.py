@@ -267,8 +267,8 @@ ZOO = Path(__file__).parent.parent / "models"
 @pytest.mark.parametrize("name", ["zoo/jet_deepsets_n8_8bit", "zoo/jet_interaction_n8_6bit", "waves/cp12_8bit"])
 def test_shipped_models_give_the_golden_integers_written_and_read_again(tmp_path, name):
     from edgephys.models import trained as artefact
-    from edgephys.models.files import onnx as from_onnx
-    from edgephys.models.files import onnx_file
+    from edgephys.models.files.onnx import file as onnx_file
+    from edgephys.models.files.onnx import lower as from_onnx
 
     trained = artefact.load(ZOO / name)
     graph = trained.graph()

@@ -20,8 +20,8 @@ from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
 from edgephys.models.card import Card, ImportedFile, write_card
-from edgephys.models.files import onnx_file
-from edgephys.models.files.onnx import lower
+from edgephys.models.files.onnx import file as onnx_file
+from edgephys.models.files.onnx.lower import lower
 from edgephys.models.model import Model
 from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxReference, with_graph_axes
 from edgephys.models.vectors import HELD_OUT, HeldOut

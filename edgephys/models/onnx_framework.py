@@ -20,7 +20,7 @@ from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, from_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models.card import CARD
-from edgephys.models.files import onnx_file
+from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.model import Framework, Reference
 from edgephys.targets.qonnx import emit as qonnx
 

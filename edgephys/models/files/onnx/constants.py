@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.fixed import Integers
-from edgephys.models.files.onnx_file import Operation
+from edgephys.core.rounding import Rounding, rounded_floats
+from edgephys.models.files.onnx.file import Operation
 
 UNQUANTISED_BITS = 16
 """Bits of the widest constant without a quantiser that is taken as it is: what a tool folded, not float weights."""
@@ -92,18 +94,14 @@ class Quantiser:
         return ours == theirs and np.array_equal(self.exponents, other.exponents)
 
 
+ROUNDINGS = {mode.qonnx: mode for mode in Rounding if mode.qonnx} | {"HALF_EVEN": Rounding.RND_CONV}
+"""Our mode of each rounding mode of a Quant that has one."""
 ROUNDED: dict[str, Callable[[Any], Any]] = {
-    "ROUND": np.rint,
-    "HALF_EVEN": np.rint,
+    **{name: partial(rounded_floats, mode=mode) for name, mode in ROUNDINGS.items()},
     "CEIL": np.ceil,
-    "FLOOR": np.floor,
     "UP": lambda x: np.copysign(np.ceil(np.abs(x)), x),
-    "DOWN": np.trunc,
-    "HALF_UP": lambda x: np.copysign(np.floor(np.abs(x) + 0.5), x),
-    "HALF_DOWN": lambda x: np.copysign(np.ceil(np.abs(x) - 0.5), x),
 }
-"""Rounding modes as the qonnx package computes them: UP, HALF_UP and their likes are mirrored at zero."""
-
+"""Rounding modes of a Quant as the qonnx package computes them."""
 
 PARAMETERS = {
     "Quant": ("scale", "zero point", "bit width"),

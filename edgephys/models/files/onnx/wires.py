@@ -9,9 +9,9 @@ from math import prod
 import numpy as np
 
 from edgephys.core.fixed import Integers
-from edgephys.models.files.onnx_constants import Known, axes_of
-from edgephys.models.files.onnx_file import Operation
-from edgephys.models.files.onnx_reading import Edge, Reading, Value, Values, axis_of, edge_of, known_of
+from edgephys.models.files.onnx.constants import Known, axes_of
+from edgephys.models.files.onnx.file import Operation
+from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, axis_of, edge_of, known_of
 
 ANY_MEAN = "use a count that is a power of two, or a sum and a quantised factor"
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
-from edgephys.models.files.onnx_constants import FLOAT32_BITS, Known, Quantiser, integers, power_of_two, quantiser
-from edgephys.models.files.onnx_file import Operation
-from edgephys.models.files.onnx_integers import INTEGERS
-from edgephys.models.files.onnx_reading import CHANNELS_LAST, Edge, Reading, Value, Values, edge_of, format_of, known_of
-from edgephys.models.files.onnx_wires import SUMS, WIRES
+from edgephys.models.files.onnx.constants import FLOAT32_BITS, Known, Quantiser, integers, power_of_two, quantiser
+from edgephys.models.files.onnx.file import Operation
+from edgephys.models.files.onnx.integers import INTEGERS
+from edgephys.models.files.onnx.reading import CHANNELS_LAST, Edge, Reading, Value, Values, edge_of, format_of, known_of
+from edgephys.models.files.onnx.wires import SUMS, WIRES
 
 WIDEST_KERNEL = 1 << 12
 """Taps of a kernel, zeros between dilated ones among them."""

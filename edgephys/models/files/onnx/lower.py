@@ -16,12 +16,12 @@ from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
-from edgephys.models.files.onnx_constants import FLOAT32_BITS, Known, Quantiser, folded, quantiser
-from edgephys.models.files.onnx_file import OnnxModel, Operation
-from edgephys.models.files.onnx_integers import require_values
-from edgephys.models.files.onnx_reading import CHANNELS_LAST, Edge, Reading, format_of, word
-from edgephys.models.files.onnx_rules import RULES
-from edgephys.models.files.onnx_wires import WIRES
+from edgephys.models.files.onnx.constants import FLOAT32_BITS, Known, Quantiser, folded, quantiser
+from edgephys.models.files.onnx.file import OnnxModel, Operation
+from edgephys.models.files.onnx.integers import require_values
+from edgephys.models.files.onnx.reading import CHANNELS_LAST, Edge, Reading, format_of, word
+from edgephys.models.files.onnx.rules import RULES
+from edgephys.models.files.onnx.wires import WIRES
 
 ELEMENTWISE = frozenset(
     {"Quant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "Clip", "Identity", "Relu"}

@@ -9,9 +9,9 @@ import numpy as np
 
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow
-from edgephys.models.files.onnx_constants import clip_ends, power_of_two, quantiser
-from edgephys.models.files.onnx_file import Operation
-from edgephys.models.files.onnx_reading import Edge, Reading, Value, Values, edge_of, format_of, known_of
+from edgephys.models.files.onnx.constants import clip_ends, power_of_two, quantiser
+from edgephys.models.files.onnx.file import Operation
+from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, edge_of, format_of, known_of
 
 
 def _quantised(reading: Reading, operation: Operation, xs: Values) -> Value:

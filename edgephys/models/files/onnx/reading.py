@@ -10,13 +10,9 @@ import numpy as np
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
-from edgephys.models.files.onnx_constants import Known, Quantiser
-from edgephys.models.files.onnx_file import OnnxModel, Operation
+from edgephys.models.files.onnx.constants import ROUNDINGS, Known, Quantiser
+from edgephys.models.files.onnx.file import OnnxModel, Operation
 
-ROUNDINGS = {mode.qonnx: mode for mode in Rounding if mode.qonnx} | {
-    "HALF_EVEN": Rounding.RND_CONV,
-    "CEIL": Rounding.TRN,  # of a value that was raised by just less than a step
-}
 CHANNELS_LAST = (2, 0, 1)
 """Axes of a field's edge that are ONNX's channel, row and column."""
 
@@ -106,7 +102,9 @@ def word(name: str) -> str:
 def format_of(by: Quantiser, exponent: int) -> Fixed:
     """Return the format of a quantiser with steps of ``2**exponent``."""
     overflow = Overflow.SAT_SYM if by.narrow and by.signed else Overflow.SAT
-    return Fixed(by.signed, by.bits, by.bits + exponent, ROUNDINGS.get(by.mode, Rounding.RND_CONV), overflow)
+    # before a CEIL, just less than a step was added
+    rounding = Rounding.TRN if by.mode == "CEIL" else ROUNDINGS.get(by.mode, Rounding.RND_CONV)
+    return Fixed(by.signed, by.bits, by.bits + exponent, rounding, overflow)
 
 
 def edge_of(operation: Operation, value: Value) -> Edge:
