@@ -147,7 +147,7 @@ def rounded_floats(x: Any, mode: Rounding) -> Any:
     if not mode.nearest:
         return np.floor(x) if mode.toward is Toward.LOWER else np.trunc(x)
     if mode.toward is Toward.EVEN:
-        return np.rint(x, out=x)
+        return np.rint(x, out=x if isinstance(x, np.ndarray) else None)
     if mode.toward in (Toward.LOWER, Toward.UPPER):
         return np.floor(x + 0.5) if mode.toward is Toward.UPPER else np.ceil(x - 0.5)
     magnitude = np.abs(x)
