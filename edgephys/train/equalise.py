@@ -175,9 +175,10 @@ def _ranges(source: Any, target: Any, x: Floats, within: float) -> Mapping[str, 
     """
     outputs = {_input_of(layer).name: layer.output for layer in source.layers if isinstance(layer, keras.layers.ReLU)}
     units = dict.fromkeys(outputs, 1.0)
+    last = [tensor._keras_history.operation for tensor in target.outputs]
     for layer in target.layers:
-        quantiser = getattr(layer, "quantizer", None)
-        if isinstance(quantiser, qkeras.quantized_bits) and layer not in target._output_layers:
+        quantiser = layer.activation if isinstance(layer, qkeras.QActivation) else None
+        if isinstance(quantiser, qkeras.quantized_bits) and layer not in last:
             name = _input_of(layer).name
             outputs[name], units[name] = source.get_layer(name).output, 2.0**quantiser.integer
     ranges = {}
