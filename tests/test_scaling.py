@@ -94,7 +94,7 @@ def emissions(monkeypatch):
     """Names of the projects that a run would emit; the emission itself is refused."""
     wanted = []
 
-    def refuse(graph, model, options, out, force):
+    def refuse(model, options, out, force):
         wanted.append(out.name)
         raise ModelError("no emission in this test")
 
