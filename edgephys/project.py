@@ -2,22 +2,22 @@
 
 ::
 
-    edgephys.json   what it is: kind (``targets``), options, facts of the emission, versions, hashes
+    edgephys.json   the manifest: target, options, facts of the emission, versions, hashes
     graph.json      the Graph that was emitted
     vectors.npz     held-out inputs, labels and the golden model's outputs
-    model/          the trained model, card and all
+    model/          the model's file and card
     firmware/       the sources
-    results/        what verify and report found, each with the hash of the project it holds for
+    results/        results of verify and report, each with the hash of the project for which it is valid
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 
 from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
-from edgephys.core.files import replace_folder, write_json
+from edgephys.core.files import json_text, replace_folder, write_json
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
@@ -46,23 +46,60 @@ TESTBENCH = 100
 """Vectors for the vendor's own test bench of an HLS project."""
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """State what a project is; the fields are the keys on disk, in their order.
+
+    ``kind`` names the target, ``revision`` is that of its emitter, ``graph`` the digest of the Graph. ``facts`` is what
+    the emission states of its sources. ``files`` are the emitted files with their digests.
+    """
+
+    kind: str
+    revision: int
+    name: str
+    model: str
+    graph: str
+    options: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    versions: Mapping[str, str]
+    files: Mapping[str, str | None]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the manifest as plain JSON types."""
+        return {"format": FORMAT, **{entry.name: getattr(self, entry.name) for entry in fields(self)}}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Manifest:
+        """Return the manifest of a record; raise ValueError where a key is missing or the format is another."""
+        values: dict[str, Any] = {"revision": 1, "model": ""} | {
+            key: value for key, value in record.items() if key != "format"
+        }
+        names = {entry.name for entry in fields(cls)}
+        missing = names - set(values)
+        if missing:
+            raise ValueError(f"the manifest lacks {', '.join(sorted(missing))}")
+        if record.get("format") != FORMAT:
+            raise ValueError(f"the format must be {FORMAT}, not {record.get('format')}")
+        return cls(**{name: values[name] for name in names})
+
+
 @dataclass(frozen=True, eq=False)
 class Project:
     """Name a project folder and hold its manifest and Graph."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     graph: Graph
 
     @property
     def name(self) -> str:
         """Name of the project."""
-        return str(self.manifest["name"])
+        return self.manifest.name
 
     @property
     def kind(self) -> str:
         """Name of its target."""
-        return str(self.manifest["kind"])
+        return self.manifest.kind
 
     @property
     def target(self) -> Target:
@@ -72,19 +109,18 @@ class Project:
     @property
     def facts(self) -> dict[str, Any]:
         """What the emission stated of itself."""
-        return dict(self.manifest["facts"])
+        return dict(self.manifest.facts)
 
     @property
     def emitted(self) -> EmittedProject:
         """What its target reads to measure it."""
-        versions = {name: str(version) for name, version in self.manifest["versions"].items()}
         return EmittedProject(
             self.folder,
             self.name,
             self.graph,
             self.facts,
-            self.manifest["options"],
-            versions,
+            self.manifest.options,
+            self.manifest.versions,
             lambda name: read_result(self, name),
             lambda: read_vectors(self).inputs,
         )
@@ -92,12 +128,12 @@ class Project:
     @property
     def clock_ns(self) -> float:
         """The clock that the project was emitted for; only firmware has one."""
-        return float(self.manifest["options"]["clock_ns"])
+        return float(self.manifest.options["clock_ns"])
 
     @property
     def part(self) -> str:
         """The part that the project was emitted for; only firmware has one."""
-        return str(self.manifest["options"]["part"])
+        return str(self.manifest.options["part"])
 
     @property
     def firmware(self) -> Path:
@@ -111,14 +147,13 @@ class Project:
 
     def changed(self) -> tuple[str, ...]:
         """Return the emitted files that are not as they were emitted, or are gone; new ones are not ours."""
-        emitted: Mapping[str, str] = self.manifest["files"]
-        return tuple(name for name, digest in emitted.items() if _digest(self.folder / name) != digest)
+        return tuple(name for name, digest in self.manifest.files.items() if _digest(self.folder / name) != digest)
 
     def state(self) -> str:
         """Return a hash of the manifest and of every emitted file as it is now: what a result holds for."""
-        files = sorted(self.manifest["files"])
-        told = json.dumps([[name, _digest(self.folder / name)] for name in (MANIFEST, *files)])
-        return hashlib.sha256(told.encode()).hexdigest()
+        files = sorted(self.manifest.files)
+        digests = [[name, _digest(self.folder / name)] for name in (MANIFEST, *files)]
+        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str | None:
@@ -147,22 +182,19 @@ def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: in
             shutil.copyfile(model.folder / name, folder / "model" / name)
         np.savez_compressed(folder / VECTORS, inputs=inputs, labels=labels, expected=expected)
         (folder / "graph.json").write_text(json.dumps(to_record(graph)) + "\n")
-        manifest = {
-            "format": FORMAT,
-            "kind": target.name,
-            "revision": target.revision,
-            "name": out.name,
-            "model": graph.name,
-            "graph": graph.digest,
-            "options": asdict(options),
-            "facts": facts,
-            "versions": {"edgephys": __version__}
-            | {name: importlib.metadata.version(name) for name in target.packages},
-            "files": {
-                str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()
-            },
-        }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        manifest = Manifest(
+            kind=target.name,
+            revision=target.revision,
+            name=out.name,
+            model=graph.name,
+            graph=graph.digest,
+            options=asdict(options),
+            facts=facts,
+            versions={"edgephys": __version__} | {name: version(name) for name in target.packages},
+            files={str(path.relative_to(folder)): _digest(path) for path in files},
+        )
+        (folder / MANIFEST).write_text(json_text(manifest.to_record()))
 
     replace_folder(out, write, MANIFEST, force, "a project")
     return read(out)
@@ -173,14 +205,11 @@ def read(folder: Path) -> Project:
     if not (folder / MANIFEST).is_file():
         raise ProjectError(f"{folder}: expected a project with {MANIFEST}; `edgephys emit` makes one")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = Manifest.of_record(json.loads((folder / MANIFEST).read_text()))
         graph = require_proven(from_record(json.loads((folder / "graph.json").read_text())))
-        if manifest["format"] != FORMAT or manifest["kind"] not in TARGETS or manifest["graph"] != graph.digest:
-            raise ValueError("format, kind or graph do not agree")
-        missing = {"name", "facts", "options", "versions", "files"} - set(manifest)
-        if missing:
-            raise ValueError(f"the manifest lacks {', '.join(sorted(missing))}")
-    except (OSError, ValueError, KeyError, TypeError, ModelError) as error:
+        if manifest.kind not in TARGETS or manifest.graph != graph.digest:
+            raise ValueError("kind or graph do not agree")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
         raise ProjectError(f"{folder}: manifest or graph is missing or damaged ({error}); emit it again") from error
     return Project(folder, manifest, graph)
 
@@ -196,14 +225,13 @@ def read_card(project: Project) -> Card:
 
 
 def write_result(project: Project, name: str, record: Mapping[str, Any]) -> None:
-    """Keep what a command found, with the hash of the project that it holds for."""
-    body = {"state": project.state(), **record}
-    write_json(project.folder / "results" / f"{name}.json", body)
+    """Write a result, with the hash of the project for which it is valid."""
+    write_json(_result(project, name), {"state": project.state(), **record})
 
 
 def read_result(project: Project, name: str) -> dict[str, Any] | None:
-    """Return what a command found for the project as it is now; None where it did not run on it."""
-    path = project.folder / "results" / f"{name}.json"
+    """Return a result that is valid for the project as it is now; None where there is none."""
+    path = _result(project, name)
     if not path.is_file():
         return None
     try:
@@ -216,5 +244,9 @@ def read_result(project: Project, name: str) -> dict[str, Any] | None:
 
 
 def drop_result(project: Project, name: str) -> None:
-    """Forget what a command found: it is about to look again."""
-    (project.folder / "results" / f"{name}.json").unlink(missing_ok=True)
+    """Remove a result, where there is one."""
+    _result(project, name).unlink(missing_ok=True)
+
+
+def _result(project: Project, name: str) -> Path:
+    return project.folder / "results" / f"{name}.json"

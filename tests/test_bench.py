@@ -179,7 +179,7 @@ def test_projects_of_one_graph_are_one_model(projects) -> None:
 
 
 def of_kind(project, kind, **facts):
-    return replace(project, manifest={**project.manifest, "kind": kind, "facts": facts, "name": f"small_{kind}"})
+    return replace(project, manifest=replace(project.manifest, kind=kind, facts=facts, name=f"small_{kind}"))
 
 
 class Untimed(CTarget):
@@ -208,7 +208,7 @@ def test_each_kind_of_project_is_run_by_its_own(projects, monkeypatch) -> None:
 def test_two_projects_of_a_kind_are_told_apart(projects) -> None:
     hls = read(projects / "hls")
     one, other = of_kind(hls, "c"), replace(of_kind(hls, "c"), folder=projects / "other")
-    found = timed_targets.targets_of([one, replace(other, manifest={**one.manifest, "name": "other"})], {})
+    found = timed_targets.targets_of([one, replace(other, manifest=replace(one.manifest, name="other"))], {})
     assert [member.target for member in found[1:]] == ["c small_c", "c other"]
     found = timed_targets.targets_of([one, other], {})
     assert [member.target for member in found[1:]] == [f"c {one.folder}", f"c {projects / 'other'}"]

@@ -291,7 +291,7 @@ def test_the_command_keeps_the_design_as_a_project_and_writes_the_curve(small, r
     assert record["chosen"] == record["rows"][1]["stages"] > 1
     kept = project.read(out)
     assert kept.facts["stages"] == record["chosen"]
-    assert (kept.part, kept.clock_ns, kept.manifest["options"]["cutoff_ns"]) == ("LFE5U-85F-6BG381C", 20.0, 2.0)
+    assert (kept.part, kept.clock_ns, kept.manifest.options["cutoff_ns"]) == ("LFE5U-85F-6BG381C", 20.0, 2.0)
     assert len(project.read_vectors(kept).inputs) == 40
 
 

@@ -78,7 +78,7 @@ def test_a_target_of_a_user_is_emitted_verified_reported_and_not_timed(registere
     ended = run("emit", model, "--to", "text", "--indent", 2, "--style", "narrow", "--out", out, "--json")
     assert ended.status == 0 and ended.json["kind"] == "text", ended.err
     project = read(out)
-    assert project.manifest["revision"] == 3 and project.manifest["options"]["indent"] == 2
+    assert project.manifest.revision == 3 and project.manifest.options["indent"] == 2
     verified = run("verify", out, "--json")
     assert verified.status == 0 and set(verified.json["targets"]) == {"golden", "keras", "reader"}
     reported = run("report", out, "--json")

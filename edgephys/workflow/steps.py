@@ -101,10 +101,10 @@ def emitted(model: Model, options: Any, folder: Path, force: bool, say: Say) -> 
 
 def _is_current(project: Project, model: Model, options: Any) -> bool:
     """Return whether a project is unchanged and equal to a new emission: Graph, options, model, vectors, sources."""
-    if project.manifest.get("revision", 1) != project.target.revision:
+    if project.manifest.revision != project.target.revision:
         return False
     stated = json.loads(json.dumps(asdict(options)))
-    if project.graph.digest != model.graph.digest or project.manifest["options"] != stated:
+    if project.graph.digest != model.graph.digest or project.manifest.options != stated:
         return False
     if project.changed() or any(
         (project.model / name).read_bytes() != (model.folder / name).read_bytes() for name in model.framework.files
