@@ -54,11 +54,11 @@ def lower(model: Any, input_format: Fixed, name: str) -> Graph:
                 f"layer '{layer.name}': {type(layer).__name__} cannot be computed exactly; "
                 f"use one of {', '.join(sorted(RULES))}"
             )
-        made = rule(builder, layer, xs)
-        graph_of[id(node.outputs[0])] = made
-        keras_layers[builder.layer(made)] = layer.name
+        result = rule(builder, layer, xs)
+        graph_of[id(node.outputs[0])] = result
+        keras_layers[builder.layer(result)] = layer.name
         if type(getattr(layer, "activation", None)).__name__ == "quantized_bits":
-            unclipped.add(made)
+            unclipped.add(result)
     graph = builder.finish(graph_of[id(model.outputs[0])], metadata={"keras_layers": keras_layers})
     _require_exact_in_keras(graph, unclipped)
     return graph
@@ -111,8 +111,8 @@ def _dense(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
 
 
 def _convolution(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
-    """The pixels that meet are wires, a layer of their own, so that the product is the same for every pixel."""
-    for setting, wanted, found in (
+    """Write a convolution as a window, a layer of its own, and a product that is the same for every pixel."""
+    for setting, required, value in (
         ("padding", "same", layer.padding.lower()),
         ("strides", (1, 1), tuple(layer.strides)),
         ("dilation_rate", (1, 1), tuple(layer.dilation_rate)),
@@ -121,9 +121,9 @@ def _convolution(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
         ("depth_multiplier", 1, getattr(layer, "depth_multiplier", 1)),
         ("mask", None, layer.get_config().get("mask")),
     ):
-        if found != wanted:
+        if value != required:
             raise ModelError(
-                f"layer '{layer.name}': {setting} must be {wanted!r}, not {found!r}; set {setting}={wanted!r}"
+                f"layer '{layer.name}': {setting} must be {required!r}, not {value!r}; set {setting}={required!r}"
             )
     return _dense(builder, layer, (builder.window(f"{layer.name}_window", xs[0], tuple(layer.kernel_size)),))
 
@@ -138,7 +138,7 @@ def _integers(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Inte
 
 
 def _activation(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
-    """An activation belongs to the layer whose result it rounds: reports and modules speak of that one."""
+    """Add an activation to the layer whose result it rounds, which then names it in reports and modules."""
     return _activated(builder, layer.name, builder.layer(xs[0]), layer.activation, xs[0])
 
 
@@ -158,7 +158,7 @@ def _activated(builder: Builder, name: str, owner: str, activation: Any, x: str)
 
 
 def _channels(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
-    """Channels of one format are rounded together; to take them apart and to join them again is wires."""
+    """Round the channels of each format together: take them apart, requantise, and join them again."""
     (x,) = xs
     owner, axis = builder.layer(x), len(builder.shape(x)) - 1
     formats = layer.formats()
@@ -171,7 +171,7 @@ def _channels(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
     parts, places = [], []
     for integer, fraction in sorted(set(formats)):
         fixed = Fixed(layer.signed, layer.signed + integer + fraction, layer.signed + integer, *CHANNEL_MODES)
-        rows = [at for at, found in enumerate(formats) if found == (integer, fraction)]
+        rows = [at for at, own in enumerate(formats) if own == (integer, fraction)]
         if len(rows) == len(formats):
             return builder.requantise(owner, x, fixed)
         parts.append(builder.requantise(owner, builder.take(owner, x, rows, axis), fixed))
@@ -210,12 +210,12 @@ def _probe(where: str, quantiser: Any, fixed: Fixed) -> None:
     values: NDArray[np.float32] = (quarters * fixed.step).astype(np.float32)
     if type(quantiser).__name__ == "quantized_relu":
         values = np.maximum(values, 0)
-    found = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) / fixed.step
-    wrong = np.flatnonzero(found != fixed.quantise(values))
+    received = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) / fixed.step
+    wrong = np.flatnonzero(received != fixed.quantise(values))
     if wrong.size:
-        value = float(values[wrong[0]])
+        value, result = float(values[wrong[0]]), received[wrong[0]] * fixed.step
         raise ModelError(
-            f"{where}: {type(quantiser).__name__} turns {value:g} into {found[wrong[0]] * fixed.step:g}, but {fixed} "
+            f"{where}: {type(quantiser).__name__} turns {value:g} into {result:g}, but {fixed} "
             f"gives {fixed.quantise(value) * fixed.step:g}; this quantiser setting has no exact firmware"
         )
 
@@ -228,7 +228,7 @@ def _mean(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
 
 
 def _pairs(builder: Builder, layer: Any, xs: tuple[str, ...]) -> str:
-    """The rows that meet are wires, layers of their own, so that the addition is the same for every pair."""
+    """Take both rows of every pair, in layers of their own, and add them; the addition is the same for every pair."""
     count = builder.shape(xs[0])[0]
     pairs = ~np.eye(count, dtype=bool)
     receivers, senders = (index.reshape(count, count - 1) for index in np.nonzero(pairs))

@@ -1,4 +1,4 @@
-"""What an ONNX model computes of its constants alone: weights through their quantisers, shapes, folded factors."""
+"""Constants of an ONNX model and everything that it computes from them alone: quantised weights, shapes, factors."""
 
 from __future__ import annotations
 
@@ -113,21 +113,21 @@ PARAMETERS = {
 
 def integer_type(operation: Operation, dtype: np.dtype[Any]) -> tuple[bool, int]:
     """Return whether integers of a type are signed, and their bits; raise ModelError where they are none, or wide."""
-    found = re.fullmatch(r"(u?)int(4|8|16)", dtype.name)
-    if found is None:
+    match = re.fullmatch(r"(u?)int(4|8|16)", dtype.name)
+    if match is None:
         raise operation.refused(f"its integers must be of 4, 8 or 16 bits, not {dtype.name}; export it so")
-    return not found[1], int(found[2])
+    return not match[1], int(match[2])
 
 
 def quantiser(operation: Operation, inputs: Sequence[Any]) -> Quantiser:
     """Return what a Quant, BipolarQuant or QuantizeLinear does; raise ModelError where that is not fixed point."""
-    wanted = PARAMETERS[operation.kind]
+    names = PARAMETERS[operation.kind]
     if operation.kind == "QuantizeLinear" and len(inputs) == 2:
         inputs = [*inputs, Known(np.array(0, np.uint8), "zero point")]
-    if len(inputs) != 1 + len(wanted):
-        raise operation.refused(f"expected {1 + len(wanted)} inputs, not {len(inputs)}; export it again")
-    for what, found in zip(wanted, inputs[1:], strict=True):
-        if not isinstance(found, Known):
+    if len(inputs) != 1 + len(names):
+        raise operation.refused(f"expected {1 + len(names)} inputs, not {len(inputs)}; export it again")
+    for what, parameter in zip(names, inputs[1:], strict=True):
+        if not isinstance(parameter, Known):
             raise operation.refused(f"its {what} must be a constant, not computed from the input; export it so")
     scale = inputs[1].values
     exponents = power_of_two(scale)
@@ -182,8 +182,8 @@ def axes_of(operation: Operation, inputs: Sequence[Any], at: int = 1) -> list[in
 
 
 def _reshape(operation: Operation, xs: Sequence[Known]) -> Any:
-    wanted = [int(n) for n in xs[1].values]
-    shape = [xs[0].values.shape[at] if length == 0 else length for at, length in enumerate(wanted)]
+    lengths = [int(n) for n in xs[1].values]
+    shape = [xs[0].values.shape[at] if length == 0 else length for at, length in enumerate(lengths)]
     return xs[0].values.reshape(shape)
 
 
@@ -207,10 +207,10 @@ def clip_ends(operation: Operation, inputs: Sequence[Any]) -> tuple[float | None
     if any(not isinstance(x, Known) for x in inputs[1:]):
         raise operation.refused("its ends must be constants, not computed from the input; export it so")
     there = iter(float(x.values) for x in inputs[1:])
-    given = [next(there) if name else end for name, end in zip(operation.inputs[1:], (-np.inf, np.inf), strict=False)]
-    if len(given) == 1:
-        given.append(np.inf)
-    low, high = given or [operation.attributes.get(name, end) for name, end in (("min", -np.inf), ("max", np.inf))]
+    ends = [next(there) if name else end for name, end in zip(operation.inputs[1:], (-np.inf, np.inf), strict=False)]
+    if len(ends) == 1:
+        ends.append(np.inf)
+    low, high = ends or [operation.attributes.get(name, end) for name, end in (("min", -np.inf), ("max", np.inf))]
     return (low if np.isfinite(low) else None), (high if np.isfinite(high) else None)
 
 

@@ -86,18 +86,18 @@ def read(path: Path) -> OnnxModel:
     opset = _version(path, proto)
     constants = {tensor.name: _array(path, tensor) for tensor in graph.initializer}
     operations = tuple(_operations(path, graph, constants))
-    given = [entry for entry in graph.input if entry.name not in constants]  # old files list their weights as inputs
-    if len(given) != 1 or len(graph.output) != 1:
-        names = ", ".join(f"'{entry.name}'" for entry in (*given, *graph.output))
+    inputs = [entry for entry in graph.input if entry.name not in constants]  # old files list their weights as inputs
+    if len(inputs) != 1 or len(graph.output) != 1:
+        names = ", ".join(f"'{entry.name}'" for entry in (*inputs, *graph.output))
         raise ModelError(
-            f"{path}: expected 1 input and 1 output, not {len(given)} and {len(graph.output)} ({names}); "
+            f"{path}: expected 1 input and 1 output, not {len(inputs)} and {len(graph.output)} ({names}); "
             f"export a part with one of each"
         )
-    shape, output = _shape(path, given[0]), graph.output[0].name
-    needed = _needed(path, operations, output, {given[0].name, *constants})
+    shape, output = _shape(path, inputs[0]), graph.output[0].name
+    needed = _needed(path, operations, output, {inputs[0].name, *constants})
     producer = f"{proto.producer_name} {proto.producer_version}".strip() or "unknown"
     digest = hashlib.sha256(content).hexdigest()
-    return OnnxModel(path, proto, digest, producer, opset, given[0].name, shape, output, constants, needed)
+    return OnnxModel(path, proto, digest, producer, opset, inputs[0].name, shape, output, constants, needed)
 
 
 def _parsed(path: Path) -> tuple[bytes, Any]:
@@ -146,9 +146,9 @@ def _fetch_outside_data(path: Path, proto: Any) -> None:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
-        wanted = Path(location)
-        inside = home / wanted
-        leaves = wanted.is_absolute() or ".." in wanted.parts or not inside.resolve().is_relative_to(home)
+        relative = Path(location)
+        inside = home / relative
+        leaves = relative.is_absolute() or ".." in relative.parts or not inside.resolve().is_relative_to(home)
         if not location or leaves or inside.is_symlink():
             raise ModelError(
                 f"{path}: initialiser '{tensor.name}': its data must lie in the model's folder, not at {location!r}; "
@@ -185,14 +185,14 @@ def _version(path: Path, proto: Any) -> int:
 
 def _array(path: Path, tensor: Any) -> NDArray[Any]:
     try:
-        found = numpy_helper.to_array(tensor)
+        array = numpy_helper.to_array(tensor)
     except Exception as error:  # as many kinds as numpy and onnx have for numbers that are not there
         raise ModelError(
             f"{path}: initialiser '{tensor.name}': its numbers do not fit its shape ({error}); export it again"
         ) from error
-    if found.dtype.kind == "f" and not np.all(np.isfinite(found)):
+    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise ModelError(f"{path}: initialiser '{tensor.name}' holds NaN or infinity; train the model again")
-    return np.asarray(found)
+    return np.asarray(array)
 
 
 def _operations(path: Path, graph: Any, constants: dict[str, NDArray[Any]]) -> Iterator[Operation]:
@@ -219,25 +219,25 @@ def _constant(path: Path, name: str, node: Any) -> NDArray[Any]:
     raise ModelError(f"node '{name}' (Constant): expected a tensor or numbers; export it again")
 
 
-def _shape(path: Path, given: Any) -> tuple[int, ...]:
-    kind = given.type.tensor_type
+def _shape(path: Path, entry: Any) -> tuple[int, ...]:
+    kind = entry.type.tensor_type
     if kind.elem_type not in FLOATS or not kind.HasField("shape") or not kind.shape.dim:
-        raise ModelError(f"{path}: input '{given.name}' must be float32 of a stated shape, a batch first; export it so")
+        raise ModelError(f"{path}: input '{entry.name}' must be float32 of a stated shape, a batch first; export it so")
     for axis, length in enumerate(kind.shape.dim[1:], start=1):
         if length.dim_value < 1:
             raise ModelError(
-                f"{path}: input '{given.name}': only the batch may be of any length, not axis {axis} "
+                f"{path}: input '{entry.name}': only the batch may be of any length, not axis {axis} "
                 f"('{length.dim_param or '?'}'); export it with a stated shape"
             )
     shape = tuple(length.dim_value for length in kind.shape.dim[1:])
     if prod(shape) > LARGEST_INPUT:
-        raise ModelError(f"{path}: input '{given.name}' must have at most {LARGEST_INPUT} elements, not {shape}")
+        raise ModelError(f"{path}: input '{entry.name}' must have at most {LARGEST_INPUT} elements, not {shape}")
     return shape
 
 
-def _needed(path: Path, operations: tuple[Operation, ...], output: str, given: set[str]) -> tuple[Operation, ...]:
+def _needed(path: Path, operations: tuple[Operation, ...], output: str, sources: set[str]) -> tuple[Operation, ...]:
     """Return the operations that the output needs; raise ModelError where one reads what nothing gave."""
-    known = set(given)
+    known = set(sources)
     for operation in operations:
         for name in operation.inputs:
             if name and name not in known:
@@ -245,9 +245,9 @@ def _needed(path: Path, operations: tuple[Operation, ...], output: str, given: s
         known.update(operation.outputs)
     if output not in known:
         raise ModelError(f"{path}: its output '{output}' is given by no operator; export the model again")
-    wanted, kept = {output}, []
+    tensors, needed = {output}, []
     for operation in reversed(operations):
-        if wanted & set(operation.outputs):
-            wanted.update(operation.inputs)
-            kept.append(operation)
-    return tuple(reversed(kept))
+        if tensors & set(operation.outputs):
+            tensors.update(operation.inputs)
+            needed.append(operation)
+    return tuple(reversed(needed))

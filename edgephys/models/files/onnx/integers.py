@@ -1,4 +1,4 @@
-"""Rules of pairs of QuantizeLinear and DequantizeLinear, as other exporters write what QONNX calls Quant."""
+"""Rules of QuantizeLinear and DequantizeLinear, the pair that other exporters write for QONNX's Quant."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def _quantised(reading: Reading, operation: Operation, xs: Values) -> Value:
     if by.exponents.size != 1:
         raise operation.refused("scales a channel of what is computed from the input have no form here; use one scale")
     exponent = int(by.exponents.flat[0])
-    made = reading.builder.requantise(reading.owner(operation, edge), edge.name, format_of(by, exponent))
-    return replace(edge, name=made, step=exponent)
+    name = reading.builder.requantise(reading.owner(operation, edge), edge.name, format_of(by, exponent))
+    return replace(edge, name=name, step=exponent)
 
 
 def _dequantised(reading: Reading, operation: Operation, xs: Values) -> Value:
@@ -33,15 +33,15 @@ def _dequantised(reading: Reading, operation: Operation, xs: Values) -> Value:
             "must read a QuantizeLinear, with one scale that is a power of two and a zero point of 0; export it so"
         )
     shift = int(exponents.flat[0]) - edge.step
-    made = edge.name
+    name = edge.name
     if shift:
         owner = reading.owner(operation, edge)
-        made = reading.builder.scale(owner, edge.name, np.array(1), -shift)
-    return replace(edge, name=made, step=None)
+        name = reading.builder.scale(owner, edge.name, np.array(1), -shift)
+    return replace(edge, name=name, step=None)
 
 
 def _clipped(reading: Reading, operation: Operation, xs: Values) -> Value:
-    """A Clip is a format where its ends are one's: those of fewer bits, or with 0 alone a ReLU."""
+    """Write a Clip as a requantise whose format has these ends, or as a ReLU where the only end is 0."""
     edge = edge_of(operation, xs[0])
     low, high = clip_ends(operation, xs)
     owner, fraction = reading.owner(operation, edge), reading.builder.fraction(edge.name)

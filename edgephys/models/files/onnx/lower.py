@@ -1,8 +1,8 @@
 """Lower a QONNX model, such as Brevitas and hls4ml's zoo write, to the Graph, or refuse it by name.
 
-Scales are powers of two, zero points 0, and every sum fits float32's 24 bits: then and only then has the model one
-answer in any order of summation, and all targets can be compared with it bit for bit. Axes are followed, not moved:
-a Transpose between channels first and channels last costs nothing.
+Scales must be powers of two, zero points 0, and every sum must fit float32's 24 bits. Only then does the model give
+the same result in any order of summation, so that all targets can be compared with it bit for bit. Axes are followed,
+not moved: a Transpose between channels first and channels last costs nothing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ ON_FIELDS = frozenset({"Conv", "GlobalAveragePool"})
 
 
 def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Graph:
-    """Return the checked Graph of an ONNX model, whose input is what its first Quant makes of it.
+    """Return the checked Graph of an ONNX model, whose input is the output of its first Quant.
 
-    ``input_format`` states the input's format where no Quant does, or another one. The metadata tell which tensor ends
-    each layer, with its axes, and what was left away.
+    ``input_format`` states the input's format where no Quant does, or another one. The metadata name the tensor at the
+    end of each layer, with its axes, and the operators that were left out.
     Raises: ModelError naming the node that cannot be computed exactly, and what would work.
     """
     for operation in model.operations:
@@ -50,10 +50,10 @@ def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Gra
     values: dict[str, Edge | Known] = {key: Known(value, key) for key, value in model.constants.items()}
     reading = Reading(model, builder, values | {model.input: Edge(source, axes)}, source, {source})
     for operation in model.operations:
-        made = _made(reading, operation)
-        reading.values[operation.outputs[0]] = made
-        if isinstance(made, Edge) and made.step is None and not reading.dropped:
-            reading.tensors[builder.layer(made.name)] = (operation.outputs[0], made.axes)
+        value = _computed(reading, operation)
+        reading.values[operation.outputs[0]] = value
+        if isinstance(value, Edge) and value.step is None and not reading.dropped:
+            reading.tensors[builder.layer(value.name)] = (operation.outputs[0], value.axes)
     result = reading.values[model.output]
     if isinstance(result, Known):
         raise ModelError(f"{model.path}: its output '{model.output}' does not depend on its input; export it again")
@@ -64,8 +64,8 @@ def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Gra
     return graph
 
 
-def _made(reading: Reading, operation: Operation) -> Edge | Known:
-    """Return what an operation makes of its inputs, by its rule, or folded where they are all constants."""
+def _computed(reading: Reading, operation: Operation) -> Edge | Known:
+    """Return the result of an operation: by its rule, or a constant where all inputs are constants."""
     xs = [_value(reading, operation, key) for key in operation.inputs if key]
     known = [x for x in xs if isinstance(x, Known)]
     with operation.whole():
@@ -74,7 +74,7 @@ def _made(reading: Reading, operation: Operation) -> Edge | Known:
 
 
 def _value(reading: Reading, operation: Operation, name: str) -> Edge | Known:
-    """Return what a tensor is by now."""
+    """Return the edge or the constant of a tensor."""
     if name not in reading.values:
         raise operation.refused(f"reads '{name}', a second output of its node; only first outputs are computed")
     return reading.values[name]
@@ -94,7 +94,7 @@ def _metadata(reading: Reading, axes: tuple[int, ...], result: Edge) -> dict[str
 
 
 def _looks_at_neighbours(model: OnnxModel) -> bool:
-    """Tell whether a convolution reads the input as it comes, so that pixels had better arrive channels last."""
+    """Tell whether a convolution reads the input, so that its pixels should come channels last."""
     reached = {model.input}
     for operation in model.operations:
         if len(model.shape) != len(CHANNELS_LAST) or not reached & set(operation.inputs):
@@ -109,7 +109,7 @@ def _looks_at_neighbours(model: OnnxModel) -> bool:
 def _input_format(model: OnnxModel) -> Fixed:
     """Return the format of the Quant through which everything reads the input."""
     reached: set[str] = {model.input}
-    found: list[Quantiser] = []
+    quantisers: list[Quantiser] = []
     for operation in model.operations:
         if not reached & set(operation.inputs):
             continue
@@ -124,15 +124,15 @@ def _input_format(model: OnnxModel) -> Fixed:
         parameters = [Known(model.constants[key], key) if key in model.constants else None for key in operation.inputs]
         with operation.whole():
             by = quantiser(operation, parameters)
-        if by.bipolar or np.unique(by.exponents).size != 1 or (found and not by.alike(found[0])):
+        if by.bipolar or np.unique(by.exponents).size != 1 or (quantisers and not by.alike(quantisers[0])):
             raise operation.refused(
                 f"the input '{model.input}' must be quantised in one way, of one scale and 2 bits or more; "
                 f"give its format, such as --input-format 'fixed<16,6>'"
             )
-        found.append(by)
-    if not found:
+        quantisers.append(by)
+    if not quantisers:
         raise ModelError(f"{model.path}: nothing reads its input '{model.input}'; export it again")
-    return format_of(found[0], int(found[0].exponents.flat[0]))
+    return format_of(quantisers[0], int(quantisers[0].exponents.flat[0]))
 
 
 def _require_exact(graph: Graph) -> None:

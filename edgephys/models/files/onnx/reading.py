@@ -1,4 +1,4 @@
-"""What is known while an ONNX model is read: which edge carries each tensor, and in which order of axes."""
+"""The state while an ONNX model is read: the edge of each tensor, and the order of its axes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Reading:
         return tuple(carried[axis] for axis in edge.axes)
 
     def ordered(self, operation: Operation, edge: Edge, axes: tuple[int, ...]) -> Edge:
-        """Return the edge with its axes in a wanted order, which is wires."""
+        """Return the edge with its axes in the stated order; this only moves elements."""
         if edge.axes == axes:
             return edge
         carried = self.builder.shape(edge.name)
@@ -95,8 +95,8 @@ class Reading:
 
 def word(name: str) -> str:
     """Return a name that every target takes: letters, digits and _, a letter first."""
-    found = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "node"
-    return found if found[0].isalpha() else f"n_{found}"
+    clean = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "node"
+    return clean if clean[0].isalpha() else f"n_{clean}"
 
 
 def format_of(by: Quantiser, exponent: int) -> Fixed:

@@ -76,8 +76,8 @@ def _dense(
     if edge.axes[-1] != len(edge.axes) - 1:
         edge = reading.plain(operation, edge)
     layer = layer or reading.layer(operation)
-    made = reading.builder.dense(layer, edge.name, *integers(operation, weight, "weight"))
-    edge = replace(edge, name=made)
+    product = reading.builder.dense(layer, edge.name, *integers(operation, weight, "weight"))
+    edge = replace(edge, name=product)
     return edge if bias is None else _biased(reading, operation, layer, edge, bias)
 
 
@@ -86,19 +86,22 @@ def _matmul(reading: Reading, operation: Operation, xs: Values) -> Value:
 
 
 def _gemm(reading: Reading, operation: Operation, xs: Values) -> Value:
-    given = operation.attributes
-    for setting, wanted in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
-        if given.get(setting, wanted) != wanted:
-            raise operation.refused(f"{setting} must be {wanted:g}, not {given[setting]:g}; export it so")
+    attributes = operation.attributes
+    for setting, required in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
+        if attributes.get(setting, required) != required:
+            raise operation.refused(f"{setting} must be {required:g}, not {attributes[setting]:g}; export it so")
     weight = known_of(operation, xs[1], "weight")
-    if given.get("transB", 0):
+    if attributes.get("transB", 0):
         weight = weight.of(weight.values.T)
     bias = known_of(operation, xs[2], "bias") if len(xs) > 2 else None
     return _dense(reading, operation, xs[0], weight, bias)
 
 
 def _conv(reading: Reading, operation: Operation, xs: Values) -> Value:
-    """The pixels that meet are wires, a layer of their own; steps and narrower edges are pixels left out."""
+    """Write a convolution as a window, which only moves pixels, and a product.
+
+    Strides and smaller padding leave pixels out.
+    """
     edge, kernel = edge_of(operation, xs[0]), known_of(operation, xs[1], "kernel")
     if len(edge.axes) != 3 or kernel.values.ndim != 4:
         raise operation.refused(f"fields must have 2 axes, not {len(edge.axes) - 1}; use a 2-D convolution")
@@ -107,12 +110,12 @@ def _conv(reading: Reading, operation: Operation, xs: Values) -> Value:
     rows, columns = dense.values.shape[:2]
     layer = reading.layer(operation)
     name = reading.builder.window(f"{layer}_window", edge.name, (rows, columns))
-    for axis, kept in enumerate(_pixels(operation, reading.shape(edge)[1:], (rows, columns))):
-        if kept is not None:
-            name = reading.builder.take(f"{layer}_window", name, kept, axis)
+    for axis, pixels in enumerate(_pixels(operation, reading.shape(edge)[1:], (rows, columns))):
+        if pixels is not None:
+            name = reading.builder.take(f"{layer}_window", name, pixels, axis)
     matrix = dense.of(dense.values.reshape(-1, dense.values.shape[-1]))
-    made = reading.builder.dense(layer, name, *integers(operation, matrix, "kernel"))
-    edge = Edge(made, CHANNELS_LAST)
+    product = reading.builder.dense(layer, name, *integers(operation, matrix, "kernel"))
+    edge = Edge(product, CHANNELS_LAST)
     if len(xs) < 3:
         return edge
     fixed = integers(operation, known_of(operation, xs[2], "bias"), "bias")
@@ -140,15 +143,15 @@ def _whole_kernel(operation: Operation, kernel: Known, channels: int) -> Known:
 
 def _pixels(operation: Operation, field: tuple[int, ...], size: tuple[int, int]) -> list[NDArray[np.int64] | None]:
     """Return the rows and columns that a convolution keeps of one with an output at every pixel; None for all."""
-    given = operation.attributes
-    strides, pads = given.get("strides", [1, 1]), list(given.get("pads", [0, 0, 0, 0]))
+    attributes = operation.attributes
+    strides, pads = attributes.get("strides", [1, 1]), list(attributes.get("pads", [0, 0, 0, 0]))
     same = [(length - 1) // 2 for length in size] + [length // 2 for length in size]
-    auto = given.get("auto_pad", b"NOTSET").decode(errors="replace")
+    auto = attributes.get("auto_pad", b"NOTSET").decode(errors="replace")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         if list(strides) != [1, 1] or (auto == "SAME_LOWER" and same[:2] != same[2:]):
             raise operation.refused(f"auto_pad {auto} with these strides or sizes is not computed; state pads={same}")
         pads = same
-    kept: list[NDArray[np.int64] | None] = []
+    pixels: list[NDArray[np.int64] | None] = []
     for axis, length in enumerate(field):
         before, after = pads[axis], pads[axis + 2]
         count = (length + before + after - size[axis]) // strides[axis] + 1
@@ -157,12 +160,12 @@ def _pixels(operation: Operation, field: tuple[int, ...], size: tuple[int, int])
             raise operation.refused(
                 f"pads {pads} with a kernel of {size} reach further than its own size; use pads={same}, or smaller ones"
             )
-        kept.append(None if np.array_equal(at, np.arange(length)) else at)
-    return kept
+        pixels.append(None if np.array_equal(at, np.arange(length)) else at)
+    return pixels
 
 
 def _normalised(reading: Reading, operation: Operation, xs: Values) -> Value:
-    """A BatchNormalization is a factor and a shift a channel, where float32 has both exactly."""
+    """Write a BatchNormalization as one factor and one shift for each channel, which float32 must hold exactly."""
     edge = edge_of(operation, xs[0])
     gamma, beta, mean, variance = (known_of(operation, x, "parameters").values.astype(np.float32) for x in xs[1:5])
     if len(edge.axes) == 0 or gamma.shape != (reading.shape(edge)[0],):
@@ -184,8 +187,8 @@ def _normalised(reading: Reading, operation: Operation, xs: Values) -> Value:
                 f"quantised (Brevitas: merge_bn), or replace it by a quantised Mul and Add"
             ) from error
         laid = _laid(operation, reading, edge, Known(number, "")).astype(np.int64)
-        made = (reading.builder.scale if what == "factor" else reading.builder.bias)(layer, edge.name, laid, fraction)
-        edge = replace(edge, name=made)
+        result = (reading.builder.scale if what == "factor" else reading.builder.bias)(layer, edge.name, laid, fraction)
+        edge = replace(edge, name=result)
     return edge
 
 

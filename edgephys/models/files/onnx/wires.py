@@ -40,22 +40,24 @@ def _reshaped(reading: Reading, operation: Operation, edge: Edge, shape: tuple[i
 
 def _reshape(reading: Reading, operation: Operation, xs: Values) -> Value:
     edge, before = edge_of(operation, xs[0]), (1, *reading.shape(edge_of(operation, xs[0])))
-    wanted = [int(n) for n in np.ravel(known_of(operation, xs[1], "shape").values)]
-    batch, rest = (wanted[0], wanted[1:]) if wanted else (1, [])
+    lengths = [int(n) for n in np.ravel(known_of(operation, xs[1], "shape").values)]
+    batch, rest = (lengths[0], lengths[1:]) if lengths else (1, [])
     if not operation.attributes.get("allowzero", 0):
         rest = [before[at] if length == 0 and at < len(before) else length for at, length in enumerate(rest, start=1)]
     size = prod(before)
     if rest.count(-1) == 1 and prod(rest) != 0 and size % -prod(rest) == 0:
         rest[rest.index(-1)] = size // -prod(rest)
     if batch not in (-1, 0, _batch(reading)) or prod(rest) != size or min(rest, default=1) < 1:
-        raise operation.refused(f"shape {wanted} does not keep the batch and {size} elements a vector; begin it with 0")
+        raise operation.refused(
+            f"shape {lengths} does not keep the batch and {size} elements a vector; begin it with 0"
+        )
     return _reshaped(reading, operation, edge, tuple(rest))
 
 
 def _batch(reading: Reading) -> int:
     """Return the batch that the file states, or 1."""
-    (given,) = [entry for entry in reading.model.proto.graph.input if entry.name == reading.model.input]
-    return int(given.type.tensor_type.shape.dim[0].dim_value) or 1
+    (entry,) = [entry for entry in reading.model.proto.graph.input if entry.name == reading.model.input]
+    return int(entry.type.tensor_type.shape.dim[0].dim_value) or 1
 
 
 def _flatten(reading: Reading, operation: Operation, xs: Values) -> Value:
@@ -96,8 +98,8 @@ def _concatenated(reading: Reading, operation: Operation, xs: Values) -> Value:
     edges = [edge_of(operation, x) for x in xs]
     edges = [reading.ordered(operation, edge, edges[0].axes) for edge in edges]
     axis = axis_of(operation, edges[0], operation.attributes["axis"])
-    made = reading.builder.concat(reading.layer(operation), tuple(edge.name for edge in edges), axis)
-    return replace(edges[0], name=made)
+    joined = reading.builder.concat(reading.layer(operation), tuple(edge.name for edge in edges), axis)
+    return replace(edges[0], name=joined)
 
 
 def _taken(reading: Reading, operation: Operation, edge: Edge, axis: int, rows: Integers) -> Edge:
@@ -132,11 +134,11 @@ def _gathered(reading: Reading, operation: Operation, xs: Values) -> Value:
 
 
 def _sliced(reading: Reading, operation: Operation, xs: Values) -> Value:
-    edge, given = edge_of(operation, xs[0]), operation.attributes
+    edge, attributes = edge_of(operation, xs[0]), operation.attributes
     if len(xs) > 1:
         ends = [np.ravel(known_of(operation, x, "starts, ends, axes and steps").values).tolist() for x in xs[1:]]
     else:
-        ends = [list(given[name]) for name in ("starts", "ends", "axes") if name in given]
+        ends = [list(attributes[name]) for name in ("starts", "ends", "axes") if name in attributes]
     starts, stops = ends[:2]
     axes = ends[2] if len(ends) > 2 else list(range(len(starts)))
     steps = ends[3] if len(ends) > 3 else [1] * len(starts)
@@ -155,14 +157,14 @@ def _sliced(reading: Reading, operation: Operation, xs: Values) -> Value:
 def _summed(reading: Reading, operation: Operation, edge: Edge, axes: list[int], keep: bool) -> tuple[Edge, int]:
     """Return the sum over axes, and the count of elements in it."""
     layer, count, places = reading.layer(operation), 1, sorted(axis_of(operation, edge, axis) for axis in axes)
-    kept = [1 if axis in places else n for axis, n in zip(edge.axes, reading.shape(edge), strict=True)]
+    lengths = [1 if axis in places else n for axis, n in zip(edge.axes, reading.shape(edge), strict=True)]
     for place in reversed(places):
         count *= reading.builder.shape(edge.name)[place]
         name = reading.builder.sum(layer, edge.name, place)
         edge = Edge(name, tuple(axis - (axis > place) for axis in edge.axes if axis != place))
     if keep:
         edge = reading.plain(operation, edge)
-        edge = Edge(reading.builder.reshape(layer, edge.name, tuple(kept)), tuple(range(len(kept))))
+        edge = Edge(reading.builder.reshape(layer, edge.name, tuple(lengths)), tuple(range(len(lengths))))
     return edge, count
 
 
@@ -170,8 +172,8 @@ def _reduced(reading: Reading, operation: Operation, xs: Values) -> Value:
     edge, axes = edge_of(operation, xs[0]), axes_of(operation, xs)
     if not axes:
         raise operation.refused("its axes must be stated, none of them the batch; export it so")
-    made, count = _summed(reading, operation, edge, axes, bool(operation.attributes.get("keepdims", 1)))
-    return made if operation.kind == "ReduceSum" else _mean(reading, operation, made, count)
+    total, count = _summed(reading, operation, edge, axes, bool(operation.attributes.get("keepdims", 1)))
+    return total if operation.kind == "ReduceSum" else _mean(reading, operation, total, count)
 
 
 def _pooled(reading: Reading, operation: Operation, xs: Values) -> Value:
