@@ -48,12 +48,12 @@ def test_generation_depends_on_the_seed_but_not_on_the_number_of_workers(tiny: P
 def test_slices_are_written_in_order_each_with_every_class_mixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(chunks: Iterator[generate.Chunk], workers: int) -> Iterator[cluster.Rows]:
+    def make(chunks: Iterator[generate.Chunk], workers: int) -> Iterator[cluster.JetRows]:
         for chunk in chunks:
             particles = np.full((chunk.jets, 150, 16), chunk.index, dtype=np.float32)
             rows = np.zeros((chunk.jets, 12), dtype=np.float32)
             rows[:, 6 + layout.CLASSES.index(chunk.jet_class)] = 1.0
-            yield cluster.Rows(particles, rows)
+            yield cluster.JetRows(particles, rows)
 
     monkeypatch.setattr(generate, "_made", make)
     monkeypatch.setattr(generate, "CHUNK_JETS", 20)

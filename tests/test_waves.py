@@ -340,7 +340,7 @@ def test_the_first_run_of_the_sample_is_made_again_to_the_last_bits() -> None:
     with h5py.File(SAMPLE, "r") as file:
         plan = json.loads(file.attrs["plan"])
     plan.pop("versions")
-    rows = wave_runs.simulate(wave_runs.Plan(**plan), 0)
+    rows = wave_runs.simulate(wave_runs.RunPlan(**plan), 0)
     np.testing.assert_allclose(rows.frames, read.frames[0], atol=1e-6)
     np.testing.assert_allclose(rows.speed, read.speed[0], atol=1e-6)
 

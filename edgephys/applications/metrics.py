@@ -40,7 +40,7 @@ def auc(logits: Floats, labels: NDArray[np.integer[Any]], classes: tuple[str, ..
     """
     _check(logits, labels)
     scores = softmax(logits)
-    found = {}
+    areas = {}
     for index, name in enumerate(classes):
         signal = labels == index
         positive, negative = int(signal.sum()), int((~signal).sum())
@@ -49,18 +49,20 @@ def auc(logits: Floats, labels: NDArray[np.integer[Any]], classes: tuple[str, ..
         area = float(roc_auc_score(signal, scores[:, index]))
         both, twice = area / (2 - area), 2 * area**2 / (1 + area)
         variance = area * (1 - area) + (positive - 1) * (both - area**2) + (negative - 1) * (twice - area**2)
-        found[name] = Measured(area, float(np.sqrt(max(variance, 0.0) / (positive * negative))))
-    return found
+        areas[name] = Measured(area, float(np.sqrt(max(variance, 0.0) / (positive * negative))))
+    return areas
 
 
-def relative_l2(found: Floats, wanted: Floats) -> Measured:
-    """Return |found - wanted| / |wanted|, of each field in the L2 norm, the mean over fields with its standard error.
+def relative_l2(output: Floats, target: Floats) -> Measured:
+    """Return |output - target| / |target|, of each field in the L2 norm, the mean over fields with its standard error.
 
     Shape: (field, ...), alike.  Raises: DataError without two fields, for other shapes, or for a field of zeros.
     """
-    if len(wanted) < 2 or np.shape(found) != np.shape(wanted):
-        raise DataError(f"relative L2 needs as many fields as wanted, 2 or more: {np.shape(found)}, {np.shape(wanted)}")
-    ours, theirs = (np.asarray(of, np.float64).reshape(len(wanted), -1) for of in (found, wanted))
+    if len(target) < 2 or np.shape(output) != np.shape(target):
+        raise DataError(
+            f"relative L2 needs as many fields as wanted, 2 or more: {np.shape(output)}, {np.shape(target)}"
+        )
+    ours, theirs = (np.asarray(of, np.float64).reshape(len(target), -1) for of in (output, target))
     sizes = np.linalg.norm(theirs, axis=1)
     if not sizes.all():
         raise DataError(

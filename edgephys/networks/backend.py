@@ -15,15 +15,15 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 def _quiet() -> Iterator[None]:
     """Keep what TensorFlow's C++ side says of itself while it loads from the user's terminal."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(terminal, 2)
+        os.close(terminal)
         os.close(nowhere)
 
 

@@ -114,7 +114,7 @@ def equivalent_kernel(parts: Sequence[Part], kernels: Sequence[Numbers]) -> Numb
 def _composed(first: Numbers, second: Numbers) -> Numbers:
     """Return the kernel that computes ``second`` of what ``first`` computes: offsets add, channels are summed over."""
     rows, columns = first.shape[0] + second.shape[0] - 1, first.shape[1] + second.shape[1] - 1
-    found = np.zeros((rows, columns, first.shape[2], second.shape[3]), np.result_type(first, second))
+    kernel = np.zeros((rows, columns, first.shape[2], second.shape[3]), np.result_type(first, second))
     for dy, dx in np.ndindex(second.shape[:2]):
-        found[dy : dy + first.shape[0], dx : dx + first.shape[1]] += first @ second[dy, dx]
-    return found
+        kernel[dy : dy + first.shape[0], dx : dx + first.shape[1]] += first @ second[dy, dx]
+    return kernel

@@ -43,6 +43,6 @@ def spread(kernel: Any) -> Any:
     Shape: (rows, columns, channel, 1) -> (rows, columns, channel, channel).
     """
     channels = range(kernel.shape[2])
-    found = np.zeros((*kernel.shape[:3], len(channels)), kernel.dtype)
-    found[..., channels, channels] = kernel[..., 0]
-    return found
+    full = np.zeros((*kernel.shape[:3], len(channels)), kernel.dtype)
+    full[..., channels, channels] = kernel[..., 0]
+    return full

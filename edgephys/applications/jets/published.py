@@ -76,8 +76,8 @@ def published(recipe: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """
     family, net = recipe.get("script"), recipe.get("net", {})
     constituents = net.get("constituents")
-    found = EIGHT_BIT.get(str(family), {}).get(constituents)
-    if found is None or net.get("bits") != 8 or net.get("activation_bits") not in (None, 8):
+    row = EIGHT_BIT.get(str(family), {}).get(constituents)
+    if row is None or net.get("bits") != 8 or net.get("activation_bits") not in (None, 8):
         return None
     if tuple(net.get("features", ())) != ("pt", "etarel", "phirel"):
         return None
@@ -85,7 +85,7 @@ def published(recipe: Mapping[str, Any]) -> Mapping[str, Any] | None:
         wanted = by_constituents[max(least for least in by_constituents if least <= constituents)]
         if net.get(name) is not None and tuple(net[name]) != wanted:
             return None
-    return found
+    return row
 
 
 LITERATURE = Literature(

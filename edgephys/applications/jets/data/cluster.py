@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgephys.applications.jets.data.collide import Collisions, Floats, Ints
-from edgephys.applications.jets.data.detect import Seen, add_up
+from edgephys.applications.jets.data.detect import Reconstructed, add_up
 from edgephys.applications.jets.data.layout import CLASSES, JET_NAMES, PARTICLE_NAMES, PARTICLES_PER_JET
 from edgephys.core.errors import ToolError
 
@@ -21,7 +21,7 @@ CLUSTER_PT_MIN_GEV = 400.0
 
 
 @dataclass(frozen=True)
-class Rows:
+class JetRows:
     """Jets as the public files hold them.
 
     Shape: `particles` (jet, 150, 16), `jets` (jet, 12). Units: GeV.
@@ -32,7 +32,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ClusteredJets:
     """Jets of a batch and, sorted by jet and falling pT, the particles that they hold."""
 
     event: Ints
@@ -62,7 +62,7 @@ def import_fastjet() -> ModuleType:
     return fastjet  # type: ignore[no-any-return,unused-ignore]
 
 
-def cluster(seen: Seen, truth: Collisions, jet_class: str) -> Rows:
+def cluster(reconstructed: Reconstructed, truth: Collisions, jet_class: str) -> JetRows:
     """Cluster the two leading anti-kT jets (R = 0.8) and keep those on a true origin of the class.
 
     Kept are 800 < pT < 1300 GeV, |eta| < 2.0 (the whole cone is then inside the calorimeters) and
@@ -71,20 +71,20 @@ def cluster(seen: Seen, truth: Collisions, jet_class: str) -> Rows:
     Units: GeV and radians.
     Source: Cacciari, Salam, Soyez, arXiv 0802.1189 (anti-kT) and 1111.6097 (FastJet).
     """
-    found = _find(seen)
-    pt = np.hypot(found.px, found.py)
-    eta = np.arcsinh(found.pz / pt)
-    phi = np.arctan2(found.py, found.px)
-    origin_pt = _match(truth, found.event, eta, phi)
+    clustered = _find(reconstructed)
+    pt = np.hypot(clustered.px, clustered.py)
+    eta = np.arcsinh(clustered.pz / pt)
+    phi = np.arctan2(clustered.py, clustered.px)
+    origin_pt = _match(truth, clustered.event, eta, phi)
     good = (pt > PT_RANGE_GEV[0]) & (pt < PT_RANGE_GEV[1]) & (np.abs(eta) < ETA_MAX)
     good &= origin_pt > 0.0
-    member_good = good[found.member_jet]
-    jet = (np.cumsum(good) - 1)[found.member_jet[member_good]]
-    member = found.member[member_good]
-    axis = _Axis(pt[good], eta[good], phi[good], found.e[good])
-    z = seen.pt_gev[member] / axis.pt[jet]
+    member_good = good[clustered.member_jet]
+    jet = (np.cumsum(good) - 1)[clustered.member_jet[member_good]]
+    member = clustered.member[member_good]
+    axis = _Axis(pt[good], eta[good], phi[good], clustered.e[good])
+    z = reconstructed.pt_gev[member] / axis.pt[jet]
     zlogz = add_up(jet, z * np.log(z), axis.pt.size)
-    mass2 = found.e**2 - pt**2 - found.pz**2
+    mass2 = clustered.e**2 - pt**2 - clustered.pz**2
     jets = np.zeros((axis.pt.size, len(JET_NAMES)))
     jets[:, 0] = axis.pt / origin_pt[good]
     jets[:, 1] = axis.pt
@@ -93,7 +93,7 @@ def cluster(seen: Seen, truth: Collisions, jet_class: str) -> Rows:
     jets[:, 4] = zlogz
     jets[:, 5] = np.bincount(jet, minlength=axis.pt.size)
     jets[:, 6 + CLASSES.index(jet_class)] = 1.0
-    return Rows(_particle_rows(seen, jet, member, axis), jets.astype(np.float32))
+    return JetRows(_particle_rows(reconstructed, jet, member, axis), jets.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -106,37 +106,37 @@ class _Axis:
     e: Floats
 
 
-def _find(seen: Seen) -> _Found:
+def _find(reconstructed: Reconstructed) -> _ClusteredJets:
     """Run FastJet on a whole batch and keep the two leading jets of each event."""
     fastjet = import_fastjet()
     import awkward  # type: ignore[import-untyped,unused-ignore]
 
-    px, py = seen.pt_gev * np.cos(seen.phi), seen.pt_gev * np.sin(seen.phi)
-    pz, e = seen.pt_gev * np.sinh(seen.eta), seen.pt_gev * np.cosh(seen.eta)
-    sizes = np.bincount(seen.event, minlength=seen.count)
+    px, py = reconstructed.pt_gev * np.cos(reconstructed.phi), reconstructed.pt_gev * np.sin(reconstructed.phi)
+    pz, e = reconstructed.pt_gev * np.sinh(reconstructed.eta), reconstructed.pt_gev * np.cosh(reconstructed.eta)
+    sizes = np.bincount(reconstructed.event, minlength=reconstructed.count)
     flat = awkward.zip({"px": px, "py": py, "pz": pz, "E": e}, with_name="Momentum4D")
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, RADIUS)
     sequence = fastjet.ClusterSequence(awkward.unflatten(flat, sizes), definition)
     members = sequence.constituent_index(min_pt=CLUSTER_PT_MIN_GEV)
     jets_per_event = awkward.to_numpy(awkward.num(members, axis=1))
-    jet_event = np.repeat(np.arange(seen.count), jets_per_event)
+    jet_event = np.repeat(np.arange(reconstructed.count), jets_per_event)
     jet_sizes = awkward.to_numpy(awkward.flatten(awkward.num(members, axis=2)))
     jet = np.repeat(np.arange(jet_event.size), jet_sizes)
     local = awkward.to_numpy(awkward.flatten(members, axis=None)).astype(np.int64)
     member = local + (np.cumsum(sizes) - sizes)[jet_event[jet]]
-    order = np.lexsort((-seen.pt_gev[member], jet))
+    order = np.lexsort((-reconstructed.pt_gev[member], jet))
     jet, member = jet[order], member[order]
     sums = [add_up(jet, part[member], jet_event.size) for part in (px, py, pz, e)]
     leading = _leading(jet_event, np.hypot(sums[0], sums[1]))
-    kept = leading[jet]
-    return _Found(
+    selected = leading[jet]
+    return _ClusteredJets(
         event=jet_event[leading],
         px=sums[0][leading],
         py=sums[1][leading],
         pz=sums[2][leading],
         e=sums[3][leading],
-        member_jet=(np.cumsum(leading) - 1)[jet[kept]],
-        member=member[kept],
+        member_jet=(np.cumsum(leading) - 1)[jet[selected]],
+        member=member[selected],
     )
 
 
@@ -167,7 +167,7 @@ def wrap(angle: Floats) -> Floats:
     return wrapped
 
 
-def _particle_rows(seen: Seen, jet: Ints, member: Ints, axis: _Axis) -> npt.NDArray[np.float32]:
+def _particle_rows(reconstructed: Reconstructed, jet: Ints, member: Ints, axis: _Axis) -> npt.NDArray[np.float32]:
     """Fill the 16 columns of the hardest 150 particles of each jet, zeros behind them.
 
     `etarel`, `phirel`: offset from the jet axis. `etarot`, `phirot`: the same, turned about the
@@ -176,7 +176,7 @@ def _particle_rows(seen: Seen, jet: Ints, member: Ints, axis: _Axis) -> npt.NDAr
     beam, `costhetarel`: to the jet axis.
     """
     rank = np.arange(jet.size) - np.searchsorted(jet, jet)
-    pt, eta, phi = seen.pt_gev[member], seen.eta[member], seen.phi[member]
+    pt, eta, phi = reconstructed.pt_gev[member], reconstructed.eta[member], reconstructed.phi[member]
     e = pt * np.cosh(eta)
     etarel, phirel = eta - axis.eta[jet], wrap(phi - axis.phi[jet])
     second = np.flatnonzero(rank == 1)

@@ -130,17 +130,17 @@ def collide(pythia: Any, jet_class: str, count: int) -> Collisions:
     status = awkward.to_numpy(flat.status).astype(np.int64)
     daughter = awkward.to_numpy(flat.daughter1).astype(np.int64) + np.repeat(offsets, sizes)
     px, py, pz, e = (awkward.to_numpy(flat.p[axis]) for axis in ("px", "py", "pz", "e"))
-    seen = (status > 0) & ~np.isin(np.abs(pdg), (12, 14, 16))
+    visible = (status > 0) & ~np.isin(np.abs(pdg), (12, 14, 16))
     origin = _origins(PROCESSES[jet_class], pdg, status, daughter)
     pt = np.hypot(px[origin], py[origin])
     return Collisions(
         count=int(sizes.size),
-        event=event[seen],
-        pdg=pdg[seen],
-        px=px[seen],
-        py=py[seen],
-        pz=pz[seen],
-        e=e[seen],
+        event=event[visible],
+        pdg=pdg[visible],
+        px=px[visible],
+        py=py[visible],
+        pz=pz[visible],
+        e=e[visible],
         truth_event=event[origin],
         truth_pt_gev=pt,
         truth_eta=np.arcsinh(pz[origin] / pt),

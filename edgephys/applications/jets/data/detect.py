@@ -36,7 +36,7 @@ HCAL = Response(stochastic=1.0, constant=0.05, slope=0.0, angle=0.02, cell=0.087
 
 
 @dataclass(frozen=True)
-class Seen:
+class Reconstructed:
     """Reconstructed particles of a batch, massless, in the order of their events.
 
     Shape: every array (particle,). Units: GeV.
@@ -49,7 +49,7 @@ class Seen:
     phi: Floats
 
 
-def detect(collisions: Collisions, random: np.random.Generator) -> Seen:
+def detect(collisions: Collisions, random: np.random.Generator) -> Reconstructed:
     """Smear the particles of a batch.
 
     Charged particles are tracks (|eta| < 2.5): pT width 1 % plus 0.01 % a GeV in quadrature,
@@ -74,15 +74,15 @@ def detect(collisions: Collisions, random: np.random.Generator) -> Seen:
             (hadron & inside, HCAL),
         )
     ]
-    event, seen_pt, seen_eta, seen_phi = (np.concatenate(column) for column in zip(*parts, strict=True))
-    kept = seen_pt > PT_MIN_GEV
-    order = np.argsort(event[kept], kind="stable")
-    return Seen(
+    event, measured_pt, measured_eta, measured_phi = (np.concatenate(column) for column in zip(*parts, strict=True))
+    selected = measured_pt > PT_MIN_GEV
+    order = np.argsort(event[selected], kind="stable")
+    return Reconstructed(
         count=collisions.count,
-        event=event[kept][order].astype(np.int64),
-        pt_gev=seen_pt[kept][order],
-        eta=seen_eta[kept][order],
-        phi=seen_phi[kept][order],
+        event=event[selected][order].astype(np.int64),
+        pt_gev=measured_pt[selected][order],
+        eta=measured_eta[selected][order],
+        phi=measured_phi[selected][order],
     )
 
 

@@ -22,7 +22,7 @@ class Division:
     seed: int
 
 
-def divide(of: Division, data: Path, test_data: Path | None = None) -> dict[str, jets.Jets]:
+def divide(division: Division, data: Path, test_data: Path | None = None) -> dict[str, jets.Jets]:
     """Read jets and split them in train, validation and test; ``test_data`` gives the test jets alone.
 
     The split depends on the file's labels and the seed, not on what the network sees of each jet. Constituents
@@ -31,19 +31,19 @@ def divide(of: Division, data: Path, test_data: Path | None = None) -> dict[str,
     """
     if test_data is not None and test_data.resolve() == data.resolve():
         raise DataError(f"{test_data}: the test file must not be the training file; leave --test-data out for a share")
-    read = inputs.read(data, of.constituents, of.features)
-    fractions = {"validation": of.validation} | ({} if test_data else {"test": of.test})
-    parts = split.stratified(read.labels, {"train": 1.0 - sum(fractions.values()), **fractions}, of.seed)
-    mixed = jets.shuffle_constituents(read.features, of.seed)
-    found = {
+    read = inputs.read(data, division.constituents, division.features)
+    fractions = {"validation": division.validation} | ({} if test_data else {"test": division.test})
+    parts = split.stratified(read.labels, {"train": 1.0 - sum(fractions.values()), **fractions}, division.seed)
+    mixed = jets.shuffle_constituents(read.features, division.seed)
+    parts_by_name = {
         name: dataclasses.replace(
             read, features=(read.features if name == "test" else mixed)[index], labels=read.labels[index]
         )
         for name, index in parts.items()
     }
     if test_data is not None:
-        found["test"] = inputs.read(test_data, of.constituents, of.features)
-    for name, part in found.items():
+        parts_by_name["test"] = inputs.read(test_data, division.constituents, division.features)
+    for name, part in parts_by_name.items():
         if not len(part.labels):
             raise DataError(f"{data}: the {name} split is empty; give more jets or another share")
-    return found
+    return parts_by_name

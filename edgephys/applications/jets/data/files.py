@@ -71,15 +71,15 @@ def read(
     _check_numbers(constituents, len(features), limit, slice_jets)
     files = _files(path)
     total = count(files) if limit is None else min(count(files), limit)
-    kept = np.zeros((total, constituents, len(features)), dtype=np.float32)
+    features_read = np.zeros((total, constituents, len(features)), dtype=np.float32)
     labels = np.zeros(total, dtype=np.int64)
     start = 0
     for part in slices(files, constituents, features, limit, pt_min_gev, slice_jets):
         stop = start + len(part.labels)
-        kept[start:stop], labels[start:stop] = part.features, part.labels
+        features_read[start:stop], labels[start:stop] = part.features, part.labels
         start = stop
     names = tuple(_bare(name) for name in features)
-    return Jets(kept, labels, names, ", ".join(str(file) for file in files))
+    return Jets(features_read, labels, names, ", ".join(str(file) for file in files))
 
 
 def slices(
@@ -102,9 +102,9 @@ def slices(
             end = columns.jets if left is None else min(columns.jets, left)
             for start in range(0, end, slice_jets):
                 stop = min(start + slice_jets, end)
-                kept = _read_constituents(file, columns, slice(start, stop), constituents, pt_min_gev)
+                features_read = _read_constituents(file, columns, slice(start, stop), constituents, pt_min_gev)
                 labels = _read_labels(file, columns, slice(start, stop))
-                yield Jets(kept, labels, columns.names, str(file_path))
+                yield Jets(features_read, labels, columns.names, str(file_path))
         if left is not None:
             left -= end
             if left == 0:
@@ -164,18 +164,18 @@ def _open(path: Path) -> AbstractContextManager[h5py.File]:
 
 
 def _dataset(path: Path, file: h5py.File, name: str, dimensions: int) -> h5py.Dataset:
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
         raise DataError(
             f"file '{path}': expected a dataset '{name}', found {sorted(file)}; "
             "use a file in the layout of Zenodo 3602260"
         )
-    if found.ndim != dimensions:
+    if dataset.ndim != dimensions:
         raise DataError(
             f"file '{path}', {name}: expected {dimensions} dimensions, found shape "
-            f"{found.shape}; use a file in the layout of Zenodo 3602260"
+            f"{dataset.shape}; use a file in the layout of Zenodo 3602260"
         )
-    return found
+    return dataset
 
 
 def _count_jets(path: Path, file: h5py.File) -> int:
@@ -249,13 +249,13 @@ def _read_constituents(
     depth = constituents if is_sorted else columns.constituents
     order = np.argsort(-pt, axis=1, kind="stable")[:, :constituents]  # (jet, kept)
     keep = np.take_along_axis(pt, order, axis=1) > pt_min_gev
-    kept = np.zeros((*keep.shape, len(columns.wanted)), dtype=np.float32)
+    features_read = np.zeros((*keep.shape, len(columns.wanted)), dtype=np.float32)
     for index, column in enumerate(columns.wanted):
         values = particles[rows, :depth, column].astype(np.float32)
         _check_finite(columns.path, columns.names[index], values, rows.start)
         chosen = values if is_sorted else np.take_along_axis(values, order, axis=1)
-        kept[:, :, index] = np.where(keep, chosen, 0.0)
-    return kept  # (jet, kept, feature)
+        features_read[:, :, index] = np.where(keep, chosen, 0.0)
+    return features_read  # (jet, kept, feature)
 
 
 def _check_finite(path: Path, name: str, values: npt.NDArray[np.float32], first_row: int) -> None:

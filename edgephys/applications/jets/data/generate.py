@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from edgephys.applications.jets.data import collide, layout
-from edgephys.applications.jets.data.cluster import Rows, cluster, import_fastjet
+from edgephys.applications.jets.data.cluster import JetRows, cluster, import_fastjet
 from edgephys.applications.jets.data.detect import detect
 from edgephys.core import workers as pool
 from edgephys.core.errors import ToolError, UsageError
@@ -111,9 +111,9 @@ def _fill(
     """Write slice after slice: one chunk of every class, mixed in a fixed order."""
     total = len(layout.CLASSES) * jets_per_class
     written = done = 0
-    waiting: list[Rows] = []
-    with closing(_made(_plan(jets_per_class, seed), workers)) as made:
-        for rows in made:
+    waiting: list[JetRows] = []
+    with closing(_make_chunks(_plan(jets_per_class, seed), workers)) as parts:
+        for rows in parts:
             waiting.append(rows)
             done += len(rows.jets)
             if progress is not None:
@@ -137,12 +137,12 @@ def _plan(jets_per_class: int, seed: int) -> Iterator[Chunk]:
             yield Chunk(jet_class, index, min(CHUNK_JETS, jets_per_class - first), own)
 
 
-def _made(chunks: Iterator[Chunk], workers: int) -> Generator[Rows, None, None]:
+def _make_chunks(chunks: Iterator[Chunk], workers: int) -> Generator[JetRows, None, None]:
     """Make chunks in parallel and hand them over in order."""
     return pool.in_order(make_chunk, chunks, workers, WHAT, "1 GB")
 
 
-def make_chunk(chunk: Chunk) -> Rows:
+def make_chunk(chunk: Chunk) -> JetRows:
     """Make the jets of one chunk; the same chunk gives the same jets on any worker.
 
     Raises: ToolError when the run was stopped, or when Pythia makes no more jets.
@@ -150,7 +150,7 @@ def make_chunk(chunk: Chunk) -> Rows:
     pythia_seed, detector_seed = np.random.SeedSequence(chunk.seed).generate_state(2)
     pythia = collide.start(chunk.jet_class, 1 + int(pythia_seed) % PYTHIA_SEED_MAX)
     random = np.random.default_rng(int(detector_seed))
-    made: list[Rows] = []
+    parts: list[JetRows] = []
     count = barren = 0
     while count < chunk.jets:
         pool.check_going_on(WHAT)
@@ -161,8 +161,8 @@ def make_chunk(chunk: Chunk) -> Rows:
         rows = cluster(detect(collisions, random), collisions, chunk.jet_class)
         barren = 0 if len(rows.jets) else barren + 1
         count += len(rows.jets)
-        made.append(rows)
-    return Rows(
-        np.concatenate([rows.particles for rows in made])[: chunk.jets],
-        np.concatenate([rows.jets for rows in made])[: chunk.jets],
+        parts.append(rows)
+    return JetRows(
+        np.concatenate([rows.particles for rows in parts])[: chunk.jets],
+        np.concatenate([rows.jets for rows in parts])[: chunk.jets],
     )

@@ -33,19 +33,19 @@ def write_trimmed(
     Shape: `jetConstituentList` (jet, constituents, features), `jets` as in the source.
     Raises: DataError as `jets.read`, and when `out` cannot be written.
     """
-    kept = jets.read(source, constituents, features, limit)
+    selected = jets.read(source, constituents, features, limit)
     with h5py.File(source, "r") as file:
-        rows = file[layout.JETS_DATASET][: len(kept.labels)].astype(np.float32)
+        rows = file[layout.JETS_DATASET][: len(selected.labels)].astype(np.float32)
         jet_names = file[layout.JET_NAMES_DATASET][:]
-    rounded = round_mantissa(kept.features)
-    if "pt" in kept.names:
-        pt, exact = (values[:, :, kept.names.index("pt")] for values in (rounded, kept.features))
+    rounded = round_mantissa(selected.features)
+    if "pt" in selected.names:
+        pt, exact = (values[:, :, selected.names.index("pt")] for values in (rounded, selected.features))
         at_edge = (exact > jets.PT_MIN_GEV) & (pt <= jets.PT_MIN_GEV)
         pt[at_edge] = jets.PT_MIN_GEV * (1.0 + 2.0**-MANTISSA_BITS)  # else a reader would drop them
     with new_file(out) as file:
         _store(file, layout.PARTICLES_DATASET, rounded)
         _store(file, layout.JETS_DATASET, round_mantissa(rows))
-        names = np.array([layout.PREFIX + name for name in kept.names], dtype="S")
+        names = np.array([layout.PREFIX + name for name in selected.names], dtype="S")
         file.create_dataset(layout.PARTICLE_NAMES_DATASET, data=names, track_times=False)
         file.create_dataset(layout.JET_NAMES_DATASET, data=jet_names, track_times=False)
     return out

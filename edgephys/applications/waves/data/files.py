@@ -23,7 +23,7 @@ import numpy.typing as npt
 from edgephys import __version__
 from edgephys.applications.waves.data import runs as wave_runs
 from edgephys.applications.waves.data.equation import import_skfem
-from edgephys.applications.waves.data.runs import SPEED, WHAT, Plan
+from edgephys.applications.waves.data.runs import SPEED, WHAT, RunPlan
 from edgephys.applications.waves.data.scene import Floats, Scene, scene_of_record
 from edgephys.core import workers as pool
 from edgephys.core.errors import DataError, UsageError
@@ -60,7 +60,7 @@ class Waves:
 def generate(
     out: Path,
     runs: int,
-    of: Plan,
+    plan: RunPlan,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -78,17 +78,17 @@ def generate(
     if runs < 1:
         raise UsageError(f"{WHAT}: runs must be 1 or more, not {runs}; set --runs")
     workers = pool.workers_of(workers, WHAT)
-    plan_text = _plan_text(of)
+    plan_text = _plan_text(plan)
     out = Path(out)
     folder = out.with_name(out.name + ".runs")
     with new_file(out) as file:
-        _create(file, runs, of, plan_text)
+        _create(file, runs, plan, plan_text)
         missing = [index for index in range(runs) if not _is_made(_run_path(folder, index), plan_text)]
-        make = partial(_make, of, plan_text, folder)
-        with closing(pool.in_order(make, missing, workers, WHAT, MEMORY)) as made:
+        make = partial(_make, plan, plan_text, folder)
+        with closing(pool.in_order(make, missing, workers, WHAT, MEMORY)) as done:
             for index in range(runs):
                 if index in missing:
-                    next(made)
+                    next(done)
                 _copy(_run_path(folder, index), file, index)
                 if progress is not None:
                     progress(index + 1, runs)
@@ -96,42 +96,43 @@ def generate(
     return out
 
 
-def _plan_text(of: Plan) -> str:
+def _plan_text(plan: RunPlan) -> str:
     """Return what the runs follow from, code included: runs of another text are not taken up."""
-    return json.dumps({**asdict(of), "versions": _versions()})
+    return json.dumps({**asdict(plan), "versions": _versions()})
 
 
 def _versions() -> dict[str, str]:
     return {"edgephys": __version__, "scikit-fem": str(import_skfem().__version__), "numpy": np.__version__}
 
 
-def _command(runs: int, of: Plan) -> str:
+def _command(runs: int, plan: RunPlan) -> str:
     """Return the command that makes the same file again, whatever it was called with."""
     return (
-        f"edgephys data waves --runs {runs} --seed {of.seed} --grid {of.grid} --frames {of.frames} --edges {of.edges} "
-        f"--inclusions {of.inclusions} --sources {of.sources} --refine {of.refinement} --dt {of.dt!r}"
+        f"edgephys data waves --runs {runs} --seed {plan.seed} --grid {plan.grid} --frames {plan.frames} "
+        f"--edges {plan.edges} --inclusions {plan.inclusions} --sources {plan.sources} --refine {plan.refinement} "
+        f"--dt {plan.dt!r}"
     )
 
 
-def _create(file: h5py.File, runs: int, of: Plan, plan_text: str) -> None:
+def _create(file: h5py.File, runs: int, plan: RunPlan, plan_text: str) -> None:
     """Lay out the empty datasets; no time stamps, so that equal content is equal bytes."""
-    ticks = wave_runs.ticks(of.grid)
+    ticks = wave_runs.ticks(plan.grid)
     attributes = {
         "format": FORMAT,
         "equation": EQUATION,
-        "command": _command(runs, of),
+        "command": _command(runs, plan),
         "plan": plan_text,
         "versions": json.dumps(_versions()),
-        "seed": of.seed,
+        "seed": plan.seed,
         "speed0": SPEED,
-        "frame_dt": of.frame_dt,
-        "spacing": float(1.0 / (of.grid + 1)),
+        "frame_dt": plan.frame_dt,
+        "spacing": float(1.0 / (plan.grid + 1)),
     }
     file.attrs.update(attributes)
-    for name, shape in (("frames", (of.frames, of.grid, of.grid)), ("speed", (of.grid, of.grid))):
+    for name, shape in (("frames", (plan.frames, plan.grid, plan.grid)), ("speed", (plan.grid, plan.grid))):
         _create_packed(file, name, (runs, *shape))
     file.create_dataset("runs", shape=(runs,), dtype=h5py.string_dtype(), track_times=False)
-    for name, values in (("x", ticks), ("y", ticks), ("time", np.arange(of.frames) * of.frame_dt)):
+    for name, values in (("x", ticks), ("y", ticks), ("time", np.arange(plan.frames) * plan.frame_dt)):
         file.create_dataset(name, data=values, track_times=False)
 
 
@@ -162,9 +163,9 @@ def _is_made(path: Path, plan_text: str) -> bool:
         return False
 
 
-def _make(of: Plan, plan_text: str, folder: Path, index: int) -> int:
+def _make(plan: RunPlan, plan_text: str, folder: Path, index: int) -> int:
     """Simulate one run and leave it in the folder."""
-    rows = wave_runs.simulate(of, index)
+    rows = wave_runs.simulate(plan, index)
     with new_file(_run_path(folder, index)) as file:
         file.attrs["plan"] = plan_text
         file["frames"] = rows.frames[None]
@@ -205,9 +206,9 @@ def read(path: Path, limit: int | None = None) -> Waves:
     path = Path(path)
     with whole_file(path, "wave file") as file:
         count = _check_layout(path, file)
-        kept = slice(0, count if limit is None else min(count, limit))
-        frames, speed = (file[name][kept].astype(np.float32, copy=False) for name in ("frames", "speed"))
-        records = tuple(_record(path, index, text) for index, text in enumerate(file["runs"][kept]))
+        selected = slice(0, count if limit is None else min(count, limit))
+        frames, speed = (file[name][selected].astype(np.float32, copy=False) for name in ("frames", "speed"))
+        records = tuple(_record(path, index, text) for index, text in enumerate(file["runs"][selected]))
         x, y = (file[name][:].astype(np.float64) for name in ("x", "y"))
         frame_dt = float(file.attrs["frame_dt"])
     for run, field in enumerate(frames):
@@ -219,9 +220,9 @@ def read(path: Path, limit: int | None = None) -> Waves:
 
 def _check_layout(path: Path, file: h5py.File) -> int:
     """Check what the file holds before its fields are read; return the number of runs."""
-    found = file.attrs.get("format")
-    if found != FORMAT:
-        raise DataError(f"file '{path}': expected a wave file ('{FORMAT}'), found format {found!r}; {MAKE_AGAIN}")
+    stated = file.attrs.get("format")
+    if stated != FORMAT:
+        raise DataError(f"file '{path}': expected a wave file ('{FORMAT}'), found format {stated!r}; {MAKE_AGAIN}")
     frame_dt = file.attrs.get("frame_dt")
     if not (isinstance(frame_dt, float) and 0.0 < frame_dt < math.inf):
         raise DataError(f"file '{path}': expected an attribute frame_dt above 0, found {frame_dt!r}; {MAKE_AGAIN}")
@@ -231,28 +232,28 @@ def _check_layout(path: Path, file: h5py.File) -> int:
         raise DataError(f"file '{path}', frames: expected runs, found shape {shapes['frames']}; {MAKE_AGAIN}")
     expected = {"speed": (runs, *grid), "runs": (runs,), "y": (grid[0],), "x": (grid[1],)}
     for name, shape in expected.items():
-        given = _shape(path, file, name, len(shape))
-        if given != shape:
+        own_shape = _shape(path, file, name, len(shape))
+        if own_shape != shape:
             raise DataError(
                 f"file '{path}', {name}: expected shape {shape} beside frames of {shapes['frames']}, "
-                f"found {given}; {MAKE_AGAIN}"
+                f"found {own_shape}; {MAKE_AGAIN}"
             )
     return runs
 
 
 def _shape(path: Path, file: h5py.File, name: str, dimensions: int) -> tuple[int, ...]:
-    found = file.get(name)
-    if not isinstance(found, h5py.Dataset):
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"file '{path}': expected a dataset '{name}', found {sorted(file)}; {MAKE_AGAIN}")
-    if found.ndim != dimensions:
+    if dataset.ndim != dimensions:
         raise DataError(
-            f"file '{path}', {name}: expected {dimensions} dimensions, found shape {found.shape}; {MAKE_AGAIN}"
+            f"file '{path}', {name}: expected {dimensions} dimensions, found shape {dataset.shape}; {MAKE_AGAIN}"
         )
-    text = h5py.check_string_dtype(found.dtype) is not None
-    if text != (name == "runs") or not (text or np.issubdtype(found.dtype, np.floating)):
+    text = h5py.check_string_dtype(dataset.dtype) is not None
+    if text != (name == "runs") or not (text or np.issubdtype(dataset.dtype, np.floating)):
         wanted = "text" if name == "runs" else "floating-point numbers"
-        raise DataError(f"file '{path}', {name}: expected {wanted}, found {found.dtype}; {MAKE_AGAIN}")
-    return tuple(int(size) for size in found.shape)
+        raise DataError(f"file '{path}', {name}: expected {wanted}, found {dataset.dtype}; {MAKE_AGAIN}")
+    return tuple(int(size) for size in dataset.shape)
 
 
 def _check_finite(path: Path, run: int, field: npt.NDArray[np.float32]) -> None:

@@ -59,7 +59,7 @@ SEED_MAX = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """All that the runs of a file follow from; `plan` makes one that is checked.
 
     `refinement` is the number of mesh cells a side in a cell of the grid, `steps` those of `dt` between two frames.
@@ -87,7 +87,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class RunArrays:
     """One run as a file holds it: frames (time, y, x), wave speed (y, x) and the record of all that made it."""
 
     frames: npt.NDArray[np.float32]
@@ -109,7 +109,7 @@ def plan(
     sources: int = 0,
     refinement: int = 6,
     dt: float | None = None,
-) -> Plan:
+) -> RunPlan:
     """Check what is asked for and choose the time step: the longest stable one that divides a frame.
 
     A `dt` that is given is shortened so that it divides a frame.
@@ -130,7 +130,7 @@ def plan(
     if dt is not None:
         check_step(dt, limit, f"lower --dt, or --refine (now {refinement})")
     steps = math.ceil(frame_dt(grid) / (limit if dt is None else dt) - 1e-9)
-    return Plan(seed, grid, frames, edges, inclusions, sources, refinement, frame_dt(grid) / steps, steps)
+    return RunPlan(seed, grid, frames, edges, inclusions, sources, refinement, frame_dt(grid) / steps, steps)
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:
@@ -138,13 +138,13 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
         raise UsageError(f"{WHAT}: {name} must be {low}..{high}, not {value}; set --{name}")
 
 
-def draw(of: Plan, index: int) -> Scene:
+def draw(run_plan: RunPlan, index: int) -> Scene:
     """Draw the scene of a run; it depends on the seed and the run's number alone, not on how many there are."""
-    random = np.random.default_rng([of.seed, index])
-    edges = str(random.choice(EDGES)) if of.edges == BOTH else of.edges
-    inclusions = tuple(_inclusion(random) for _ in range(random.integers(0, of.inclusions + 1)))
-    pulses = tuple(_pulse(random, of.grid) for _ in range(random.integers(1, PULSES + 1)))
-    sources = tuple(_source(random, of.grid) for _ in range(random.integers(0, of.sources + 1)))
+    random = np.random.default_rng([run_plan.seed, index])
+    edges = str(random.choice(EDGES)) if run_plan.edges == BOTH else run_plan.edges
+    inclusions = tuple(_inclusion(random) for _ in range(random.integers(0, run_plan.inclusions + 1)))
+    pulses = tuple(_pulse(random, run_plan.grid) for _ in range(random.integers(1, PULSES + 1)))
+    sources = tuple(_source(random, run_plan.grid) for _ in range(random.integers(0, run_plan.sources + 1)))
     return Scene(Medium(SPEED, inclusions, edges), pulses, sources)
 
 
@@ -204,43 +204,43 @@ def _sampling(cells: int, edges: str, grid: int) -> Any:
     return sampling(cells, edges, x.ravel(), y.ravel())
 
 
-def simulate(of: Plan, index: int) -> Rows:
+def simulate(run_plan: RunPlan, index: int) -> RunArrays:
     """Draw a run, solve it and sample it on the grid.
 
     Shape: frames (time, y, x), the first at time 0; speed (y, x).
     Raises: ToolError when the run was stopped; DataError when u is no longer finite.
     """
-    scene = draw(of, index)
-    system = assemble(scene.medium, of.cells)
-    frames = np.empty((of.frames, of.grid, of.grid), dtype=np.float32)
-    for frame, u in enumerate(islice(sampled(of, scene, system), of.frames)):
+    scene = draw(run_plan, index)
+    system = assemble(scene.medium, run_plan.cells)
+    frames = np.empty((run_plan.frames, run_plan.grid, run_plan.grid), dtype=np.float32)
+    for frame, u in enumerate(islice(sampled(run_plan, scene, system), run_plan.frames)):
         pool.check_going_on(WHAT)
         frames[frame] = u
-    speed = speed_map(scene.medium, of.grid).astype(np.float32)
-    return Rows(frames, speed, _record(of, index, scene, system))
+    speed = speed_map(scene.medium, run_plan.grid).astype(np.float32)
+    return RunArrays(frames, speed, _record(run_plan, index, scene, system))
 
 
-def sampled(of: Plan, scene: Scene, system: System) -> Iterator[Floats]:
+def sampled(run_plan: RunPlan, scene: Scene, system: System) -> Iterator[Floats]:
     """Solve a scene by a plan's mesh and steps, and hand over its frames on the grid, without end.
 
     Shape: each (y, x).
     Raises: as ``march``.
     """
-    at = _sampling(of.cells, scene.medium.edges, of.grid)
-    for u in march(system, scene, of.dt, of.steps):
-        yield (at @ u).reshape(of.grid, of.grid)
+    at = _sampling(run_plan.cells, scene.medium.edges, run_plan.grid)
+    for u in march(system, scene, run_plan.dt, run_plan.steps):
+        yield (at @ u).reshape(run_plan.grid, run_plan.grid)
 
 
-def _record(of: Plan, index: int, scene: Scene, system: System) -> dict[str, Any]:
+def _record(run_plan: RunPlan, index: int, scene: Scene, system: System) -> dict[str, Any]:
     """Return all that made a run, as plain JSON types."""
     return {
         "run": index,
-        "seed": [of.seed, index],
+        "seed": [run_plan.seed, index],
         **scene.to_record(),
-        "grid": of.grid,
-        "mesh_cells": of.cells,
-        "dt": of.dt,
-        "steps_per_frame": of.steps,
-        "frame_dt": of.frame_dt,
-        "cfl": system.cfl(of.dt),
+        "grid": run_plan.grid,
+        "mesh_cells": run_plan.cells,
+        "dt": run_plan.dt,
+        "steps_per_frame": run_plan.steps,
+        "frame_dt": run_plan.frame_dt,
+        "cfl": system.cfl(run_plan.dt),
     }

@@ -68,11 +68,11 @@ class WaveCnn(Net):
         """Return the parts of each stage, by its name, in order."""
         size = (self.kernel_size, self.kernel_size)
         widths = {f"stage_{number}": self.width for number in range(1, self.depth + 1)} | {LAST: 1}
-        found, channels = {}, self.frames + 1
+        stages, channels = {}, self.frames + 1
         for name, outputs in widths.items():
-            found[name] = FORMATS[self.format](channels, outputs, size, self.rank or self.width)
+            stages[name] = FORMATS[self.format](channels, outputs, size, self.rank or self.width)
             channels = outputs
-        return found
+        return stages
 
     def build(self) -> Any:
         """Return the untrained Keras model: (field, row, column, frame and speed) -> (field, row, column, 1)."""

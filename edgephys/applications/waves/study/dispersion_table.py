@@ -12,7 +12,7 @@ from edgephys.applications.waves.data.scene import Band
 from edgephys.applications.waves.study import dispersion
 from edgephys.applications.waves.study.dispersion import FRAMES, Speeds
 from edgephys.applications.waves.study.dispersion_figure import picture
-from edgephys.applications.waves.study.members import Member, members
+from edgephys.applications.waves.study.models import WaveModel, wave_models
 from edgephys.applications.waves.study.table import Say
 from edgephys.applications.waves.study.table_page import steps_name
 from edgephys.core import machine
@@ -31,7 +31,7 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
 
     Raises: as ``members``; UsageError for networks that read more frames than a band is shown for.
     """
-    networks = members(folders)
+    networks = wave_models(folders)
     grid, frames = networks[0].net.grid, networks[0].net.frames
     if any(member.net.frames != frames for member in networks):
         raise UsageError(
@@ -65,7 +65,7 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
     }
 
 
-def _network(member: Member, band: Band, true: Any) -> dict[str, Any]:
+def _network(member: WaveModel, band: Band, true: Any) -> dict[str, Any]:
     net = member.net
     prediction = dispersion.rolled(member.trained, band, net.grid, max(STEPS))
     bits = f"{net.bits} bits" if net.bits else "float"

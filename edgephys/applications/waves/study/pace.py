@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from edgephys.applications.waves.data import runs as wave_runs
 from edgephys.applications.waves.data.equation import System, assemble
 from edgephys.applications.waves.data.files import Waves
-from edgephys.applications.waves.data.runs import Plan
+from edgephys.applications.waves.data.runs import RunPlan
 from edgephys.applications.waves.study import roll_out
-from edgephys.applications.waves.study.members import Member
+from edgephys.applications.waves.study.models import WaveModel
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core.errors import UsageError
 
@@ -32,7 +32,7 @@ RUNS = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class Setting:
     """Hold runs with what a finer mesh makes of them: the truth, from the first frame to the last one rolled out.
 
     Shape: truth (run, frame, row, column).
@@ -40,7 +40,7 @@ class Course:
 
     of: Waves
     horizon: Horizon
-    plans: Mapping[int, Plan]
+    plans: Mapping[int, RunPlan]
     truth: NDArray[np.float64]
 
 
@@ -54,7 +54,7 @@ class Contestant:
     facts: Mapping[str, Any]
 
 
-def lay_out(of: Waves, horizon: Horizon, runs: int, say: Callable[[str], None]) -> Course:
+def lay_out(of: Waves, horizon: Horizon, runs: int, say: Callable[[str], None]) -> Setting:
     """Solve the first runs of a file again on a finer mesh.
 
     Raises: UsageError where the file has fewer runs, or more than one start is asked for; DataError where its runs are
@@ -69,7 +69,7 @@ def lay_out(of: Waves, horizon: Horizon, runs: int, say: Callable[[str], None]) 
     few = replace(of, **kept)
     finest = max(plans)
     say(f"solving {runs} runs on the finest mesh, {plans[finest].cells} squares a side")
-    return Course(few, horizon, plans, solved(few, plans[finest]))
+    return Setting(few, horizon, plans, solved(few, plans[finest]))
 
 
 def _meshes(of: Waves) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def _meshes(of: Waves) -> tuple[int, int]:
     return own, FINER * own
 
 
-def _plan(of: Waves, horizon: Horizon, refinement: int) -> Plan:
+def _plan(of: Waves, horizon: Horizon, refinement: int) -> RunPlan:
     """Return the plan of a mesh, with the longest stable step that divides a frame."""
     edges = {scene.medium.edges for scene in of.scenes}
     inclusions = max(len(scene.medium.inclusions) for scene in of.scenes)
@@ -93,7 +93,7 @@ def _plan(of: Waves, horizon: Horizon, refinement: int) -> Plan:
     )
 
 
-def solved(of: Waves, by: Plan) -> NDArray[np.float64]:
+def solved(of: Waves, by: RunPlan) -> NDArray[np.float64]:
     """Return the runs of a file as the solver makes them from their scenes.  Shape: (run, frame, row, column)."""
     whole = []
     for scene in of.scenes:
@@ -102,50 +102,50 @@ def solved(of: Waves, by: Plan) -> NDArray[np.float64]:
     return np.stack(whole)
 
 
-def solver_errors(course: Course, refinement: int) -> NDArray[np.float64]:
+def solver_errors(setting: Setting, refinement: int) -> NDArray[np.float64]:
     """Return the error of a mesh at the frames that networks predict, begun at the first.  Shape: (run, step)."""
-    start = course.horizon.starts[0]
-    found = solved(course.of, course.plans[refinement])
-    return roll_out.relative_errors(found[:, start:], course.truth[:, start:])
+    start = setting.horizon.starts[0]
+    frames = solved(setting.of, setting.plans[refinement])
+    return roll_out.relative_errors(frames[:, start:], setting.truth[:, start:])
 
 
-def network_errors(course: Course, member: Member) -> NDArray[np.float64]:
+def network_errors(setting: Setting, member: WaveModel) -> NDArray[np.float64]:
     """Return the error of a network that is fed with its own frames.  Shape: (run, step)."""
-    start = course.horizon.starts[0]
-    seen = roll_out.first_frames(member.trained, course.of, start)
-    found = roll_out.roll_out(member.trained.model, seen, course.horizon.steps)
-    return roll_out.relative_errors(found, course.truth[:, start:])
+    start = setting.horizon.starts[0]
+    first = roll_out.first_frames(member.trained, setting.of, start)
+    frames = roll_out.roll_out(member.trained.model, first, setting.horizon.steps)
+    return roll_out.relative_errors(frames, setting.truth[:, start:])
 
 
-def solvers(course: Course) -> list[Contestant]:
+def solvers(setting: Setting) -> list[Contestant]:
     """Return the solver on each mesh but the finest, a frame a call; assembled before, which is timed by itself."""
-    found = []
-    for refinement, by in sorted(course.plans.items())[:-1]:
-        medium = course.of.scenes[0].medium
+    contestants = []
+    for refinement, by in sorted(setting.plans.items())[:-1]:
+        medium = setting.of.scenes[0].medium
         assemble(medium, by.cells)  # the mesh itself, which all scenes share
         began = process_time()
         system = assemble(medium, by.cells)
         facts = {"refinement": refinement, "steps": by.steps, "setup_seconds": process_time() - began}
-        found.append(Contestant(f"solver, {refinement}", 1, _frames(course, by, system), facts))
-    return found
+        contestants.append(Contestant(f"solver, {refinement}", 1, _frames(setting, by, system), facts))
+    return contestants
 
 
-def _frames(course: Course, by: Plan, system: System) -> Callable[[], object]:
-    frames = wave_runs.sampled(by, course.of.scenes[0], system)
+def _frames(setting: Setting, by: RunPlan, system: System) -> Callable[[], object]:
+    frames = wave_runs.sampled(by, setting.of.scenes[0], system)
     return lambda: next(frames)
 
 
-def networks(found: Sequence[Member], course: Course) -> list[Contestant]:
+def networks(models: Sequence[WaveModel], setting: Setting) -> list[Contestant]:
     """Return Keras on each network at each batch."""
-    made = []
-    for member in found:
-        seen = roll_out.first_frames(member.trained, course.of, course.horizon.starts[0])
+    contestants = []
+    for member in models:
+        first = roll_out.first_frames(member.trained, setting.of, setting.horizon.starts[0])
         for batch in BATCHES:
-            x = np.resize(seen, (batch, *seen.shape[1:]))
+            x = np.resize(first, (batch, *first.shape[1:]))
             facts = {"model": member.trained.name, "batch": batch, "parameters": member.trained.card.parameters}
             work = _predict(member.trained.model, x)
-            made.append(Contestant(f"{member.trained.name}, Keras, {batch}", batch, work, facts))
-    return made
+            contestants.append(Contestant(f"{member.trained.name}, Keras, {batch}", batch, work, facts))
+    return contestants
 
 
 def _predict(model: Any, x: Any) -> Callable[[], object]:

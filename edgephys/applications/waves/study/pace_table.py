@@ -11,8 +11,8 @@ import numpy as np
 
 from edgephys.applications.waves import task as advance
 from edgephys.applications.waves.study import pace, roll_out
-from edgephys.applications.waves.study.members import Member, distinct, members
-from edgephys.applications.waves.study.pace import Contestant, Course
+from edgephys.applications.waves.study.models import WaveModel, distinct, wave_models
+from edgephys.applications.waves.study.pace import Contestant, Setting
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.applications.waves.study.table import STEPS, Row, Say, describe
 from edgephys.core import machine
@@ -45,7 +45,7 @@ def tabulate(
     Raises: as ``members``, ``lay_out`` and ``race``; UsageError for two seeds of a network, which take as long, and for
     a project of none of the networks; ProjectError for one that is not a verified stream.
     """
-    networks = members(folders)
+    networks = wave_models(folders)
     if len(distinct(networks)) < len(networks):
         raise UsageError(f"pace: {len(networks)} networks, some of them seeds of another, which take as long; name one")
     graphs, without = _lowered(networks)
@@ -53,19 +53,19 @@ def tabulate(
     of = advance.fitting(data, networks[0].net.grid, networks[0].trained.standardisation.output)
     for member in networks:
         roll_out.check(of, horizon, member.net.frames)
-    course = pace.lay_out(of, horizon, runs, say)
-    contestants = [*pace.solvers(course), *pace.networks(networks, course), *_golden(networks, graphs, course)]
+    setting = pace.lay_out(of, horizon, runs, say)
+    contestants = [*pace.solvers(setting), *pace.networks(networks, setting), *_golden(networks, graphs, setting)]
     say(f"{len(contestants)} contestants, {rounds} rounds in turns")
     machine.require_one_core()
     laps = race({one.name: one.work for one in contestants}, rounds)
-    errors = _errors(course, networks, say)
+    errors = _errors(setting, networks, say)
     rows = [_row(one, laps[one.name], errors) for one in contestants]
     rows += [_firmware(project, verified, errors) for project, verified in opened]
     return {
         "command": command,
         "machine": machine.name(),
         "data": {**describe(data, of), "mesh_cells": of.records[0]["mesh_cells"], "runs_measured": runs},
-        "reference": {"refinement": max(course.plans), "steps_per_frame": course.plans[max(course.plans)].steps},
+        "reference": {"refinement": max(setting.plans), "steps_per_frame": setting.plans[max(setting.plans)].steps},
         "horizon": {"steps": horizon.steps, "start": horizon.starts[0]},
         "frame_dt": of.frame_dt,
         "rounds": rounds,
@@ -76,7 +76,7 @@ def tabulate(
     }
 
 
-def _lowered(networks: Sequence[Member]) -> tuple[dict[str, Graph], dict[str, str]]:
+def _lowered(networks: Sequence[WaveModel]) -> tuple[dict[str, Graph], dict[str, str]]:
     """Return the Graphs of those networks that have one, and why the others have none: no firmware, no golden model."""
     graphs, without = {}, {}
     for member in networks:
@@ -106,13 +106,13 @@ def _verified(path: Path, graphs: Mapping[str, Graph]) -> tuple[Project, dict[st
     return project, verification
 
 
-def _golden(networks: Sequence[Member], graphs: Mapping[str, Graph], course: Course) -> list[Contestant]:
+def _golden(networks: Sequence[WaveModel], graphs: Mapping[str, Graph], setting: Setting) -> list[Contestant]:
     contestants = []
     for member in networks:
         name, form = member.trained.name, member.trained.standardisation.output
         if name not in graphs:
             continue
-        x = form.quantise(roll_out.first_frames(member.trained, course.of, course.horizon.starts[0])[:1])
+        x = form.quantise(roll_out.first_frames(member.trained, setting.of, setting.horizon.starts[0])[:1])
         facts = {"model": name, "batch": 1, "parameters": member.trained.card.parameters}
         contestants.append(Contestant(f"{name}, {GOLDEN}", 1, _run(graphs[name], x), facts))
     return contestants
@@ -122,15 +122,15 @@ def _run(graph: Graph, x: Integers) -> Callable[[], object]:
     return lambda: evaluate.run(graph, x)
 
 
-def _errors(course: Course, networks: Sequence[Member], say: Say) -> dict[Any, dict[str, Any]]:
+def _errors(setting: Setting, networks: Sequence[WaveModel], say: Say) -> dict[Any, dict[str, Any]]:
     """Return the errors of each mesh, by its refinement, and of each network, by its name."""
     errors: dict[Any, dict[str, Any]] = {}
-    for refinement in sorted(course.plans)[:-1]:
+    for refinement in sorted(setting.plans)[:-1]:
         say(f"errors of the solver, {refinement} cells a point")
-        errors[refinement] = _grown(pace.solver_errors(course, refinement), course.horizon)
+        errors[refinement] = _grown(pace.solver_errors(setting, refinement), setting.horizon)
     for member in networks:
         say(f"errors of {member.trained.name}")
-        errors[member.trained.name] = _grown(pace.network_errors(course, member), course.horizon)
+        errors[member.trained.name] = _grown(pace.network_errors(setting, member), setting.horizon)
     return errors
 
 

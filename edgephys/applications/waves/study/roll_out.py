@@ -50,12 +50,12 @@ def roll_out(model: Any, seen: Floats, steps: int) -> Floats:
     Exact: the network gives frames in its input's format, so that they are fed back as they are.
     Shape: seen (field, row, column, frame and speed) -> (field, step, row, column).
     """
-    x, made = np.array(seen, np.float32), []
+    x, frames = np.array(seen, np.float32), []
     for _ in range(steps):
         frame = model.predict(x, batch_size=BATCH, verbose=0)
-        made.append(frame[..., 0])
+        frames.append(frame[..., 0])
         x = np.concatenate([x[..., 1:-1], frame, x[..., -1:]], -1)
-    return np.stack(made, 1)
+    return np.stack(frames, 1)
 
 
 def straight_on(seen: Floats, steps: int) -> Floats:
@@ -77,14 +77,14 @@ def first_frames(trained: Trained, of: Waves, start: int) -> Floats:
     return form.values(form.quantise(np.stack(shown, -1))).astype(np.float32)
 
 
-def relative_errors(found: NDArray[np.floating[Any]], wanted: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def relative_errors(predicted: NDArray[np.floating[Any]], wanted: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return the L2 error of each frame relative to the true one, or to ``FAINT`` of the run where that is more.
 
     Shape: (run, step, row, column) twice -> (run, step).
     """
     sizes = np.linalg.norm(np.asarray(wanted, np.float64), axis=(2, 3))
     least = FAINT * np.sqrt(np.mean(sizes**2, 1, keepdims=True))
-    gaps = np.linalg.norm(np.asarray(found, np.float64) - wanted, axis=(2, 3))
+    gaps = np.linalg.norm(np.asarray(predicted, np.float64) - wanted, axis=(2, 3))
     return np.asarray(gaps / np.maximum(sizes, least))
 
 
@@ -94,25 +94,25 @@ def growth(trained: Trained, of: Waves, horizon: Horizon) -> NDArray[np.float64]
     Raises: DataError as ``check``.
     """
     check(of, horizon, len(trained.standardisation.names) - 1)
-    found = [
+    errors = [
         relative_errors(
             roll_out(trained.model, first_frames(trained, of, start), horizon.steps),
             of.frames[:, start : start + horizon.steps],
         )
         for start in horizon.starts
     ]
-    return np.asarray(np.mean(found, 0))
+    return np.asarray(np.mean(errors, 0))
 
 
 def growth_straight_on(trained: Trained, of: Waves, horizon: Horizon) -> NDArray[np.float64]:
     """Return how the error of going on as before grows, of the same frames.  Shape: (run, step)."""
-    found = [
+    errors = [
         relative_errors(
             straight_on(first_frames(trained, of, start), horizon.steps), of.frames[:, start : start + horizon.steps]
         )
         for start in horizon.starts
     ]
-    return np.asarray(np.mean(found, 0))
+    return np.asarray(np.mean(errors, 0))
 
 
 def at(errors: NDArray[np.float64], step: int) -> Measured:

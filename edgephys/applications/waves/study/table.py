@@ -14,7 +14,7 @@ from edgephys.applications.waves import task as advance
 from edgephys.applications.waves.data.files import Waves
 from edgephys.applications.waves.study import roll_out
 from edgephys.applications.waves.study import table_beside as waves_beside
-from edgephys.applications.waves.study.members import PLAIN, Member, distinct, members, step_seconds
+from edgephys.applications.waves.study.models import PLAIN, WaveModel, distinct, step_seconds, wave_models
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
@@ -36,7 +36,7 @@ def tabulate(
     Raises: as ``members``, ``waves_beside.read`` and ``joined``; DataError where the file has another grid or its runs
     are too short.
     """
-    networks = members(folders)
+    networks = wave_models(folders)
     of = advance.fitting(data, networks[0].net.grid, networks[0].trained.standardisation.output)
     for member in networks:
         roll_out.check(of, horizon, member.net.frames)
@@ -62,7 +62,7 @@ def describe(data: Path, of: Waves) -> dict[str, Any]:
     return {"file": data.name, "sha256": digest, "runs": len(of.frames), "frames": of.frames.shape[1]}
 
 
-def _rows(networks: Sequence[Member], of: Waves, horizon: Horizon, say: Say) -> list[Row]:
+def _rows(networks: Sequence[WaveModel], of: Waves, horizon: Horizon, say: Say) -> list[Row]:
     say(f"training steps of {len(distinct(networks))} networks, in turns")
     steps = step_seconds(distinct(networks))
     rows = []
@@ -86,7 +86,7 @@ def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -
 
     Raises: UsageError for a run that the file does not have.
     """
-    networks = members(folders)
+    networks = wave_models(folders)
     best = min(networks, key=lambda member: float(member.trained.card.metrics["relative_l2"]))
     of = advance.fitting(data, best.net.grid, best.trained.standardisation.output)
     if not 0 <= run < len(of.frames):
@@ -98,7 +98,7 @@ def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -
     return ShownRun(name, of.frames[run, start : start + horizon.steps], prediction)
 
 
-def _row(member: Member, of: Waves, horizon: Horizon, seconds: float) -> Row:
+def _row(member: WaveModel, of: Waves, horizon: Horizon, seconds: float) -> Row:
     net, card = member.net, member.trained.card
     stages = net.stages().values()
     fields = (card.data or {})["fields"]["train"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from edgephys.applications.waves.study.members import PLAIN
+from edgephys.applications.waves.study.models import PLAIN
 from edgephys.applications.waves.study.table import STEPS, STRAIGHT_ON, ShownRun
 from edgephys.applications.waves.study.table_beside import most
 from edgephys.applications.waves.study.table_figure import fields, film, picture

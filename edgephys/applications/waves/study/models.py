@@ -22,7 +22,7 @@ ROUNDS, STEPS_A_ROUND, WARM = 7, 8, 3
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
+class WaveModel:
     """Hold a trained wave network and the net that its card states."""
 
     folder: Path
@@ -35,28 +35,31 @@ class Member:
         return self.net.format, self.net.rank, self.net.bits
 
 
-def members(folders: Sequence[Path]) -> list[Member]:
+def wave_models(folders: Sequence[Path]) -> list[WaveModel]:
     """Return the networks of some folders.
 
     Raises: ModelError for a folder without one; UsageError for a model that advances no wave, for one that is there
     twice, and for networks of different grids, which no file fits.
     """
-    found = [_member(folder) for folder in folders]
-    seen: dict[tuple[Any, ...], Path] = {}
-    for member in found:
+    models = [_wave_model(folder) for folder in folders]
+    first_folders: dict[tuple[Any, ...], Path] = {}
+    for member in models:
         named = (*member.kind, member.net.width, member.net.depth, member.trained.card.seed)
-        if named in seen:
-            raise UsageError(f"{member.folder}: the same network and seed as {seen[named]}; name each once")
-        seen[named] = member.folder
-        if member.net.grid != found[0].net.grid:
+        if named in first_folders:
+            first = first_folders[named]
+            raise UsageError(f"{member.folder}: the same network and seed as {first}; name each once")
+        first_folders[named] = member.folder
+        if member.net.grid != models[0].net.grid:
             raise UsageError(
-                f"{member.folder}: its grid must be {found[0].net.grid}, as that of {found[0].folder}, not "
+                f"{member.folder}: its grid must be {models[0].net.grid}, as that of {models[0].folder}, not "
                 f"{member.net.grid}; make a table for each grid"
             )
-    return sorted(found, key=lambda member: (member.net.format != PLAIN, member.trained.name, member.trained.card.seed))
+    return sorted(
+        models, key=lambda member: (member.net.format != PLAIN, member.trained.name, member.trained.card.seed)
+    )
 
 
-def _member(folder: Path) -> Member:
+def _wave_model(folder: Path) -> WaveModel:
     trained = load(folder)
     net = trained.card.net
     if "grid" not in net:
@@ -64,17 +67,17 @@ def _member(folder: Path) -> Member:
             f"{folder}: expected a network that advances a wave, found {trained.name}; see models/wave_cnn.py"
         )
     try:
-        return Member(folder, trained, WaveCnn(**{**net, "weight_integers": dict(net.get("weight_integers", {}))}))
+        return WaveModel(folder, trained, WaveCnn(**{**net, "weight_integers": dict(net.get("weight_integers", {}))}))
     except TypeError as error:
         raise ModelError(f"{folder}: its card states no wave network of ours ({error}); train it again") from error
 
 
-def distinct(found: Sequence[Member]) -> dict[tuple[Any, ...], Member]:
+def distinct(models: Sequence[WaveModel]) -> dict[tuple[Any, ...], WaveModel]:
     """Return one network of each kind."""
-    return {member.kind: member for member in reversed(found)}
+    return {member.kind: member for member in reversed(models)}
 
 
-def step_seconds(of: Mapping[tuple[Any, ...], Member]) -> dict[tuple[Any, ...], float]:
+def step_seconds(of: Mapping[tuple[Any, ...], WaveModel]) -> dict[tuple[Any, ...], float]:
     """Return the median seconds of one training step of each network, at its own batch, one frame ahead.
 
     Networks take turns in one process, on zeros, for the arithmetic takes as long on any field.
@@ -88,11 +91,11 @@ def step_seconds(of: Mapping[tuple[Any, ...], Member]) -> dict[tuple[Any, ...], 
         for _ in range(WARM):
             model.train_on_batch(x, x[..., :1])
         ready[kind] = model, x
-    taken: dict[tuple[Any, ...], list[float]] = {kind: [] for kind in of}
+    seconds: dict[tuple[Any, ...], list[float]] = {kind: [] for kind in of}
     for _ in range(ROUNDS):
         for kind, (model, x) in ready.items():
             began = time.perf_counter()
             for _ in range(STEPS_A_ROUND):
                 model.train_on_batch(x, x[..., :1])
-            taken[kind].append((time.perf_counter() - began) / STEPS_A_ROUND)
-    return {kind: median(times) for kind, times in taken.items()}
+            seconds[kind].append((time.perf_counter() - began) / STEPS_A_ROUND)
+    return {kind: median(times) for kind, times in seconds.items()}
