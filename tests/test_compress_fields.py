@@ -202,7 +202,7 @@ def test_several_teachers_of_frames_answer_with_their_mean(teachers):
 
 @given(st.floats(0, 1), st.integers(0, 2**16))
 @settings(max_examples=20, deadline=None)
-def test_the_loss_of_a_lesson_is_the_shares_of_two_squared_errors(share, seed):
+def test_the_loss_of_a_distillation_is_the_shares_of_two_squared_errors(share, seed):
     task = dataclasses.replace(task_of(NET, 8), distillation=Distillation(np.zeros(1), 1.0, share))
     wanted, found, taught = np.random.default_rng(seed).normal(size=(3, 2, 5, 5, 1)).astype(np.float32)
     power = np.square(task.train[1].astype(float)).mean()

@@ -144,8 +144,8 @@ def test_a_student_learns_its_teacher_s_answers_where_the_labels_say_nothing():
     task = task_of(net)
     noise = np.random.default_rng(2).integers(0, 5, len(task.train[1]))
     teacher = model_of(net, seed=2)
-    lesson = Distillation(teacher.predict(task.train[0], verbose=0), 1.0, 1.0)
-    task = dataclasses.replace(task, train=(task.train[0], noise), lesson=lesson)
+    distillation = Distillation(teacher.predict(task.train[0], verbose=0), 1.0, 1.0)
+    task = dataclasses.replace(task, train=(task.train[0], noise), distillation=distillation)
     before = model_of(net, seed=1)
     after = Finetune(epochs=12, batch=32, learning_rate=3e-2, keep="last").apply(before, task, 1).model
     assert apart(after, task) < apart(before, task) / 2

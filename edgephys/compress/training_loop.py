@@ -135,12 +135,13 @@ class _Loop:
     def epoch(self, random: np.random.Generator) -> float:
         """Go once through the training examples; return the mean loss."""
         x, labels = self.task.train
-        lesson = self.task.distillation.outputs if self.task.distillation else np.zeros((len(x), 1), np.float32)
+        distillation = self.task.distillation
+        outputs = np.zeros((len(x), 1), np.float32) if distillation is None else distillation.outputs
         order = random.permutation(len(x))
         losses = []
         for start in range(0, self.steps * self.batch, self.batch):
             rows = order[start : start + self.batch]
-            losses.append(self.step(x[rows], labels[rows], lesson[rows]))
+            losses.append(self.step(x[rows], labels[rows], outputs[rows]))
         return float(np.mean([float(loss) for loss in losses]))
 
     def made(self) -> list[NDArray[np.float32]]:
