@@ -138,7 +138,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         changes[owners[key]][key] = (
             named[text] if text in named else _parse(key, text, typing.get_type_hints(type(owner))[key])
         )
-    changed = {name: dataclasses.replace(part, **changes[name]) for name, part in parts.items()}
+    changed = {name: dataclasses.replace(part, **changes[name]) for name, part in parts.items() if changes[name]}
     return dataclasses.replace(recipe, **changed, **changes[""])
 
 
