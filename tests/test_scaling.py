@@ -374,7 +374,7 @@ def test_a_card_without_a_network_and_a_folder_that_is_not_ours_are_refused(zoo,
     ran = run("scaling", copy, "--projects", tmp_path / "p", "--out", tmp_path / "t")
     assert (
         ran.status == 1
-        and "its card must state script, bits, and constituents and features, or grid and frames" in ran.err
+        and "its card must state script, bits, and constituents and features, or frames and grid" in ran.err
     )
     theirs = tmp_path / "p" / f"{DEEP_SETS}_hls"
     theirs.mkdir(parents=True)
