@@ -2,7 +2,7 @@
 
 Run it by itself (`python models/jet_highlevel.py --data models/samples/jets.h5 --out runs/highlevel`) or
 through the CLI (`edgephys train models/jet_highlevel.py --set bits=6`). The features are computed from the
-constituents (edgephys/data/substructure.py says how, and what differs from the published ones).
+constituents (edgephys/applications/jets/data/substructure.py says how, and what differs from the published ones).
 Source: arXiv 1804.06913; widths are the paper's, the learning rate ours.
 """
 

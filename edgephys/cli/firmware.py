@@ -185,9 +185,9 @@ def _numbers(words: str | None) -> list[float] | None:
 def verify(
     project: ProjectFolder,
     data: Annotated[
-        Path | None, typer.Option(help="File of raw jets to compare on, instead of the project's held-out vectors.")
+        Path | None, typer.Option(help="File of raw data to compare on, instead of the project's held-out vectors.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="With --data: largest number of jets.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data: largest number of examples.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the model, the golden model and the emitted sources, bit for bit; exit with 1 where they differ.
