@@ -49,9 +49,9 @@ class Figure:
             stages = ", ".join(stage.value for stage in Stage)
             raise ModelError(f"figure '{self.name}': stage must be one of {stages}, not {self.stage!r}")
         for field in ("tool", "version", "target"):
-            given = getattr(self, field)
-            if not isinstance(given, str) or not given.strip():
-                raise ModelError(f"figure '{self.name}': {field} must say where it comes from, not {given!r}")
+            source = getattr(self, field)
+            if not isinstance(source, str) or not source.strip():
+                raise ModelError(f"figure '{self.name}': {field} must say where it comes from, not {source!r}")
         if self.value is None and not self.why:
             raise ModelError(f"figure '{self.name}': without a value it must say why")
         if self.value is not None and self.why is not None:
@@ -112,5 +112,4 @@ def from_record(record: dict[str, Any]) -> Figure:
         raise ModelError(
             f"figure {record['name']!r}: stage must be one of {stages}, not {record['stage']!r}"
         ) from error
-    given = {**{field: record[field] for field in fields}, "stage": stage, "why": record.get("why")}
-    return Figure(**given)
+    return Figure(**{field: record[field] for field in fields} | {"stage": stage, "why": record.get("why")})

@@ -83,11 +83,11 @@ class Fixed:
 
         Raises: UsageError where it is not one.
         """
-        found = re.fullmatch(r"(u?)fixed<(\d+),(-?\d+)(?:,(\w+),(\w+))?>", re.sub(r"\s", "", text))
+        match = re.fullmatch(r"(u?)fixed<(\d+),(-?\d+)(?:,(\w+),(\w+))?>", re.sub(r"\s", "", text))
         try:
-            if found is None:
+            if match is None:
                 raise ValueError(text)
-            unsigned, bits, integer, rounding, overflow = found.groups()
+            unsigned, bits, integer, rounding, overflow = match.groups()
             modes = (Rounding(rounding), Overflow(overflow)) if rounding else ()
             return cls(not unsigned, int(bits), int(integer), *modes)
         except ValueError as error:
@@ -148,8 +148,8 @@ class Fixed:
             return np.clip(integers, low, high)
         if self.overflow is Overflow.SAT_ZERO:
             return np.where((integers < low) | (integers > high), 0, integers)
-        kept = integers & ((1 << self.bits) - 1)
-        return kept - ((kept > high).astype(np.int64) << self.bits)
+        low_bits = integers & ((1 << self.bits) - 1)
+        return low_bits - ((low_bits > high).astype(np.int64) << self.bits)
 
 
 def narrowest(low: int, high: int, fraction: int) -> Fixed:
