@@ -55,7 +55,7 @@ def test_slices_are_written_in_order_each_with_every_class_mixed(
             rows[:, 6 + layout.CLASSES.index(chunk.jet_class)] = 1.0
             yield cluster.JetRows(particles, rows)
 
-    monkeypatch.setattr(generate, "_made", make)
+    monkeypatch.setattr(generate, "_make_chunks", make)
     monkeypatch.setattr(generate, "CHUNK_JETS", 20)
     with h5py.File(generate.generate(tmp_path / "a.h5", 50, 1), "r") as file:
         np.testing.assert_array_equal(file["jetConstituentList"][:, 149, 15], [0] * 100 + [1] * 100 + [2] * 50)
