@@ -34,7 +34,7 @@ def sweep_of(folder, seeds=(1, 2), **more):
         if not (folder / name).exists():
             (folder / name).write_text(text)
     pipeline = pipeline_file.read(folder / "mine.toml")
-    return pareto.Sweep(MODEL, pipeline, folder / "jets.h5", None, folder / "out", seeds, **more)
+    return pareto.KnobSweep(MODEL, pipeline, folder / "jets.h5", None, folder / "out", seeds, **more)
 
 
 def swept(of, carry, work, told=None, said=None):
@@ -69,10 +69,10 @@ def silent(label):
     return quiet
 
 
-def log(order, *words):
+def log(job, *words):
     """Append a line to the book beside the runs: what was done, in which run, by which process."""
-    with (order.out.parent / "log.txt").open("a") as book:
-        book.write(" ".join([*map(str, words), order.out.name, str(os.getpid())]) + "\n")
+    with (job.out.parent / "log.txt").open("a") as book:
+        book.write(" ".join([*map(str, words), job.out.name, str(os.getpid())]) + "\n")
 
 
 def logged(out, what):
@@ -82,104 +82,101 @@ def logged(out, what):
     return [(words[-2], int(words[-1])) for words in lines if " ".join(words[:-2]) == what]
 
 
-def work(order):
-    """Complete an order as a worker does, but for what a run computes."""
+def work(job):
+    """Complete a job as a worker does, but for what a run computes."""
     from edgephys.compress import pareto_sweep as pareto
 
     pareto.run = pretend
-    return pareto.complete(order, "edgephys pareto in a test", quiet, quiet)
+    return pareto.complete(job, "edgephys pareto in a test", quiet, quiet)
 
 
-def pretend(order, say, progress, command):
+def pretend(job, say, progress, command):
     """Make a run's table, stage after stage; what it should wait for or die of stands in files beside the runs."""
     from edgephys.compress.run_pipeline import TABLE
     from edgephys.core.errors import ModelError
     from edgephys.core.files import write_file
 
-    log(order, "begin")
-    for number, step in enumerate(order.pipeline.steps, 1):
-        folder = order.out / f"{number}_{step.kind}"
+    log(job, "begin")
+    for number, stage in enumerate(job.pipeline.stages, 1):
+        folder = job.out / f"{number}_{stage.kind}"
         if not folder.exists():
             folder.mkdir(parents=True)
-            log(order, "stage", number)
-        await_word(order)
-    if (order.out.parent / f"fail_{order.out.name}").exists():
+            log(job, "stage", number)
+        await_word(job)
+    if (job.out.parent / f"fail_{job.out.name}").exists():
         raise ModelError("training diverged: loss is nan after epoch 1; lower learning_rate")
-    table = made(order)
-    if order.tested:
-        log(order, "tested")
-        (order.out / "model").mkdir(exist_ok=True)
+    table = table_of(job)
+    if job.score_test:
+        log(job, "tested")
+        (job.out / "model").mkdir(exist_ok=True)
         table["metrics"] = {"accuracy": 0.5, "accuracy_error": 0.002, "jets": 45000, "auc": {}}
-    write_file(order.out / TABLE, json.dumps(table).encode())
-    log(order, "end")
+    write_file(job.out / TABLE, json.dumps(table).encode())
+    log(job, "end")
     return table
 
 
-def await_word(order):
+def await_word(job):
     """Wait, in the run that is to be killed, until that was done."""
-    waits, done = order.out.parent / f"wait_{order.out.name}", order.out.parent / "done"
+    waits, done = job.out.parent / f"wait_{job.out.name}", job.out.parent / "done"
     end = time.monotonic() + PATIENCE_S
     while waits.exists() and not done.exists() and time.monotonic() < end:
         time.sleep(0.02)
 
 
-def made(order):
+def table_of(job):
     """Return a table whose figures follow from the knob and the seed: dearer is better, seed 1 better still."""
-    from edgephys.compress import run_pipeline as run
+    from edgephys.compress.stage_digest import digests
 
-    digests = [run._digest(order)]
-    for step in order.pipeline.steps:
-        digests.append(run._chained(digests[-1], step))
-    lut = round(1e-2 / order.pipeline.steps[0].stage.lut_cost) + order.seed
+    lut = round(1e-2 / job.pipeline.stages[0].lut_cost) + job.seed
     row = {
-        "metrics": {"accuracy": 0.5 + lut * 1e-7 - order.seed * 1e-3, "accuracy_error": 0.004, "jets": 18900},
+        "metrics": {"accuracy": 0.5 + lut * 1e-7 - job.seed * 1e-3, "accuracy_error": 0.004, "jets": 18900},
         **dict.fromkeys(("weights", "nonzero", "digits", "ebops"), 100),
         "lut_estimate": lut,
         "cycles_estimate": 10,
         "seconds": 1.0,
     }
-    if order.measured is not None:
+    if job.measurement is not None:
         measured = {"lut": 2 * lut, "lut_stage": "synthesised", "latency_cycles": 11, "failures": [], "provenance": {}}
         row["measured"] = measured
-    return {"seed": order.seed, "rows": [{**row, "digest": digest} for digest in digests]}
+    return {"seed": job.seed, "rows": [{**row, "digest": done[0]} for done in digests(job)]}
 
 
 # Plain work, of plain orders -----------------------------------------------------------------------
 
 
-def doubled(order):
-    return f"{order} twice, by {os.getpid()}"
+def doubled(job):
+    return f"{job} twice, by {os.getpid()}"
 
 
-def killed(order):
+def killed(job):
     os.kill(os.getpid(), 9)
 
 
-def deadly(order):
-    if order == "deadly":
+def deadly(job):
+    if job == "deadly":
         time.sleep(1)  # a worker that dies as it begins is another failure, and is not restarted
-        killed(order)
+        killed(job)
 
 
-def unforeseen(order):
-    with Path(order).open("a") as book:
+def unforeseen(job):
+    with Path(job).open("a") as book:
         book.write("tried\n")
     raise RuntimeError("nobody foresaw this")
 
 
-def interrupted(order):
+def interrupted(job):
     """Begin, and tell when interrupted."""
     try:
-        Path(order).write_text("begun")
+        Path(job).write_text("begun")
         time.sleep(PATIENCE_S)
     except KeyboardInterrupt:
-        Path(order).write_text("cleared up")
+        Path(job).write_text("cleared up")
         raise
 
 
-def once_told(order):
+def once_told(job):
     """Wait for one file, if there is one to wait for, and make another."""
-    told, done = order
+    told, done = job
     end = time.monotonic() + PATIENCE_S
     while told and not told.exists() and time.monotonic() < end:
         time.sleep(0.02)

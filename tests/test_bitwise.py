@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgephys.compress.model_structure import kernel_integers, kernel_layers, kernel_step
-from edgephys.compress.stages.bitwise import Bitwise, Kernel, published_scale, random_scores, scores_of
+from edgephys.compress.stages.bitwise import Bitwise, BitwiseKernel, published_scale, random_scores, scores_of
 from edgephys.core.errors import UsageError
 
 NET = NETS["deepsets"]
@@ -15,7 +15,7 @@ NET = NETS["deepsets"]
 
 def kernel_of(magnitudes=5, shape=(4, 3), step=2.0**-5, trained=None, seed=1):
     sign, scores = random_scores(shape, magnitudes, 0.3, np.random.default_rng(seed))
-    return Kernel(sign, scores, step, trained or magnitudes + 1)
+    return BitwiseKernel(sign, scores, step, trained or magnitudes + 1)
 
 
 def test_gradients_of_the_scores_are_the_closed_form():
@@ -38,7 +38,7 @@ def test_gradients_of_the_scores_are_the_closed_form():
 def test_the_sign_of_a_zero_weight_gets_no_gradient():
     from edgephys.networks.backend import tf
 
-    kernel = Kernel(np.full((1, 1), 0.1, np.float32), np.full((3, 1, 1), -0.1, np.float32), 0.25, 4)
+    kernel = BitwiseKernel(np.full((1, 1), 0.1, np.float32), np.full((3, 1, 1), -0.1, np.float32), 0.25, 4)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(kernel.value())
     assert not np.any(tape.gradient(loss, kernel.scores[0].value))
@@ -49,12 +49,12 @@ def test_scores_of_trained_weights_make_the_same_weights(integers):
     """A positive sign score makes a negative weight."""
     weights = np.array(integers)[:, None]
     sign, scores = scores_of(weights, 7, 0.1)
-    assert np.array_equal(Kernel(sign, scores, 1.0, 8).value(), weights)
+    assert np.array_equal(BitwiseKernel(sign, scores, 1.0, 8).value(), weights)
     assert np.all((sign > 0) == (weights < 0))
 
 
 def test_weights_beyond_the_magnitude_become_its_largest():
-    assert Kernel(*scores_of(np.array([[-9]]), 3, 0.1), 1.0, 4).value().numpy() == -7
+    assert BitwiseKernel(*scores_of(np.array([[-9]]), 3, 0.1), 1.0, 4).value().numpy() == -7
 
 
 @pytest.mark.parametrize("magnitudes", [1, 3, 7])
@@ -62,7 +62,7 @@ def test_weights_beyond_the_magnitude_become_its_largest():
 def test_random_weights_have_the_published_spread_and_no_zero(magnitudes, fan_in):
     sign, scores = random_scores((fan_in, 200), magnitudes, 0.1, np.random.default_rng(1))
     scale = published_scale(fan_in, magnitudes)
-    weights = Kernel(sign, scores, scale, magnitudes + 1).value().numpy()
+    weights = BitwiseKernel(sign, scores, scale, magnitudes + 1).value().numpy()
     assert np.all(weights != 0) and np.log2(scale) % 1 == 0
     assert np.std(weights) == pytest.approx(np.sqrt(2 / fan_in), rel=0.6)  # the scale is a power of two
 

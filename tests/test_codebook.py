@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgephys.compress.model_structure import kernel_integers, kernel_layers
-from edgephys.compress.stages.codebook import Book, Codebook, gradient_norms, redistributed, scales, starting
+from edgephys.compress.stages.codebook import Codebook, KernelCodebook, gradient_norms, redistributed, scales, starting
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.layers import dense
@@ -42,7 +42,7 @@ books = st.tuples(seeds, st.sampled_from([0.0, 0.3, 1.0]), st.integers(2, 12), s
 def test_a_kernel_has_at_most_its_points_of_values_all_on_its_grid(book, bits, integer):
     seed, zeros, count, uniform = book
     layer = layer_of(drawn(seed, zeros), bits, integer)
-    values = Book(layer, count, uniform=uniform).value().numpy()
+    values = KernelCodebook(layer, count, uniform=uniform).value().numpy()
     steps = values * 2.0 ** (bits - 1 - integer)
     assert len(np.unique(values)) <= count
     assert np.array_equal(steps, np.rint(steps)) and -(2 ** (bits - 1)) <= steps.min()
@@ -53,7 +53,7 @@ def test_a_kernel_has_at_most_its_points_of_values_all_on_its_grid(book, bits, i
 @given(books, st.integers(1, 30))
 def test_a_bucket_has_at_most_its_points_of_values(book, bucket):
     seed, zeros, count, uniform = book
-    values = Book(layer_of(drawn(seed, zeros)), count, bucket, uniform).value().numpy().ravel()
+    values = KernelCodebook(layer_of(drawn(seed, zeros)), count, bucket, uniform).value().numpy().ravel()
     for start in range(0, values.size, bucket):
         assert len(np.unique(values[start : start + bucket])) <= count
 
@@ -62,7 +62,7 @@ def test_a_bucket_has_at_most_its_points_of_values(book, bucket):
 def test_zeros_stay_zero_and_every_weight_takes_the_nearest_point(book):
     seed, zeros, count, uniform = book
     weights = drawn(seed, zeros)
-    made = Book(layer_of(weights, bits=16, integer=2), count, uniform=uniform)
+    made = KernelCodebook(layer_of(weights, bits=16, integer=2), count, uniform=uniform)
     points = made.points.numpy()
     assert len(points) == count - (not weights.all())
     scaled = weights / scales(weights, 0)
@@ -98,7 +98,7 @@ def test_the_gradient_of_a_point_sums_the_scaled_ones_of_its_weights(book, bucke
     """dL/dp_j = sum of alpha * dL/dw over the weights at point j, for any dL/dw; a point that is 0 takes none."""
     seed, zeros, count, uniform = book
     weights = drawn(seed, zeros)
-    made = Book(layer_of(weights, bits=16, integer=3), count, bucket, uniform)
+    made = KernelCodebook(layer_of(weights, bits=16, integer=3), count, bucket, uniform)
     upstream = np.random.default_rng(seed).normal(0, 1, weights.shape).astype(np.float32)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(made.value() * upstream)
@@ -111,7 +111,7 @@ def test_the_gradient_of_a_point_sums_the_scaled_ones_of_its_weights(book, bucke
 
 
 def test_points_are_put_in_order_again_and_weights_assigned_anew():
-    made = Book(layer_of(drawn(1, 0.0), bits=16, integer=2), 3)
+    made = KernelCodebook(layer_of(drawn(1, 0.0), bits=16, integer=2), 3)
     made.points.assign([0.5, -0.25, 0.125])
     made.sort()
     assert made.points.numpy().tolist() == [-0.25, 0.125, 0.5]
@@ -156,7 +156,7 @@ def test_uniform_points_stay_where_they_are_while_biases_train(trained):
     model, _, _, baseline = trained
     for layer in kernel_layers(model):
         still = baseline.model.get_layer(layer.name)
-        assert np.array_equal(still.kernel, Book(layer, 4, uniform=True).value())
+        assert np.array_equal(still.kernel, KernelCodebook(layer, 4, uniform=True).value())
         assert not np.array_equal(still.bias, layer.bias)
 
 

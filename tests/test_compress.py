@@ -117,16 +117,19 @@ def test_a_second_run_does_nothing_anew_and_other_stages_are_run_anew(
 
 
 def test_runs_side_by_side_share_the_stages_in_which_they_are_equal(finished, trained, pipeline, few_jets, tmp_path):
+    from edgephys.compress.job import CompressionJob
     from edgephys.compress.pipeline_file import read
-    from edgephys.compress.run_pipeline import Order, run
+    from edgephys.compress.run_pipeline import run
 
     out = shutil.copytree(finished[0], tmp_path / "runs" / "whole").parent
     longer = tmp_path / "longer.toml"
     longer.write_text(QUICK + '[[stage]]\nkind = "shrink"\n')
     said = []
     for name, seed in (("longer", 1), ("other_seed", 2)):
-        order = Order(trained, read(longer), few_jets, None, out / name, seed, tested=False, shared=True)
-        table = run(order, said.append, lambda stage: lambda *_: None, "edgephys pareto")
+        job = CompressionJob(
+            trained, read(longer), few_jets, None, out / name, seed, score_test=False, share_stages=True
+        )
+        table = run(job, said.append, lambda stage: lambda *_: None, "edgephys pareto")
         if seed == 1:
             assert table["rows"][:3] == finished[1]["rows"]
             card = json.loads((out / name / "2_untie" / "card.json").read_text())

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from edgephys.applications.task import Distillation
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.compress import digits
-from edgephys.compress.cost import Circuit
+from edgephys.compress.cost import CircuitCost
 from edgephys.compress.gains import adder_bits
 from edgephys.compress.learned_widths import learnable, learned
 from edgephys.compress.local_rank import local_rank
 from edgephys.compress.model_structure import fan_in, kernel_integers, kernel_layers, requantised
+from edgephys.compress.registry import stage_classes
 from edgephys.compress.stages.codebook import gradient_norms
 from edgephys.compress.stages.distil import Distil
 from edgephys.compress.stages.prune import Prune
 from edgephys.compress.stages.shrink import Shrink, channels, dead_channels, shrink
 from edgephys.compress.stages.sparse_momentum import SparseMomentum
 from edgephys.compress.stages.spectrum import Spectrum
-from edgephys.compress.stages.table import STAGES
 from edgephys.compress.stages.untie import Untie
 from edgephys.core.errors import UsageError
 from edgephys.core.rounding import Rounding
@@ -64,7 +64,7 @@ def test_the_price_of_digits_is_what_the_graph_counts(model):
     """Of data that are known to need fewer bits than their format has, the graph counts these."""
     layers = {layer.name: layer for layer in kernel_layers(model)}
     counted = adder_bits(lower(model, NET.input, "m"))
-    circuit = Circuit(model, NET.input.bits, {})
+    circuit = CircuitCost(model, NET.input.bits, {})
     for name, layer in layers.items():
         held = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
         price = float(circuit.products(layer, held))
@@ -241,7 +241,7 @@ def test_a_student_of_other_inputs_is_refused(model, script, asked, words):
 
 def test_the_epoch_of_the_least_error_is_kept():
     task = task_of(NET, 128)
-    finetune = STAGES["finetune"](epochs=3, batch=16, learning_rate=3e-3)
+    finetune = stage_classes()["finetune"](epochs=3, batch=16, learning_rate=3e-3)
     seen = []
     made = finetune.apply(model_of(NET), task, 1, lambda epoch, of, told: seen.append(told["val_relative_l2"]))
     assert made.notes["validation_relative_l2"] == pytest.approx(min(seen), abs=1e-5)

@@ -47,38 +47,39 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(model, tmp_path_factory):
-    """A whole pipeline, through the house that the command calls."""
+    """A whole pipeline, called as the command calls it."""
+    from edgephys.compress.job import CompressionJob
     from edgephys.compress.pipeline_file import read
-    from edgephys.compress.run_pipeline import Order, run
+    from edgephys.compress.run_pipeline import run
 
     top = tmp_path_factory.mktemp("runs")
     pipeline = top / "waves.toml"
     pipeline.write_text(STAGES.format(teacher=model))
-    order = Order(model, read(pipeline), SAMPLE, None, top / "small")
-    return order, run(order, lambda text: None, lambda name: None, "edgephys compress")
+    job = CompressionJob(model, read(pipeline), SAMPLE, None, top / "small")
+    return job, run(job, lambda text: None, lambda name: None, "edgephys compress")
 
 
 def test_pruning_bitwise_training_and_distillation_run_on_a_wave_network(finished):
-    order, table = finished
+    job, table = finished
     assert [row["stage"] for row in table["rows"]] == ["start", "1 prune", "2 bitwise", "3 distil"]
     start, pruned, *_, last = table["rows"]
     assert pruned["nonzero"] <= 0.61 * start["nonzero"] and last["nonzero"] <= pruned["nonzero"]
     assert all(0 < row["metrics"]["relative_l2"] < 1 for row in table["rows"])
     assert table["metrics"]["fields"] == 62
-    made = artefact.load(order.out / "model")
+    made = artefact.load(job.out / "model")
     assert made.card.metrics == table["metrics"] and made.model.output_shape == (None, 32, 32, 1)
 
 
 def test_a_stage_s_row_is_shown_with_the_error_of_the_next_frame(finished, run):
-    order, _ = finished
-    done = run("compress", order.model, order.out.parent / "waves.toml", "--data", SAMPLE, "--out", order.out)
+    job, _ = finished
+    done = run("compress", job.model, job.out.parent / "waves.toml", "--data", SAMPLE, "--out", job.out)
     assert done.status == 0
     assert "relative L2 error on the validation fields" in done.out and "On 62 test fields, once" in done.out
 
 
 def test_gains_hold_the_relative_error_of_wave_pipelines(finished, run, tmp_path):
-    order, table = finished
-    done = run("gains", order.out, "--out", tmp_path / "waves")
+    job, table = finished
+    done = run("gains", job.out, "--out", tmp_path / "waves")
     assert done.status == 0
     found = json.loads((tmp_path / "waves.json").read_text())
     (row,) = found["rows"]
@@ -93,18 +94,19 @@ def test_tables_of_taggers_refuse_a_wave_network(model, run, tmp_path):
     front.write_text(STAGES.format(teacher=model) + '[knob]\nstage = 1\nkey = "density"\nvalues = [0.5, 0.7]\n')
     ended = run("pareto", model, front, "--data", SAMPLE, "--seeds", "1", "--out", tmp_path / "front")
     assert (
-        ended.status == 2 and "a front is of taggers, wave_small_n32_cp_6bit is none; `edgephys compress`" in ended.err
+        ended.status == 2
+        and "better when higher, wave_small_n32_cp_6bit has the relative L2 error; `edgephys compress`" in ended.err
     )
     ended = run("scaling", model, "--out", tmp_path / "scaling")
     assert ended.status == 2 and "the table is of taggers, wave_small_n32_cp_6bit is none; `edgephys emit`" in ended.err
 
 
 def test_fields_with_nan_are_refused_before_a_folder_is_made(finished, run, tmp_path):
-    order, _ = finished
+    job, _ = finished
     bad = tmp_path / "bad.h5"
     shutil.copyfile(SAMPLE, bad)
     with h5py.File(bad, "r+") as file:
         file["frames"][3, 2, 1, 0] = np.nan
-    ended = run("compress", order.model, order.out.parent / "waves.toml", "--data", bad, "--out", tmp_path / "out")
+    ended = run("compress", job.model, job.out.parent / "waves.toml", "--data", bad, "--out", tmp_path / "out")
     assert ended.status == 1 and "run 3, frame 2, point (1, 0): expected finite u" in " ".join(ended.err.split())
     assert not (tmp_path / "out").exists()

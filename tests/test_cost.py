@@ -5,7 +5,7 @@ import pytest
 
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.compress import learned_widths
-from edgephys.compress.cost import Circuit
+from edgephys.compress.cost import CircuitCost
 from edgephys.compress.model_structure import kernel_layers
 
 NET = DeepSets(constituents=4, phi=(6,), rho=(5,), bits=6)  # 3 features, 5 classes; the pool keeps 8 bits
@@ -16,7 +16,7 @@ RHO, LOGITS = 8 + CARRY, 6 + CARRY
 
 def cost(model, digits, learned=None):
     counts = {of.name: lambda of=of: np.full(of.kernel.shape, digits, "f") for of in kernel_layers(model)}
-    return float(Circuit(model, 12, learned or {}).adder_bits(counts))
+    return float(CircuitCost(model, 12, learned or {}).adder_bits(counts))
 
 
 def test_digits_biases_clipping_and_the_pool_are_adders_of_the_width_of_their_data():

@@ -9,9 +9,9 @@ from compress_tasks import NETS, model_of, task_of
 from edgephys.compress import digits, learned_widths
 from edgephys.compress.learned_widths import INPUT
 from edgephys.compress.model_structure import activation_formats, activation_layers, kernel_integers, kernel_layers
-from edgephys.compress.rounding import Budgeted
+from edgephys.compress.rounding import BudgetedRounding
 from edgephys.compress.stages.finetune import Finetune, patience_of
-from edgephys.compress.stages.frugal import Frugal, Priced
+from edgephys.compress.stages.frugal import Frugal, PricedRounding
 from edgephys.compress.stages.untie import Untie
 from edgephys.core.errors import UsageError
 from edgephys.core.rounding import Rounding
@@ -35,7 +35,7 @@ def total(model):
 def test_without_a_price_the_nearest_integer_is_chosen_and_with_one_the_cheapest():
     layer = model_of(NET).get_layer("phi_2")
     nearest = kernel_integers(layer)
-    free, dear = (Priced(layer, lambda price=price: np.full(6, price, np.float32)) for price in (0.0, 1e3))
+    free, dear = (PricedRounding(layer, lambda price=price: np.full(6, price, np.float32)) for price in (0.0, 1e3))
     step = 2.0**-5
     assert np.allclose(free.value(), nearest * step, atol=step / 2 + 1e-7)  # of two equally near ones either
     assert not np.any(dear.value())
@@ -47,7 +47,7 @@ def test_a_price_chooses_what_is_lost_least_for_its_digits():
     layer.kernel.assign(np.full((6, 5), 15 * 2.0**-5))
     step_squared = (2.0**-5) ** 2 / 2
     below, above = (
-        Priced(layer, lambda price=price: np.full(6, price, np.float32))
+        PricedRounding(layer, lambda price=price: np.full(6, price, np.float32))
         for price in (0.9 * step_squared, 1.1 * step_squared)
     )
     assert np.all(below.value() == 15 * 2.0**-5) and np.all(above.value() == 16 * 2.0**-5)
@@ -55,7 +55,7 @@ def test_a_price_chooses_what_is_lost_least_for_its_digits():
 
 def test_a_budget_is_never_exceeded_and_the_nearest_within_it_is_taken():
     layer = model_of(NET).get_layer("phi_2")
-    kernel = Budgeted(layer, ENDLESS)
+    kernel = BudgetedRounding(layer, ENDLESS)
     before = digits.count(kernel_integers(layer))
     random = np.random.default_rng(1)
     wanted = random.uniform(-0.99, 0.99, (6, 5)).astype(np.float32)
@@ -100,11 +100,11 @@ def test_what_was_learned_is_what_the_ordinary_layers_do():
 
 
 def test_a_channel_has_no_more_integer_bits_than_its_values_need():
-    layer = learned_widths.LearnedWidth(False, [2, 2, 2], [4, 4, 4], apart=True)
+    layer = learned_widths.LearnedWidth(False, [2, 2, 2], [4, 4, 4], per_channel=True)
     x = np.tile(np.array([3.0, 0.7, 0.1], np.float32), (8, 1))
     for _ in range(400):
         layer(x, training=True)
-    assert layer.integer().numpy().tolist() == [2, 0, -3]
+    assert layer.integer_bits().numpy().tolist() == [2, 0, -3]
 
 
 def test_widths_stand_still_at_the_end():
@@ -120,12 +120,12 @@ def test_widths_stand_still_at_the_end():
 
 
 def test_what_roundings_lose_is_held_at_the_end_too():
-    kernel = Priced(model_of(NET).get_layer("phi_2"), lambda: np.zeros(6, np.float32))
+    kernel = PricedRounding(model_of(NET).get_layer("phi_2"), lambda: np.zeros(6, np.float32))
     gradient = np.ones((6, 5), np.float32)
-    kernel.remember(gradient, 64)
+    kernel.add_gradient(gradient, 64)
     held = kernel.squares.numpy()
     kernel.moves.assign(0.0)
-    kernel.remember(2 * gradient, 64)
+    kernel.add_gradient(2 * gradient, 64)
     assert np.array_equal(kernel.squares.numpy(), held) and held.min() > 0
 
 
@@ -140,18 +140,18 @@ def test_finetuning_with_digits_kept_adds_none(made):
 
 def test_a_weight_that_swings_is_frozen_at_the_integer_nearest_to_its_mean_and_no_other_is():
     layer = model_of(NET).get_layer("phi_2")
-    kernel = Budgeted(layer, keras.Variable(0.1, trainable=False))
+    kernel = BudgetedRounding(layer, keras.Variable(0.1, trainable=False))
     first = kernel.value().numpy()
     at = tuple(np.argwhere(digits.count(kernel_integers(layer)) == 2)[0])
     step, copy = 2.0**-5, first.copy()
     for turn in range(40):  # three steps of four at the one, one of four a power of two away
         copy[at] = first[at] if turn % 4 else np.sign(first[at]) * 2.0**-1
         layer.kernel.assign(copy)
-        kernel.resting.watch()
-    assert kernel.resting.frozen.numpy().sum() == 1 == kernel.resting.frozen.numpy()[at]
+        kernel.freeze.update()
+    assert kernel.freeze.frozen.numpy().sum() == 1 == kernel.freeze.frozen.numpy()[at]
     layer.kernel.assign(np.full(copy.shape, 3 * step))
-    assert kernel.value().numpy()[at] == pytest.approx(kernel.resting.rest.numpy()[at])
-    assert abs(kernel.resting.rest.numpy()[at] - kernel.resting.mean.numpy()[at]) < 4 * step
+    assert kernel.value().numpy()[at] == pytest.approx(kernel.freeze.frozen_value.numpy()[at])
+    assert abs(kernel.freeze.frozen_value.numpy()[at] - kernel.freeze.mean.numpy()[at]) < 4 * step
 
 
 def test_patience_falls_from_the_first_epoch_to_the_last():
@@ -181,7 +181,7 @@ def test_a_second_frugal_stage_goes_on_with_the_rounded_input(made):
 def test_kernels_of_too_many_bits_are_refused_by_name():
     net = dataclasses.replace(NET, bits=12)
     with pytest.raises(
-        UsageError, match=r"layer 'phi_1': every integer of a weight is tried, .* 10 bits at most, not 12"
+        UsageError, match=r"layer 'phi_1': its weights must have 10 bits at most, as every integer is tried, not 12"
     ):
         Frugal(**QUICK).apply(model_of(net), task_of(net), 1)
 
@@ -190,7 +190,7 @@ def test_kernels_of_too_many_bits_are_refused_by_name():
     ("wrong", "message"),
     [
         ({"lut_cost": 0.0}, "lut_cost must be above 0, not 0"),
-        ({"teacher": ("t",), "teacher_share": 1.0}, "teacher_share must be below 1 here: the labels tell what a"),
+        ({"teacher": ("t",), "teacher_share": 1.0}, "teacher_share must be below 1 here: the loss of a rounding is"),
         ({"recovery": 0.5}, "recovery must be 1 or more, not 0.5"),
         ({"widths": "x"}, "widths must be one of channel, tensor, fixed, not 'x'"),
         ({"inputs": "x"}, "inputs must be one of learned, fixed, not 'x'"),

@@ -7,7 +7,7 @@ import pytest
 from compress_tasks import NETS, model_of, task_of
 
 from edgephys.compress.model_structure import kernel_layers
-from edgephys.compress.stages.nested import Course, Nested, nested, silent_units
+from edgephys.compress.stages.nested import Nested, SubnetworkDraws, nested, units_outside
 from edgephys.compress.stages.shrink import shrink
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import tf
@@ -42,7 +42,7 @@ def named(request):
 @pytest.mark.parametrize("fraction", [0.01, *FRACTIONS])
 def test_every_hidden_layer_keeps_its_fraction_of_units_and_1_or_more(named, fraction):
     name, model, _ = named
-    small = units(shrink(model, silent_units(model, fraction)))
+    small = units(shrink(model, units_outside(model, fraction)))
     of = UNITS[name]
     assert small == {
         layer: count if layer == "logits" else max(1, round(fraction * count)) for layer, count in of.items()
@@ -51,7 +51,7 @@ def test_every_hidden_layer_keeps_its_fraction_of_units_and_1_or_more(named, fra
 
 def test_a_sub_network_holds_the_first_units_and_the_weights_between_them(named):
     name, model, _ = named
-    small = shrink(model, silent_units(model, 0.5))
+    small = shrink(model, units_outside(model, 0.5))
     for layer in kernel_layers(small):
         kernel, whole = layer.kernel.numpy(), model.get_layer(layer.name).kernel.numpy()
         columns = kernel.shape[-1]
@@ -65,23 +65,23 @@ def test_a_sub_network_holds_the_first_units_and_the_weights_between_them(named)
 
 def test_a_size_of_the_nest_is_its_smaller_model(named):
     _, model, task = named
-    silent = [silent_units(model, fraction) for fraction in FRACTIONS]
-    course = Course(1, len(FRACTIONS))
-    whole, x = nested(model, silent, course), task.validation[0]
+    silent = [units_outside(model, fraction) for fraction in FRACTIONS]
+    draws = SubnetworkDraws(1, len(FRACTIONS))
+    whole, x = nested(model, silent, draws), task.validation[0]
     for size, gone in enumerate(silent):
-        course.size.assign(size)
+        draws.judged.assign(size)
         np.testing.assert_array_equal(whole(x, training=False), shrink(model, gone)(x))
 
 
 def test_a_step_trains_one_sub_network_and_no_unit_beyond_it():
     model, task = model_of(NETS["mlp"]), task_of(NETS["mlp"])
-    silent = [silent_units(model, fraction) for fraction in FRACTIONS]
-    course = Course(5, len(FRACTIONS))
-    whole, drawn = nested(model, silent, course), []
+    silent = [units_outside(model, fraction) for fraction in FRACTIONS]
+    draws = SubnetworkDraws(5, len(FRACTIONS))
+    whole, drawn = nested(model, silent, draws), []
     for _ in range(8):
-        course.go_on({})
-        drawn.append(int(course.drawn()))
-        course.size.assign(drawn[-1])
+        draws.next_step({})
+        drawn.append(int(draws.drawn()))
+        draws.judged.assign(drawn[-1])
         with tf.GradientTape() as tape:
             logits = whole(task.train[0][:64], training=True)
             loss = tf.reduce_sum(logits**2)
@@ -94,11 +94,11 @@ def test_a_step_trains_one_sub_network_and_no_unit_beyond_it():
 
 
 def test_sizes_are_drawn_alike():
-    course = Course(2**32 - 1, 3)
+    draws = SubnetworkDraws(2**32 - 1, 3)
     drawn = []
     for _ in range(300):
-        drawn.append(int(course.drawn()))
-        course.go_on({})
+        drawn.append(int(draws.drawn()))
+        draws.next_step({})
     assert np.bincount(drawn, minlength=3).min() > 70
 
 
@@ -127,7 +127,7 @@ def test_one_training_gives_every_size_of_the_same_weights(results):
     model, _, small, large = results
     assert units(small.model) == {"hidden_1": 3, "hidden_2": 2, "logits": 5}
     assert units(large.model) == units(model)
-    cut = shrink(large.model, silent_units(large.model, 0.5))
+    cut = shrink(large.model, units_outside(large.model, 0.5))
     for pair in zip(cut.get_weights(), small.model.get_weights(), strict=True):
         assert np.array_equal(*pair)
 
@@ -139,7 +139,7 @@ def test_training_helps_the_small_network_as_well_as_the_large_one(results):
     def loss(of):
         return float(task.loss(labels, of(x), None))
 
-    assert loss(small.model) < loss(shrink(model, silent_units(model, 0.5)))
+    assert loss(small.model) < loss(shrink(model, units_outside(model, 0.5)))
     assert loss(large.model) < loss(model)
 
 

@@ -17,15 +17,14 @@ from rich.console import Console
 
 from edgephys.compress import pareto_sweep as pareto
 from edgephys.compress.local_executor import one_by_one
-from edgephys.compress.pareto_front import Run, dominates, dominators, front
+from edgephys.compress.pareto_front import SweepRun, dominates, dominators, pareto_front
 from edgephys.compress.run_pipeline import TABLE
 from edgephys.compress.uniform import uniform
 from edgephys.core.errors import ModelError, ProjectError, ToolError, UsageError
-from edgephys.models.card import read_card
 from edgephys.report import pareto as pareto_table
 from edgephys.report import pareto_figure
 from edgephys.report.render import page, shown
-from edgephys.workflow.firmware import FirmwarePlan
+from edgephys.workflow.firmware import FirmwarePlan, candidates
 
 SCALING = MODEL.parents[2] / "hls_projects" / "results" / "scaling.json"
 
@@ -79,25 +78,26 @@ def test_a_run_dominates_where_it_is_nowhere_worse_and_somewhere_better():
 
 def run_of(name, accuracy, lut_estimate, lut=None, cycles=None, **more):
     counts = dict.fromkeys(("weights", "nonzero", "digits", "ebops"), 7)
-    stated = {"value": 1, "seed": 1, "accuracy_error": 0.004, "jets": 100, "provenance": {}, "seconds": 1.0}
+    stated = {"value": 1, "seed": 1, "provenance": {}, "seconds": 1.0}
+    metrics = {"accuracy": accuracy, "accuracy_error": 0.004, "jets": 100}
     found = {"lut_estimate": lut_estimate, "cycles_estimate": 9, "lut": lut, "latency_cycles": cycles, "pruned": False}
-    return Run(name=name, accuracy=accuracy, **{**stated, **counts, **found, **more})
+    return SweepRun(name=name, metrics=metrics, **{**stated, **counts, **found, **more})
 
 
 def test_runs_are_compared_by_synthesis_where_all_have_it_and_else_all_by_the_estimate():
     a, b = run_of("a", 0.6, 100, lut=150, cycles=9), run_of("b", 0.6, 90, lut=160, cycles=9)
-    both = front([a, b])
+    both = pareto_front([a, b])
     assert (both.lut_stage, both.cycles_stage) == ("synthesised", "simulated")
     assert [run.name for run in both.members] == ["a"] and both.dominated_by == (None, "a")
-    mixed = front([a, b, run_of("c", 0.5, 95)])
+    mixed = pareto_front([a, b, run_of("c", 0.5, 95)])
     assert (mixed.lut_stage, mixed.cycles_stage) == ("estimated", "estimated")
     assert [run.name for run in mixed.members] == ["b"]
-    assert front([]).members == () and front([]).lut_stage == "estimated"
+    assert pareto_front([]).members == () and pareto_front([]).lut_stage == "estimated"
 
 
 def test_test_figures_are_told_of_members_alone():
     tested = {"accuracy": 0.55, "accuracy_error": 0.002}
-    rows = front([run_of("a", 0.6, 100, test=tested), run_of("b", 0.5, 100, test=tested)]).to_record()["runs"]
+    rows = pareto_front([run_of("a", 0.6, 100, test=tested), run_of("b", 0.5, 100, test=tested)]).to_record()["runs"]
     assert [(row["front"], row["test"]) for row in rows] == [(True, tested), (False, None)]
 
 
@@ -141,11 +141,11 @@ def test_a_stage_that_changed_is_run_anew(asked, file):
 def test_runs_that_were_not_measured_are_measured_when_that_is_asked_for(asked):
     assert swept(asked())["lut_stage"] == "estimated"
     plan = FirmwarePlan(to=("rtl",))
-    table = swept(asked(measured=plan))
+    table = swept(asked(measurement=plan))
     assert (table["lut_stage"], table["cycles_stage"]) == ("synthesised", "simulated")
     assert all(row["compared_lut"] == row["lut"] == 2 * row["lut_estimate"] for row in table["runs"])
     ended = len(pareto_runs.logged(asked().out, "end"))
-    swept(asked(measured=plan))
+    swept(asked(measurement=plan))
     swept(asked())  # measured ones are finished for a sweep that asks for less
     assert len(pareto_runs.logged(asked().out, "end")) == ended
 
@@ -160,24 +160,24 @@ def test_a_run_that_fails_says_why_and_is_tried_again_and_the_test_jets_wait_for
     assert list(table["failures"]) == [NAMES[3]] and len(table["runs"]) == 5
     assert not pareto_runs.logged(of.out, "tested")
     with pytest.raises(ToolError, match=f"pareto: 1 of 6 runs are not finished: {NAMES[3]}: training diverged"):
-        pareto.require(table)
+        pareto.require_finished(table)
     fails.unlink()
     again = swept(of)
-    pareto.require(again)
+    pareto.require_finished(again)
     assert [name for name, _ in pareto_runs.logged(of.out, "begin")][6] == NAMES[3] and len(again["runs"]) == 6
 
 
 def test_a_measurement_that_fails_is_told(asked, monkeypatch):
-    def failing(order, say, progress, command):
-        table = pareto_runs.made(order)
+    def failing(job, say, progress, command):
+        table = pareto_runs.table_of(job)
         table["rows"][-1]["measured"] |= {"failures": ["rtl: verify: 3 outputs differ"]}
-        order.out.mkdir(parents=True)
-        (order.out / TABLE).write_text(json.dumps(table))
+        job.out.mkdir(parents=True)
+        (job.out / TABLE).write_text(json.dumps(table))
         return table
 
     monkeypatch.setattr(pareto, "run", failing)
     table = swept(
-        asked((1,), measured=FirmwarePlan()), work=lambda order: pareto.complete(order, "", print, pareto_runs.quiet)
+        asked((1,), measurement=FirmwarePlan()), work=lambda job: pareto.complete(job, "", print, pareto_runs.quiet)
     )
     assert len(table["failures"]) == 3 and set(table["failures"].values()) == {"rtl: verify: 3 outputs differ"}
 
@@ -198,9 +198,9 @@ def test_dominated_runs_lose_their_stages_and_keep_their_tables(asked):
 def test_two_that_carry_out_one_order_run_it_once(asked):
     of = asked((1,))
     (of.out / ".locks").mkdir(parents=True)
-    _, order = of.orders()[NAMES[0]]
+    _, job = of.jobs()[NAMES[0]]
     (of.out / f"wait_{NAMES[0]}").touch()
-    both = [threading.Thread(target=pareto_runs.work, args=(order,)) for _ in range(2)]
+    both = [threading.Thread(target=pareto_runs.work, args=(job,)) for _ in range(2)]
     for one in both:
         one.start()
     time.sleep(0.2)
@@ -211,7 +211,7 @@ def test_two_that_carry_out_one_order_run_it_once(asked):
 
 
 def test_what_no_worker_wrote_here_is_not_on_a_shared_file_system(asked, monkeypatch):
-    monkeypatch.setattr(pareto, "SEEN_S", 0.1)
+    monkeypatch.setattr(pareto, "VISIBLE_S", 0.1)
     with pytest.raises(ToolError, match=r"3e-08_seed1: its worker says that it is finished, but .* all workers share"):
         swept(asked(), work=pareto_runs.quiet)
 
@@ -252,7 +252,7 @@ def test_a_folder_that_is_not_a_fronts_and_a_model_that_is_none_are_refused(aske
         swept(of)
     shutil.rmtree(of.out)
     with pytest.raises(ModelError, match=r"expected a model's folder with card\.json"):
-        swept(pareto.Sweep(tmp_path, of.pipeline, of.data, None, of.out, (1,)))
+        swept(pareto.KnobSweep(tmp_path, of.pipeline, of.data, None, of.out, (1,)))
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"rows": [{"family": "jet_deepsets"}]}', '{"rows": ["x"]}', None])
@@ -315,12 +315,12 @@ def told():
                 accuracy = 0.552 + lut * 3e-7 - seed * 1e-3
                 name = f"{value}_seed{seed}"
                 runs.append(run_of(name, accuracy, lut + seed, value=value, seed=seed, test=share, **more))
-        card = read_card(MODEL)
+        (model,) = candidates([MODEL])
         return {
             "command": "edgephys pareto", "machine": "mine", "model": "jet_deepsets_n8_8bit", "family": "jet_deepsets",
             "n": 8, "pipeline": "mine", "knob": {"stage": "1 frugal", "key": "lut_cost", "values": [1e-7, 1e-6, 1e-5]},
             "seeds": [1, 2, 3], "asked": 10, "failures": {"1e-04_seed1": "training diverged"},
-            **front(runs).to_record(), "beside": uniform(SCALING, card) if beside else [],
+            **pareto_front(runs).to_record(), "beside": uniform(SCALING, model) if beside else [],
         }  # fmt: skip
 
     return table

@@ -43,7 +43,7 @@ def pruned(model, **stated):
         ({"epochs": -1}, "epochs must be 0 or more, not -1"),
         (
             {"epochs": 0, "schedule": "gradual"},
-            "epochs must be 1 or more where the density falls gradually, not 0; or prune oneshot",
+            "epochs must be 1 or more where schedule = 'gradual', not 0; or set schedule = 'oneshot'",
         ),
     ],
 )
@@ -127,7 +127,7 @@ def gradual():
     class Watched(SCOPES["weight"]):
         def thin(self, density):
             super().thin(density)
-            seen.append([held.numpy() != 0 for held in self.held.values()])
+            seen.append([held.numpy() != 0 for held in self.masks.values()])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SCOPES, "weight", Watched)

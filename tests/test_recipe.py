@@ -3,7 +3,7 @@
 import pytest
 
 from edgephys.compress.pipeline_file import read
-from edgephys.compress.stages.table import STAGES
+from edgephys.compress.registry import stage_classes
 from edgephys.core.errors import UsageError
 
 
@@ -19,18 +19,18 @@ def file(tmp_path):
 
 def test_stages_come_in_the_order_of_the_file_with_their_parameters(file):
     made = read(file('[[stage]]\nkind = "bitwise"\nlut_cost = 1e-6\nbits = {phi_1 = 6}\n[[stage]]\nkind = "untie"\n'))
-    assert made.name == "mine" and [step.kind for step in made.steps] == ["bitwise", "untie"]
-    assert made.steps[0].stage == STAGES["bitwise"](lut_cost=1e-6, bits={"phi_1": 6})
+    assert made.name == "mine" and [stage.kind for stage in made.stages] == ["bitwise", "untie"]
+    assert made.stages[0] == stage_classes()["bitwise"](lut_cost=1e-6, bits={"phi_1": 6})
 
 
 def test_teachers_stand_relative_to_the_file(file, tmp_path):
     made = read(file('[[stage]]\nkind = "finetune"\nteacher = ["../zoo/one"]\n'))
-    assert made.steps[0].stage.teacher == (str(tmp_path / "../zoo/one"),)
+    assert made.stages[0].teacher == (str(tmp_path / "../zoo/one"),)
 
 
 def test_a_knob_takes_its_values_one_after_another(file):
     made = read(file('[[stage]]\nkind = "frugal"\n[knob]\nstage = 1\nkey = "lut_cost"\nvalues = [1e-7, 1e-6]\n'))
-    assert [made.turned(value).steps[0].stage.lut_cost for value in made.knob.values] == [1e-7, 1e-6]
+    assert [made.with_knob_at(value).stages[0].lut_cost for value in made.knob.values] == [1e-7, 1e-6]
 
 
 FRUGAL = '[[stage]]\nkind = "frugal"\n'
@@ -76,4 +76,4 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_a_pipeline_without_a_knob_cannot_be_turned(file):
     with pytest.raises(UsageError, match=r"it has no \[knob\] to turn"):
-        read(file(FRUGAL)).turned(1)
+        read(file(FRUGAL)).with_knob_at(1)

@@ -41,7 +41,7 @@ def task(trained, few_jets):
 
 
 def test_the_jets_are_those_that_the_net_sees(rival, trained, task, tmp_path):
-    rival.export(trained, task, rival.words(WORDS), tmp_path)
+    rival.export(trained, task, rival.arguments(WORDS), tmp_path)
     with np.load(tmp_path / "jets.npz") as jets:
         for name, (x, y) in {"train": task.train, "validation": task.validation}.items():
             np.testing.assert_array_equal(jets[f"{name}_x"], x)
@@ -52,7 +52,7 @@ def test_the_jets_are_those_that_the_net_sees(rival, trained, task, tmp_path):
 
 
 def test_the_settings_are_those_of_the_net_and_of_our_circuits(rival, trained, task, tmp_path):
-    rival.export(trained, task, rival.words([*WORDS, "--seed", "3"]), tmp_path)
+    rival.export(trained, task, rival.arguments([*WORDS, "--seed", "3"]), tmp_path)
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert (settings["shape"], settings["phi"], settings["rho"]) == ([4, 3], [6, 5], [5])
     assert settings["input"] == [1, task.input.bits, task.input.integer]
@@ -87,7 +87,7 @@ def test_an_environment_of_other_pins_is_not_taken(rival, tmp_path):
 
 def test_a_half_that_cannot_start_is_an_error(rival, tmp_path):
     with pytest.raises(ToolError, match=r"hgq2_half\.py cannot start"):
-        rival.made_of(tmp_path / "no_python", tmp_path, 10)
+        rival.result_of(tmp_path / "no_python", tmp_path, 10)
 
 
 def test_a_missing_synthesiser_is_said(rival, tmp_path, monkeypatch):
@@ -96,19 +96,19 @@ def test_a_missing_synthesiser_is_said(rival, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tools, "find", missing)
     with pytest.raises(ToolError, match="yosys is missing"):
-        rival.synthesised(tmp_path, "rival_top", rival.words(WORDS))
+        rival.synthesised(tmp_path, "rival_top", rival.arguments(WORDS))
 
 
 def test_a_beta_of_nothing_is_refused(rival):
     with pytest.raises(UsageError, match="--beta must be above 0, not 0"):
-        rival.words([*WORDS[:-1], "0"])
+        rival.arguments([*WORDS[:-1], "0"])
 
 
 def test_a_net_that_is_no_deep_sets_is_refused(rival, trained, task):
     net = {"constituents": 4, "features": ["pt"], "layers": [5]}
     other = dataclasses.replace(trained, card=dataclasses.replace(trained.card, recipe={"net": net}))
     with pytest.raises(rival.ModelError, match="the rival is built as a Deep Sets"):
-        rival.settings_of(other, task, rival.words(WORDS))
+        rival.settings_of(other, task, rival.arguments(WORDS))
 
 
 def test_a_run_of_the_same_settings_takes_the_place_of_its_row(rival, trained, task, tmp_path):
@@ -119,7 +119,7 @@ def test_a_run_of_the_same_settings_takes_the_place_of_its_row(rival, trained, t
     cells = synth.Synthesised(Cells(lut=1000, ff=50), {}, 1.0, True, "xcup", "yosys", "0.70")
     table = tmp_path / "rival.json"
     for beta, counted in (("1e-6", None), ("2e-6", None), ("1e-6", cells)):
-        settings = rival.settings_of(trained, task, rival.words([*WORDS[:-1], beta]))
+        settings = rival.settings_of(trained, task, rival.arguments([*WORDS[:-1], beta]))
         rival.add_row(table, rival.row_of(settings, made, counted, 4))
     first, second = json.loads(table.read_text())["rows"]
     assert (first["beta"], first["lut"], first["lut_stage"], first["ff"]) == (2e-6, 900, "estimated", None)

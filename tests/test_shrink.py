@@ -47,7 +47,7 @@ def randomised(model, change, seed=5):
 def layers_of(model):
     """Return a model's layers of weights, each with the identities of its columns."""
     found = channels(model)
-    return [(layer, found.made(layer)) for layer in kernel_layers(model)]
+    return [(layer, found.written(layer)) for layer in kernel_layers(model)]
 
 
 @FAMILIES
@@ -81,7 +81,7 @@ def test_removing_channels_is_zeroing_what_reads_them(family, data):
         kernel, *bias = layer.get_weights()
         kernel[np.isin(found.read(layer), list(dead))] = 0
         layer.set_weights([kernel, *bias])
-        assert fresh.get_layer(layer.name).units == layer.units - np.isin(found.made(layer), list(dead)).sum()
+        assert fresh.get_layer(layer.name).units == layer.units - np.isin(found.written(layer), list(dead)).sum()
     assert np.array_equal(logits(model, inputs(model)), logits(fresh, inputs(model)))
 
 
@@ -214,6 +214,6 @@ def test_input_and_output_cannot_be_removed(name):
 
 def test_a_kernel_without_a_column_a_channel_is_refused():
     model = chain(keras.layers.DepthwiseConv2D(2, depth_multiplier=2, name="odd"), shape=(4, 4, 2))
-    message = r"layer 'odd': DepthwiseConv2D has no column a channel.* or QDepthwiseConv2D of depth_multiplier 1"
+    message = r"layer 'odd': DepthwiseConv2D has no column for each channel.* or QDepthwiseConv2D of depth_multiplier 1"
     with pytest.raises(ModelError, match=message):
         channels(model)

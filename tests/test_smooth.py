@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgephys.compress.model_structure import activation_layers
-from edgephys.compress.stages.smooth import ACTIVATIONS, Analogue, Course, Smooth, deviation, reduced, share
+from edgephys.compress.stages.smooth import (
+    ACTIVATIONS,
+    NoiseSchedule,
+    NoisyActivation,
+    Smooth,
+    deviation,
+    reduced,
+    share,
+)
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import tf
 from edgephys.networks.layers import relu
@@ -21,7 +29,7 @@ floats = st.floats(-1, 1, width=32)
 
 
 def analogue(plan, bits=6, integer=0, course=None, number=0):
-    return Analogue(relu(bits, "relu", integer), plan.activation, plan, course or Course(1), number)
+    return NoisyActivation(relu(bits, "relu", integer), plan.activation, plan, course or NoiseSchedule(1), number)
 
 
 # The noise --------------------------------------------------------------------------------------
@@ -55,10 +63,10 @@ def test_halves_go_towards_zero_as_published():
 
 def test_noise_is_another_at_each_step_and_in_each_layer_and_the_same_for_a_seed():
     def drawn(seed, step, number):
-        course = Course(seed)
+        course = NoiseSchedule(seed)
         for _ in range(step):
-            course.go_on({})
-        return course.noise((1000,), number).numpy()
+            course.next_step({})
+        return course.normal((1000,), number).numpy()
 
     first = drawn(1, 0, 0)
     assert np.array_equal(first, drawn(1, 0, 0)) and first.std() == pytest.approx(1, abs=0.1)
@@ -79,12 +87,12 @@ def smooth_of(name, x):
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("integer", [0, 2])
 def test_a_training_activation_is_the_smooth_one_clamped_reduced_and_disturbed_for_its_share(activation, integer):
-    course = Course(3)
+    course = NoiseSchedule(3)
     layer = analogue(Smooth(activation=activation, precision=8, leakage=0.3), integer=integer, course=course, number=4)
     x = np.linspace(-2, 6, 100, dtype=np.float32)
     scale = 2.0**integer
     clamped = np.clip(smooth_of(activation, x / scale), -1, 1)
-    noise = deviation(8, 0.3) * course.noise(x.shape, 4).numpy()
+    noise = deviation(8, 0.3) * course.normal(x.shape, 4).numpy()
     disturbed = scale * (np.sign(clamped) * np.ceil(np.abs(clamped * 8) - 0.5) / 8 + noise)
     exact = relu(6, "exact", integer)(x).numpy()
     for part in (1.0, 0.25, 0.0):
@@ -162,8 +170,8 @@ def test_smoothing_trains_to_other_weights_than_the_same_noise_alone(results):
 
 def test_a_rounding_behind_a_mean_is_disturbed_but_not_smoothed():
     model = model_of(NET)
-    made = Smooth().disturbed(model, Course(1))
-    seen = {layer.name: layer.smooth for layer in made.layers if isinstance(layer, Analogue)}
+    made = Smooth().disturbed(model, NoiseSchedule(1))
+    seen = {layer.name: layer.smooth for layer in made.layers if isinstance(layer, NoisyActivation)}
     assert set(seen) == {layer.name for layer in activation_layers(model)}
     assert [name for name, of in seen.items() if of is ACTIVATIONS["relu"]] == ["pool_quantised"]
 
@@ -175,7 +183,7 @@ def test_a_rounding_behind_a_mean_is_disturbed_but_not_smoothed():
         ({"leakage": -0.1}, r"leakage must be 0 or more and at most 0\.99, not -0\.1"),
         ({"leakage": 1.0}, r"leakage must be 0 or more and at most 0\.99, not 1"),
         ({"precision": -1}, "precision must be 0 or more and at most 65536, not -1"),
-        ({"epochs": 1}, "epochs must be 2 or more, so that the last trains what hardware computes, not 1"),
+        ({"epochs": 1}, "epochs must be 2 or more, so that the last one trains the ReLU of the hardware, not 1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(wrong, message):

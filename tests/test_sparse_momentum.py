@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from edgephys.compress.model_structure import kernel_layers, kernel_limits, kernel_step
 from edgephys.compress.stages import sparse_momentum
-from edgephys.compress.stages.sparse_momentum import Sparse, SparseMomentum, exactly, importance, regrown, shared_out
+from edgephys.compress.stages.sparse_momentum import (
+    SparseKernels,
+    SparseMomentum,
+    exactly,
+    importance,
+    regrown,
+    shared_out,
+)
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
 
@@ -137,7 +144,7 @@ def test_training_starts_from_fresh_weights_in_their_range():
     starts = []
     for seed in (1, 2):
         layers = kernel_layers(model_of(NET, seed))
-        sparse = Sparse(layers, 0.5, np.random.default_rng(7))
+        sparse = SparseKernels(layers, 0.5, np.random.default_rng(7))
         starts.append([layer.kernel.numpy() for layer in layers])
         for layer in layers:
             low, high = kernel_limits(layer)
@@ -152,7 +159,7 @@ def test_training_starts_from_fresh_weights_in_their_range():
 
 def moved(rate=0.5, times=1):
     layers = kernel_layers(model_of(NET))
-    sparse = Sparse(layers, 0.4, np.random.default_rng(3))
+    sparse = SparseKernels(layers, 0.4, np.random.default_rng(3))
     random = np.random.default_rng(4)
     before = [layer.kernel.numpy() for layer in layers]
     for _ in range(times):
@@ -203,7 +210,7 @@ def trained():
     """Train; return the masks after each move and the result."""
     seen = []
 
-    class Watched(Sparse):
+    class Watched(SparseKernels):
         def move(self, rate, momentum):
             for layer in self.layers:  # the dense training never ran
                 assert not np.any(layer.kernel.numpy()[self.masks[layer.name].numpy() == 0])
@@ -212,7 +219,7 @@ def trained():
 
     stage = SparseMomentum(density=0.3, epochs=4, batch=64, learning_rate=0.02)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse_momentum, "Sparse", Watched)
+        patch.setattr(sparse_momentum, "SparseKernels", Watched)
         return stage, seen, stage.apply(model_of(NET), task_of(NET), 1)
 
 

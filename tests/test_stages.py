@@ -7,13 +7,15 @@ import pytest
 from compress_tasks import FIELDS, NETS, model_of, task_of
 
 from edgephys.compress.model_structure import kernel_layers
+from edgephys.compress.registry import stage_classes
 from edgephys.compress.stage import Training
-from edgephys.compress.stages.table import STAGES
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph import evaluate
 from edgephys.graph.passes import lowered
 from edgephys.models.files.keras import lower
 from edgephys.networks.kernels import kernel_of
+
+STAGES = stage_classes()
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 

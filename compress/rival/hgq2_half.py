@@ -1,13 +1,13 @@
-"""Train a Deep Sets tagger with HGQ2 and turn it into Verilog: the half that runs in the rival's environment.
+"""Train a Deep Sets tagger with HGQ2 and convert it to Verilog: the part that runs in the rival's environment.
 
     python hgq2_half.py FOLDER
 
 FOLDER holds ``settings.json`` and ``jets.npz``, both written by rival.py; ``history.jsonl`` (a line an epoch),
 ``model.keras``, ``predictions.npz``, ``verilog/`` and, last, ``made.json`` are added. Nothing of edgephys is imported.
 
-Quantisers are those of HGQ2's own examples for permutation-invariant jet taggers: a width for each weight (kbi, which
-saturate symmetrically), one for each channel of activations, shared by the constituents (kif, which wrap, and whose
-integer bits are traced), both from 7 bits; the price of EBOPs in the loss is ``beta``.
+Quantisers are those of HGQ2's examples for permutation-invariant jet taggers: one width for each weight (kbi, saturates
+symmetrically) and one for each channel of activations, shared by the constituents (kif, wraps, integer bits are
+traced), both from 7 bits; the price of EBOPs in the loss is ``beta``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from math import log2, prod
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # the fastest one for HGQ2, says its documentation
+os.environ.setdefault("KERAS_BACKEND", "jax")  # the fastest backend for HGQ2, by its documentation
 
 import keras
 import numpy as np
@@ -75,9 +75,9 @@ def build(settings: Settings) -> Any:
 
 
 def train(model: Any, jets: dict[str, NDArray[Any]], settings: Settings, folder: Path) -> None:
-    """Train with Adam and half a cosine down to 0, under a steady beta or one that rises over the first half.
+    """Train with Adam, a learning rate of half a cosine, and a beta that is constant or rises over the first half.
 
-    A run that was killed goes on after its last whole epoch.
+    A run that was killed is resumed after its last whole epoch.
     """
     epochs, batch, beta = settings["epochs"], settings["batch"], settings["beta"]
     steps = epochs * -(-len(jets["train_y"]) // batch)
@@ -116,7 +116,7 @@ def train(model: Any, jets: dict[str, NDArray[Any]], settings: Settings, folder:
 
 
 def seconds_of(history: Path) -> float:
-    """Return the seconds of training that the history tells of."""
+    """Return the seconds of training in the history."""
     lines = history.read_text().splitlines() if history.is_file() else []
     return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
 
@@ -127,23 +127,23 @@ def answers(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def convert(model: Any, settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
-    """Write the Verilog, pipelined as ours, and return its logic and what alkaid says of it."""
+    """Write the Verilog, pipelined as ours; return its logic and alkaid's figures of it."""
     signed, bits, integer = settings["input"]
     began = time.monotonic()
-    taken, given = trace_model(
+    inputs, outputs = trace_model(
         model,
         HWConfig(*settings["hardware"]),
         dict(settings["solver"]),
         inputs_kif=(int(signed), integer - signed, bits - integer),
     )
-    logic = trace(taken, given)
-    made = RTLModel(logic, folder / "verilog", TOP, latency_cutoff=settings["cutoff_ns"], print_latency=False)
-    made.write()
+    logic = trace(inputs, outputs)
+    verilog = RTLModel(logic, folder / "verilog", TOP, latency_cutoff=settings["cutoff_ns"], print_latency=False)
+    verilog.write()
     facts = {
-        "lut_estimate": round(sum(stage.cost for stage in made.fsm.logic.values())),
-        "ff_estimate": made.reg_bits,
+        "lut_estimate": round(sum(stage.cost for stage in verilog.fsm.logic.values())),
+        "ff_estimate": verilog.reg_bits,
         "delay_estimate_ns": float(max(logic.out_latency)),
-        "latency_cycles": int(made.latency),
+        "latency_cycles": int(verilog.latency),
         "top": TOP,
         "convert_seconds": round(time.monotonic() - began, 1),
     }
@@ -151,19 +151,19 @@ def convert(model: Any, settings: Settings, folder: Path) -> tuple[Any, dict[str
 
 
 def widths(model: Any) -> dict[str, dict[str, float]]:
-    """Return each layer's mean bits, of weights and of what it takes, and its share of weights that are zero."""
-    found = {}
+    """Return, for each layer, the mean bits of weights and of inputs, and the share of weights that are zero."""
+    figures = {}
     for layer in model.layers:
         if getattr(layer, "enable_iq", False):
-            found[layer.name] = {"input_bits": round(float(np.mean(np.asarray(layer.iq.bits))), 2)}
+            figures[layer.name] = {"input_bits": round(float(np.mean(np.asarray(layer.iq.bits))), 2)}
         if hasattr(layer, "kq"):
-            found[layer.name]["weight_bits"] = round(float(np.mean(np.asarray(layer.kq.bits))), 2)
-            found[layer.name]["zeros"] = round(float(np.mean(np.asarray(layer.qkernel) == 0)), 3)
-    return found
+            figures[layer.name]["weight_bits"] = round(float(np.mean(np.asarray(layer.kq.bits))), 2)
+            figures[layer.name]["zeros"] = round(float(np.mean(np.asarray(layer.qkernel) == 0)), 3)
+    return figures
 
 
 def run(folder: Path) -> None:
-    """Do all that FOLDER asks for.  Raises: SystemExit where training diverged."""
+    """Train and convert as the settings in FOLDER state.  Raises: SystemExit where training diverged."""
     settings = json.loads((folder / "settings.json").read_text())
     if not log2(settings["shape"][0]).is_integer():
         sys.exit(f"constituents must be a power of two, not {settings['shape'][0]}: the mean is a sum and a shift")
@@ -173,13 +173,13 @@ def run(folder: Path) -> None:
     model = build(settings)
     train(model, jets, settings, folder)
     ebops = trace_minmax(model, jets["train_x"], batch_size=BATCH)
-    found = {name: answers(model, jets[f"{name}_x"]) for name in ("validation", "test")}
-    if not all(np.isfinite(logits).all() for logits in found.values()):
+    predictions = {name: answers(model, jets[f"{name}_x"]) for name in ("validation", "test")}
+    if not all(np.isfinite(logits).all() for logits in predictions.values()):
         sys.exit("training diverged: logits are not finite; lower the learning rate or beta")
-    accuracy = {name: float(np.mean(logits.argmax(-1) == jets[f"{name}_y"])) for name, logits in found.items()}
+    accuracy = {name: float(np.mean(logits.argmax(-1) == jets[f"{name}_y"])) for name, logits in predictions.items()}
     model.save(folder / "model.keras")
-    np.savez_compressed(folder / "predictions.npz", **found)
-    made = {
+    np.savez_compressed(folder / "predictions.npz", **predictions)
+    result = {
         "accuracy": round(accuracy["test"], 5),
         "validation_accuracy": round(accuracy["validation"], 5),
         "ebops": int(ebops),
@@ -192,9 +192,9 @@ def run(folder: Path) -> None:
         logic, facts = convert(model, settings, folder)
         x = jets["test_x"][: settings["vectors"]]
         exact = logic.predict(np.ascontiguousarray(x.reshape(len(x), -1), np.float64))
-        differ = np.any(exact != found["test"][: len(x)], axis=-1)
-        made |= facts | {"mismatches": int(differ.sum()), "vectors": len(x)}
-    (folder / "made.json").write_text(json.dumps(made, indent=1) + "\n")
+        differ = np.any(exact != predictions["test"][: len(x)], axis=-1)
+        result |= facts | {"mismatches": int(differ.sum()), "vectors": len(x)}
+    (folder / "made.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 def dense(model: Any) -> list[Any]:

@@ -1,11 +1,10 @@
-"""The cost of a circuit in LUTs, as a function that can be differentiated: what a stage puts into its loss.
+"""The cost of a circuit in LUTs as a differentiable function, which stages add to their loss.
 
-A product with a constant of d signed digits is d shifted copies of the data, each added once: about d rows of
-full adders, one LUT a bit. So a kernel costs, for each of its copies, the sum over its weights of digits times the
-width of what they multiply and a carry. A bias is one adder more for each sum, and an activation clips, a LUT a bit: of
-a small network that is a third, and makes narrow data worth more than its products alone. Common
-subexpressions, which distributed arithmetic shares, make up what is left. Source: arXiv 2507.04535 (distributed
-arithmetic's adders as the cost); biases and clipping are ours.
+A product with a constant of d signed digits is the sum of d shifted copies of the data: about d rows of full adders,
+one LUT a bit. So a kernel costs, for each of its copies, the sum over its weights of the digits times the width of the
+data and a carry. A bias costs one more adder for each sum, and an activation that clips costs one LUT a bit: together a
+third of a small network's cost. The estimate is high where distributed arithmetic shares common subexpressions.
+Source: arXiv 2507.04535 (distributed arithmetic's adders as the cost); biases and clipping are ours.
 """
 
 from __future__ import annotations
@@ -20,29 +19,29 @@ from edgephys.networks.backend import keras, tf
 from edgephys.networks.layers import ConstituentMean, ReceivedSum
 
 GROWTH = 1.0
-"""Bits that a sum is wider than what it adds, on average."""
+"""Bits by which a sum is wider than its terms, on average."""
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit:
-    """Price a model's digits; ``learned`` computes the widths that are trained, by layer."""
+class CircuitCost:
+    """Price the signed digits of a model's weights; ``learned`` computes the widths that are trained, by layer."""
 
     model: Any
     input_bits: int
     learned: Mapping[str, Callable[[], Any]]
 
     def price(self, layer: Any) -> Any:
-        """Return the adder bits of one signed digit, by the input channel of a layer's kernel."""
+        """Return the adder bits of one signed digit of a layer's kernel.  Shape: (input channel,)."""
         return self._price(layer, self._widths())
 
     def products(self, layer: Any, digits: Any) -> Any:
-        """Return the adder bits of a layer's digits alone, shape (..., input channel, output channel)."""
+        """Return the adder bits of a layer's digits, without bias.  Shape: (..., input channel, output channel)."""
         return tf.reduce_sum(digits * self.price(layer)[:, None])
 
     def adder_bits(self, digits: Mapping[str, Callable[[], Any]]) -> Any:
-        """Return the adder bits of the model, of which ``digits`` computes each weight's digits, by layer.
+        """Return the adder bits of the model; ``digits`` computes the digits of each weight, by layer.
 
-        Shape: a kernel's digits (..., input channel, output channel).
+        Shape: the digits of a kernel (..., input channel, output channel).
         """
         widths = self._widths()
         total: Any = 0.0
@@ -59,7 +58,7 @@ class Circuit:
         return total
 
     def _clips(self, layer: Any) -> bool:
-        """Say whether a layer rounds sums; what rounds the input moves bits of few wires."""
+        """Tell whether a layer rounds sums; a layer that rounds the input alone costs little."""
         rounds = layer.name in self.learned or activation_formats(layer) is not None
         return rounds and not isinstance(inputs_of(layer)[0]._keras_history.operation, keras.layers.InputLayer)
 
@@ -71,7 +70,7 @@ class Circuit:
         data = widths[inputs_of(layer)[0]._keras_history.operation.name]
         return copies(layer) * (data + GROWTH)
 
-    def _width(self, layer: Any, taken: list[Any]) -> Any:
+    def _width(self, layer: Any, inputs: list[Any]) -> Any:
         """Return the width of every channel behind a layer."""
         channels = layer.output.shape[-1]
         if layer.name in self.learned:
@@ -79,6 +78,6 @@ class Circuit:
         if (formats := activation_formats(layer)) is not None:
             signed, integer, fraction = formats
             return tf.constant([float(signed + i + f) for i, f in zip(integer, fraction, strict=True)])
-        if len(taken) > 1 and not isinstance(layer, keras.layers.Concatenate):
-            return tf.maximum(*taken) + GROWTH
-        return tf.fill([channels], tf.reduce_max(taken[0])) if mixes(layer) else None
+        if len(inputs) > 1 and not isinstance(layer, keras.layers.Concatenate):
+            return tf.maximum(*inputs) + GROWTH
+        return tf.fill([channels], tf.reduce_max(inputs[0])) if mixes(layer) else None

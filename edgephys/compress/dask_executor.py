@@ -1,11 +1,11 @@
-"""Runs on a Dask cluster: each is one task, its results lie on the file system that all workers share.
+"""Run jobs on a Dask cluster: each job is one task; its results are on a file system that all workers share.
 
-Nothing but a run's outcome travels back, so OUT, the model, the data and the teachers must have the same paths on every
-worker, and the scheduler and the workers the same edgephys. What a killed worker was in the midst of, Dask gives to
-another one, which goes on after the stages that are finished. A task that fails unforeseen, as on a file system that is
-away for a moment, is tried again. One that more workers died with than the scheduler's allowed-failures (3 by default)
-gets a last chance alone. Ctrl-C takes back what no worker has begun; a run in progress ends by itself, and the next
-start finds it.
+Only a job's outcome travels back, so OUT, the model, the data and the teachers must have the same paths on every
+worker, and the scheduler and the workers the same edgephys. Dask gives the job of a killed worker to another one,
+which goes on after the finished stages. A task that fails with an error that is none of ours, such as a file system
+that is away for a moment, is tried again. A task that more workers died with than the scheduler's allowed-failures
+(3 by default) is tried once more alone. Ctrl-C cancels the jobs that no worker has begun; a job in progress ends by
+itself, and the next start uses it.
 """
 
 from __future__ import annotations
@@ -18,53 +18,54 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.compress.local_executor import Ended, Work
+from edgephys.compress.local_executor import JobOutcome, RunJob
 from edgephys.core.errors import ToolError
 
 ANSWER_S = 10.0
 RETRIES = 2
-"""Of a task that raised what nobody foresaw."""
+"""Of a task that raised an error that is none of ours."""
 
 _one_at_a_time = threading.Lock()
-"""A stage seeds its whole process: two in the threads of one worker would not give the weights of their seeds."""
+"""A stage seeds its whole process: two in threads of one worker would disturb each other's random numbers."""
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Carry orders out on the workers of a scheduler."""
+class DaskExecutor:
+    """Run jobs on the workers of a Dask scheduler."""
 
     address: str
     say: Callable[[str], None]
     answer_s: float = ANSWER_S
 
-    def __call__(self, orders: Mapping[str, Any], work: Work) -> Generator[Ended, None, None]:
-        """Yield orders as they end.
+    def __call__(self, jobs: Mapping[str, Any], run_job: RunJob) -> Generator[JobOutcome, None, None]:
+        """Yield outcomes as jobs end.
 
         Raises: ToolError where the package is missing, or the scheduler does not answer or goes away.
         """
-        if not orders:
+        if not jobs:
             return
         distributed = _package()
         client, suspects = self._client(distributed), {}
         try:
             self._check_workers(client)
-            for name, ended in _ended(distributed, client, orders, work):
-                if ended.status == "error" and isinstance(ended.exception(), distributed.KilledWorker):
-                    suspects[name] = orders[name]
+            for name, future in _futures(distributed, client, jobs, run_job):
+                if future.status == "error" and isinstance(future.exception(), distributed.KilledWorker):
+                    suspects[name] = jobs[name]
                 else:
-                    yield name, self._outcome(distributed, ended, name)
-            for suspect, order in suspects.items():  # Dask suspects what waited on a killed worker too: each by itself
+                    yield name, self._outcome(distributed, future, name)
+            # Dask also blames jobs that only waited on a killed worker: try each alone
+            for suspect, job in suspects.items():
                 self.say(f"{suspect}: several workers were killed while they had it; once more, alone")
-                for name, ended in _ended(distributed, client, {suspect: order}, work):
-                    yield name, self._outcome(distributed, ended, name)
+                for name, future in _futures(distributed, client, {suspect: job}, run_job):
+                    yield name, self._outcome(distributed, future, name)
         finally:
             client.close()
 
     def _client(self, distributed: Any) -> Any:
         """Return a client of a scheduler that answers.
 
-        It is asked on a bare connection first: a client that an address confounds is left half-open, and closes as it
-        is collected, which can stop the start of the next one for ever.
+        A bare connection tries the address first: a client with a wrong address stays half-open until it is collected,
+        and closing it then can block the start of the next client for ever.
         """
         try:
             asyncio.run(_answer(distributed, self.address, self.answer_s))
@@ -87,20 +88,20 @@ class Cluster:
         if not threads:
             self.say(f"{self.address} has no workers yet; start some: dask worker {self.address} --nthreads 1")
 
-    def _outcome(self, distributed: Any, ended: Any, name: str) -> str | None:
-        """Return why an order could not be carried out, None where it was.
+    def _outcome(self, distributed: Any, future: Any, name: str) -> str | None:
+        """Return the reason where a job failed, None where it is finished.
 
-        Raises: ToolError where the cluster is gone; what nobody foresaw, as it was raised on the worker.
+        Raises: ToolError where the cluster is gone; an error that is none of ours as it was raised on the worker.
         """
-        if ended.status == "finished":
-            outcome: str | None = ended.result()
+        if future.status == "finished":
+            outcome: str | None = future.result()
             return outcome
-        if ended.status != "error":
+        if future.status != "error":
             raise ToolError(
-                f"--scheduler {self.address}: it took {name} back or is gone ({ended.status}); start it and "
+                f"--scheduler {self.address}: it took {name} back or is gone ({future.status}); start it and "
                 "this command again: finished runs and stages are kept"
             )
-        error = ended.exception()
+        error = future.exception()
         if isinstance(error, distributed.KilledWorker):
             return (
                 f"all workers that took it were killed, {error.last_worker.address} the last; check "
@@ -109,22 +110,22 @@ class Cluster:
         raise error
 
 
-def _ended(
-    distributed: Any, client: Any, orders: Mapping[str, Any], work: Work
+def _futures(
+    distributed: Any, client: Any, jobs: Mapping[str, Any], run_job: RunJob
 ) -> Generator[tuple[str, Any], None, None]:
-    """Hand orders to a cluster; yield each one's future as it ends. Leaving early takes back what has not begun."""
-    asked: dict[Any, str] = {}
+    """Submit jobs to a cluster; yield each one's future as it ends. Leaving early cancels those that have not begun."""
+    names: dict[Any, str] = {}
     try:
-        for name, order in orders.items():
-            # Bytes, so that the scheduler, which reads its tasks, need not load what a stage needs.
-            task, key = pickle.dumps((work, order)), f"pareto-{name}-{uuid.uuid4().hex[:8]}"
-            asked[client.submit(_carried, task, key=key, pure=False, retries=RETRIES)] = name
-        for ended in distributed.as_completed(asked, loop=client.loop):
-            yield asked[ended], ended
+        for name, job in jobs.items():
+            # Bytes, so that the scheduler, which reads its tasks, need not import what a stage needs.
+            task, key = pickle.dumps((run_job, job)), f"pareto-{name}-{uuid.uuid4().hex[:8]}"
+            names[client.submit(_run, task, key=key, pure=False, retries=RETRIES)] = name
+        for future in distributed.as_completed(names, loop=client.loop):
+            yield names[future], future
     finally:
-        left = [future for future in asked if not future.done()]
-        if left:
-            client.cancel(left)
+        pending = [future for future in names if not future.done()]
+        if pending:
+            client.cancel(pending)
 
 
 async def _answer(distributed: Any, address: str, within_s: float) -> None:
@@ -142,9 +143,9 @@ def _package() -> Any:
     return distributed
 
 
-def _carried(task: bytes) -> str | None:
-    """Carry an order out, on a worker."""
-    work, order = pickle.loads(task)
+def _run(task: bytes) -> str | None:
+    """Run a job, on a worker."""
+    run_job, job = pickle.loads(task)
     with _one_at_a_time:
-        outcome: str | None = work(order)
+        outcome: str | None = run_job(job)
         return outcome

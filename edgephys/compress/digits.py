@@ -1,7 +1,7 @@
-"""Signed digits of weights: how many a constant multiplication needs, counted, and expected of random bits.
+"""Signed digits of weights: their number in a constant multiplication, and its expectation for random bits.
 
 A weight of d non-zero digits in canonical signed digit form costs d - 1 additions (d where its product is added to
-others'): the form has no two neighbouring non-zero digits and no form with digits -1, 0, 1 has fewer.
+others). The form has no two neighbouring non-zero digits; no other form with digits -1, 0, 1 has fewer.
 Source: G. W. Reitwiesner, Binary Arithmetic (Advances in Computers 1, 1960). The expectation is ours.
 """
 
@@ -22,15 +22,15 @@ def count(integers: Integers) -> Integers:
     The canonical form of n is (3n - n) / 2 digit by digit: digit i is not zero where 3n and n differ in bit i + 1.
     """
     magnitudes = np.abs(integers)
-    found: Integers = np.bitwise_count(magnitudes ^ (3 * magnitudes)).astype(np.int64)
-    return found
+    counts: Integers = np.bitwise_count(magnitudes ^ (3 * magnitudes)).astype(np.int64)
+    return counts
 
 
 def leading(integers: Any, counts: Any, limits: tuple[int, int]) -> Any:
-    """Return what the first ``counts`` signed digits of each integer make, counted from the most significant.
+    """Return the value of the first ``counts`` signed digits of each integer, from the most significant one.
 
-    ``limits`` are the lowest and highest integer there is. A power of two just beyond them is the sum of two digits
-    within; alone, its half takes its place. The highest digit of n is 2**i with 2**i < 3/2 |n| < 2**(i + 1).
+    ``limits`` are the lowest and the highest representable integer. A value beyond them, a power of two, is replaced
+    by its half. The highest digit of n is 2**i with 2**i < 3/2 |n| < 2**(i + 1).
     """
     ops = keras.ops
     integers, left = (ops.cast(of, "float32") for of in (integers, counts))
@@ -38,29 +38,29 @@ def leading(integers: Any, counts: Any, limits: tuple[int, int]) -> Any:
     for i in reversed(range(limits[1].bit_length() + 1)):
         digit = ops.where((3.0 * ops.abs(rest) > 2.0 ** (i + 1)) & (left > 0), ops.sign(rest), 0.0)
         rest, left = rest - digit * 2.0**i, left - ops.abs(digit)
-    made = integers - rest
-    return ops.where((made < limits[0]) | (made > limits[1]), made / 2.0, made)
+    values = integers - rest
+    return ops.where((values < limits[0]) | (values > limits[1]), values / 2.0, values)
 
 
 def errors(integers: Integers, limits: tuple[int, int]) -> Integers:
-    """Return by how much each integer errs when only its first 0, 1, 2, ... signed digits are kept.
+    """Return the error of each integer when only its first 0, 1, 2, ... signed digits stay.
 
-    Shape: (digits, ...). A digit that is kept with all digits of larger errors takes the most error away.
+    Shape: (digits, ...).
     """
     most = int(count(integers).max(initial=0))
-    kept = [leading(integers, np.full(integers.shape, some), limits) for some in range(most)]
-    found = [np.abs(integers - keras.ops.convert_to_numpy(of).astype(np.int64)) for of in kept]
-    return np.stack(found) if found else np.zeros((0, *integers.shape), np.int64)
+    rounded = [leading(integers, np.full(integers.shape, some), limits) for some in range(most)]
+    differences = [np.abs(integers - keras.ops.convert_to_numpy(of).astype(np.int64)) for of in rounded]
+    return np.stack(differences) if differences else np.zeros((0, *integers.shape), np.int64)
 
 
 def expected(bits: Sequence[Any]) -> Any:
     """Return the expected number of non-zero signed digits of a magnitude with independent random bits.
 
-    ``bits`` holds the probability that each is 1, from the least to the most significant. The result is linear in
-    each of them: at probabilities of 0 and 1 it is the count, and its derivative with respect to a bit is what
-    setting that bit costs.
-    Exact: the carry of the recoding and the next bit depend on the bits below only through their sum, 0, 1 or 2,
-    and a digit is not zero where that sum is 1.
+    ``bits`` holds the probability that each bit is 1, from the least to the most significant. The result is linear in
+    each of them. At probabilities of 0 and 1 it is the count; its derivative with respect to a bit is the number of
+    digits that setting this bit adds.
+    Exact: the recoding depends on lower bits only through the sum of bit and carry, 0, 1 or 2; a digit is not zero
+    where that sum is 1.
     """
     zero, one, two = 1.0, 0.0, 0.0  # probabilities of bit + carry
     total: Any = 0.0

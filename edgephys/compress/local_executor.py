@@ -1,4 +1,4 @@
-"""Runs on this machine: one after another, or in a few processes."""
+"""Run jobs on this machine: one after another, or in several processes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from typing import Any
 
 from edgephys.core.errors import ToolError, UsageError
 
-Work = Callable[[Any], str | None]
-"""Carry an order out; return why it could not be, None where it is finished. It can be pickled, as the orders can."""
-Ended = tuple[str, str | None]
-Carry = Callable[[Mapping[str, Any], Work], Generator[Ended, None, None]]
-"""Carry orders out, each by its name; yield the names as they end, with why one could not be finished."""
+RunJob = Callable[[Any], str | None]
+"""Run a job; return the reason where it failed, None where it is finished. It can be pickled, as the jobs can."""
+JobOutcome = tuple[str, str | None]
+"""The name of a job that ended, and the reason where it failed."""
+Executor = Callable[[Mapping[str, Any], RunJob], Generator[JobOutcome, None, None]]
+"""Run jobs, each with a name; yield an outcome as each one ends."""
 
 
-def one_by_one(orders: Mapping[str, Any], work: Work) -> Generator[Ended, None, None]:
-    """Carry orders out in this process."""
-    for name, order in orders.items():
-        yield name, work(order)
+def one_by_one(jobs: Mapping[str, Any], run_job: RunJob) -> Generator[JobOutcome, None, None]:
+    """Run jobs in this process."""
+    for name, job in jobs.items():
+        yield name, run_job(job)
 
 
 @dataclass(frozen=True)
-class Processes:
-    """Carry orders out in a number of processes of this machine."""
+class ProcessExecutor:
+    """Run jobs in a number of processes of this machine."""
 
     workers: int
 
@@ -39,21 +40,21 @@ class Processes:
         if self.workers < 1:
             raise UsageError(f"--workers must be 1 or more, not {self.workers}")
 
-    def __call__(self, orders: Mapping[str, Any], work: Work) -> Generator[Ended, None, None]:
-        """Yield orders as they end. Leaving early (an error, ctrl-C) interrupts those in progress.
+    def __call__(self, jobs: Mapping[str, Any], run_job: RunJob) -> Generator[JobOutcome, None, None]:
+        """Yield outcomes as jobs end. Leaving early (an error, ctrl-C) interrupts those in progress.
 
         Raises: ToolError where a process was killed.
         """
-        if not orders:
+        if not jobs:
             return
         context = get_context("spawn")  # a fork would copy a running TensorFlow
-        watched, held = context.Pipe(duplex=False)  # closed, by us or by our end, it tells the processes to stop
+        watched, ours = context.Pipe(duplex=False)  # once our end is closed, or we have ended, the processes stop
         pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_prepare, initargs=(watched,))
         whole = False
         try:
-            asked = {pool.submit(_carried, work, order): name for name, order in orders.items()}
-            for ended in as_completed(asked):
-                yield asked[ended], ended.result()
+            names = {pool.submit(_run, run_job, job): name for name, job in jobs.items()}
+            for future in as_completed(names):
+                yield names[future], future.result()
             whole = True
         except BrokenProcessPool as killed:
             raise ToolError(
@@ -62,9 +63,9 @@ class Processes:
             ) from killed
         finally:
             if not whole:
-                held.close()
+                ours.close()
             pool.shutdown(wait=True, cancel_futures=True)
-            held.close()
+            ours.close()
             watched.close()
 
 
@@ -75,31 +76,31 @@ _idle = threading.Event()
 
 
 def _prepare(watched: Connection) -> None:
-    """Let a process be interrupted in its work by who started it, or by whose end, and not by ctrl-C beside that."""
+    """Let the parent, or its end, interrupt this process; ctrl-C reaches the parent alone."""
     _idle.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_watch, args=(watched,), daemon=True).start()
 
 
-def _carried(work: Work, order: Any) -> str | None:
+def _run(run_job: RunJob, job: Any) -> str | None:
     if _stopped.is_set():  # it waited in this process's queue
         return "interrupted"
     try:
         _idle.clear()
-        return work(order)
+        return run_job(job)
     finally:
         _idle.set()
 
 
 def _interrupt(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows is clearing up
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: a second signal must not disturb the clearing up
     if not _idle.is_set():
         raise KeyboardInterrupt
 
 
 def _watch(watched: Connection) -> None:
-    """Interrupt the work when the pipe is closed; without a parent, end after that."""
+    """Interrupt the job when the pipe is closed; where the parent has ended, end after that."""
     with suppress(EOFError, OSError):
         watched.recv()
     _stopped.set()

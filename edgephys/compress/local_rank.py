@@ -1,8 +1,8 @@
-"""Local rank: by how many directions of its input each layer still tells examples apart.
+"""Local rank: the number of directions of the network's input that each layer still distinguishes.
 
 Source: arXiv 2410.07687: the mean over x of the number of singular values above eps of the Jacobian of a layer's
-pre-activation with respect to the network's input; it falls late in training, in every layer. A diagnostic of how far
-a layer could be narrowed. Of a quantised network the Jacobian is that of its training: straight through roundings.
+pre-activation with respect to the network's input. It falls late in training, in every layer, and shows how far a
+layer could be narrowed. The Jacobian of a quantised network is that of its training, straight through roundings.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from edgephys.networks.kernels import kernel_of
 
 BATCH = 64
 LARGEST = 2**19
-"""Numbers of one example's Jacobian beyond which a layer is left out: it would take minutes."""
+"""Size of one example's Jacobian above which a layer is left out: it would take minutes."""
 
 
 def local_rank(model: Any, x: NDArray[np.float32], eps: float = 1e-3) -> dict[str, float]:
     """Return the local rank of every layer with a kernel, by its name.
 
     Rows and columns of a Jacobian are all numbers of one example: an interaction network's rank is that of all pairs.
-    Layers with more than ``LARGEST`` of them are left out.
+    Layers whose Jacobian has more than ``LARGEST`` numbers are left out.
 
     Shape: x as the model's input, (example, ...).
-    Raises: ModelError where a layer applies an activation of its own, since its output is no pre-activation.
+    Raises: ModelError where a layer contains its activation, since its output is no pre-activation.
     """
     require("eps", eps, 0)
     require("examples", len(x), 1)
@@ -39,7 +39,7 @@ def local_rank(model: Any, x: NDArray[np.float32], eps: float = 1e-3) -> dict[st
     for layer in layers:
         if getattr(layer, "activation", None) not in (None, keras.activations.linear):
             raise ModelError(
-                f"layer '{layer.name}': its activation must be a layer of its own; ranks are of what it reads"
+                f"layer '{layer.name}': its activation must be a layer of its own; the rank is that of its input"
             )
     inputs = prod(model.input_shape[1:])
     layers = [layer for layer in layers if inputs * prod(layer.output.shape[1:]) <= LARGEST]
@@ -55,7 +55,7 @@ def local_rank(model: Any, x: NDArray[np.float32], eps: float = 1e-3) -> dict[st
 
 
 def _jacobians(watched: Any) -> Callable[[Any], Mapping[str, Any]]:
-    """Return what computes the Jacobian of each output. Shape: (example, ...) -> (example, output, input)."""
+    """Return a function for the Jacobian of each output. Shape: (example, ...) -> (example, output, input)."""
 
     def compute(x: Any) -> Mapping[str, Any]:
         with tf.GradientTape(persistent=True) as tape:

@@ -1,7 +1,7 @@
-"""Masks: which weights, signed digits or units of a model stay, in variables, so that they can change in a training.
+"""Masks of the weights, signed digits or units that stay, in variables, so that they can change during a training.
 
-Each mask makes the model's kernels of what is trained, and can be thinned to the largest share of what was there at
-first. What has gone stays away: zeros of the given model too.
+Each mask computes the model's kernels from the trained ones, and can be thinned to the largest share of the elements
+that it had at first. Removed elements do not come back, and zeros of the start model stay zero.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from numpy.typing import NDArray
 
 from edgephys.compress import digits
 from edgephys.compress.model_structure import kernel_layers, kernel_limits, kernel_step
-from edgephys.compress.stages.shrink import Channels, channels, shrink
+from edgephys.compress.stages.shrink import channels, shrink
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.kernels import is_depthwise, kernel_of, quantiser_of, spread
 
 Importance = NDArray[np.floating[Any]]
-Chosen = NDArray[np.bool_]
+Selection = NDArray[np.bool_]
 
 
-def largest(parts: Sequence[Importance], count: int) -> list[Chosen]:
-    """Return where the ``count`` largest numbers of several arrays are; of equal ones the first, and no zeros."""
+def largest(parts: Sequence[Importance], count: int) -> list[Selection]:
+    """Return the places of the ``count`` largest numbers of several arrays; the first of equal ones, and no zeros."""
     flat = np.concatenate([part.ravel() for part in parts])
-    chosen = np.zeros(flat.size, bool)
-    chosen[np.argsort(-flat, kind="stable")[:count]] = True
-    split = np.split(chosen & (flat > 0), np.cumsum([part.size for part in parts])[:-1])
+    selected = np.zeros(flat.size, bool)
+    selected[np.argsort(-flat, kind="stable")[:count]] = True
+    split = np.split(selected & (flat > 0), np.cumsum([part.size for part in parts])[:-1])
     return [one.reshape(part.shape) for one, part in zip(split, parts, strict=True)]
 
 
 class Mask(ABC):
-    """Hold what stays of a model; ``across`` says whether the largest are those of a layer or of the model."""
+    """Hold what stays of a model; ``across`` "layer" compares the elements of each layer, "model" those of all."""
 
     def __init__(self, model: Any, across: str) -> None:
         self.layers = kernel_layers(model)
         self.across = across
 
     @property
-    def makes(self) -> Mapping[str, Callable[[], Any]]:
-        """Return what makes each kernel, by its path."""
+    def computed(self) -> Mapping[str, Callable[[], Any]]:
+        """Functions that compute each kernel, by its path."""
         return {kernel_of(layer).path: partial(self.value, layer) for layer in self.layers}
 
     @abstractmethod
     def value(self, layer: Any) -> Any:
-        """Return a layer's kernel as it is left."""
+        """Return a layer's masked kernel."""
 
     def density(self) -> float:
-        """Return the share of what there may be that the given model has."""
+        """Return the share of all elements that the start model has."""
         return 1.0
 
     @abstractmethod
     def thin(self, density: float) -> None:
-        """Keep the share ``density`` of what there was at first, the largest of what is left."""
+        """Keep the share ``density`` of the elements at first, the largest of those that are left."""
 
     def settled(self, model: Any) -> Any:
-        """Return the model, whose kernels are as they are left, without what does nothing any more."""
+        """Return the model without the parts that have no effect; its kernels are masked already."""
         return model
 
     def _groups(self, parts: Sequence[Any]) -> list[Sequence[Any]]:
@@ -66,117 +66,117 @@ class Mask(ABC):
 
 
 class WeightMask(Mask):
-    """Keep weights: those of the largest magnitude."""
+    """Keep the weights of the largest magnitudes."""
 
     def __init__(self, model: Any, across: str) -> None:
         super().__init__(model, across)
-        self.held = {layer.name: _variable(_numbers(kernel_of(layer)) != 0) for layer in self.layers}
+        self.masks = {layer.name: _variable(_numbers(kernel_of(layer)) != 0) for layer in self.layers}
 
     def value(self, layer: Any) -> Any:
         """Return the kernel with its zeros."""
-        return kernel_of(layer).value * self.held[layer.name].value
+        return kernel_of(layer).value * self.masks[layer.name].value
 
     def density(self) -> float:
         """Return the share of all weights that are not zero."""
-        return float(np.mean(np.concatenate([_numbers(self.held[of.name]).ravel() for of in self.layers])))
+        return float(np.mean(np.concatenate([_numbers(self.masks[of.name]).ravel() for of in self.layers])))
 
     def thin(self, density: float) -> None:
         """Keep a share of all weights."""
         for layers in self._groups(self.layers):
             sizes = [np.abs(_numbers(self.value(layer))) for layer in layers]
-            chosen = largest(sizes, round(density * sum(of.size for of in sizes)))
-            for layer, stay in zip(layers, chosen, strict=True):
-                self.held[layer.name].assign(stay.astype(np.float32))
+            selected = largest(sizes, round(density * sum(of.size for of in sizes)))
+            for layer, stay in zip(layers, selected, strict=True):
+                self.masks[layer.name].assign(stay.astype(np.float32))
 
 
 class DigitMask(Mask):
-    """Keep signed digits: a weight has as many as are held for it, its most significant ones."""
+    """Keep signed digits: a number for each weight, its most significant ones."""
 
     def __init__(self, model: Any, across: str) -> None:
         super().__init__(model, across)
-        self.held = {
+        self.masks = {
             layer.name: _variable(np.where(_numbers(kernel_of(layer)) != 0, quantiser_of(layer).bits, 0))
             for layer in self.layers
         }
         self.first = {layer.name: int(digits.count(self._integers(layer)).sum()) for layer in self.layers}
 
     def value(self, layer: Any) -> Any:
-        """Return weights of few digits, with the gradient of the trained ones."""
+        """Return the weights with the digits that stay, and the gradient of the trained weights."""
         step, kernel = kernel_step(layer), kernel_of(layer).value
         rounded = tf.round(quantiser_of(layer)(kernel) / step)
-        few = step * digits.leading(rounded, self.held[layer.name].value, kernel_limits(layer))
+        few = step * digits.leading(rounded, self.masks[layer.name].value, kernel_limits(layer))
         return tf.stop_gradient(few) + (kernel - tf.stop_gradient(kernel))
 
     def thin(self, density: float) -> None:
-        """Keep a share of all digits, those without which the weights err most."""
+        """Keep a share of all digits, those that reduce the weights' errors most."""
         for layers in self._groups(self.layers):
             saved = [
                 digits.errors(self._integers(layer), kernel_limits(layer)) * kernel_step(layer) for layer in layers
             ]
-            chosen = largest(saved, round(density * sum(self.first[layer.name] for layer in layers)))
-            for layer, stay in zip(layers, chosen, strict=True):
-                self.held[layer.name].assign(stay.sum(0).astype(np.float32))
+            selected = largest(saved, round(density * sum(self.first[layer.name] for layer in layers)))
+            for layer, stay in zip(layers, selected, strict=True):
+                self.masks[layer.name].assign(stay.sum(0).astype(np.float32))
 
     def _integers(self, layer: Any) -> Any:
         return np.rint(_numbers(self.value(layer)) / kernel_step(layer)).astype(np.int64)
 
 
 class UnitMask(Mask):
-    """Keep units: those whose column's norm times the norm of the rows that read them is largest.
+    """Keep the units with the largest product of their column's norm and the norm of the rows that read them.
 
     Units that are added to each other count as one. A layer keeps one unit or more.
     """
 
     def __init__(self, model: Any, across: str) -> None:
         super().__init__(model, across)
-        self.channels: Channels = channels(model)
+        self.channels = channels(model)
         self.groups = self.channels.groups(model)
-        self.gone: set[int] = set()
-        self.there = {layer.name: _numbers(kernel_of(layer)) != 0 for layer in self.layers}
-        self.held = {layer.name: _variable(self.there[layer.name]) for layer in self.layers}
+        self.removed: set[int] = set()
+        self.nonzero = {layer.name: _numbers(kernel_of(layer)) != 0 for layer in self.layers}
+        self.masks = {layer.name: _variable(self.nonzero[layer.name]) for layer in self.layers}
 
     def value(self, layer: Any) -> Any:
-        """Return the kernel without the rows and columns of units that have gone."""
-        return kernel_of(layer).value * self.held[layer.name].value
+        """Return the kernel with zeros for the rows and columns of removed units."""
+        return kernel_of(layer).value * self.masks[layer.name].value
 
     def thin(self, density: float) -> None:
         """Keep a share of all units that are neither input nor output."""
         importance = self._importance()
         for groups in self._groups(self.groups):
-            parts = [np.where(np.isin(group, list(self.gone)), -1.0, importance[group]) for group in groups]
+            parts = [np.where(np.isin(group, list(self.removed)), -1.0, importance[group]) for group in groups]
             for part in parts:
                 part[np.argmax(part)] = np.inf
             count = max(len(parts), round(density * sum(map(len, parts))))
             for group, stay in zip(groups, largest(parts, count), strict=True):
-                self.gone.update(group[~stay].tolist())
+                self.removed.update(group[~stay].tolist())
         for layer in self.layers:
-            rows, columns = (~np.isin(of, list(self.gone)) for of in self._ends(layer))
-            stay = self.there[layer.name] & (rows[:, None] if is_depthwise(layer) else rows[:, None] & columns)
-            self.held[layer.name].assign(stay.astype(np.float32))
+            rows, columns = (~np.isin(of, list(self.removed)) for of in self._ends(layer))
+            stay = self.nonzero[layer.name] & (rows[:, None] if is_depthwise(layer) else rows[:, None] & columns)
+            self.masks[layer.name].assign(stay.astype(np.float32))
 
     def settled(self, model: Any) -> Any:
         """Return the model without the units."""
-        return shrink(model, self.gone)
+        return shrink(model, self.removed)
 
     def _ends(self, layer: Any) -> tuple[Any, Any]:
-        return self.channels.read(layer), self.channels.made(layer)
+        return self.channels.read(layer), self.channels.written(layer)
 
     def _importance(self) -> NDArray[np.float64]:
-        """Return, by identity, the product of both norms."""
+        """Return the product of both norms, by channel identity."""
         count = 1 + max(int(of.max()) for of in self.channels.of.values())
         into, out = np.zeros(count), np.zeros(count)
         for layer in self.layers:
             kernel = _numbers(self.value(layer)).astype(np.float64)
             kernel = spread(kernel) if is_depthwise(layer) else kernel
             squares = (kernel**2).reshape(-1, *kernel.shape[-2:]).sum(0)
-            read, made = self._ends(layer)
+            read, written = self._ends(layer)
             np.add.at(out, read, squares.sum(1))
-            np.add.at(into, made, squares.sum(0))
+            np.add.at(into, written, squares.sum(0))
         return np.sqrt(into * out)
 
 
 SCOPES: dict[str, type[Mask]] = {"weight": WeightMask, "neuron": UnitMask, "bit": DigitMask}
-"""What may go, by name."""
+"""What can be removed, by name."""
 
 
 def _numbers(values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What stages know of a model's structure: its kernels, what flows into them, and how to build it again, changed."""
+"""Read a model's structure, its kernels and the channels that they read, and rebuild a model with other layers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def kernel_layers(model: Any) -> list[Any]:
 
     Raises: ModelError for a kernel without a quantiser of a fixed scale, such as a float network's.
     """
-    found = [layer for layer in model.layers if kernel_of(layer) is not None]
-    for layer in found:
+    layers = [layer for layer in model.layers if kernel_of(layer) is not None]
+    for layer in layers:
         quantiser: Any = quantiser_of(layer)
         if type(quantiser).__name__ != "quantized_bits" or quantiser.alpha not in (1, 1.0):
             raise ModelError(
                 f"layer '{layer.name}': its kernel must have quantized_bits(bits, integer, alpha=1) to be compressed; "
                 "train it with bits=8, or 2..16, from the float model"
             )
-    return found
+    return layers
 
 
 def activation_layers(model: Any) -> list[Any]:
@@ -37,9 +37,9 @@ def activation_layers(model: Any) -> list[Any]:
 
 
 def activation_formats(layer: Any) -> tuple[bool, list[int], list[int]] | None:
-    """Return an activation's sign and its channels' bits before and behind the point, without the sign.
+    """Return whether an activation is signed, and the integer and fraction bits of each channel, without the sign bit.
 
-    None for a layer that rounds nothing.
+    None for a layer that does not round.
     """
     if isinstance(layer, ChannelActivation):
         return layer.signed, list(layer.integer), list(layer.fraction)
@@ -52,22 +52,22 @@ def activation_formats(layer: Any) -> tuple[bool, list[int], list[int]] | None:
 
 
 def copies(layer: Any) -> int:
-    """Return how often parallel hardware holds a layer: once a row of its output."""
+    """Return how many copies of a layer parallel hardware has: one for each row of its output."""
     return prod(layer.output.shape[1:-1])
 
 
 def fan_in(layer: Any) -> int:
-    """Return how many weights make one output."""
+    """Return the number of weights of one output."""
     return int(prod(kernel_of(layer).shape)) // int(layer.output.shape[-1])
 
 
 def mixes(layer: Any) -> bool:
-    """Tell whether the channels of a layer's output are sums over those of its input."""
+    """Tell whether each output channel of a layer is a sum over several input channels."""
     return kernel_of(layer) is not None or isinstance(layer, FrameSum)
 
 
 def kernel_step(layer: Any) -> float:
-    """Return the distance of two neighbouring weights."""
+    """Return the quantisation step of a layer's kernel."""
     quantiser = quantiser_of(layer)
     return float(2.0 ** (quantiser.integer - quantiser.bits + int(quantiser.keep_negative)))
 
@@ -92,53 +92,54 @@ def inputs_of(layer: Any) -> list[Any]:
 
 
 def flow(model: Any, at_input: Any, at: Callable[[Any, list[Any]], Any]) -> dict[str, Any]:
-    """Follow something that every channel has through a model; return, by layer, what its output's channels have.
+    """Propagate a property of every channel through a model; return it for the output channels of each layer.
 
-    ``at(layer, taken)`` returns it for a layer that changes it, given what the layer's inputs have, and None for
-    one that passes it on: joined where channels are joined, repeated where rows become channels.
+    ``at(layer, inputs)`` returns the property behind a layer that changes it, from those of the layer's inputs, and
+    None for a layer that passes it on: concatenated where channels are, repeated where rows become channels.
     """
     of_tensor: dict[int, Any] = {}
     of_layer: dict[str, Any] = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
-            made = at_input
+            behind = at_input
         else:
-            taken = [of_tensor[id(tensor)] for tensor in inputs_of(layer)]
-            made = at(layer, taken)
-            made = _passed_on(layer, taken) if made is None else made
-        of_tensor[id(layer.output)] = of_layer[layer.name] = made
+            inputs = [of_tensor[id(tensor)] for tensor in inputs_of(layer)]
+            behind = at(layer, inputs)
+            behind = _passed_on(layer, inputs) if behind is None else behind
+        of_tensor[id(layer.output)] = of_layer[layer.name] = behind
     return of_layer
 
 
-def _passed_on(layer: Any, taken: Sequence[Any]) -> Any:
+def _passed_on(layer: Any, inputs: Sequence[Any]) -> Any:
     if isinstance(layer, keras.layers.Concatenate):
-        return keras.ops.concatenate(taken, axis=-1)
-    repeats = layer.output.shape[-1] // taken[0].shape[-1]
-    return keras.ops.tile(taken[0], [repeats]) if repeats > 1 else taken[0]
+        return keras.ops.concatenate(inputs, axis=-1)
+    repeats = layer.output.shape[-1] // inputs[0].shape[-1]
+    return keras.ops.tile(inputs[0], [repeats]) if repeats > 1 else inputs[0]
 
 
 def rebuilt(model: Any, change: Callable[[Any], Any], behind_input: Callable[[Any], Any] | None = None) -> Any:
-    """Return a copy of a model with its weights; where ``change(layer)`` is not None it takes the layer's place.
+    """Return a copy of a model with its weights; ``change(layer)`` replaces a layer where it is not None.
 
-    A layer whose weights have other shapes keeps its fresh ones. ``behind_input``, a layer, reads the input first.
+    A new layer whose weights have other shapes keeps its initial ones. ``behind_input`` is a layer to insert directly
+    behind the input.
     """
-    made: dict[int, Any] = {}
+    tensors: dict[int, Any] = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             source = keras.Input(layer.batch_shape[1:], name=layer.name)
-            made[id(layer.output)] = source if behind_input is None else behind_input(source)
+            tensors[id(layer.output)] = source if behind_input is None else behind_input(source)
             continue
         changed = change(layer)
-        twin = type(layer).from_config(layer.get_config()) if changed is None else changed
-        read = [made[id(tensor)] for tensor in inputs_of(layer)]
-        made[id(layer.output)] = twin(read if len(read) > 1 else read[0])
-        if layer.weights and [of.shape for of in twin.weights] == [of.shape for of in layer.weights]:
-            twin.set_weights(layer.get_weights())
-    return keras.Model(source, made[id(model.outputs[0])], name=model.name)
+        fresh = type(layer).from_config(layer.get_config()) if changed is None else changed
+        inputs = [tensors[id(tensor)] for tensor in inputs_of(layer)]
+        tensors[id(layer.output)] = fresh(inputs if len(inputs) > 1 else inputs[0])
+        if layer.weights and [of.shape for of in fresh.weights] == [of.shape for of in layer.weights]:
+            fresh.set_weights(layer.get_weights())
+    return keras.Model(source, tensors[id(model.outputs[0])], name=model.name)
 
 
 def requantised(layer: Any, bits: int, integer: int, what: str = "kernel") -> Any:
-    """Return a fresh layer like another, with another quantiser of its kernel or bias, and other weights."""
+    """Return a layer like another one with a new quantiser of its kernel or bias, and with weights of zero."""
     setting = which(layer) if what == "kernel" else what
     config = {**layer.get_config(), f"{setting}_quantizer": qkeras.quantized_bits(bits, integer, alpha=1)}
     config |= {f"{setting}_constraint": None, f"{setting}_initializer": "zeros"}

@@ -1,9 +1,9 @@
 """Sweep a pipeline's knob over seeds and keep the models that no other one beats; a second start goes on.
 
-Every value and seed is one run of the pipeline in a folder of its own, OUT/<value>_seed<seed>. There is no book of
-progress beside them: a run is finished when its table says so, for the same model, data, stages and seed. Stages before
-the knob's are the same for all its values: one run of a seed trains them, the others take them over. The front is
-chosen on the validation jets; its members alone see the test jets, once the front stands.
+Every value and seed is one run of the pipeline in a folder of its own, OUT/<value>_seed<seed>. Progress is not stored
+elsewhere: a run is finished when its table states the digests of the same model, data, stages and seed. The stages
+before the knob's are the same for all its values: one run of a seed trains them, the others take them over. The front
+is chosen on the validation data; only its members are scored on the test data, once the front is complete.
 """
 
 from __future__ import annotations
@@ -18,29 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.registry import of_card, scored
-from edgephys.compress.local_executor import Carry, Work
-from edgephys.compress.pareto_front import SYNTHESISED, Front, Run, front
+from edgephys.applications.registry import scored
+from edgephys.compress.job import CompressionJob
+from edgephys.compress.local_executor import Executor, RunJob
+from edgephys.compress.pareto_front import SYNTHESISED, ParetoFront, SweepRun, pareto_front
 from edgephys.compress.pipeline_file import Pipeline
-from edgephys.compress.run_pipeline import LOCKS, TABLE, Order, Say, finished, run
+from edgephys.compress.run_pipeline import LOCKS, TABLE, Say, Table, finished_table, run
 from edgephys.compress.stage import Progress
 from edgephys.compress.uniform import uniform
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ToolError, UsageError
 from edgephys.core.files import check_free, held, write_json
-from edgephys.models.card import Card, read_card
-from edgephys.workflow.firmware import FirmwarePlan
-
-Table = dict[str, Any]
+from edgephys.workflow.firmware import Candidate, FirmwarePlan, candidates
 
 RESULT = "pareto.json"
-SEEN_S = 60.0
-"""For how long the table of a run that ended elsewhere is waited for."""
+VISIBLE_S = 60.0
+"""Seconds within which the table of a run that ended on another machine must be visible here."""
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """State which pipeline is turned from where, over which seeds, on which jets, and where it goes.
+class KnobSweep:
+    """State the pipeline whose knob is varied, the start model, the seeds, the data and the folder of the results.
 
     ``prune`` removes the stages' folders of dominated runs; their tables stay. ``beside`` is a scaling table with
     the uniform models of the same network.
@@ -52,15 +50,14 @@ class Sweep:
     test_data: Path | None
     out: Path
     seeds: tuple[int, ...]
-    measured: FirmwarePlan | None = None
+    measurement: FirmwarePlan | None = None
     prune: bool = False
     beside: Path | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
-        told = ",".join(map(str, self.seeds))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise UsageError(f"--seeds must be different whole numbers, 0 or more, such as 1,2,3, not '{told}'")
+            raise _wrong_seeds(",".join(map(str, self.seeds)))
         if self.pipeline.knob is None:
             raise UsageError(f"pipeline {self.pipeline.name}: it has no [knob] to turn; state stage, key and values")
         names = [label(value) for value in self.pipeline.knob.values]
@@ -68,30 +65,35 @@ class Sweep:
         if twice is not None:
             raise UsageError(f"pipeline {self.pipeline.name}: [knob]: two values have the name {twice}; change one")
 
-    def orders(self) -> dict[str, tuple[Any, Order]]:
-        """Return each run's knob and order by its name; none of them looks at the test jets."""
-        found = {}
-        model, data, out = (path.absolute() for path in (self.model, self.data, self.out))  # workers stand elsewhere
+    def jobs(self) -> dict[str, tuple[Any, CompressionJob]]:
+        """Return each run's value of the knob and job, by the run's name; none of them uses the test data."""
+        jobs = {}
+        # absolute, as workers may have another working directory
+        model, data, out = (path.absolute() for path in (self.model, self.data, self.out))
         test_data = self.test_data and self.test_data.absolute()
         for value in self.pipeline.knob.values if self.pipeline.knob else ():
-            turned = self.pipeline.turned(value)
-            turned = dataclasses.replace(turned, name=f"{turned.name}_{label(value)}")
+            pipeline = self.pipeline.with_knob_at(value)
+            pipeline = dataclasses.replace(pipeline, name=f"{pipeline.name}_{label(value)}")
             for seed in self.seeds:
                 name = f"{label(value)}_seed{seed}"
-                order = Order(model, turned, data, test_data, out / name, seed, self.measured)
-                found[name] = value, dataclasses.replace(order, tested=False, measured_last=True, shared=True)
-        return found
+                job = CompressionJob(model, pipeline, data, test_data, out / name, seed, self.measurement)
+                jobs[name] = value, dataclasses.replace(job, score_test=False, measure_last=True, share_stages=True)
+        return jobs
 
 
-def numbers(words: str) -> tuple[int, ...]:
+def seed_numbers(text: str) -> tuple[int, ...]:
     """Return the seeds of a command line.
 
     Raises: UsageError where one is no whole number.
     """
     try:
-        return tuple(int(word) for word in words.split(","))
+        return tuple(int(word) for word in text.split(","))
     except ValueError as error:
-        raise UsageError(f"--seeds must be different whole numbers, 0 or more, such as 1,2,3, not '{words}'") from error
+        raise _wrong_seeds(text) from error
+
+
+def _wrong_seeds(text: str) -> UsageError:
+    return UsageError(f"--seeds must be different whole numbers, 0 or more, such as 1,2,3, not '{text}'")
 
 
 def label(value: Any) -> str:
@@ -100,98 +102,98 @@ def label(value: Any) -> str:
     return "".join(sign if sign.isalnum() or sign in "+-.," else "-" for sign in text) or "-"
 
 
-def sweep(of: Sweep, carry: Carry, work: Work, command: str, say: Say, write: Callable[[Table], None]) -> Table:
-    """Carry out with ``work`` what is not finished of a sweep; return its table, given to ``write`` after each run.
+def sweep(
+    plan: KnobSweep, executor: Executor, run_job: RunJob, command: str, say: Say, write: Callable[[Table], None]
+) -> Table:
+    """Run the jobs of a sweep that are not finished; return its table, given to ``write`` after each run.
 
-    A run that fails says why and does not end the sweep: ``require`` raises for it.
-    Raises: UsageError where OUT is not ours; ModelError where there is no model; what ``carry`` raises.
+    A run that fails states its reason in the table and does not end the sweep: ``require_finished`` raises for it.
+    Raises: UsageError where OUT is not ours; ModelError where there is no model; what ``executor`` raises.
     """
-    check_free(of.out, RESULT, of.force, "a front")
-    card = read_card(of.model)
-    if scored(card.metrics).key != "accuracy":
+    check_free(plan.out, RESULT, plan.force, "a front")
+    (model,) = candidates([plan.model])
+    score = scored(model.card.metrics)
+    if not score.rising:
         raise UsageError(
-            f"{of.model}: a front is of taggers, {card.name} is none; `edgephys compress` runs a pipeline on it"
+            f"{plan.model}: a front needs a score that is better when higher, {model.name} has the {score.name}; "
+            "`edgephys compress` runs a pipeline on it"
         )
-    known = _Known(of, command, card, write)
-    for name, (_, order) in known.orders.items():
-        table = finished(order)
-        if table is not None:
-            known.tables[name] = table
-    say(f"{len(known.tables)} of {len(known.orders)} runs are finished")
-    known.tell()
-    left = {name: order for name, (_, order) in known.orders.items() if name not in known.tables}
-    _carry(known, left, carry, work, say)
-    if not known.failures:
-        _test(known, carry, work, say)
-    if of.prune:
-        _prune(known, say)
-    return known.tell()
+    state = _SweepState(plan, model, executor, run_job, command, say, write)
+    say(f"{len(state.tables)} of {len(state.jobs)} runs are finished")
+    state.write_table()
+    state.execute({name: job for name, (_, job) in state.jobs.items() if name not in state.tables})
+    if not state.failures:
+        state.score_members()
+    if plan.prune:
+        state.prune_dominated()
+    return state.write_table()
 
 
-def require(table: Mapping[str, Any]) -> None:
+def require_finished(table: Mapping[str, Any]) -> None:
     """Raise ToolError for the runs that are not finished, naming each."""
-    failing = table["failures"]
-    if failing:
-        told = "; ".join(f"{name}: {why}" for name, why in failing.items())
-        raise ToolError(f"pareto: {len(failing)} of {table['asked']} runs are not finished: {told}")
+    failures = table["failures"]
+    if failures:
+        reasons = "; ".join(f"{name}: {why}" for name, why in failures.items())
+        raise ToolError(f"pareto: {len(failures)} of {table['asked']} runs are not finished: {reasons}")
 
 
-def complete(order: Order, command: str, say: Say, progress: Callable[[str], Progress]) -> str | None:
-    """Finish a run, unless it is; return why it could not be, else None.
+def complete(job: CompressionJob, command: str, say: Say, progress: Callable[[str], Progress]) -> str | None:
+    """Finish a run unless it is finished; return the reason where it failed, else None.
 
-    Raises: OSError, or what nobody foresaw.
+    Raises: OSError, or an error that is none of ours.
     """
-    name = order.out.name
-
-    def told(text: str) -> None:
-        say(f"{name}: {text}")
-
-    # Dask starts a task anew when a worker has not been heard of for long, and that worker may be alive
-    with held(order.out.parent / LOCKS / name):
+    name = job.out.name
+    # Dask starts a task again where it has not heard of a worker for long, but that worker may still be running
+    with held(job.out.parent / LOCKS / name):
         try:
-            if finished(order) is None:
-                run(order, told, lambda stage: progress(f"{name}: {stage}"), command)
+            if finished_table(job) is None:
+                run(job, lambda text: say(f"{name}: {text}"), lambda stage: progress(f"{name}: {stage}"), command)
         except EdgephysError as error:
             return str(error)
-        return _not_measured(order)
+        if job.measurement is None:
+            return None
+        last = json.loads((job.out / TABLE).read_text())["rows"][-1]
+        return "; ".join(last.get("measured", {}).get("failures", [])) or None
 
 
-def _not_measured(order: Order) -> str | None:
-    rows = json.loads((order.out / TABLE).read_text())["rows"]
-    whys = rows[-1].get("measured", {}).get("failures", []) if order.measured is not None else []
-    return "; ".join(whys) or None
+class _SweepState:
+    """Hold the tables of finished runs and the reasons of failed ones; run jobs and make the sweep's table."""
 
-
-# What is known of a sweep ------------------------------------------------------------------------
-
-
-class _Known:
-    """Hold the tables of finished runs and why others are not, and make the sweep's table from them."""
-
-    def __init__(self, of: Sweep, command: str, card: Card, write: Callable[[Table], None]) -> None:
-        self.of, self.command, self.card, self.write = of, command, card, write
-        self.orders = of.orders()
-        self.beside = uniform(of.beside, card) if of.beside is not None else []
-        self.tables: dict[str, Table] = {}
+    def __init__(
+        self,
+        plan: KnobSweep,
+        model: Candidate,
+        executor: Executor,
+        run_job: RunJob,
+        command: str,
+        say: Say,
+        write: Callable[[Table], None],
+    ) -> None:
+        self.plan, self.model, self.executor, self.run_job = plan, model, executor, run_job
+        self.command, self.say, self.write = command, say, write
+        self.jobs = plan.jobs()
+        self.beside = uniform(plan.beside, model) if plan.beside is not None else []
+        finished = {name: finished_table(job) for name, (_, job) in self.jobs.items()}
+        self.tables: dict[str, Table] = {name: table for name, table in finished.items() if table is not None}
         self.failures: dict[str, str] = {}
 
-    def front(self) -> Front:
+    def front(self) -> ParetoFront:
         """Return the front of the finished runs."""
-        found = [(name, value) for name, (value, _) in self.orders.items() if name in self.tables]
-        return front([_run(name, value, self.tables[name]) for name, value in found])
+        values = [(name, value) for name, (value, _) in self.jobs.items() if name in self.tables]
+        return pareto_front([_sweep_run(name, value, self.tables[name]) for name, value in values])
 
-    def tell(self) -> Table:
+    def write_table(self) -> Table:
         """Write the sweep's table, and return it."""
         table = {
             "command": self.command,
             "machine": machine.name(),
-            "model": self.card.name,
-            "family": self.card.recipe.get("script"),
-            "n": of_card(self.card).size(self.card.net),
-            "pipeline": self.of.pipeline.name,
-            "knob": _knob(self.of.pipeline),
-            "seeds": list(self.of.seeds),
-            "asked": len(self.orders),
+            "model": self.model.name,
+            "family": self.model.family,
+            "n": self.model.size,
+            "pipeline": self.plan.pipeline.name,
+            "knob": _knob_record(self.plan.pipeline),
+            "seeds": list(self.plan.seeds),
+            "asked": len(self.jobs),
             "failures": dict(self.failures),
             **self.front().to_record(),
             "beside": self.beside,
@@ -199,26 +201,60 @@ class _Known:
         self.write(table)
         return table
 
+    def execute(self, jobs: Mapping[str, CompressionJob]) -> None:
+        """Run jobs, and write the table as each one ends."""
+        with closing(self.executor(jobs, self.run_job)) as outcomes:
+            for number, (name, why) in enumerate(outcomes, 1):
+                if why is None:
+                    self.tables[name] = _table_of(jobs[name])
+                else:
+                    self.failures[name] = why
+                self.say(f"{name}: {why or 'finished'}, {number} of {len(jobs)}")
+                self.write_table()
 
-def _knob(pipeline: Pipeline) -> dict[str, Any]:
-    if pipeline.knob is None:
+    def score_members(self) -> None:
+        """Score the members of the front, and no other run, on the test data."""
+        members = self.front().members
+        jobs = {run.name: dataclasses.replace(self.jobs[run.name][1], score_test=True) for run in members}
+        untested = {name: job for name, job in jobs.items() if finished_table(job) is None}
+        self.say(f"the front has {len(jobs)} runs, {len(untested)} of them not tested")
+        self.execute(untested)
+
+    def prune_dominated(self) -> None:
+        """Remove the folders of dominated runs, without their tables."""
+        front = self.front()
+        for dominated, by in zip(front.runs, front.dominated_by, strict=True):
+            name, job = dominated.name, self.jobs[dominated.name][1]
+            stages = [f"{number}_{stage.kind}" for number, stage in enumerate(job.pipeline.stages, 1)]
+            folders = [folder for part in (*stages, "model", "projects") if (folder := job.out / part).is_dir()]
+            if by is None or not folders:
+                continue
+            self.say(f"{name}: dominated by {by}, its stages are removed")
+            self.tables[name]["pruned"] = True
+            write_json(job.out / TABLE, self.tables[name])
+            for folder in folders:
+                shutil.rmtree(folder)
+
+
+def _knob_record(pipeline: Pipeline) -> dict[str, Any]:
+    knob = pipeline.knob
+    if knob is None:
         return {}
-    stage = f"{pipeline.knob.stage} {pipeline.steps[pipeline.knob.stage - 1].kind}"
-    return {"stage": stage, "key": pipeline.knob.key, "values": list(pipeline.knob.values)}
+    stage = f"{knob.stage} {pipeline.stages[knob.stage - 1].kind}"
+    return {"stage": stage, "key": knob.key, "values": list(knob.values)}
 
 
-def _run(name: str, value: Any, table: Mapping[str, Any]) -> Run:
+def _sweep_run(name: str, value: Any, table: Mapping[str, Any]) -> SweepRun:
     last = table["rows"][-1]
     measured = last.get("measured", {})
     synthesised = str(measured.get("lut_stage", "")).startswith(SYNTHESISED)
     counts = {key: last[key] for key in ("weights", "nonzero", "digits", "ebops", "lut_estimate", "cycles_estimate")}
-    return Run(
+    score = scored(last["metrics"])
+    return SweepRun(
         name,
         value,
         table["seed"],
-        last["metrics"]["accuracy"],
-        last["metrics"]["accuracy_error"],
-        last["metrics"]["jets"],
+        {key: last["metrics"][key] for key in (score.key, score.error, score.unit)},
         **counts,
         lut=measured.get("lut") if synthesised else None,
         latency_cycles=measured.get("latency_cycles"),
@@ -229,53 +265,14 @@ def _run(name: str, value: Any, table: Mapping[str, Any]) -> Run:
     )
 
 
-# Runs, test figures, room on the disk --------------------------------------------------------------
-
-
-def _carry(known: _Known, orders: Mapping[str, Order], carry: Carry, work: Work, say: Say) -> None:
-    """Carry orders out and tell of each as it ends."""
-    with closing(carry(orders, work)) as ended:
-        for number, (name, why) in enumerate(ended, 1):
-            if why is None:
-                known.tables[name] = _table(orders[name])
-            else:
-                known.failures[name] = why
-            say(f"{name}: {why or 'finished'}, {number} of {len(orders)}")
-            known.tell()
-
-
-def _table(order: Order) -> Table:
-    """Return the table of an order that was carried out, perhaps elsewhere; a network's file may be seen late."""
-    end = time.monotonic() + SEEN_S
-    while (table := finished(order)) is None:
+def _table_of(job: CompressionJob) -> Table:
+    """Return the table of a job that ended, perhaps on another machine, whose file may be visible here only later."""
+    end = time.monotonic() + VISIBLE_S
+    while (table := finished_table(job)) is None:
         if time.monotonic() >= end:
             raise ToolError(
-                f"{order.out.name}: its worker says that it is finished, but {order.out / TABLE} does not; --out, the "
+                f"{job.out.name}: its worker says that it is finished, but {job.out / TABLE} does not; --out, the "
                 "model and the data must lie on a file system that all workers share, under the same paths"
             )
-        time.sleep(SEEN_S / 60)
+        time.sleep(VISIBLE_S / 60)
     return table
-
-
-def _test(known: _Known, carry: Carry, work: Work, say: Say) -> None:
-    """Look at the test jets with the members of the front, and them alone."""
-    orders = {run.name: dataclasses.replace(known.orders[run.name][1], tested=True) for run in known.front().members}
-    untested = {name: order for name, order in orders.items() if finished(order) is None}
-    say(f"the front has {len(orders)} runs, {len(untested)} of them not tested")
-    _carry(known, untested, carry, work, say)
-
-
-def _prune(known: _Known, say: Say) -> None:
-    """Remove what dominated runs hold beside their tables."""
-    found = known.front()
-    for one, by in zip(found.runs, found.dominated_by, strict=True):
-        order = known.orders[one.name][1]
-        stages = [f"{number}_{step.kind}" for number, step in enumerate(order.pipeline.steps, 1)]
-        there = [folder for name in (*stages, "model", "projects") if (folder := order.out / name).is_dir()]
-        if by is None or not there:
-            continue
-        say(f"{one.name}: dominated by {by}, its stages are removed")
-        known.tables[one.name]["pruned"] = True
-        write_json(order.out / TABLE, known.tables[one.name])
-        for folder in there:
-            shutil.rmtree(folder)

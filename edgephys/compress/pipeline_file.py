@@ -1,10 +1,10 @@
-"""Read a pipeline's file: TOML -> Pipeline, every key checked before anything runs.
+"""Read a pipeline's file: TOML -> Pipeline, with every key checked before anything runs.
 
 [[stage]]
 kind = "bitwise"
 lut_cost = 1e-6
 
-[knob]                       # for `edgephys pareto`: which key takes which values
+[knob]                       # for `edgephys pareto`: the key that is varied, and its values
 stage = 1
 key = "lut_cost"
 values = [3e-7, 1e-6, 3e-6]
@@ -21,29 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgephys.compress.registry import stage_classes
 from edgephys.compress.stage import Stage
-from edgephys.compress.stages.table import STAGES
 from edgephys.core.errors import UsageError
-
-PATHS = ("teacher", "script")
-"""Keys that name files; they are relative to the pipeline's own."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One stage of a pipeline, and what the file states of it."""
-
-    kind: str
-    stage: Stage
-
-    def to_record(self) -> dict[str, Any]:
-        """Return kind and all parameters, defaults too."""
-        return {"kind": self.kind, **dataclasses.asdict(self.stage)}
 
 
 @dataclass(frozen=True)
 class Knob:
-    """The one parameter that walks a front, and its values."""
+    """The one parameter that a sweep varies, and its values; ``stage`` counts from 1."""
 
     stage: int
     key: str
@@ -52,26 +37,28 @@ class Knob:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Hold the steps of a pipeline, in order."""
+    """Hold the stages of a pipeline, in order."""
 
     name: str
-    steps: tuple[Step, ...]
+    stages: tuple[Stage, ...]
     knob: Knob | None = None
 
-    def turned(self, value: Any) -> Pipeline:
-        """Return the pipeline with its knob at a value."""
+    def with_knob_at(self, value: Any) -> Pipeline:
+        """Return the pipeline with its knob's parameter set to a value.
+
+        Raises: UsageError where there is no knob, or the stage refuses the value.
+        """
         if self.knob is None:
             raise UsageError(f"pipeline {self.name}: it has no [knob] to turn; state stage, key and values")
         at = self.knob.stage - 1
-        step = self.steps[at]
-        turned = _step(self.name, self.knob.stage, {**step.to_record(), self.knob.key: value}, Path())
-        return dataclasses.replace(self, steps=(*self.steps[:at], turned, *self.steps[at + 1 :]))
+        stage = _stage(self.name, self.knob.stage, {**self.stages[at].to_record(), self.knob.key: value}, Path())
+        return dataclasses.replace(self, stages=(*self.stages[:at], stage, *self.stages[at + 1 :]))
 
 
 def read(path: Path) -> Pipeline:
     """Return the pipeline of a file.
 
-    Raises: UsageError naming file, stage and key of what cannot be, with the valid ones.
+    Raises: UsageError naming the file, the stage and the key that is wrong, with the valid ones.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such pipeline; compress/ holds them")
@@ -81,53 +68,53 @@ def read(path: Path) -> Pipeline:
         raise UsageError(
             f"{path}: expected TOML with [[stage]] tables, found: {error}; is the file cut short?"
         ) from error
-    strange = sorted(set(text) - {"stage", "knob"})
-    stages = text.get("stage", [])
-    if strange or not isinstance(stages, list) or not stages or not all(isinstance(of, dict) for of in stages):
-        found = f"the key '{strange[0]}'" if strange else "none"
-        raise UsageError(f"{path}: expected [[stage]] tables, one or more, and at most a [knob], found {found}")
-    steps = tuple(_step(str(path), number, stated, path.parent) for number, stated in enumerate(stages, 1))
-    pipeline = Pipeline(path.stem, steps)
+    unknown = sorted(set(text) - {"stage", "knob"})
+    tables = text.get("stage", [])
+    if unknown or not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        received = f"the key '{unknown[0]}'" if unknown else "none"
+        raise UsageError(f"{path}: expected [[stage]] tables, one or more, and at most a [knob], found {received}")
+    stages = tuple(_stage(str(path), number, table, path.parent) for number, table in enumerate(tables, 1))
     if "knob" not in text:
-        return pipeline
-    pipeline = dataclasses.replace(pipeline, knob=_knob(path, text["knob"], steps))
-    for value in pipeline.knob.values if pipeline.knob else ():
-        pipeline.turned(value)
+        return Pipeline(path.stem, stages)
+    knob = _knob(path, text["knob"], stages)
+    pipeline = Pipeline(path.stem, stages, knob)
+    for value in knob.values:
+        pipeline.with_knob_at(value)
     return pipeline
 
 
-def _step(where: str, number: int, stated: Mapping[str, Any], folder: Path) -> Step:
-    kind = stated.get("kind")
-    if kind not in STAGES:
-        raise UsageError(f"{where}: stage {number}: kind must be one of {', '.join(STAGES)}, not {kind!r}")
-    made = STAGES[kind]
-    hints = typing.get_type_hints(made)
-    fields = [field.name for field in dataclasses.fields(made)]
-    values = {}
-    for key, value in stated.items():
+def _stage(where: str, number: int, table: Mapping[str, Any], folder: Path) -> Stage:
+    kind, classes = table.get("kind"), stage_classes()
+    if not isinstance(kind, str) or kind not in classes:
+        raise UsageError(f"{where}: stage {number}: kind must be one of {', '.join(classes)}, not {kind!r}")
+    stage_class, where = classes[kind], f"{where}: stage {number} ({kind})"
+    hints = typing.get_type_hints(stage_class)
+    fields = [field.name for field in dataclasses.fields(stage_class)]
+    parameters = {}
+    for key, value in table.items():
         if key == "kind":
             continue
         if key not in fields:
-            raise UsageError(
-                f"{where}: stage {number} ({kind}): no key '{key}'; it has {', '.join(fields) or 'no keys'}"
-            )
+            raise UsageError(f"{where}: no key '{key}'; it has {', '.join(fields) or 'no keys'}")
         if not _fits(value, hints[key]):
-            raise UsageError(f"{where}: stage {number} ({kind}): {key} must be {_told(hints[key])}, not {value!r}")
-        values[key] = _located(key, tuple(value) if isinstance(value, list) else value, folder)
+            raise UsageError(f"{where}: {key} must be {_type_name(hints[key])}, not {value!r}")
+        value = tuple(value) if isinstance(value, list) else value
+        parameters[key] = _located(value, folder) if key in stage_class.paths else value
     try:
-        return Step(kind, made(**values))
+        return stage_class(**parameters)
     except UsageError as error:
-        raise UsageError(f"{where}: stage {number} ({kind}): {error}") from error
+        raise UsageError(f"{where}: {error}") from error
 
 
-def _located(key: str, value: Any, folder: Path) -> Any:
-    if key not in PATHS or not value:
-        return value
-    return str(folder / value) if isinstance(value, str) else tuple(str(folder / name) for name in value)
+def _located(value: Any, folder: Path) -> Any:
+    """Return a path or several, relative to the folder of the pipeline's file; an empty one stays empty."""
+    if isinstance(value, str):
+        return str(folder / value) if value else value
+    return tuple(str(folder / name) for name in value)
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Say whether a value of a file is of a field's type; a whole number is a float too."""
+    """Tell whether a value of a file is of a field's type; a whole number is a float too."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
@@ -140,26 +127,26 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
-def _told(hint: Any) -> str:
-    """Name a field's type as a file's author knows it."""
+def _type_name(hint: Any) -> str:
+    """Return a field's type in the words of a file's author."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_told(part) for part in parts)
+        return " or ".join(_type_name(part) for part in parts)
     if origin is tuple:
-        return f"a list of {_told(parts[0]).split(' ', 1)[-1]}s"
+        return f"a list of {_type_name(parts[0]).split(' ', 1)[-1]}s"
     if origin in (Mapping, dict):
-        return f"a table of name = {_told(parts[1])}"
+        return f"a table of name = {_type_name(parts[1])}"
     return {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}.get(hint, "nothing")
 
 
-def _knob(path: Path, stated: Any, steps: Sequence[Step]) -> Knob:
+def _knob(path: Path, table: Any, stages: Sequence[Stage]) -> Knob:
     keys = ("stage", "key", "values")
-    if not isinstance(stated, dict) or set(stated) != set(keys):
+    if not isinstance(table, dict) or set(table) != set(keys):
         raise UsageError(f"{path}: [knob] must have the keys {', '.join(keys)}, each once")
-    number, key, values = (stated[name] for name in keys)
-    if not isinstance(number, int) or not 1 <= number <= len(steps):
-        raise UsageError(f"{path}: [knob]: stage must be 1..{len(steps)}, not {number!r}")
-    fields = [field.name for field in dataclasses.fields(steps[number - 1].stage)]
+    number, key, values = (table[name] for name in keys)
+    if not isinstance(number, int) or not 1 <= number <= len(stages):
+        raise UsageError(f"{path}: [knob]: stage must be 1..{len(stages)}, not {number!r}")
+    fields = [field.name for field in dataclasses.fields(stages[number - 1])]
     if key not in fields:
         raise UsageError(f"{path}: [knob]: stage {number} has no key {key!r}; it has {', '.join(fields)}")
     if not isinstance(values, list) or not values or len(set(map(repr, values))) < len(values):

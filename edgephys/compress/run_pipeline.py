@@ -1,291 +1,227 @@
-"""Run a pipeline: stage after stage, each saved whole with what it cost and what it bought; a second start goes on.
+"""Run a pipeline: stage after stage, each saved as a whole model with its costs; a second start goes on.
 
-OUT/<number>_<kind> is an ordinary model after each stage, OUT/model the last one, with its test figures: the test
-jets are looked at once, at the end, and not at all by an order that leaves them out. A stage is done when its folder
-states the same digest, which covers the model it began with, the data, the seed and all stages up to it. Each stage
-reads the folder that the former one wrote, so that a run that was killed ends in the same weights. Runs that stand
-side by side in one folder, as those of a sweep do, can share the stages in which they are equal.
+OUT/<number>_<kind> is an ordinary model after each stage, OUT/model the last one, with its test figures. The test data
+are used once, at the end, and not at all in a job without ``score_test``. A stage is done when its folder states its
+digest (``stage_digest``). Each stage reads the folder that the one before it wrote, so that a run that was killed ends
+with the same weights as one that was not. Runs in one parent folder, such as those of a sweep, can share equal stages.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgephys.applications import registry
 from edgephys.applications.registry import scored
 from edgephys.applications.task import Task
-from edgephys.compress.gains import Gains, measure
-from edgephys.compress.pipeline_file import Pipeline, Step
-from edgephys.compress.stage import Progress
+from edgephys.compress.gains import measure
+from edgephys.compress.job import CompressionJob
+from edgephys.compress.stage import Progress, Stage
+from edgephys.compress.stage_digest import digests
 from edgephys.core import machine
-from edgephys.core.errors import UsageError
 from edgephys.core.files import check_free, held, write_json
-from edgephys.models import trained as artefact
 from edgephys.models.card import CARD, read_card
-from edgephys.models.trained import MODEL, Trained
+from edgephys.models.trained import Trained, load, save
 from edgephys.workflow import firmware
 from edgephys.workflow.firmware import FirmwarePlan
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
+Table = dict[str, Any]
+Digests = tuple[str, ...]
+"""The digests with which a stage counts as done; the first one is that of a new row."""
 
 TABLE = "compression.json"
 LOCKS = ".locks"
 LOCK_DIGITS = 16
 
 
-@dataclass(frozen=True)
-class Order:
-    """State what is compressed, by what, on which jets, and where it goes.
+def run(job: CompressionJob, say: Say, progress: Callable[[str], Progress], command: str) -> Table:
+    """Run the stages of a job that are not done yet; return its table, one row a stage, the start model first.
 
-    ``tested`` says whether the last model sees the test jets; ``measured_last`` whether it alone is measured, not
-    each stage; ``shared`` whether a stage that a run beside OUT has made, or is making, is taken from there.
+    Raises: UsageError where OUT is not ours or a stage's file is missing; what the stages raise.
     """
-
-    model: Path
-    pipeline: Pipeline
-    data: Path
-    test_data: Path | None
-    out: Path
-    seed: int = 1
-    measured: FirmwarePlan | None = None
-    force: bool = False
-    tested: bool = True
-    measured_last: bool = False
-    shared: bool = False
+    check_free(job.out, TABLE, job.force, "a pipeline's")
+    start = load(job.model)
+    done = digests(job)
+    say(f"read {job.data}")
+    task = registry.of_card(start.card).task(start, job.data, job.test_data)
+    runner = _Runner(job, task, _new_table(job, start, command), say, progress)
+    job.out.mkdir(parents=True, exist_ok=True)
+    return runner.run(start, done)
 
 
-def run(order: Order, say: Say, progress: Callable[[str], Progress], command: str) -> dict[str, Any]:
-    """Run what is not done yet of an order; return its table, one row a stage, the given model first.
+def finished_table(job: CompressionJob) -> Table | None:
+    """Return the table of a job that has run to its end, with all that it asks for; None where it has not.
 
-    Raises: UsageError where OUT is not ours; what the stages raise.
+    Only the table is read, so that the stages' folders may be gone.
+    Raises: OSError where the model or the data cannot be read; UsageError where a stage's file is missing.
     """
-    check_free(order.out, TABLE, order.force, "a pipeline's")
-    start = artefact.load(order.model)
-    name = _name(start, order)
-    digest = _digest(order)
-    say(f"read {order.data}")
-    task = registry.of_card(start.card).task(start, order.data, order.test_data)
-    order.out.mkdir(parents=True, exist_ok=True)
-    table: dict[str, Any] = {
+    done = digests(job)
+    try:
+        table = dict(json.loads((job.out / TABLE).read_text()))
+        whole = len(table["rows"]) == len(done) and all(map(_is_done, table["rows"], done))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not whole or (job.score_test and "metrics" not in table):
+        return None
+    rows = table["rows"][-1 if job.measure_last else 0 :]
+    plan = job.measurement
+    return table if plan is None or all(_is_measured(row, table, plan) for row in rows) else None
+
+
+def _is_done(row: Mapping[str, Any], done: Digests) -> bool:
+    return row["digest"] in done
+
+
+def _is_measured(row: Row, table: Table, plan: FirmwarePlan) -> bool:
+    """Tell whether a row was measured without a failure: synthesised, or beyond the budget of this plan too."""
+    figures = row.get("measured")
+    if not figures or figures["failures"]:
+        return False
+    return figures["lut_stage"] != "estimated" or table.get("budget") == plan.budget
+
+
+def _new_table(job: CompressionJob, start: Trained, command: str) -> Table:
+    table: Table = {
         "command": command,
         "machine": machine.name(),
         "model": start.name,
-        **_network(start),
-        "pipeline": order.pipeline.name,
-        "seed": order.seed,
-        "rows": [],
-    }
-    if order.measured is not None:
-        table["budget"] = order.measured.budget
-    row = _kept_row(order, "start", digest) or _row("start", {}, start, task, 0.0, digest)
-    _finish(order, table, row, order.model, say)
-    trained, folder = start, order.model
-    for number, step in enumerate(order.pipeline.steps, 1):
-        digest = _chained(digest, step)
-        folder, trained, row = _step(order, name, number, step, trained, task, digest, say, progress)
-        row["bought_lut"] = table["rows"][-1]["lut_estimate"] - row["lut_estimate"]
-        _finish(order, table, row, folder, say)
-    if order.tested:
-        table["metrics"] = _final(order, name, trained, task, digest, table)
-        _write(order, table)
-    return table
-
-
-def finished(order: Order) -> dict[str, Any] | None:
-    """Return the table of an order that was run to its end, with all that it asks for; None where it was not.
-
-    Only the table is read, so that it may outlive the stages' folders.
-    Raises: OSError where the model or the data cannot be read, UsageError where a teacher is missing.
-    """
-    digests = [_digest(order)]
-    for step in order.pipeline.steps:
-        digests.append(_chained(digests[-1], step))
-    try:
-        table = dict(json.loads((order.out / TABLE).read_text()))
-        whole = [row["digest"] for row in table["rows"]] == digests
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if not whole or (order.tested and "metrics" not in table):
-        return None
-    due = table["rows"][-1 if order.measured_last else 0 :]
-    return table if order.measured is None or all(_measured(row, table, order.measured) for row in due) else None
-
-
-def _measured(row: Row, table: Mapping[str, Any], plan: FirmwarePlan) -> bool:
-    """Say whether a row was measured without a failure: synthesised, or beyond the budget of this plan too."""
-    found = row.get("measured")
-    if not found or found["failures"]:
-        return False
-    return found["lut_stage"] != "estimated" or table.get("budget") == plan.budget
-
-
-def _network(start: Trained) -> dict[str, Any]:
-    """Return what names the uniform models of the same network."""
-    recipe = start.card.recipe
-    return {
-        "family": str(recipe.get("script", "")),
+        "family": str(start.card.recipe.get("script", "")),
         "n": start.model.input_shape[1],
         "features": len(start.standardisation.names),
+        "pipeline": job.pipeline.name,
+        "seed": job.seed,
+        "rows": [],
     }
+    return table if job.measurement is None else {**table, "budget": job.measurement.budget}
 
 
-def _name(start: Trained, order: Order) -> str:
-    return f"{start.name}_{order.pipeline.name}" + (f"_seed{order.seed}" if order.seed != 1 else "")
+class _Runner:
+    """Run the stages of one job and keep its table."""
 
+    def __init__(
+        self, job: CompressionJob, task: Task, table: Table, say: Say, progress: Callable[[str], Progress]
+    ) -> None:
+        self.job, self.task, self.table, self.say, self.progress = job, task, table, say, progress
+        seed = f"_seed{job.seed}" if job.seed != 1 else ""
+        self.name = f"{table['model']}_{job.pipeline.name}{seed}"
 
-def _step(
-    order: Order,
-    name: str,
-    number: int,
-    step: Step,
-    given: Trained,
-    task: Task,
-    digest: str,
-    say: Say,
-    progress: Callable[[str], Progress],
-) -> tuple[Path, Trained, Row]:
-    """Return folder, model and row of one stage, made now, by an earlier run or by one beside this."""
-    folder = order.out / f"{number}_{step.kind}"
-    done = _done(folder, digest)
-    if done is not None:
-        say(f"{folder.name}: done before")
-        return folder, artefact.load(folder), done
-    with held(order.out.parent / LOCKS / digest[:LOCK_DIGITS]) if order.shared else nullcontext():
-        beside = _beside(folder, digest) if order.shared else None
-        if beside is not None:
-            say(f"{folder.name}: taken from {beside.parent.name}")
-            trained, row = artefact.load(beside), dict((read_card(beside).compression or [{}])[-1])
-        else:
-            say(f"{folder.name}: {_stated(step)}")
-            trained, row = _made(order, number, step, given, task, digest, progress(folder.name))
+    def run(self, start: Trained, done: list[Digests]) -> Table:
+        """Return the table after the last stage."""
+        row = self._start_row(done[0]) or self._row("start", {}, start, 0.0, done[0])
+        self._add(row, self.job.model)
+        trained = start
+        for number, stage in enumerate(self.job.pipeline.stages, 1):
+            trained, row = self._stage(number, stage, trained, done[number])
+            row["bought_lut"] = self.table["rows"][-1]["lut_estimate"] - row["lut_estimate"]
+            self._add(row, self._folder(number, stage))
+        if self.job.score_test:
+            self.table["metrics"] = self._test_metrics(trained, done[-1])
+            self._write()
+        return self.table
+
+    def _folder(self, number: int, stage: Stage) -> Path:
+        return self.job.out / f"{number}_{stage.kind}"
+
+    def _stage(self, number: int, stage: Stage, before: Trained, done: Digests) -> tuple[Trained, Row]:
+        """Return the model and the row of one stage: made now, by an earlier start or by another run."""
+        folder, job = self._folder(number, stage), self.job
+        if (row := _done_row(folder, done)) is not None:
+            self.say(f"{folder.name}: done before")
+            return load(folder), row
+        with held(job.out.parent / LOCKS / done[0][:LOCK_DIGITS]) if job.share_stages else nullcontext():
+            other = _same_stage_of_another_run(folder, done) if job.share_stages else None
+            if other is not None:
+                self.say(f"{folder.name}: taken from {other.parent.name}")
+                trained, row = load(other), dict((read_card(other).compression or [{}])[-1])
+            else:
+                self.say(f"{folder.name}: {_parameters(stage)}")
+                trained, row = self._apply(number, stage, before, done)
+            card = dataclasses.replace(
+                before.card,
+                name=f"{self.name}_{folder.name}",
+                parameters=int(trained.model.count_params()),
+                metrics=row["metrics"],
+                compression=[*(before.card.compression or []), row],
+            )
+            save(dataclasses.replace(trained, card=card), folder, job.force)
+        return load(folder), row
+
+    def _apply(self, number: int, stage: Stage, before: Trained, done: Digests) -> tuple[Trained, Row]:
+        began = time.monotonic()
+        progress = self.progress(f"{number}_{stage.kind}")
+        result = stage.apply(before.model, self.task, self.job.seed + number - 1, progress)
+        seconds = round(time.monotonic() - began, 1)
+        trained = dataclasses.replace(before, model=result.model)
+        stated = {**stage.to_record(), "notes": result.notes}
+        return trained, self._row(f"{number} {stage.kind}", stated, trained, seconds, done)
+
+    def _row(self, label: str, stated: Mapping[str, Any], trained: Trained, seconds: float, done: Digests) -> Row:
+        """Return the row of a stage: its parameters, the time that it took, and the figures of its model."""
+        gains = measure(trained.model, self.task, label.replace(" ", "_"))
+        row = {"stage": label, "stated": dict(stated), "seconds": seconds, "digest": done[0]}
+        return {**row, **dataclasses.asdict(gains)}
+
+    def _start_row(self, done: Digests) -> Row | None:
+        """Return the start model's row of an earlier start; None where there is none of this model and data."""
+        try:
+            rows = json.loads((self.job.out / TABLE).read_text())["rows"]
+        except (OSError, ValueError, KeyError):
+            return None
+        return next(({**row} for row in rows if row["stage"] == "start" and _is_done(row, done)), None)
+
+    def _add(self, row: Row, folder: Path) -> None:
+        """Add a row to the table, with the figures of its projects where they are to be measured."""
+        self.table["rows"].append(row)
+        self._write()  # before the projects: without the table the folder would not be ours at the next start
+        plan, last = self.job.measurement, len(self.table["rows"]) > len(self.job.pipeline.stages)
+        if plan is None or (self.job.measure_last and not last):
+            return
+        measured = firmware.measured(folder, dataclasses.replace(plan, projects=self.job.out / "projects"), self.say)
+        score = scored(row["metrics"])
+        own = (score.key, score.error, "auc", "parameters")
+        row["measured"] = {key: value for key, value in measured.items() if key not in own}
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self.job.out / TABLE, self.table)
+
+    def _test_metrics(self, trained: Trained, done: Digests) -> dict[str, Any]:
+        """Save the last model with its test figures, and return them."""
+        folder = self.job.out / "model"
+        if (folder / CARD).is_file():
+            card = read_card(folder)
+            if card.digest in done:
+                return dict(card.metrics)
+        metrics = self.task.test_metrics(trained.model)
         card = dataclasses.replace(
-            given.card,
-            name=f"{name}_{folder.name}",
-            parameters=int(trained.model.count_params()),
-            metrics=row["metrics"],
-            compression=[*(given.card.compression or []), row],
+            trained.card, name=self.name, metrics=metrics, digest=done[0], compression=self.table["rows"]
         )
-        artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
-    return folder, artefact.load(folder), row
+        save(dataclasses.replace(trained, card=card), folder, self.job.force)
+        return metrics
 
 
-def _made(
-    order: Order, number: int, step: Step, given: Trained, task: Task, digest: str, progress: Progress
-) -> tuple[Trained, Row]:
-    """Apply a stage; return the model that it made and its row."""
-    began = time.monotonic()
-    made = step.stage.apply(given.model, task, order.seed + number - 1, progress)
-    seconds = round(time.monotonic() - began, 1)
-    trained = dataclasses.replace(given, model=made.model)
-    stated = {**step.to_record(), "notes": made.notes}
-    return trained, _row(f"{number} {step.kind}", stated, trained, task, seconds, digest)
-
-
-def _beside(folder: Path, digest: str) -> Path | None:
-    """Return the folder of the same stage in a run beside this one, or None."""
-    others = sorted(folder.parent.parent.glob(f"*/{folder.name}"))
-    return next((other for other in others if other != folder and _done(other, digest) is not None), None)
-
-
-def _stated(step: Step) -> str:
-    fields = {field.name: field.default for field in dataclasses.fields(step.stage)}
-    told = [f"{k} = {v}" for k, v in dataclasses.asdict(step.stage).items() if fields.get(k) != v]
-    return ", ".join(told) or "as it is"
-
-
-def _row(label: str, stated: Mapping[str, Any], model: Trained, task: Task, seconds: float, digest: str) -> Row:
-    """Return the row of a stage: what was asked for, what it cost, what the model is like now."""
-    found: Gains = measure(model.model, task, label.replace(" ", "_"))
-    return {"stage": label, "stated": dict(stated), "seconds": seconds, "digest": digest, **dataclasses.asdict(found)}
-
-
-def _finish(order: Order, table: dict[str, Any], row: Row, folder: Path, say: Say) -> None:
-    """Add a row to the table, with what synthesis and simulation say of it where that was asked for."""
-    table["rows"].append(row)
-    _write(order, table)  # before the projects: a folder without its table is not ours
-    last = len(table["rows"]) > len(order.pipeline.steps)
-    if order.measured is None or (order.measured_last and not last):
-        return
-    plan = dataclasses.replace(order.measured, projects=order.out / "projects")
-    score = scored(row["metrics"])
-    ours = (score.key, score.error, "auc", "parameters")
-    whole = firmware.measured(folder, plan, say)
-    row["measured"] = {key: value for key, value in whole.items() if key not in ours}
-    _write(order, table)
-
-
-def _write(order: Order, table: Mapping[str, Any]) -> None:
-    write_json(order.out / TABLE, table)
-
-
-def _done(folder: Path, digest: str) -> Row | None:
-    """Return the row of a stage that an earlier run finished; None where it did not, or another one."""
+def _done_row(folder: Path, done: Digests) -> Row | None:
+    """Return the row of a stage that an earlier start finished; None where it did not, or made another one."""
     if not (folder / CARD).is_file():
         return None
     rows = read_card(folder).compression or []
-    return dict(rows[-1]) if rows and rows[-1].get("digest") == digest else None
+    return dict(rows[-1]) if rows and rows[-1].get("digest") in done else None
 
 
-def _kept_row(order: Order, label: str, digest: str) -> Row | None:
-    try:
-        rows = json.loads((order.out / TABLE).read_text())["rows"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return next(({**row} for row in rows if row["stage"] == label and row["digest"] == digest), None)
+def _same_stage_of_another_run(folder: Path, done: Digests) -> Path | None:
+    others = sorted(folder.parent.parent.glob(f"*/{folder.name}"))
+    return next((other for other in others if other != folder and _done_row(other, done) is not None), None)
 
 
-def _final(
-    order: Order, name: str, trained: Trained, task: Task, digest: str, table: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Save the last model with its test figures, and return them."""
-    folder = order.out / "model"
-    if (folder / CARD).is_file():
-        card = read_card(folder)
-        if card.digest == digest:
-            return dict(card.metrics)
-    metrics = task.test_metrics(trained.model)
-    card = dataclasses.replace(trained.card, name=name, metrics=metrics, digest=digest, compression=table["rows"])
-    artefact.save(dataclasses.replace(trained, card=card), folder, order.force)
-    return metrics
-
-
-# What a stage depends on -------------------------------------------------------------------------
-
-
-def _digest(order: Order) -> str:
-    """Cover the given model, the data and the seed."""
-    digest = hashlib.sha256((order.model / MODEL).read_bytes())
-    for path in (order.data, order.test_data):
-        for file in sorted(path.glob("*.h5")) if path is not None and path.is_dir() else [path] if path else []:
-            state = file.stat()
-            digest.update(_content(file.resolve(), state.st_size, state.st_mtime_ns))
-    digest.update(str(order.seed).encode())
-    return digest.hexdigest()
-
-
-@functools.lru_cache
-def _content(file: Path, size: int, changed_ns: int) -> bytes:
-    """Return a file's digest: once for all runs of a front, as long as it is not written again."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
-
-
-def _chained(digest: str, step: Step) -> str:
-    """Cover a step too, with its teachers' weights."""
-    chained = hashlib.sha256(digest.encode())
-    chained.update(json.dumps(step.to_record(), sort_keys=True, default=str).encode())
-    for folder in getattr(step.stage, "teacher", ()):
-        if not (Path(folder) / MODEL).is_file():
-            raise UsageError(f"teacher {folder}: no such model; paths are relative to the pipeline's file")
-        chained.update((Path(folder) / MODEL).read_bytes())
-    return chained.hexdigest()
+def _parameters(stage: Stage) -> str:
+    """Return the parameters of a stage that differ from their defaults, as text."""
+    defaults = {field.name: field.default for field in dataclasses.fields(stage)}
+    changed = [f"{k} = {v}" for k, v in dataclasses.asdict(stage).items() if defaults.get(k) != v]
+    return ", ".join(changed) or "as it is"

@@ -1,4 +1,4 @@
-"""Layers that stand for a model's activations while it trains, and hand their places back when it is over."""
+"""Layers that replace a model's activations during training, and give way to the original ones after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgephys.networks.backend import keras, qkeras
 
 
 class StandIn(keras.layers.Layer):  # type: ignore[misc]
-    """Stand for an activation: the same as it but while training."""
+    """Replace an activation: the same function, except during training."""
 
     def __init__(self, of: Any) -> None:
         super().__init__(name=of.name)
@@ -18,16 +18,16 @@ class StandIn(keras.layers.Layer):  # type: ignore[misc]
         self.quantised = self.original().activation
 
     def original(self) -> Any:
-        """Return the layer that this one stands for."""
+        """Return the layer that this one replaces."""
         return qkeras.QActivation.from_config(self.config)
 
 
 def replaced(model: Any, stand_in: Callable[[Any], StandIn | None]) -> Any:
-    """Return a copy of a model with stand-ins for those of its activations for which there is one."""
-    found = {layer.name for layer in activation_layers(model)}
-    return rebuilt(model, lambda layer: stand_in(layer) if layer.name in found else None)
+    """Return a copy of a model whose activations are replaced where ``stand_in`` returns a layer."""
+    names = {layer.name for layer in activation_layers(model)}
+    return rebuilt(model, lambda layer: stand_in(layer) if layer.name in names else None)
 
 
 def restored(model: Any) -> Any:
-    """Return a copy of a model with the activations that it had."""
+    """Return a copy of a model with its original activations."""
     return rebuilt(model, lambda layer: layer.original() if isinstance(layer, StandIn) else None)

@@ -1,7 +1,7 @@
-"""The one training loop of all stages: what is trained makes the weights, and the weights make the loss.
+"""The training loop of all stages, in which weights can be functions of the variables that are trained.
 
-Keras' own loop trains a model's variables. Here some of them are computed, at each step, from what a stage trains
-instead - scores of bits, points of a codebook - while the model itself stays an ordinary one.
+Keras' own loop trains a model's variables. Here some of them are computed, at each step, from other variables, such as
+scores of bits or points of a codebook, while the model itself stays an ordinary one.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from edgephys.networks.kernels import is_depthwise, kernel_of
 
 
 @dataclass(frozen=True, eq=False)
-class Parameters:
-    """State what is trained instead of some of a model's variables, and what is added to the loss.
+class TrainingHooks:
+    """State which of a model's variables are computed from others, an extra cost, and functions to call in between.
 
-    ``makes`` computes, by its path, a variable of the model from ``variables``; kernels that are not in it keep
-    their zeros unless ``grows``. ``cost`` is added to the loss. ``ramp``, a variable, grows from epoch to epoch, to 1
-    at half of them. ``after_step`` runs within each step, with the gradients by the path of what is trained,
-    ``before_epoch`` and ``after_epoch`` with the optimiser, before an epoch's first step and before its weights are
-    validated. ``kept_from`` is the first epoch, from 0, whose weights may be the best.
+    ``computed`` returns a variable of the model, by its path, as a function of ``variables``, which are trained
+    instead. Kernels that it does not hold keep their zeros unless ``grows``. ``cost`` is added to the loss. ``ramp``, a
+    variable, rises from epoch to epoch and is 1 from half of them on. ``after_step`` is called in each step with the
+    gradients, by the path of the trained variable; ``before_epoch`` and ``after_epoch`` with the epoch and the
+    optimiser, before its first step and before its weights are validated. ``best_from`` is the first epoch, from 0,
+    whose weights may be the best.
     """
 
-    makes: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    computed: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     variables: tuple[Any, ...] = ()
     cost: Callable[[], Any] | None = None
     grows: bool = False
@@ -42,53 +43,53 @@ class Parameters:
     after_step: Callable[[Mapping[str, Any]], None] | None = None
     before_epoch: Callable[[int, Any], None] | None = None
     after_epoch: Callable[[int, Any], None] | None = None
-    kept_from: int = 0
+    best_from: int = 0
 
 
-def descend(
+def train(
     model: Any,
     task: Task,
     plan: Training,
     seed: int,
-    parameters: Parameters | None = None,
+    hooks: TrainingHooks | None = None,
     progress: Progress | None = None,
     optimizer: Any = None,
 ) -> dict[str, Any]:
-    """Train a model in place by a plan; return what there is to say of it.
+    """Train a model in place; return the epoch whose weights it has and their validation figure.
 
-    Adam, its rate half a cosine down to 0, unless an optimiser is given.
+    The default optimiser is Adam with a learning rate that falls as half a cosine to 0.
     Raises: ModelError where the loss is no longer finite.
     """
-    parameters = parameters or Parameters()
+    hooks = hooks or TrainingHooks()
     task = task.with_teachers(plan.teacher, plan.temperature, plan.teacher_share)
-    makes = {**_masked(model, parameters), **parameters.makes}
-    loop = _Loop(model, task, plan, parameters, makes, optimizer)
+    computed = {**_masked(model, hooks), **hooks.computed}
+    loop = _Loop(model, task, plan, hooks, computed, optimizer)
     random = np.random.default_rng(seed)
     keras.utils.set_random_seed(seed)
-    best, kept, kept_epoch = -inf if task.metric.rising else inf, loop.made(), 0
+    best, best_weights, best_epoch = -inf if task.metric.rising else inf, loop.weights(), 0
     for epoch in range(plan.epochs):
-        if parameters.ramp is not None:
-            parameters.ramp.assign(min(1.0, 2 * (epoch + 1) / plan.epochs))
-        if parameters.before_epoch:
-            parameters.before_epoch(epoch, loop.optimizer)
+        if hooks.ramp is not None:
+            hooks.ramp.assign(min(1.0, 2 * (epoch + 1) / plan.epochs))
+        if hooks.before_epoch:
+            hooks.before_epoch(epoch, loop.optimizer)
         loss = loop.epoch(random)
         if not math.isfinite(loss):
             raise ModelError(f"training diverged: loss is {loss} after epoch {epoch + 1}; lower learning_rate")
-        if parameters.after_epoch:
-            parameters.after_epoch(epoch, loop.optimizer)
-        made = loop.made()
-        figure = loop.validated(made)
-        if plan.keep == "last" or (task.better(figure, best) and epoch >= parameters.kept_from):
-            best, kept, kept_epoch = figure, made, epoch + 1
+        if hooks.after_epoch:
+            hooks.after_epoch(epoch, loop.optimizer)
+        weights = loop.weights()
+        figure = loop.validated(weights)
+        if plan.keep == "last" or (task.better(figure, best) and epoch >= hooks.best_from):
+            best, best_weights, best_epoch = figure, weights, epoch + 1
         if progress:
             progress(epoch + 1, plan.epochs, {"loss": loss, f"val_{task.metric.key}": figure})
-    for variable, value in zip(_variables(model), kept, strict=True):
+    for variable, value in zip(_variables(model), best_weights, strict=True):
         variable.assign(value)
-    return {"kept_epoch": kept_epoch, f"validation_{task.metric.key}": round(best, 5)}
+    return {"kept_epoch": best_epoch, f"validation_{task.metric.key}": round(best, 5)}
 
 
 def falling_rate(task: Task, plan: Training) -> Any:
-    """Return a plan's learning rate over all its steps: half a cosine down to 0."""
+    """Return the learning rate over all steps of a training: half a cosine down to 0."""
     return keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * _steps(task, plan))
 
 
@@ -96,18 +97,17 @@ def _steps(task: Task, plan: Training) -> int:
     return max(1, len(task.train[0]) // plan.batch)
 
 
-def _masked(model: Any, parameters: Parameters) -> dict[str, Callable[[], Any]]:
-    """Kernels that hold exact zeros keep them."""
-    found: dict[str, Callable[[], Any]] = {}
+def _masked(model: Any, hooks: TrainingHooks) -> dict[str, Callable[[], Any]]:
+    """Return functions that keep the zeros of kernels, by the kernel's path."""
+    masked: dict[str, Callable[[], Any]] = {}
     for layer in model.layers:
         kernel = kernel_of(layer)
-        if parameters.grows or kernel is None or kernel.path in parameters.makes:
+        if hooks.grows or kernel is None or kernel.path in hooks.computed:
             continue
         mask = keras.ops.convert_to_numpy(kernel) != 0
         if not mask.all():
-            held = tf.constant(mask.astype(np.float32))
-            found[kernel.path] = partial(_product, kernel, held)
-    return found
+            masked[kernel.path] = partial(_product, kernel, tf.constant(mask.astype(np.float32)))
+    return masked
 
 
 def _product(variable: Any, factor: Any) -> Any:
@@ -122,45 +122,44 @@ class _Loop:
         model: Any,
         task: Task,
         plan: Training,
-        parameters: Parameters,
-        makes: Mapping[str, Callable[[], Any]],
+        hooks: TrainingHooks,
+        computed: Mapping[str, Callable[[], Any]],
         optimizer: Any,
     ) -> None:
-        self.model, self.task, self.batch, self.makes = model, task, plan.batch, makes
+        self.model, self.task, self.batch, self.computed = model, task, plan.batch, computed
         self.steps = _steps(task, plan)
         self.optimizer = optimizer or keras.optimizers.Adam(falling_rate(task, plan))
-        own = [variable for variable in model.trainable_variables if variable.path not in parameters.makes]
-        self.step = _compiled(model, task, parameters, makes, self.optimizer, [*own, *parameters.variables])
+        own = [variable for variable in model.trainable_variables if variable.path not in hooks.computed]
+        self.step = _compiled(model, task, hooks, computed, self.optimizer, [*own, *hooks.variables])
 
     def epoch(self, random: np.random.Generator) -> float:
-        """Go once through the training examples; return the mean loss."""
+        """Train on every training example once; return the mean loss."""
         x, labels = self.task.train
-        distillation = self.task.distillation
-        outputs = np.zeros((len(x), 1), np.float32) if distillation is None else distillation.outputs
+        teachers = self.task.distillation.outputs if self.task.distillation else np.zeros((len(x), 1), np.float32)
         order = random.permutation(len(x))
         losses = []
         for start in range(0, self.steps * self.batch, self.batch):
             rows = order[start : start + self.batch]
-            losses.append(self.step(x[rows], labels[rows], outputs[rows]))
+            losses.append(self.step(x[rows], labels[rows], teachers[rows]))
         return float(np.mean([float(loss) for loss in losses]))
 
-    def made(self) -> list[NDArray[np.float32]]:
-        """Return the model's weights as they are computed now."""
+    def weights(self) -> list[NDArray[np.float32]]:
+        """Return the present values of the model's variables, computed ones too."""
         return [
-            keras.ops.convert_to_numpy(self.makes[of.path]() if of.path in self.makes else of.value)
+            keras.ops.convert_to_numpy(self.computed[of.path]() if of.path in self.computed else of.value)
             for of in _variables(self.model)
         ]
 
-    def validated(self, made: list[NDArray[np.float32]]) -> float:
-        """Return the figure of weights on the validation examples."""
+    def validated(self, weights: list[NDArray[np.float32]]) -> float:
+        """Return the score of weights on the validation examples."""
         variables = _variables(self.model)
-        held = [keras.ops.convert_to_numpy(variable) for variable in variables]
-        for variable, value in zip(variables, made, strict=True):
+        before = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
-        figure = self.task.validation_score(self.model)
-        for variable, value in zip(variables, held, strict=True):
+        score = self.task.validation_score(self.model)
+        for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
-        return figure
+        return score
 
 
 def _variables(model: Any) -> list[Any]:
@@ -170,27 +169,28 @@ def _variables(model: Any) -> list[Any]:
 def _compiled(
     model: Any,
     task: Task,
-    parameters: Parameters,
-    makes: Mapping[str, Callable[[], Any]],
+    hooks: TrainingHooks,
+    computed: Mapping[str, Callable[[], Any]],
     optimizer: Any,
     trained: list[Any],
 ) -> Any:
     optimizer.build(trained)
 
-    def step(x: Any, labels: Any, taught: Any) -> Any:
+    def step(x: Any, labels: Any, teacher_output: Any) -> Any:
         with tf.GradientTape() as tape:
-            weights = [makes[of.path]() if of.path in makes else of.value for of in model.trainable_variables]
+            weights = [computed[of.path]() if of.path in computed else of.value for of in model.trainable_variables]
             state = [variable.value for variable in model.non_trainable_variables]
-            logits, after = model.stateless_call(weights, state, x, training=True)
-            loss = task.loss(labels, logits, taught)
-            total = loss if parameters.cost is None else loss + parameters.cost()
+            outputs, after = model.stateless_call(weights, state, x, training=True)
+            loss = task.loss(labels, outputs, teacher_output)
+            total = loss if hooks.cost is None else loss + hooks.cost()
         gradients = tape.gradient(total, [variable.value for variable in trained])
         optimizer.apply(gradients, trained)
         for variable, value in zip(model.non_trainable_variables, after, strict=True):
             variable.assign(value)
-        if parameters.after_step is not None:
-            parameters.after_step({of.path: found for of, found in zip(trained, gradients, strict=True)})
+        if hooks.after_step is not None:
+            hooks.after_step({of.path: gradient for of, gradient in zip(trained, gradients, strict=True)})
         return loss
 
-    depthwise = any(is_depthwise(layer) for layer in model.layers)  # XLA's take eight times as long on a CPU
+    # XLA's depthwise convolutions take eight times as long on a CPU
+    depthwise = any(is_depthwise(layer) for layer in model.layers)
     return tf.function(step, jit_compile=not depthwise)

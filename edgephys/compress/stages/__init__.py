@@ -1,1 +1,1 @@
-"""Compression stages, one file each."""
+"""Compression stages, one file each; each registers its class (``compress.registry``)."""

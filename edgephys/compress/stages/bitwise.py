@@ -1,9 +1,9 @@
 """Bit-wise training: every bit of every weight has a score and is trained.
 
 Source: arXiv 2202.09571. A weight is alpha * sgn(sign score) * sum of 2**i * bit(score i), with bit(s) = 1 for
-s > 0, else 0, and sgn = (-1)**bit: a positive sign score makes a negative weight. Straight through:
-d bit / d s = 1, d sgn / d s = -1. Ours: alpha is a power of two; a start from trained weights; the cost of the
-circuit in the loss - expected signed digits times the width of the data - and activation widths learned under it.
+s > 0, else 0, and sgn = (-1)**bit: a positive sign score gives a negative weight. Straight through:
+d bit / d s = 1, d sgn / d s = -1. Ours: alpha is a power of two; the start can be trained weights; the loss contains
+the cost of the circuit, expected signed digits times the width of the data, and activation widths are learned with it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
 from edgephys.compress import digits, learned_widths
-from edgephys.compress.cost import Circuit
+from edgephys.compress.cost import CircuitCost
 from edgephys.compress.model_structure import fan_in, kernel_integers, kernel_layers, kernel_step, rebuilt, requantised
-from edgephys.compress.stage import Made, Progress, Training, one_of, require
-from edgephys.compress.training_loop import Parameters, descend
+from edgephys.compress.registry import register
+from edgephys.compress.stage import Progress, StageResult, Training, one_of, require
+from edgephys.compress.training_loop import TrainingHooks, train
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Integers
 from edgephys.networks.backend import keras, tf
@@ -31,14 +32,16 @@ from edgephys.networks.layers import WIDTHS
 Floats = NDArray[np.float32]
 
 
+@register("bitwise")
 @dataclass(frozen=True)
 class Bitwise(Training):
     """Train the bits of all weights.
 
-    ``bits`` is the depth with the sign, one for all layers or one a layer by name; 0 keeps that of the layer.
-    ``start`` says where the bits come from: the weights, or random ones as published. Of the bits, counted from the
-    sign, the first ``trained`` train (0: all); the ``rest`` keeps its values, frozen, or is dropped.
-    ``lut_cost`` is the loss that an adder bit costs; ``widths`` says what has a width of its own, which is learned.
+    ``bits`` is the width of a weight with its sign, for all layers or for each by name; 0 keeps that of the layer.
+    ``start`` takes the bits from the weights, or random ones as published. Counted from the sign, the first ``trained``
+    bits are trained (0: all); the ``rest`` is frozen at its values, or dropped. ``lut_cost`` is the loss of one adder
+    bit; ``widths`` states what learns a width of its own; ``margin`` is the distance of a first score from 0, 0: the
+    spread of random ones.
     """
 
     keep: str = "last"
@@ -57,35 +60,33 @@ class Bitwise(Training):
                 raise UsageError(f"bits of {name} must be {WIDTHS.start}..{WIDTHS.stop - 1}, or 0, not {bits}")
         one_of("start", self.start, ("weights", "random"))
         one_of("rest", self.rest, ("frozen", "dropped"))
-        one_of("widths", self.widths, learned_widths.WORDS)
+        one_of("widths", self.widths, learned_widths.SCOPES)
         require("trained", self.trained, 0, WIDTHS.stop - 1)
         require("lut_cost", self.lut_cost, 0)
         require("margin", self.margin, 0)
         if self.widths != "fixed" and not self.lut_cost:
             raise UsageError("widths can only be learned under a cost; set lut_cost, such as 1e-7")
 
-    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
+    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
         """Return the model whose weights are the trained bits."""
-        fresh = self._deep(model)
+        fresh = self._with_depths(model)
         if self.widths != "fixed":
             fresh = learned_widths.learnable(fresh, self.widths)
         random = np.random.default_rng(seed)
         kernels = {layer.name: self._kernel(layer, random) for layer in kernel_layers(fresh)}
         paths = {layer.name: kernel_of(layer).path for layer in kernel_layers(fresh)}
         counts = {name: kernel.digits for name, kernel in kernels.items()}
-        circuit = Circuit(fresh, task.input.bits, learned_widths.learned(fresh))
-
+        circuit = CircuitCost(fresh, task.input.bits, learned_widths.learned(fresh))
         ramp = keras.Variable(0.0, trainable=False)
-
-        parameters = Parameters(
-            makes={paths[name]: kernel.value for name, kernel in kernels.items()},
+        hooks = TrainingHooks(
+            computed={paths[name]: kernel.value for name, kernel in kernels.items()},
             variables=tuple(score for kernel in kernels.values() for score in kernel.scores),
             cost=(lambda: self.lut_cost * ramp.value * circuit.adder_bits(counts)) if self.lut_cost else None,
             ramp=ramp,
             before_epoch=lambda epoch, _: learned_widths.hold(fresh, epoch, self.epochs),
         )
-        notes = descend(fresh, task, self, seed, parameters, progress)
-        return Made(learned_widths.settled(fresh), notes)
+        notes = train(fresh, task, self, seed, hooks, progress)
+        return StageResult(learned_widths.settled(fresh), notes)
 
     def depth(self, layer: Any) -> int:
         """Return the bits of a layer's weights, with the sign."""
@@ -93,12 +94,12 @@ class Bitwise(Training):
         bits = stated or int(quantiser_of(layer).bits)
         return max(2, min(bits, self.trained)) if self.trained and self.rest == "dropped" else bits
 
-    def _deep(self, model: Any) -> Any:
-        """Return a copy of the model whose kernels have the depth and range of the bits that are trained."""
+    def _with_depths(self, model: Any) -> Any:
+        """Return a copy of the model whose kernels have the widths and range of the trained bits."""
         layers = {layer.name: layer for layer in kernel_layers(model)}
         stated = self.bits if isinstance(self.bits, Mapping) else {}
-        if strange := sorted(set(stated) - set(layers)):
-            raise UsageError(f"bits: no layer '{strange[0]}' with weights; the model has {', '.join(layers)}")
+        if unknown := sorted(set(stated) - set(layers)):
+            raise UsageError(f"bits: no layer '{unknown[0]}' with weights; the model has {', '.join(layers)}")
 
         def change(layer: Any) -> Any:
             if layer.name not in layers:
@@ -111,7 +112,7 @@ class Bitwise(Training):
 
         return rebuilt(model, change)
 
-    def _kernel(self, layer: Any, random: np.random.Generator) -> Kernel:
+    def _kernel(self, layer: Any, random: np.random.Generator) -> BitwiseKernel:
         magnitudes = self.depth(layer) - 1
         spread = math.sqrt(2 / ((magnitudes + 1) * fan_in(layer)))
         if self.start == "random":
@@ -119,20 +120,20 @@ class Bitwise(Training):
         else:
             sign, scores = scores_of(kernel_integers(layer), magnitudes, self.margin or spread)
         frozen = self.trained if self.trained and self.rest == "frozen" else magnitudes + 1
-        return Kernel(sign, scores, kernel_step(layer), frozen)
+        return BitwiseKernel(sign, scores, kernel_step(layer), frozen)
 
 
-class Kernel:
-    """Hold the scores of one kernel's bits: the sign's, and the magnitude's from the least significant."""
+class BitwiseKernel:
+    """Hold the scores of one kernel's bits: those of the sign, and of the magnitude from the least significant bit."""
 
     def __init__(self, sign: Floats, scores: Floats, step: float, trained: int) -> None:
         self.step = step
         self.frozen = len(scores) + 1 - trained
-        """Magnitude bits that keep their values, the least significant ones."""
+        """Number of magnitude bits that keep their values, the least significant ones."""
         self.scores = tuple(keras.Variable(of, dtype="float32", name="scores") for of in (sign, scores))
 
     def bits(self) -> list[Any]:
-        """Return the magnitude's bits, each of the kernel's shape, straight through to the scores that train."""
+        """Return the magnitude bits, each of the kernel's shape, straight through to the trained scores."""
         scores = tf.unstack(self.scores[1].value)
         return [_bit(tf.stop_gradient(of) if i < self.frozen else of) for i, of in enumerate(scores)]
 
@@ -163,7 +164,7 @@ def published_scale(inputs: int, magnitudes: int) -> float:
 def random_scores(
     shape: tuple[int, ...], magnitudes: int, spread: float, random: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Draw scores as published: normal, the magnitude's anew until no weight is zero.
+    """Draw normal scores as published; those of a magnitude again until no weight is zero.
 
     Shape: the kernel's, and (magnitude bit, kernel's).
     """
@@ -175,10 +176,7 @@ def random_scores(
 
 
 def scores_of(integers: Integers, magnitudes: int, margin: float) -> tuple[Floats, Floats]:
-    """Return scores that make given integers, each ``margin`` away from flipping its bit.
-
-    The largest magnitude that the bits hold takes the place of larger ones.
-    """
-    held = np.minimum(np.abs(integers), 2**magnitudes - 1)
-    scores = np.stack([np.where(held >> i & 1, margin, -margin) for i in range(magnitudes)])
+    """Return scores of integers, each ``margin`` away from flipping its bit; magnitudes saturate."""
+    clipped = np.minimum(np.abs(integers), 2**magnitudes - 1)
+    scores = np.stack([np.where(clipped >> i & 1, margin, -margin) for i in range(magnitudes)])
     return np.where(integers < 0, margin, -margin).astype(np.float32), scores.astype(np.float32)

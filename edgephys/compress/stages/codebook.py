@@ -1,11 +1,11 @@
-"""Codebooks: each kernel has a few values, and it is these values that are trained.
+"""Codebooks: each kernel has a few values, and these are trained.
 
 Source: arXiv 1802.05668, section 3.2 (differentiable quantization), and its code. The weights are fixed; with the
 scale alpha of its bucket, weight w becomes alpha * p of the point p that is nearest to w / alpha, so that
 dL/dp_j = sum of alpha * dL/dw over the weights at point j. Points are sorted, and weights assigned, at each step.
-Ours: alpha is a power of two and buckets have no offset; a kernel that has zeros has a point that stays 0; points
-are rounded, straight through, to the fixed point of their layer, so that the model stays an ordinary one; Adam, as in
-all stages, and the biases train too.
+Ours: alpha is a power of two and buckets have no offset; a kernel with zeros has a point that stays 0; points are
+rounded, straight through, to the fixed point of their layer, so that the model stays an ordinary one; the optimiser is
+Adam, as in all stages, and the biases are trained too.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
 from edgephys.compress.model_structure import kernel_integers, kernel_layers, rebuilt
-from edgephys.compress.stage import Made, Progress, Training, require
-from edgephys.compress.training_loop import Parameters, descend
+from edgephys.compress.registry import register
+from edgephys.compress.stage import Progress, StageResult, Training, require
+from edgephys.compress.training_loop import TrainingHooks, train
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.kernels import kernel_of, quantiser_of
 
 FEWEST, MOST = 2, 256
 MINIBATCHES = 5
-"""Over which the norms of the gradients are taken that redistribute points."""
+"""Number of minibatches for the gradient norms by which points are redistributed."""
 
 
+@register("codebook")
 @dataclass(frozen=True)
 class Codebook(Training):
     """Give each kernel at most ``points`` values and train them, from the quantiles of its weights.
 
-    With ``trained`` false they are the paper's uniform quantisation, from the least weight to the largest, and stay
-    where they are: the baseline, in which the biases alone train. ``bucket`` weights share a scale, 0: all of a kernel;
-    with several scales there are up to ``points`` values for each. With ``redistribute`` kernels have half of their
-    points for certain, and of all others as many as the gradient of their weights says.
+    With ``trained`` false the points are the paper's uniform quantisation, from the lowest weight to the highest, and
+    constant: the baseline, in which only the biases are trained. ``bucket`` weights share a scale, 0: a whole kernel;
+    with several scales there are up to ``points`` values for each. With ``redistribute`` each kernel has half of its
+    points, and a share of all other points by the norm of its gradient.
     """
 
     points: int = 16
@@ -50,8 +52,8 @@ class Codebook(Training):
         require("points", self.points, FEWEST, MOST)
         require("bucket", self.bucket, 0)
 
-    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
-        """Return the model whose kernels hold points alone."""
+    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
+        """Return the model whose kernels hold only points."""
         kernel_layers(model)
         fresh = rebuilt(model, lambda layer: None)
         layers = kernel_layers(fresh)
@@ -59,27 +61,28 @@ class Codebook(Training):
         if self.redistribute:
             counts = redistributed(self.points, gradient_norms(fresh, task, self.batch, seed))
         books = {
-            kernel_of(layer).path: Book(layer, counts[layer.name], self.bucket, not self.trained) for layer in layers
+            kernel_of(layer).path: KernelCodebook(layer, counts[layer.name], self.bucket, not self.trained)
+            for layer in layers
         }
 
         def sort(*_: Any) -> None:
             for book in books.values():
                 book.sort()
 
-        parameters = Parameters(
-            makes={path: book.value for path, book in books.items()},
+        hooks = TrainingHooks(
+            computed={path: book.value for path, book in books.items()},
             variables=tuple(book.points for book in books.values() if self.trained),
             after_step=sort if self.trained else None,
         )
-        notes = descend(fresh, task, self, seed, parameters, progress)
+        notes = train(fresh, task, self, seed, hooks, progress)
         values = {layer.name: len(np.unique(kernel_integers(layer))) for layer in layers}
-        return Made(fresh, {**notes, "points": counts, "values": values})
+        return StageResult(fresh, {**notes, "points": counts, "values": values})
 
 
-class Book:
+class KernelCodebook:
     """Hold the points of one kernel, in order, and the weights that are assigned to them.
 
-    Where the kernel has zeros, 0 is one of its points and not among those that train.
+    Where the kernel has zeros, 0 is one of its points and is not trained.
     """
 
     def __init__(self, layer: Any, count: int, bucket: int = 0, uniform: bool = False) -> None:
@@ -108,7 +111,7 @@ class Book:
 
 
 def scales(weights: NDArray[np.float32], bucket: int) -> NDArray[np.float32]:
-    """Return, for each weight, the power of two that holds all weights of its bucket; a bucket of 0 is all of them.
+    """Return, for each weight, the power of two that bounds its bucket's weights; a bucket of 0 is the whole kernel.
 
     Shape: the kernel's.
     """
@@ -116,22 +119,22 @@ def scales(weights: NDArray[np.float32], bucket: int) -> NDArray[np.float32]:
     size = bucket or flat.size
     largest = np.maximum.reduceat(flat, np.arange(0, flat.size, size))
     powers = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1.0))))
-    found: NDArray[np.float32] = np.repeat(powers, size)[: flat.size].reshape(weights.shape).astype(np.float32)
-    return found
+    repeated: NDArray[np.float32] = np.repeat(powers, size)[: flat.size].reshape(weights.shape).astype(np.float32)
+    return repeated
 
 
 def starting(scaled: NDArray[np.float32], count: int, uniform: bool) -> NDArray[np.float32]:
-    """Return the first points of weights that are not zero: the middles of quantiles, or uniform ones."""
+    """Return the initial points for weights that are not zero: quantiles, or uniform ones."""
     if not scaled.size:
         return np.zeros(count, np.float32)
     if uniform:
         return np.linspace(scaled.min(), scaled.max(), count, dtype=np.float32)
-    found: NDArray[np.float32] = np.quantile(scaled, (np.arange(count) + 0.5) / count).astype(np.float32)
-    return found
+    quantiles: NDArray[np.float32] = np.quantile(scaled, (np.arange(count) + 0.5) / count).astype(np.float32)
+    return quantiles
 
 
 def gradient_norms(model: Any, task: Task, batch: int, seed: int) -> dict[str, float]:
-    """Return the mean norm of the gradient of each layer's kernel over some minibatches; the labels alone teach."""
+    """Return the mean norm of the gradient of each layer's kernel over some minibatches, of the loss on the labels."""
     x, labels = task.train
     alone = dataclasses.replace(task, distillation=None)
     random = np.random.default_rng(seed)
@@ -147,9 +150,9 @@ def gradient_norms(model: Any, task: Task, batch: int, seed: int) -> dict[str, f
 
 
 def redistributed(points: int, norms: Mapping[str, float]) -> dict[str, int]:
-    """Return each kernel's points: half of ``points``, and of all others its share by the norm of its gradient.
+    """Return each kernel's number of points: half of ``points``, and a share of the rest by the norm of its gradient.
 
-    Handed out one by one to the kernel furthest behind its share (Sainte-Lague), none beyond 256.
+    The rest is assigned one by one to the kernel furthest behind its share (Sainte-Lague); none gets more than 256.
     Source: arXiv 1802.05668, section 3.2; the rounding is ours.
     """
     least = max(FEWEST, points // 2)

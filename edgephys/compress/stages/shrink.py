@@ -1,8 +1,8 @@
-"""Shrink: take units that cannot matter out of a model, and their rows out of all that read them.
+"""Shrink: remove units without effect from a model, and their rows from the kernels that read them.
 
-Every channel has an identity that follows it through ReLUs, depthwise convolutions, sums, means and joins; where two
-layers' channels are added, as a receiver's and a sender's in pairs, they share one and go together. Exact: what
-``Shrink`` removes is always zero, or is multiplied by zeros only, so that every logit keeps every bit. Ours.
+Every channel has an identity, which it keeps through ReLUs, depthwise convolutions, sums, means and concatenations;
+channels of two layers that are added share one identity and are removed together. Exact: a channel that ``Shrink``
+removes is always zero, or is multiplied by zeros only, so that no bit of an output changes. Ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
 from edgephys.compress.model_structure import flow, inputs_of, kernel_integers, kernel_layers, rebuilt
-from edgephys.compress.stage import Made, Progress, Stage
+from edgephys.compress.registry import register
+from edgephys.compress.stage import Progress, Stage, StageResult
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.networks.backend import keras, qkeras
@@ -26,15 +27,16 @@ from edgephys.networks.layers import ChannelActivation, ConstituentMean, Pairs, 
 Floats = NDArray[np.float64]
 
 
+@register("shrink")
 @dataclass(frozen=True)
 class Shrink(Stage):
-    """Remove the units that are always zero, or that nothing reads; nothing is trained."""
+    """Remove the units that are always zero or that no layer reads; nothing is trained."""
 
-    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
-        """Return the smaller model, whose logits are the same."""
+    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
+        """Return the smaller model, whose outputs are the same."""
         layers = kernel_layers(model)
         fresh = shrink(model, dead_channels(model))
-        return Made(fresh, {"units": widths(layers), "units_left": widths(kernel_layers(fresh))})
+        return StageResult(fresh, {"units": widths(layers), "units_left": widths(kernel_layers(fresh))})
 
 
 def widths(layers: Collection[Any]) -> dict[str, int]:
@@ -46,13 +48,13 @@ def widths(layers: Collection[Any]) -> dict[str, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Channels:
-    """Hold the identity of every channel of every layer's output; ``fixed`` are those that must stay."""
+class ChannelIdentities:
+    """Hold the identities of the output channels of every layer; ``fixed`` are those that must stay."""
 
     of: Mapping[str, Integers]
     fixed: frozenset[int]
 
-    def made(self, layer: Any) -> Integers:
+    def written(self, layer: Any) -> Integers:
         """Return the identities of a layer's columns."""
         return self.of[layer.name]
 
@@ -61,30 +63,30 @@ class Channels:
         return self.of[inputs_of(layer)[0]._keras_history.operation.name]
 
     def groups(self, model: Any) -> list[Integers]:
-        """Return the identities that each layer is the first to make and that need not stay."""
-        seen, found = set(self.fixed), []
+        """Return the removable identities that each layer is the first to write."""
+        known, groups = set(self.fixed), []
         for layer in kernel_layers(model):
-            new = [one for one in dict.fromkeys(self.made(layer).tolist()) if one not in seen]
-            seen.update(new)
+            new = [one for one in dict.fromkeys(self.written(layer).tolist()) if one not in known]
+            known.update(new)
             if new:
-                found.append(np.array(new))
-        return found
+                groups.append(np.array(new))
+        return groups
 
 
-def channels(model: Any) -> Channels:
+def channels(model: Any) -> ChannelIdentities:
     """Follow every channel through a model; those of its input and its output are fixed.
 
     Raises: ModelError for a layer whose columns are not its channels.
     """
-    names = _Names()
-    found = flow(model, names.fresh(model.input_shape[-1], fixed=True), names)
-    of = {name: np.array([names.root(one) for one in _array(made)], np.int64) for name, made in found.items()}
-    names.fixed.update(of[model.outputs[0]._keras_history.operation.name].tolist())
-    return Channels(of, frozenset(names.root(one) for one in names.fixed))
+    union = _UnionFind()
+    behind = flow(model, union.fresh(model.input_shape[-1], fixed=True), union)
+    of = {name: np.array([union.root(one) for one in _array(ids)], np.int64) for name, ids in behind.items()}
+    union.fixed.update(of[model.outputs[0]._keras_history.operation.name].tolist())
+    return ChannelIdentities(of, frozenset(union.root(one) for one in union.fixed))
 
 
-class _Names:
-    """Give identities to channels, and one to several that meet: a union-find."""
+class _UnionFind:
+    """Give identities to channels, and the same one to channels that are added."""
 
     def __init__(self) -> None:
         self.parents: list[int] = []
@@ -102,22 +104,22 @@ class _Names:
             one = self.parents[one]
         return int(one)
 
-    def __call__(self, layer: Any, taken: list[Any]) -> Any:
+    def __call__(self, layer: Any, inputs: list[Any]) -> Any:
         width = layer.output.shape[-1]
         if kernel_of(layer) is not None:
-            if tuple(kernel_of(layer).shape[-2:]) == (len(taken[0]), 1 if is_depthwise(layer) else width):
-                return taken[0] if is_depthwise(layer) else self.fresh(width)
+            if tuple(kernel_of(layer).shape[-2:]) == (len(inputs[0]), 1 if is_depthwise(layer) else width):
+                return inputs[0] if is_depthwise(layer) else self.fresh(width)
             raise ModelError(
-                f"layer '{layer.name}': {type(layer).__name__} has no column a channel, so that its channels cannot be "
-                "followed; use QDense, QConv2D, or QDepthwiseConv2D of depth_multiplier 1"
+                f"layer '{layer.name}': {type(layer).__name__} has no column for each channel, so that its channels "
+                "cannot be followed; use QDense, QConv2D, or QDepthwiseConv2D of depth_multiplier 1"
             )
-        if len(taken) > 1 and not _joins_channels(layer):
-            for first, *rest in zip(*map(_array, taken), strict=True):
+        if len(inputs) > 1 and not _joins_channels(layer):
+            for first, *rest in zip(*map(_array, inputs), strict=True):
                 for other in rest:
                     self.parents[max(self.root(first), self.root(other))] = min(self.root(first), self.root(other))
-            return taken[0]
-        if sum(map(len, taken)) and width % sum(map(len, taken)):  # a reshape that splits channels
-            self.fixed.update(int(one) for of in taken for one in _array(of))
+            return inputs[0]
+        if sum(map(len, inputs)) and width % sum(map(len, inputs)):  # a reshape that splits channels
+            self.fixed.update(int(one) for of in inputs for one in _array(of))
             return self.fresh(width, fixed=True)
         return None
 
@@ -131,50 +133,50 @@ def _array(values: Any) -> Any:
     return keras.ops.convert_to_numpy(values)
 
 
-# What cannot matter -----------------------------------------------------------------------------
+# Channels without effect --------------------------------------------------------------------------
 
 
 def dead_channels(model: Any) -> set[int]:
-    """Return the identities of the channels that no logit depends on.
+    """Return the identities of the channels on which no output depends.
 
-    A channel lives where a living one reads it with a weight that is not zero and it is not always zero there.
+    A channel is live where a live one reads it with a weight that is not zero and it is not always zero there.
     """
-    found = channels(model)
+    identities = channels(model)
     constants = flow(model, np.full(model.input_shape[-1], np.nan, np.float32), _constant)
     layers = kernel_layers(model)
     reads = {}
     for layer in layers:
         value = _array(constants[inputs_of(layer)[0]._keras_history.operation.name])
-        reads[layer.name] = _weighs(layer) & (value != 0)[:, None]
-    live = set(found.fixed)
+        reads[layer.name] = _nonzero(layer) & (value != 0)[:, None]
+    live = set(identities.fixed)
     before = -1
     while len(live) != before:
         before = len(live)
         for layer in reversed(layers):
-            living = np.isin(found.made(layer), list(live))
-            live.update(found.read(layer)[reads[layer.name][:, living].any(-1)].tolist())
-    return {one for layer in layers for one in found.made(layer).tolist()} - live
+            columns = np.isin(identities.written(layer), list(live))
+            live.update(identities.read(layer)[reads[layer.name][:, columns].any(-1)].tolist())
+    return {one for layer in layers for one in identities.written(layer).tolist()} - live
 
 
-def _weighs(layer: Any) -> NDArray[np.bool_]:
-    """Return which (row, column) of a kernel holds a weight that is not zero once quantised."""
+def _nonzero(layer: Any) -> NDArray[np.bool_]:
+    """Return where a quantised kernel is not zero.  Shape: (row, column)."""
     weights = kernel_integers(layer) != 0
     weights = spread(weights) if is_depthwise(layer) else weights
     anywhere: NDArray[np.bool_] = weights.reshape(-1, *weights.shape[-2:]).any(0)
     return anywhere
 
 
-def _constant(layer: Any, taken: list[Any]) -> Any:
-    """Return the value of each channel that has only one, else NaN; a number that is not zero is not followed far."""
+def _constant(layer: Any, inputs: list[Any]) -> Any:
+    """Return the value of each constant channel, else NaN; through sums and means only zeros are followed."""
     width = layer.output.shape[-1]
-    values = [_array(of) for of in taken]
+    values = [_array(of) for of in inputs]
     if kernel_of(layer) is not None:
-        moves = (_weighs(layer) & (values[0] != 0)[:, None]).any(0)
+        varies = (_nonzero(layer) & (values[0] != 0)[:, None]).any(0)
         bias = np.zeros(width, np.float32)
         if layer.use_bias:
             quantiser = layer.bias_quantizer_internal
             bias = _array(quantiser(layer.bias) if quantiser else layer.bias)
-        return _rounded(layer.activation, np.where(moves, np.nan, bias))
+        return _rounded(layer.activation, np.where(varies, np.nan, bias))
     if isinstance(layer, qkeras.QActivation | ChannelActivation):
         return _rounded(layer.activation, values[0])
     if isinstance(layer, Pairs):
@@ -186,7 +188,7 @@ def _constant(layer: Any, taken: list[Any]) -> Any:
 
 
 def _rounded(activation: Any, values: Any) -> Any:
-    """Return constants behind an activation."""
+    """Return the constants behind an activation; NaN stays."""
     known = ~np.isnan(values)
     behind = _array(activation(np.where(known, values, 0).astype(np.float32)))
     return np.where(known, behind, np.nan).astype(np.float32)
@@ -198,27 +200,28 @@ def _rounded(activation: Any, values: Any) -> Any:
 def shrink(model: Any, dead: Collection[int]) -> Any:
     """Return a copy of a model without some channels; a layer that would lose all of them keeps its first.
 
-    Raises: ModelError where a channel of the model's input or output is to go.
+    Raises: ModelError where a channel of the model's input or output would be removed.
     """
-    found = channels(model)
-    if found.fixed & set(dead):
+    identities = channels(model)
+    if identities.fixed & set(dead):
         raise ModelError("channels of a model's input and of its logits cannot be removed; leave them out")
-    gone = set(dead)
+    removed = set(dead)
     for layer in kernel_layers(model):
-        if gone.issuperset(found.made(layer).tolist()):
-            gone.remove(int(found.made(layer)[0]))
-    stay = {name: ~np.isin(of, list(gone)) for name, of in found.of.items()}
+        if removed.issuperset(identities.written(layer).tolist()):
+            removed.remove(int(identities.written(layer)[0]))
+    stay = {name: ~np.isin(of, list(removed)) for name, of in identities.of.items()}
 
     def change(layer: Any) -> Any:
         config, left = layer.get_config(), int(stay[layer.name].sum())
         if kernel_of(layer) is not None:
-            width = {name: left for name in ("units", "filters") if name in config}  # a depthwise one's is its input's
+            # a depthwise layer has neither: its width is that of its input
+            width = {name: left for name in ("units", "filters") if name in config}
             return type(layer).from_config({**config, **width})
         if isinstance(layer, keras.layers.Reshape):
             return type(layer).from_config({**config, "target_shape": (*layer.target_shape[:-1], left)})
         if isinstance(layer, ChannelActivation):
-            kept = np.flatnonzero(stay[layer.name])
-            formats = {name: [config[name][at] for at in kept] for name in ("integer", "fraction")}
+            places = np.flatnonzero(stay[layer.name])
+            formats = {name: [config[name][at] for at in places] for name in ("integer", "fraction")}
             return ChannelActivation.from_config({**config, **formats})
         return None
 
@@ -226,7 +229,6 @@ def shrink(model: Any, dead: Collection[int]) -> Any:
     for layer in kernel_layers(model):
         rows, columns = stay[inputs_of(layer)[0]._keras_history.operation.name], stay[layer.name]
         kernel, *bias = layer.get_weights()
-        read = kernel[..., rows, :]
-        made = read if is_depthwise(layer) else read[..., columns]
-        fresh.get_layer(layer.name).set_weights([made, *(of[columns] for of in bias)])
+        kernel = kernel[..., rows, :] if is_depthwise(layer) else kernel[..., rows, :][..., columns]
+        fresh.get_layer(layer.name).set_weights([kernel, *(of[columns] for of in bias)])
     return fresh

@@ -1,10 +1,10 @@
-"""Smooth activations under quantised noise: a way of training, whose result is an ordinary quantised network.
+"""Smooth activations under quantised noise during training; the result is an ordinary quantised network.
 
-Source: arXiv 2402.02593, and its code: what a layer reads is clamped to [-1, 1], with a gradient inside only, reduced
-in precision and disturbed by Gaussian noise, both with the gradient of the identity. Its finding: near zero the
-gradient of ReLU under noise is far more wrong than that of GELU or SiLU. Ours: what hardware computes is a quantised
-ReLU, so that the share of the smooth one falls to none by half of the epochs, and validation sees the quantised ReLU
-alone, without noise; [-1, 1] is scaled to the range of the layer; the network's input is left as it is.
+Source: arXiv 2402.02593, and its code: the input of a layer is clamped to [-1, 1], with a gradient only inside, reduced
+in precision and disturbed by Gaussian noise, both with the gradient of the identity. Its result: near zero the
+gradient of ReLU under noise is far less accurate than that of GELU or SiLU. Ours: as hardware computes a quantised
+ReLU, the share of the smooth activation falls to 0 by half of the epochs, and validation uses the quantised ReLU
+without noise; [-1, 1] is scaled to the range of the layer; the network's input has no noise.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 from edgephys.applications.task import Task
 from edgephys.compress.model_structure import inputs_of, kernel_layers
-from edgephys.compress.stage import Made, Progress, Training, one_of, require
+from edgephys.compress.registry import register
+from edgephys.compress.stage import Progress, StageResult, Training, one_of, require
 from edgephys.compress.stand_in import StandIn, replaced, restored
-from edgephys.compress.training_loop import Parameters, descend
+from edgephys.compress.training_loop import TrainingHooks, train
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.layers import ConstituentMean, ReceivedSum
@@ -31,13 +32,14 @@ ACTIVATIONS = {
 }
 
 
+@register("smooth")
 @dataclass(frozen=True)
 class Smooth(Training):
     """Train with noise, and with smooth activations in the first half of the epochs.
 
-    ``activation`` is the smooth one; "relu" is the comparison, with the same noise and nothing smoothed.
-    ``precision`` is the number of levels in (0, 1], 0: those of each layer's own width. ``leakage`` is the chance that
-    the noise leads to another level; 0: no noise.
+    ``activation`` is the smooth function; "relu" is for comparison, with the same noise and no smooth function.
+    ``precision`` is the number of levels in (0, 1], 0: those of each layer's own width. ``leakage`` is the probability
+    that the noise leads to another level; 0: no noise.
     """
 
     activation: str = "gelu"
@@ -50,76 +52,76 @@ class Smooth(Training):
         require("precision", self.precision, 0, 2**16)
         require("leakage", self.leakage, 0, 0.99)
         if self.epochs < 2:
-            raise UsageError("epochs must be 2 or more, so that the last trains what hardware computes, not 1")
+            raise UsageError("epochs must be 2 or more, so that the last one trains the ReLU of the hardware, not 1")
 
-    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> Made:
-        """Return the trained model, with the activations that it had."""
+    def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
+        """Return the trained model with its original activations."""
         kernel_layers(model)
-        course = Course(seed)
-        fresh = self.disturbed(model, course)
-        parameters = Parameters(
-            before_epoch=lambda epoch, _: course.share.assign(share(epoch, self.epochs)), after_step=course.go_on
+        noise = NoiseSchedule(seed)
+        fresh = self.disturbed(model, noise)
+        hooks = TrainingHooks(
+            before_epoch=lambda epoch, _: noise.share.assign(share(epoch, self.epochs)), after_step=noise.next_step
         )
-        notes = descend(fresh, task, self, seed, parameters, progress)
-        return Made(restored(fresh), notes)
+        notes = train(fresh, task, self, seed, hooks, progress)
+        return StageResult(restored(fresh), notes)
 
-    def disturbed(self, model: Any, course: Course) -> Any:
-        """Return a copy of a model whose quantised ReLUs are smooth, and disturbed, while it trains.
+    def disturbed(self, model: Any, noise: NoiseSchedule) -> Any:
+        """Return a copy of a model whose quantised ReLUs are smooth and disturbed during training.
 
-        Those behind sums, which only round, are disturbed alone.
+        ReLUs behind sums, which only round, are disturbed but not smooth.
         """
         numbers = count()
 
-        def analogue(layer: Any) -> Any:
+        def noisy(layer: Any) -> Any:
             if type(layer.activation).__name__ != "quantized_relu":
                 return None
             rounds = isinstance(inputs_of(layer)[0]._keras_history.operation, ConstituentMean | ReceivedSum)
-            return Analogue(layer, "relu" if rounds else self.activation, self, course, next(numbers))
+            return NoisyActivation(layer, "relu" if rounds else self.activation, self, noise, next(numbers))
 
-        return replaced(model, analogue)
+        return replaced(model, noisy)
 
 
 def share(epoch: int, epochs: int) -> float:
-    """Return how much of an activation is the smooth one: 1 in the first epoch, 0 from half of them on."""
+    """Return the share of the smooth activation: 1 in the first epoch, 0 from half of them on."""
     return max(0.0, 1.0 - 2.0 * epoch / epochs)
 
 
-class Course:
-    """Hold where a training stands: the smooth share, and the step, which makes its noise."""
+class NoiseSchedule:
+    """Hold the share of the smooth activations, and the step, which seeds the noise."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed % 2**31
         self.share = keras.Variable(1.0, trainable=False)
         self.step = keras.Variable(0, dtype="int32", trainable=False)
 
-    def noise(self, shape: Any, number: int) -> Any:
-        """Return normal numbers of this step for one of the layers, with a deviation of 1."""
+    def normal(self, shape: Any, number: int) -> Any:
+        """Return standard normal numbers of this step for one of the layers."""
         first = tf.bitwise.bitwise_xor(tf.constant(self.seed, tf.int32), number << 16)
         return tf.random.stateless_normal(shape, tf.stack([first, self.step.value]))
 
-    def go_on(self, gradients: Mapping[str, Any]) -> None:
+    def next_step(self, gradients: Mapping[str, Any]) -> None:
         """Go to the next step."""
         self.step.assign(self.step + 1)
 
 
-class Analogue(StandIn):
-    """Stand for a quantised ReLU: a smooth one that is clamped, reduced in precision and disturbed."""
+class NoisyActivation(StandIn):
+    """Replace a quantised ReLU by a smooth function that is clamped, reduced in precision and disturbed."""
 
-    def __init__(self, of: Any, activation: str, plan: Smooth, course: Course, number: int) -> None:
+    def __init__(self, of: Any, activation: str, plan: Smooth, noise: NoiseSchedule, number: int) -> None:
         super().__init__(of)
-        self.smooth, self.course, self.number = ACTIVATIONS[activation], course, number
+        self.smooth, self.noise, self.number = ACTIVATIONS[activation], noise, number
         self.range = 2.0**self.quantised.integer
         self.levels = plan.precision or 2**self.quantised.bits
         self.deviation = deviation(self.levels, plan.leakage)
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Return the activations: the quantised ones, and for the smooth share disturbed ones."""
+        """Return the quantised activations, and during training a share of disturbed ones."""
         exact = self.quantised(x)
         if not training:
             return exact
         disturbed = reduced(tf.clip_by_value(self.smooth(x / self.range), -1.0, 1.0), self.levels)
-        disturbed += self.deviation * self.course.noise(tf.shape(x), self.number)
-        return exact + self.course.share.value * (self.range * disturbed - exact)
+        disturbed += self.deviation * self.noise.normal(tf.shape(x), self.number)
+        return exact + self.noise.share.value * (self.range * disturbed - exact)
 
 
 def reduced(x: Any, levels: int) -> Any:
@@ -131,7 +133,7 @@ def reduced(x: Any, levels: int) -> Any:
 
 
 def deviation(levels: int, leakage: float) -> float:
-    """Return the deviation of noise that leads to another level with a chance of ``leakage``.
+    """Return the standard deviation of noise that leads to another level with the probability ``leakage``.
 
     Source: arXiv 2402.02593: 1 / (2 p sqrt(2) erfinv(1 - leakage)).
     """
