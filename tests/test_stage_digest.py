@@ -15,7 +15,7 @@ from edgephys.core.errors import UsageError
 from edgephys.models.trained import save
 
 SCRIPT = """
-from edgephys.applications.jets.deepsets import DeepSets
+from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.train.recipe import Recipe
 
 RECIPE = Recipe("student", DeepSets(constituents=4, phi=({width}, 5), rho=(5,), bits=4), {{4: 1e-3}})

@@ -67,7 +67,7 @@ class Distil(Training):
 
         Raises: UsageError where its input or output is not that of the task, or where it is a float one.
         """
-        stated = script_recipe(Path(self.script))
+        stated = with_settings(script_recipe(Path(self.script)), ())  # with the application's defaults filled in
         recipe = with_settings(stated, self.settings)
         if others := [name for name in _differing(stated, recipe) if name != "net"]:
             raise UsageError(
