@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.registry import of_card
 from edgephys.core.errors import ProjectError
 from edgephys.workflow.firmware import Candidate
 
