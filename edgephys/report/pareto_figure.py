@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgephys.report.columns import family_name, literature, style_of
-from edgephys.report.plot import png
-
-Row = Mapping[str, Any]
+from edgephys.report.plot import GREY, INK, MARKERS, OTHER_MARKER, legends, png
+from edgephys.report.table import Row
 
 OURS = "#204a87"
 SHADE = "#d9e2ee"
 UNIFORM = "#c17d11"
-GREY = "#8a8a8a"
-INK = "#444444"
-UNIFORM_MARKERS = {8: "o", 6: "s", 4: "^"}
-OTHER_MARKER = "D"
 PUBLISHED_MARKERS = ("o", "s")
 """Markers of published networks, in the order of the literature."""
+BOX = {"facecolor": SHADE, "edgecolor": SHADE, "linewidth": 5, "joinstyle": "round"}
+"""Style of a box; its edge keeps a box of equal seeds visible."""
+RUN = {"color": OURS, "linestyle": "", "marker": ".", "markersize": 6, "markeredgewidth": 0}
+CHOSEN = {"color": OURS, "linestyle": "--", "linewidth": 0.9, "alpha": 0.7}
+RINGED = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.7}
+TESTED = {**RINGED, "color": OURS, "marker": "o", "markersize": 6.5}
+FAINT, CLEAR = 0.3, 0.9
 LEGENDS = (0.06, 0.43, 0.63)
 """Left edges of the legends below the panels."""
 LUT_TICKS = tuple(step * 10**power for power in range(2, 8) for step in (1, 2, 5))
@@ -110,24 +112,14 @@ def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
         seeds = [row for row in table["runs"] if row["value"] == value]
         x, y = [row[panel.run] for row in seeds], [100 * row["accuracy"] for row in seeds]
         if len(seeds) > 1:
-            axes.add_patch(Rectangle((min(x), min(y)), max(x) - min(x), max(y) - min(y), zorder=1, **_box()))
+            axes.add_patch(Rectangle((min(x), min(y)), max(x) - min(x), max(y) - min(y), zorder=1, **BOX))
         if seeds and panel.named:
             axes.annotate(
                 str(value), (max(x), min(y)), (4, -4), textcoords="offset points", color=OURS, fontsize=8,
                 ha="left", va="top", zorder=6, path_effects=[withStroke(linewidth=2, foreground="white")],
             )  # fmt: skip
     for row in table["runs"]:
-        axes.plot([row[panel.run]], [100 * row["accuracy"]], zorder=3, **_run(row["front"]))
-
-
-def _box() -> dict[str, Any]:
-    """Return the style of a box; its edge keeps a box of equal seeds visible."""
-    return {"facecolor": SHADE, "edgecolor": SHADE, "linewidth": 5, "joinstyle": "round"}
-
-
-def _run(member: bool) -> dict[str, Any]:
-    style = {"color": OURS, "linestyle": "", "marker": ".", "markersize": 6, "markeredgewidth": 0}
-    return {**style, "alpha": 0.9 if member else 0.3}
+        axes.plot([row[panel.run]], [100 * row["accuracy"]], zorder=3, **RUN, alpha=CLEAR if row["front"] else FAINT)
 
 
 def _draw_front(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
@@ -135,7 +127,7 @@ def _draw_front(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
     members = [row for row in table["runs"] if row["front"]]
     line = edge(members, panel.run)
     x, y = [row[panel.run] for row in line], [100 * row["accuracy"] for row in line]
-    axes.plot(x, y, zorder=2, **_chosen())
+    axes.plot(x, y, zorder=2, **CHOSEN)
     tested = [row for row in members if row["test"]]
     joined = [row for row in line if row["test"]]
     axes.plot([row[panel.run] for row in joined], [100 * row["test"]["accuracy"] for row in joined], color=OURS, lw=1.8)
@@ -144,19 +136,8 @@ def _draw_front(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
             [row[panel.run] for row in tested],
             [100 * row["test"]["accuracy"] for row in tested],
             [100 * row["test"]["accuracy_error"] for row in tested],
-            elinewidth=1.2, zorder=5, **_tested(),
+            elinewidth=1.2, zorder=5, **TESTED,
         )  # fmt: skip
-
-
-def _chosen() -> dict[str, Any]:
-    return {"color": OURS, "linestyle": "--", "linewidth": 0.9, "alpha": 0.7}
-
-
-def _tested() -> dict[str, Any]:
-    return {
-        "color": OURS, "linestyle": "", "marker": "o", "markersize": 6.5, "markeredgecolor": "white",
-        "markeredgewidth": 0.7,
-    }  # fmt: skip
 
 
 def _draw_uniform(axes: Any, rows: Sequence[Row], panel: Panel) -> None:
@@ -171,11 +152,7 @@ def _draw_uniform(axes: Any, rows: Sequence[Row], panel: Panel) -> None:
 
 
 def _uniform(bits: int) -> dict[str, Any]:
-    marker = UNIFORM_MARKERS.get(bits, OTHER_MARKER)
-    return {
-        "color": UNIFORM, "linestyle": "", "marker": marker, "markersize": 7, "markeredgecolor": "white",
-        "markeredgewidth": 0.7,
-    }  # fmt: skip
+    return {**RINGED, "color": UNIFORM, "marker": MARKERS.get(bits, OTHER_MARKER), "markersize": 7}
 
 
 def _draw_published(axes: Any, others: Mapping[str, Mapping[str, Any]], panel: Panel) -> None:
@@ -217,11 +194,11 @@ def _add_legends(figure: Any, table: Mapping[str, Any]) -> None:
     from matplotlib.patches import Patch
 
     ours: list[Any] = [
-        Line2D([], [], label="front, on validation jets, which chose it", **{**_run(True), **_chosen(), "alpha": 0.9}),
-        Line2D([], [], label="dominated, on validation jets", **_run(False)),
+        Line2D([], [], label="front, on validation jets, which chose it", **{**RUN, **CHOSEN, "alpha": CLEAR}),
+        Line2D([], [], label="dominated, on validation jets", **RUN, alpha=FAINT),
     ]
     if any(row["test"] for row in table["runs"]):
-        ours.insert(0, Line2D([], [], label="front, on test jets", **{**_tested(), "linestyle": "-", "linewidth": 1.8}))
+        ours.insert(0, Line2D([], [], label="front, on test jets", **{**TESTED, "linestyle": "-", "linewidth": 1.8}))
     if len(table["seeds"]) > 1:
         ours.append(Patch(color=SHADE, label=f"spread over the seeds of one {table['knob']['key']}"))
     known = literature(table["family"])
@@ -230,14 +207,6 @@ def _add_legends(figure: Any, table: Mapping[str, Any]) -> None:
     others = [
         Line2D([], [], label=f"{family_name(family)}, 8 bits", **_published(family)) for family in published(table)
     ]
-    groups = (
-        ("ours", ours),
-        ("uniform, on test jets", uniform),
-        (f"published, other jets, part and tool ({known.source if known is not None else 'none'})", others),
-    )
-    for left, (title, handles) in zip(LEGENDS, groups, strict=True):
-        if handles:
-            figure.legend(
-                handles=handles, title=title, loc="upper left", bbox_to_anchor=(left, 0.21), alignment="left",
-                fontsize=9, title_fontsize=9, frameon=False,
-            )  # fmt: skip
+    heading = f"published, other jets, part and tool ({known.source if known is not None else 'none'})"
+    groups = zip(LEGENDS, ("ours", "uniform, on test jets", heading), (ours, uniform, others), strict=True)
+    legends(figure, list(groups), 0.21, len(ours) + len(uniform) + len(others))

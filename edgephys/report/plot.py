@@ -9,6 +9,10 @@ from typing import Any
 from edgephys.report.table import Table
 
 RING = {"color": "black", "linestyle": "", "marker": "o", "markersize": 14, "markerfacecolor": "none"}
+GREY, INK = "#8a8a8a", "#444444"
+MARKERS = {8: "o", 6: "s", 4: "^"}
+"""Markers of models by their bits."""
+OTHER_MARKER = "D"
 COLOURS = ("#204a87", "#a40000", "#4e9a06", "#8f5902", "#75507b")
 
 
@@ -17,6 +21,16 @@ def png(figure: Any, dpi: int = 130, **options: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **options)
     return buffer.getvalue()
+
+
+def legends(figure: Any, groups: Sequence[tuple[float, str, Sequence[Any]]], top: float, tall: int) -> None:
+    """Put legends side by side: left edge, title and entries of each, at most ``tall`` entries in a column."""
+    for left, title, entries in groups:
+        if entries:
+            figure.legend(
+                handles=entries, title=title, loc="upper left", bbox_to_anchor=(left, top), alignment="left",
+                ncols=-(-len(entries) // tall), fontsize=9, title_fontsize=9, frameon=False,
+            )  # fmt: skip
 
 
 def plot(

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgephys.report.columns import family_name, literature, style_of
-from edgephys.report.plot import png
+from edgephys.report.plot import GREY, INK, MARKERS, OTHER_MARKER, legends, png
 from edgephys.report.table import Row
 
 COLOURS = ("#c17d11", "#204a87", "#a40000")
 """Colours of the families of networks, in the order of the literature."""
 OTHER = "#5c3566"
-MARKERS = {8: "o", 6: "s", 4: "^"}
-OTHER_MARKER = "D"
 PUBLISHED_MARKERS = ("x", "+")
 """Markers of published networks, in the order of the literature."""
-GREY = "#8a8a8a"
-INK = "#444444"
 COORDINATES = 3
 BESIDE = 0.13
 """Octaves between families: points of equal N stand side by side, so that none hides another."""
@@ -156,9 +152,4 @@ def _add_legends(figure: Any, rows: Sequence[Row]) -> None:
     source = known.source if known is not None else "none"
     heading = f"published ({source}): 8 bits, other jets, part and tool"
     last = 0.58 if len(points) > TALL else 0.43
-    for left, title, handles in ((0.05, "network", networks), (0.26, "ours", points), (last, heading, published)):
-        if handles:
-            figure.legend(
-                handles=handles, title=title, loc="upper left", bbox_to_anchor=(left, 0.2), alignment="left",
-                ncols=-(-len(handles) // TALL), fontsize=9, title_fontsize=9, frameon=False,
-            )  # fmt: skip
+    legends(figure, ((0.05, "network", networks), (0.26, "ours", points), (last, heading, published)), 0.2, TALL)
