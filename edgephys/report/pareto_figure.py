@@ -15,12 +15,12 @@ SHADE = "#d9e2ee"
 UNIFORM = "#c17d11"
 PUBLISHED_MARKERS = ("o", "s")
 """Markers of published networks, in the order of the literature."""
-BOX = {"facecolor": SHADE, "edgecolor": SHADE, "linewidth": 5, "joinstyle": "round"}
+BOX: dict[str, Any] = {"facecolor": SHADE, "edgecolor": SHADE, "linewidth": 5, "joinstyle": "round"}
 """Style of a box; its edge keeps a box of equal seeds visible."""
-RUN = {"color": OURS, "linestyle": "", "marker": ".", "markersize": 6, "markeredgewidth": 0}
-CHOSEN = {"color": OURS, "linestyle": "--", "linewidth": 0.9, "alpha": 0.7}
-RINGED = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.7}
-TESTED = {**RINGED, "color": OURS, "marker": "o", "markersize": 6.5}
+RUN: dict[str, Any] = {"color": OURS, "linestyle": "", "marker": ".", "markersize": 6, "markeredgewidth": 0}
+CHOSEN: dict[str, Any] = {"color": OURS, "linestyle": "--", "linewidth": 0.9, "alpha": 0.7}
+RINGED: dict[str, Any] = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.7}
+TESTED: dict[str, Any] = {**RINGED, "color": OURS, "marker": "o", "markersize": 6.5}
 FAINT, CLEAR = 0.3, 0.9
 LEGENDS = (0.06, 0.43, 0.63)
 """Left edges of the legends below the panels."""
