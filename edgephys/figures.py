@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from edgephys.applications.registry import scored
-from edgephys.core.figure import Figure, Stage, missing, to_record
+from edgephys.core.figure import Figure, FigureStage, missing, to_record
 from edgephys.core.fixed import Fixed
 from edgephys.models.card import Card, ImportedFile
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_card, read_result, write_result
@@ -37,7 +37,7 @@ def _model(project: Project) -> list[Figure]:
     if card.imported is not None:
         return _imported(project, card, card.imported)
     score = scored(metrics)
-    provenance = (Stage.MEASURED, "Keras", card.versions["keras"])
+    provenance = (FigureStage.MEASURED, "Keras", card.versions["keras"])
     where = f"{metrics[score.unit]:,} held-out test {score.unit}"
     values = {name: metrics[name] for name in (score.key, score.error)}
     values |= {f"auc_{name}": area for name, area in metrics.get("auc", {}).items()}
@@ -47,7 +47,7 @@ def _model(project: Project) -> list[Figure]:
 
 def _imported(project: Project, card: Card, source: ImportedFile) -> list[Figure]:
     """Return the accuracy of an imported model, where labels were given, or why there is none."""
-    provenance = (Stage.MEASURED, "qonnx", card.versions["qonnx"])
+    provenance = (FigureStage.MEASURED, "qonnx", card.versions["qonnx"])
     where = f"{source.file}, {source.vectors} vectors"
     if card.metrics.get("accuracy") is None:
         why = "no labels were given at its import; `edgephys import --vectors` takes them"
@@ -59,7 +59,7 @@ def _imported(project: Project, card: Card, source: ImportedFile) -> list[Figure
 
 
 def _widths(project: Project) -> list[Figure]:
-    provenance = (Stage.MEASURED, "edgephys", project.emitted.versions["edgephys"])
+    provenance = (FigureStage.MEASURED, "edgephys", project.emitted.versions["edgephys"])
 
     def width(name: str, shape: tuple[int, ...], fixed: Fixed) -> Figure:
         return Figure(name, prod(shape) * fixed.bits, "bits", *provenance, f"{list(shape)} of {fixed}")
@@ -77,9 +77,9 @@ def _simulation(project: Project) -> list[Figure]:
     if verified is None:
         why = "not verified as it stands; run `edgephys verify` on it"
         names = [("vectors", ""), ("mismatches", ""), *times]
-        return [missing(name, unit, Stage.SIMULATED, "simulation", "none", where, why) for name, unit in names]
+        return [missing(name, unit, FigureStage.SIMULATED, "simulation", "none", where, why) for name, unit in names]
     simulated = verified["targets"][target.checked]
-    stage = Stage.SIMULATED if target.has_clock else Stage.MEASURED
+    stage = FigureStage.SIMULATED if target.has_clock else FigureStage.MEASURED
     source = (stage, simulated["tool"], simulated["version"])
     compared = f"{', '.join(verified['targets'])} against the golden model"
     vectors_of = where if own else f"{where}, vectors of {verified['file']}"
@@ -99,6 +99,6 @@ def _simulation(project: Project) -> list[Figure]:
     if times:
         nanoseconds = simulated["latency_cycles"] * emitted.clock_ns
         stated = f"simulated cycles at the stated {emitted.clock_ns:g} ns, which no routing has confirmed"
-        provenance = ("ns", Stage.ESTIMATED, "edgephys", emitted.versions["edgephys"], stated)
+        provenance = ("ns", FigureStage.ESTIMATED, "edgephys", emitted.versions["edgephys"], stated)
         figures.append(Figure("latency_ns", nanoseconds, *provenance))
     return figures

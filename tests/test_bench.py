@@ -11,7 +11,7 @@ from edgephys.bench import exports, latency, measure, timed_targets
 from edgephys.bench.exports import Export
 from edgephys.cli import bench as command
 from edgephys.core.errors import ProjectError, ToolError, UsageError
-from edgephys.core.figure import Stage
+from edgephys.core.figure import FigureStage
 from edgephys.core.timing import Slice
 from edgephys.graph import evaluate
 from edgephys.project import read, read_vectors, write_result
@@ -109,7 +109,7 @@ def test_every_target_of_a_model_is_timed_beside_keras_own_roads(projects) -> No
     for target, delay in DELAYS.items():
         for batch in (1, 1024):
             found = row(table, target, batch)
-            assert set(NAMED) <= set(found) and found["why"] is None and found["stage"] == Stage.MEASURED.value
+            assert set(NAMED) <= set(found) and found["why"] is None and found["stage"] == FigureStage.MEASURED.value
             assert found["p50_us"] == found["p90_us"] == delay * batch or found["p90_us"] is None
             assert found["ratio"] == found["ratio_low"] == found["ratio_high"] == pytest.approx(30 / delay)
             assert found["per_second"] == pytest.approx(1e6 / delay)
@@ -235,7 +235,7 @@ def test_rtl_has_the_cycles_of_its_verification_at_its_stated_clock(project) -> 
     table, _ = table_of([rtl.folder])
     found, many = row(table, "rtl"), row(table, "rtl", 1024)
     assert found["p50_us"] == found["p99_us"] == pytest.approx(12 * rtl.clock_ns * 1e-3)
-    assert found["stage"] == Stage.SIMULATED.value and found["core_share"] is None
+    assert found["stage"] == FigureStage.SIMULATED.value and found["core_share"] is None
     assert found["ratio"] == pytest.approx(30 / found["p50_us"])
     assert many["per_second"] == pytest.approx(1024e9 / ((12 + 1023) * rtl.clock_ns))
     verified(rtl, mismatches=3)

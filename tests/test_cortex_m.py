@@ -14,7 +14,7 @@ from random_graphs import random_graph, vectors
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.core.figure import Stage
+from edgephys.core.figure import FigureStage
 from edgephys.graph import evaluate
 from edgephys.targets.c import cortex_m
 from edgephys.targets.c import emit as c
@@ -190,7 +190,7 @@ def test_a_function_of_the_c_library_counts_as_flash_and_is_named(toy):
     ran = cortex_m.measure(toy(divides), FACTS, X)
     assert ran.stack_bytes > weight.stack_bytes  # which the call graph does not see
     ram = {figure.name: figure for figure in cortex_m.figures(weight, ran)}["ram_bytes"]
-    assert ram.value == 8 + ran.stack_bytes and ram.stage is Stage.SIMULATED
+    assert ram.value == 8 + ran.stack_bytes and ram.stage is FigureStage.SIMULATED
 
 
 @needs_tools
@@ -245,10 +245,10 @@ def test_figures_say_where_they_come_from(toy):
     found = {figure.name: figure for figure in cortex_m.figures(weight, ran)}
     parts = [found[f"flash_{part}_bytes"].value for part in ("code", "constants", "library")]
     assert found["flash_bytes"].value == sum(parts)
-    assert found["flash_bytes"].stage is Stage.MEASURED and found["flash_bytes"].tool == "arm-none-eabi-gcc"
+    assert found["flash_bytes"].stage is FigureStage.MEASURED and found["flash_bytes"].tool == "arm-none-eabi-gcc"
     assert found["flash_bytes"].target == "cortex-m3, -Os, object file"
     work = found["instructions"]
-    assert work.stage is Stage.SIMULATED and work.target.startswith("cortex-m3 (mps2-an385), -Os, 4 vectors")
+    assert work.stage is FigureStage.SIMULATED and work.target.startswith("cortex-m3 (mps2-an385), -Os, 4 vectors")
     assert work.value == ran.instructions > 0 and work.version[0].isdigit()
 
 

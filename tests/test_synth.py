@@ -11,7 +11,7 @@ import pytest
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
-from edgephys.core.figure import Stage
+from edgephys.core.figure import FigureStage
 from edgephys.targets.rtl import place, synth
 from edgephys.targets.rtl.cells import Cells
 
@@ -106,7 +106,7 @@ def test_an_eight_bit_adder_costs_eight_luts_nine_flip_flops_and_three_carry_cel
     assert result.cells == Cells(lut=8, ff=9, carry=3)
     assert (result.tool, result.flat, list(result.per_module)) == ("yosys", True, ["adder"])
     lut = result.figures()[0]
-    assert (lut.value, lut.unit, lut.stage) == (8, "LUT", Stage.SYNTHESISED)
+    assert (lut.value, lut.unit, lut.stage) == (8, "LUT", FigureStage.SYNTHESISED)
     assert lut.provenance.startswith(f"synthesised, yosys {result.version}, AMD UltraScale+")
 
 
@@ -227,7 +227,7 @@ def test_placement_reports_the_clock_net_and_what_is_used(adder, fake):
     assert placed.target == "Lattice ECP5-85k, out of context, aimed at 4 ns, seed 7"
     named = ["fmax_mhz", "lut_ecp5", "ff_ecp5", "dsp_ecp5", "bram_ecp5"]
     assert [figure.name for figure in placed.figures()] == named
-    assert {figure.stage for figure in placed.figures()} == {Stage.PLACED_AND_ROUTED}
+    assert {figure.stage for figure in placed.figures()} == {FigureStage.PLACED_AND_ROUTED}
     _, (_, _, *options) = calls(log)
     assert options[:6] == ["--85k", "--freq", "250", "--seed", "7", "--out-of-context"]
     place.place([adder], "adder", clock_ns=4.0, seed=7)

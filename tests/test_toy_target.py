@@ -8,7 +8,7 @@ import pytest
 
 from edgephys.bench import timed_targets
 from edgephys.core.errors import UsageError
-from edgephys.core.figure import Figure, Stage
+from edgephys.core.figure import Figure, FigureStage
 from edgephys.graph import evaluate
 from edgephys.graph.graph import from_record, to_record
 from edgephys.graph.ops import OPS
@@ -57,7 +57,7 @@ class TextTarget(Target):
 
     def figures(self, project, runs, say):
         size = (project.firmware / "graph.json").stat().st_size
-        return [Figure("text_bytes", size, "bytes", Stage.MEASURED, "reader", "1", project.facts["style"])]
+        return [Figure("text_bytes", size, "bytes", FigureStage.MEASURED, "reader", "1", project.facts["style"])]
 
     def pictures(self, project):
         return (Picture("text.png", "a picture of the text", b"\x89PNG"),)

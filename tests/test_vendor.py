@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgephys.core.errors import ModelError, ProjectError
-from edgephys.core.figure import Figure, Stage, from_record, missing, to_record
+from edgephys.core.figure import Figure, FigureStage, from_record, missing, to_record
 from edgephys.targets import vendor
 
 GOLDEN = Path(__file__).parent / "golden" / "vendor"
@@ -62,8 +62,8 @@ def test_an_undefined_latency_is_not_measured_rather_than_zero(tmp_path):
 @pytest.mark.parametrize(
     ("name", "stage", "device", "lut"),
     [
-        ("vivado_synth.rpt", Stage.SYNTHESISED_BY_VENDOR, "xcvu13p-flga2577-2-e", 2100),
-        ("util.rpt", Stage.PLACED_BY_VENDOR, "xc7a100tcsg324-1", 2050),
+        ("vivado_synth.rpt", FigureStage.SYNTHESISED_BY_VENDOR, "xcvu13p-flga2577-2-e", 2100),
+        ("util.rpt", FigureStage.PLACED_BY_VENDOR, "xc7a100tcsg324-1", 2050),
     ],
 )
 def test_utilisation_takes_its_stage_from_the_design_state(name, stage, device, lut):
@@ -75,7 +75,7 @@ def test_utilisation_takes_its_stage_from_the_design_state(name, stage, device, 
 def test_the_achieved_period_is_the_clock_minus_the_worst_slack():
     wns, period = vendor.read_vivado(GOLDEN / "timing_summary.rpt")
     assert (wns.value, period.value, period.unit) == (-0.25, 5.25, "ns")
-    assert period.stage is Stage.PLACED_AND_ROUTED_BY_VENDOR
+    assert period.stage is FigureStage.PLACED_AND_ROUTED_BY_VENDOR
 
 
 def test_without_timed_paths_the_period_is_not_measured(tmp_path):
@@ -178,7 +178,7 @@ def test_an_unreadable_report_raises(tmp_path):
 # The record -----------------------------------------------------------------------------------------
 
 GOOD = {
-    "name": "lut", "value": 12, "unit": "LUT", "stage": Stage.SYNTHESISED,
+    "name": "lut", "value": 12, "unit": "LUT", "stage": FigureStage.SYNTHESISED,
     "tool": "yosys", "version": "0.70", "target": "xcup",
 }  # fmt: skip
 
@@ -211,7 +211,7 @@ def test_a_figure_prints_its_value_unit_and_provenance():
 
 
 def test_an_absent_figure_prints_the_reason_and_never_zero():
-    figure = missing("lut", "LUT", Stage.SYNTHESISED, "yosys", "0.70", "xcup", "yosys was stopped after 9 s")
+    figure = missing("lut", "LUT", FigureStage.SYNTHESISED, "yosys", "0.70", "xcup", "yosys was stopped after 9 s")
     assert figure.text == "not measured: yosys was stopped after 9 s"
 
 

@@ -21,7 +21,7 @@ from edgephys.bench.timed_targets import REFERENCE, TimedTarget, grouped, names_
 from edgephys.bench.worker import Job, Worker
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ProjectError, UsageError
-from edgephys.core.figure import Stage
+from edgephys.core.figure import FigureStage
 from edgephys.core.fixed import Integers
 from edgephys.core.timing import Slice, Slot, calibrate, interleave
 from edgephys.graph import evaluate
@@ -270,7 +270,10 @@ def _row(
     details = dict(compared.running.details)
     row |= {name: details.pop(name) for name in ("tool", "version", "timer_ns")}
     facts = target.job.facts if target.job else {}
-    row |= {"stage": Stage.MEASURED.value, "told": details | {name: facts[name] for name in FACTS if name in facts}}
+    row |= {
+        "stage": FigureStage.MEASURED.value,
+        "told": details | {name: facts[name] for name in FACTS if name in facts},
+    }
     return row | (latency.ratio(reference, latency.medians(own)) if reference else {})
 
 
@@ -279,7 +282,7 @@ def _of_cycles(cycles: Mapping[str, Any], batch: int, reference: Sequence[Slice]
     clock_ns = cycles["clock_ns"]
     ns = (cycles["latency_cycles"] + (batch - 1) * cycles["ii"]) * clock_ns
     row: Row = dict.fromkeys(("p50_us", "p90_us", "p99_us"), ns * 1e-3)
-    row |= {"per_second": batch * 1e9 / ns, "mismatches": 0, "stage": Stage.SIMULATED.value}
+    row |= {"per_second": batch * 1e9 / ns, "mismatches": 0, "stage": FigureStage.SIMULATED.value}
     row |= {"tool": cycles["tool"], "version": cycles["version"]}
     text = f"{cycles['latency_cycles']} cycles, a new input every {cycles['ii']}, at a stated clock of {clock_ns:g} ns"
     row["told"] = {"cycles": text, "vectors": cycles["vectors"]}

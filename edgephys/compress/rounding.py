@@ -20,7 +20,7 @@ WIDEST = 10
 """Largest width of a kernel, in bits: every integer is tried."""
 
 
-class Rounding(ABC):
+class WeightRounding(ABC):
     """Hold one layer's weights, the values that they can round to, and the digits of each; zeros stay zero."""
 
     def __init__(self, layer: Any) -> None:
@@ -117,7 +117,7 @@ def _is_odd(layer: Any) -> bool:
     return bool(np.all(np.rint(keras.ops.convert_to_numpy(quantiser(layer.bias)) * steps) % 2 == 1))
 
 
-class BudgetedRounding(Rounding):
+class BudgetedRounding(WeightRounding):
     """Round to the nearest integer with at most the present number of digits; freeze weights that oscillate."""
 
     def __init__(self, layer: Any, patience: Any) -> None:

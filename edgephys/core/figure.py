@@ -12,7 +12,7 @@ from edgephys.core.errors import ModelError
 Value = float | int | str | None
 
 
-class Stage(Enum):
+class FigureStage(Enum):
     """How a figure came about, from the weakest statement to the strongest."""
 
     ESTIMATED = "estimated"
@@ -35,7 +35,7 @@ class Figure:
     name: str
     value: Value
     unit: str
-    stage: Stage
+    stage: FigureStage
     tool: str
     version: str
     target: str
@@ -45,8 +45,8 @@ class Figure:
         """Refuse a figure that does not say where it comes from."""
         if not self.name:
             raise ModelError("figure: name must not be empty")
-        if not isinstance(self.stage, Stage):
-            stages = ", ".join(stage.value for stage in Stage)
+        if not isinstance(self.stage, FigureStage):
+            stages = ", ".join(stage.value for stage in FigureStage)
             raise ModelError(f"figure '{self.name}': stage must be one of {stages}, not {self.stage!r}")
         for field in ("tool", "version", "target"):
             source = getattr(self, field)
@@ -74,11 +74,11 @@ class Figure:
 
     @property
     def provenance(self) -> str:
-        """Stage, tool, version and target on one line."""
+        """FigureStage, tool, version and target on one line."""
         return f"{self.stage.value}, {self.tool} {self.version}, {self.target}"
 
 
-def missing(name: str, unit: str, stage: Stage, tool: str, version: str, target: str, why: str) -> Figure:
+def missing(name: str, unit: str, stage: FigureStage, tool: str, version: str, target: str, why: str) -> Figure:
     """Return the figure of something that was not measured."""
     return Figure(name, None, unit, stage, tool, version, target, why)
 
@@ -106,9 +106,9 @@ def from_record(record: dict[str, Any]) -> Figure:
     if absent:
         raise ModelError(f"figure {record.get('name', '?')!r}: the record lacks {', '.join(absent)}")
     try:
-        stage = Stage(record["stage"])
+        stage = FigureStage(record["stage"])
     except ValueError as error:
-        stages = ", ".join(stage.value for stage in Stage)
+        stages = ", ".join(stage.value for stage in FigureStage)
         raise ModelError(
             f"figure {record['name']!r}: stage must be one of {stages}, not {record['stage']!r}"
         ) from error

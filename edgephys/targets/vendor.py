@@ -1,6 +1,6 @@
 """Read the reports of vendors' tools in a project: HLS, Vivado and Quartus.
 
-No vendor tool is run here. Stage, tool, version and target of a figure come from the report itself, never from the name
+No vendor tool is run here. FigureStage, tool, version and target of a figure come from the report itself, never from the name
 of the file. A report that exists but cannot be read is an error.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephys.core.errors import ProjectError
-from edgephys.core.figure import Figure, Stage
+from edgephys.core.figure import Figure, FigureStage
 
 HEAD = 4096
 """Characters at the start of a Vivado report that contain its command."""
@@ -23,10 +23,10 @@ WRITTEN_BY_SCRIPTS = re.compile(r"(^|_)(util|utilization|timing|timing_summary)(
 
 # Vivado's 'Design State' to stage; it adds words in some versions ("Fully Placed", "Physopt postRoute").
 STATES = (
-    ("rout", Stage.PLACED_AND_ROUTED_BY_VENDOR),
-    ("place", Stage.PLACED_BY_VENDOR),
-    ("synth", Stage.SYNTHESISED_BY_VENDOR),
-    ("optim", Stage.SYNTHESISED_BY_VENDOR),
+    ("rout", FigureStage.PLACED_AND_ROUTED_BY_VENDOR),
+    ("place", FigureStage.PLACED_BY_VENDOR),
+    ("synth", FigureStage.SYNTHESISED_BY_VENDOR),
+    ("optim", FigureStage.SYNTHESISED_BY_VENDOR),
 )
 
 # Names of a row by family: UltraScale and Versal, 7 series, and what Vivado prints a '*' behind.
@@ -87,7 +87,7 @@ def read_csynth(path: Path) -> tuple[Figure, ...]:
     old = root.find("AreaEstimates/Resources/DSP48E") is not None
     tool, dsp = ("Vivado HLS", "DSP48E") if old else ("Vitis HLS", "DSP")
     target = f"{text('UserAssignments/Part')}, aimed at {text('UserAssignments/TargetClockPeriod')} ns"
-    source = _Provenance(path, Stage.ESTIMATED, tool, text("ReportVersion/Version"), target)
+    source = _Provenance(path, FigureStage.ESTIMATED, tool, text("ReportVersion/Version"), target)
     timing, area = "PerformanceEstimates/SummaryOfOverallLatency", "AreaEstimates/Resources"
     return (
         source.figure("clock_period", text("PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"), "ns"),
@@ -170,7 +170,7 @@ def read_quartus(path: Path) -> tuple[Figure, ...]:
     if version is None:
         raise _lacks(path, "a line 'Quartus Prime Version : ...'")
     target = f"{facts.get('Family', 'Intel')} {facts['Device']}"
-    source = _Provenance(path, Stage.PLACED_AND_ROUTED_BY_VENDOR, "Quartus", version.split(" ")[0], target)
+    source = _Provenance(path, FigureStage.PLACED_AND_ROUTED_BY_VENDOR, "Quartus", version.split(" ")[0], target)
     figures = []
     for name, (pattern, unit) in QUARTUS.items():
         value = next((value for fact, value in facts.items() if re.fullmatch(pattern, fact)), None)
@@ -188,7 +188,7 @@ class _Provenance:
     """State the provenance of the figures of a report."""
 
     path: Path
-    stage: Stage
+    stage: FigureStage
     tool: str
     version: str
     target: str

@@ -19,7 +19,7 @@ from edgephys.compress import learned_widths
 from edgephys.compress.cost import CircuitCost
 from edgephys.compress.model_structure import kernel_layers, rebuilt
 from edgephys.compress.registry import register
-from edgephys.compress.rounding import Rounding
+from edgephys.compress.rounding import WeightRounding
 from edgephys.compress.stage import Progress, StageResult, Training, one_of, require
 from edgephys.compress.training_loop import TrainingHooks, train
 from edgephys.core.errors import UsageError
@@ -102,7 +102,7 @@ class Frugal(Training):
         return tf.stop_gradient(self.recovery * self.lut_cost * ramp.value * circuit.price(layer))
 
 
-class PricedRounding(Rounding):
+class PricedRounding(WeightRounding):
     """Round to the integer with the lowest cost in loss and in digits."""
 
     def __init__(self, layer: Any, price: Callable[[], Any]) -> None:

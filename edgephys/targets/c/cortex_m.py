@@ -23,7 +23,7 @@ import numpy as np
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ToolError, UsageError
-from edgephys.core.figure import Figure, Stage
+from edgephys.core.figure import Figure, FigureStage
 from edgephys.core.fixed import Integers
 from edgephys.targets.c import call_graph, emit
 
@@ -352,9 +352,9 @@ def figures(footprint: Footprint, ran: BoardRun) -> tuple[Figure, ...]:
 
     Without calls of the C library the RAM is proven for every input, else it contains the deepest stack of the run.
     """
-    compiled = (Stage.MEASURED, GCC, footprint.version, f"{footprint.cpu}, {footprint.optimise}, object file")
+    compiled = (FigureStage.MEASURED, GCC, footprint.version, f"{footprint.cpu}, {footprint.optimise}, object file")
     where = f"{ran.cpu} ({BOARDS[ran.cpu].name}), {ran.optimise}, {len(ran.outputs)} vectors, the slowest counts"
-    simulated = (Stage.SIMULATED, QEMU, ran.version, where)
+    simulated = (FigureStage.SIMULATED, QEMU, ran.version, where)
     stack = max(footprint.stack_bytes, ran.stack_bytes)
     why = None if ran.instructions is not None else "more instructions than the board's timer counts"
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgephys.core.errors import EdgephysError
-from edgephys.core.figure import Figure, Stage, missing
+from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.graph import evaluate
 from edgephys.targets.c import cortex_m
 from edgephys.targets.target import EmittedProject
@@ -23,7 +23,7 @@ def memory(project: EmittedProject) -> list[Figure]:
         ("arena_no_sharing_bytes", "no_sharing_bytes", "every tensor a place of its own"),
         ("constant_bytes", "const_bytes", "tables of weights; others stand in the code"),
     )
-    provenance = ("bytes", Stage.ESTIMATED, "edgephys", project.versions["edgephys"])
+    provenance = ("bytes", FigureStage.ESTIMATED, "edgephys", project.versions["edgephys"])
     return [Figure(name, facts[fact], *provenance, where) for name, fact, where in figures]
 
 
@@ -38,6 +38,6 @@ def microcontroller(project: EmittedProject) -> list[Figure]:
         ran = cortex_m.verify(project.firmware, project.facts, x, golden, CPU, OPTIMISE)
         footprint = cortex_m.footprint(project.firmware, project.facts, CPU, OPTIMISE)
     except EdgephysError as error:
-        provenance = ("bytes", Stage.SIMULATED, cortex_m.QEMU, "none", f"{CPU}, {OPTIMISE}", str(error))
+        provenance = ("bytes", FigureStage.SIMULATED, cortex_m.QEMU, "none", f"{CPU}, {OPTIMISE}", str(error))
         return [missing(name, *provenance) for name in ("flash_bytes", "ram_bytes")]
     return list(cortex_m.figures(footprint, ran))

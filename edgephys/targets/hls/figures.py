@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgephys.core.figure import Figure, Stage, missing
+from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.targets import vendor
 from edgephys.targets.target import EmittedProject
 
@@ -25,7 +25,9 @@ def stream_times(project: EmittedProject) -> list[Figure]:
     height, width = project.facts["field"]
     where = f"a frame of {height}x{width} pixels, one a clock, as emitted; a vendor's tool sets the stages"
     return [
-        Figure(name, project.facts[name], "cycles", Stage.ESTIMATED, "edgephys", project.versions["edgephys"], where)
+        Figure(
+            name, project.facts[name], "cycles", FigureStage.ESTIMATED, "edgephys", project.versions["edgephys"], where
+        )
         for name in ("latency_cycles_estimate", "ii_estimate")
     ]
 
@@ -35,5 +37,5 @@ def vendor_figures(project: EmittedProject) -> list[Figure]:
     reported = vendor.read(project.folder)
     measured = {figure.name for figure in reported if figure.value is not None}
     why = "no vendor report in the project; run the vendor's synthesis on it"
-    provenance = (Stage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
+    provenance = (FigureStage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
     return [*(missing(name, unit, *provenance) for name, unit in BY_VENDOR if name not in measured), *reported]

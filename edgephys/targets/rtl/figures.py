@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgephys.core.errors import ToolError
-from edgephys.core.figure import Figure, Stage, missing
+from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import place, synth
 from edgephys.targets.rtl.cells import TARGETS
@@ -20,10 +20,10 @@ def estimates(project: EmittedProject) -> list[Figure]:
     """Return alkaid's estimate of the LUTs, and the memory of a stream."""
     facts, versions = project.facts, project.versions
     lut = round(facts["lut_estimate"])
-    figures = [Figure("lut_estimate", lut, "LUT", Stage.ESTIMATED, "alkaid", versions["alkaid"], project.part)]
+    figures = [Figure("lut_estimate", lut, "LUT", FigureStage.ESTIMATED, "alkaid", versions["alkaid"], project.part)]
     if facts.get("io") == STREAM:
         where = "line buffers and what waits for them, as emitted"
-        provenance = ("bits", Stage.ESTIMATED, "edgephys", versions["edgephys"], where)
+        provenance = ("bits", FigureStage.ESTIMATED, "edgephys", versions["edgephys"], where)
         figures.append(Figure("memory_bits", facts["memory_bits"], *provenance))
     return figures
 
@@ -37,13 +37,15 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
         say(f"Yosys: {len(sources)} files, layer by layer")
         modular = _modular(sources, project, runs, say)
     except ToolError as error:
-        provenance = (Stage.SYNTHESISED, "yosys", "none", TARGETS["xcup"], str(error))
+        provenance = (FigureStage.SYNTHESISED, "yosys", "none", TARGETS["xcup"], str(error))
         return [missing(name, name.upper(), *provenance) for name in RESOURCES]
     figures = list(modular.figures())
     for module, part in modular.per_module.items():
         where = f"{modular.target}, {module}, {part.copies} {'copy' if part.copies == 1 else 'copies'}"
         value = part.cells.lut * part.copies
-        figures.append(Figure(f"lut.{module}", value, "LUT", Stage.SYNTHESISED, modular.tool, modular.version, where))
+        figures.append(
+            Figure(f"lut.{module}", value, "LUT", FigureStage.SYNTHESISED, modular.tool, modular.version, where)
+        )
     if runs.flat:
         figures.append(_flat(sources, project, modular, runs, say))
     return figures
@@ -75,7 +77,7 @@ def _flat(
     sources: tuple[Path, ...], project: EmittedProject, modular: synth.Synthesised, runs: ToolRuns, say: Say
 ) -> Figure:
     say("Yosys: flat")
-    provenance = ("LUT", Stage.SYNTHESISED, modular.tool, modular.version, f"{modular.target}, flat")
+    provenance = ("LUT", FigureStage.SYNTHESISED, modular.tool, modular.version, f"{modular.target}, flat")
     try:
         flat = synth.synthesise(sources, project.facts["top"], flat=True, timeout_s=runs.timeout_s)
     except ToolError as error:
@@ -92,14 +94,14 @@ def routing(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         say("nextpnr: synthesis for ECP5, place and route")
         routed = place.place(sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=runs.timeout_s)
     except ToolError as error:
-        absent = (Stage.PLACED_AND_ROUTED, "nextpnr-ecp5", "none", ROUTED_ON, str(error))
+        absent = (FigureStage.PLACED_AND_ROUTED, "nextpnr-ecp5", "none", ROUTED_ON, str(error))
         return [missing(name, unit, *absent) for name, unit in ROUTED]
     figures = list(routed.figures())
     verified = project.result("verify")
     if verified is not None and failure(verified) is None:
         nanoseconds = verified["targets"]["rtl"]["latency_cycles"] * 1000 / routed.fmax_mhz
         where = f"{routed.target}, simulated cycles at the routed clock"
-        provenance = (Stage.PLACED_AND_ROUTED, routed.tool, routed.version, where)
+        provenance = (FigureStage.PLACED_AND_ROUTED, routed.tool, routed.version, where)
         figures.append(Figure("latency_routed_ns", nanoseconds, "ns", *provenance))
     return figures
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
-from edgephys.core.figure import Figure, Stage
+from edgephys.core.figure import Figure, FigureStage
 from edgephys.targets.rtl.cells import UNITS
 from edgephys.targets.rtl.synth import MAP, Limits, read_verilog, run_yosys
 
@@ -54,7 +54,7 @@ class Placed:
         """Return clock and counts with their provenance; the counts have other names than those of synthesis."""
 
         def figure(name: str, value: float, unit: str) -> Figure:
-            return Figure(name, value, unit, Stage.PLACED_AND_ROUTED, self.tool, self.version, self.target)
+            return Figure(name, value, unit, FigureStage.PLACED_AND_ROUTED, self.tool, self.version, self.target)
 
         counts = (figure(f"{name}_ecp5", getattr(self, name), UNITS["ecp5"][name]) for name in USED)
         return (figure("fmax_mhz", self.fmax_mhz, "MHz"), *counts)

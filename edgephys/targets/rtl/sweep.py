@@ -20,7 +20,7 @@ import numpy as np
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import EdgephysError, MismatchError, ToolError, UsageError
-from edgephys.core.figure import Stage
+from edgephys.core.figure import FigureStage
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
@@ -255,6 +255,6 @@ class _Bench:
         seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
         compared = f"{len(self.x):,} vectors, no output differs from the golden model"
         target = f"Lattice ECP5-{self.device}, out of context, aimed at {clock_ns:g} ns, {seeds}"
-        routed = f"{Stage.PLACED_AND_ROUTED.value}, {router.name} {router.version}, {target}"
-        simulated = f"{Stage.SIMULATED.value}, {simulator.name} {simulator.version}, {compared}"
+        routed = f"{FigureStage.PLACED_AND_ROUTED.value}, {router.name} {router.version}, {target}"
+        simulated = f"{FigureStage.SIMULATED.value}, {simulator.name} {simulator.version}, {compared}"
         return {"latency_cycles": simulated, "ii": simulated, "fmax_mhz": routed, "lut": routed, "ff": routed}

@@ -18,7 +18,7 @@ from threading import Event
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
-from edgephys.core.figure import Figure, Stage
+from edgephys.core.figure import Figure, FigureStage
 from edgephys.targets.rtl.cells import PRIMITIVES, TARGETS, UNITS, Cells, count
 
 Progress = Callable[[str, int, int], None]
@@ -99,7 +99,7 @@ class Synthesised:
         """Return the counts with their provenance."""
         target = f"{self.target}, {'flat' if self.flat else 'module by module'}"
         return tuple(
-            Figure(name, getattr(self.cells, name), unit, Stage.SYNTHESISED, self.tool, self.version, target)
+            Figure(name, getattr(self.cells, name), unit, FigureStage.SYNTHESISED, self.tool, self.version, target)
             for name, unit in UNITS[self.family].items()
         )
 

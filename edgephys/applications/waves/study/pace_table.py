@@ -17,7 +17,7 @@ from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.applications.waves.study.table import STEPS, Row, Say, describe
 from edgephys.core import machine
 from edgephys.core.errors import ModelError, ProjectError, UsageError
-from edgephys.core.figure import Stage
+from edgephys.core.figure import FigureStage
 from edgephys.core.fixed import Integers
 from edgephys.core.timing import CallTime, race
 from edgephys.graph import evaluate
@@ -153,7 +153,7 @@ def _row(of: Contestant, lap: CallTime, errors: Mapping[Any, Mapping[str, Any]])
         "seconds_lowest": lap.lowest / of.frames,
         "seconds_highest": lap.highest / of.frames,
         "seconds_wall": lap.wall / of.frames,
-        "stage": Stage.MEASURED.value,
+        "stage": FigureStage.MEASURED.value,
         "target": "one core, processor time",
         **errors[key],
     }
@@ -172,7 +172,7 @@ def _firmware(project: Project, verified: Mapping[str, Any], errors: Mapping[Any
         "clock_ns": project.clock_ns,
         "seconds": simulated["latency_cycles"] * cycle,
         "seconds_streamed": simulated["ii"] * cycle,
-        "stage": Stage.ESTIMATED.value,
+        "stage": FigureStage.ESTIMATED.value,
         "target": f"{project.part}, cycles of {simulated['tool']} {simulated['version']} at a stated clock",
         **errors[name],
     }
