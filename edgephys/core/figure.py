@@ -74,7 +74,7 @@ class Figure:
 
     @property
     def provenance(self) -> str:
-        """FigureStage, tool, version and target on one line."""
+        """Stage, tool, version and target on one line."""
         return f"{self.stage.value}, {self.tool} {self.version}, {self.target}"
 
 

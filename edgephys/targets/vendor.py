@@ -1,6 +1,6 @@
 """Read the reports of vendors' tools in a project: HLS, Vivado and Quartus.
 
-No vendor tool is run here. FigureStage, tool, version and target of a figure come from the report itself, never from the name
+No vendor tool is run here. Stage, tool, version and target of a figure come from the report itself, never from the name
 of the file. A report that exists but cannot be read is an error.
 """
 
