@@ -1,4 +1,4 @@
-"""Gather every figure of a project for its report: none without its stage, tool, version and target."""
+"""Collect every figure of a project for its report, each with stage, tool, version and target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verify: every target against the golden model, bit for bit, on held-out vectors.
+"""Compare every target with the golden model, bit for bit, on held-out vectors.
 
 Four sources must agree on every output integer: the framework that the model came from, the golden model, the emitted
 sources as its target runs them, and the outputs that are stored in the project.

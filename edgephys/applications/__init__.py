@@ -1,1 +1,1 @@
-"""What models are for: each application in a folder of its own."""
+"""Applications: what models are for, each in a folder of its own."""

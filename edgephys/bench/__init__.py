@@ -1,1 +1,1 @@
-"""Latency of every target of a model, taken in turns on one core, so that the figures can be believed."""
+"""Measure the latency of every target of a model, in turns on one core."""

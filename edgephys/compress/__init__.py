@@ -1,1 +1,1 @@
-"""Compression stages: each takes a trained Keras model and a task, and gives a smaller ordinary QKeras model back."""
+"""Compression: stages that make a trained model smaller, pipelines of stages, sweeps over a parameter."""

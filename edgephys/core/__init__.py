@@ -1,1 +1,1 @@
-"""What everything else stands on: number formats, errors, files, processes, the machine."""
+"""Number formats, rounding, errors, files, processes, timing and figures."""

@@ -1,1 +1,1 @@
-"""Models: a Graph with its vectors, reference and card, whatever it came from."""
+"""Models: a Graph with its held-out vectors, reference and card, from any framework."""

@@ -1,1 +1,1 @@
-"""Gather figures with their provenance and show them."""
+"""Tables: columns are declared once and shown in a terminal, Markdown, JSON, CSV and pictures."""

@@ -1,1 +1,1 @@
-"""Targets: what a Graph is emitted for, a folder each."""
+"""Targets: what a Graph is emitted to, a folder each."""

@@ -1,1 +1,1 @@
-"""Run the tools for a table of many models: emit, verify and report in order, with cache and resume."""
+"""Emit, verify and report many models in order; a stopped run continues."""
