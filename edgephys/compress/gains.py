@@ -83,7 +83,7 @@ def adder_bits(graph: Graph) -> dict[str, int]:
 
     What ``compress.cost`` differentiates, without biases and clipping, on what became of the model.
     """
-    found: dict[str, int] = {}
+    adders: dict[str, int] = {}
     for node in graph.nodes:
         rows, data = prod(node.shape[:-1]), graph.operands(node)
         if isinstance(node.op, Dense):
@@ -92,8 +92,8 @@ def adder_bits(graph: Graph) -> dict[str, int]:
             bits = (prod(data[0].shape) - prod(node.shape)) * (data[0].fixed.bits + 1)
         else:
             continue
-        found[node.layer] = found.get(node.layer, 0) + bits
-    return found
+        adders[node.layer] = adders.get(node.layer, 0) + bits
+    return adders
 
 
 def _span(integers: Integers) -> Integers:

@@ -164,9 +164,9 @@ def check_types(model: Any, steps: tuple[HlsStep, ...]) -> None:
             types = [layer.types[f"{name}_t"]] if f"{name}_t" in layer.types or not step.outputs else []
             types += [layer.weights[name].type] if name in step.constants else []
             types += [variable.type for variable in variables] if name == "result" else []
-            for found in (type_.precision.definition_cpp() for type_ in types):
-                if found != spell(fixed):
-                    raise _changed(step, f"the type '{name}'", spell(fixed), found)
+            for written in (type_.precision.definition_cpp() for type_ in types):
+                if written != spell(fixed):
+                    raise _changed(step, f"the type '{name}'", spell(fixed), written)
         for name, constant in step.constants.items():
             numbers = [Fraction(number) * Fraction(2) ** constant.fraction for number in layer.weights[name]]
             if numbers != constant.integers.reshape(-1).tolist():

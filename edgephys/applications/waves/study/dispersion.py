@@ -38,7 +38,7 @@ LEAST = 0.01
 NARROW_CELLS = 1.0
 """Width of the band that shows the solver, which is linear, beyond what training's pulses hold."""
 NARROW_SHARE = 0.75
-"""Of the Nyquist wavenumber: there, waves beyond it that look alike on the grid are 200 times weaker."""
+"""Share of the Nyquist wavenumber up to which the aliases on the grid are at least 200 times weaker."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +55,18 @@ class Speeds:
 
 
 def bands(grid: int) -> list[Band]:
-    """Return bands of the widths and places of training's pulses: resting, and moving either way."""
-    found = []
+    """Return bands with the widths and places of the training pulses, at rest and moving in both directions."""
+    pulses = []
     for cells in np.linspace(PULSE_CELLS[0], PULSE_WIDTH_MAX * (grid + 1), 3):
         width = float(cells) / (grid + 1)
         for side in (-1, 1):
             x = 0.5 + side * max(0.0, 0.5 - MARGIN_WIDTHS * width)
-            found += [Band(x, width, -side * HEIGHT, drift) for drift in (-SPEED, 0.0, SPEED)]
-    return found
+            pulses += [Band(x, width, -side * HEIGHT, drift) for drift in (-SPEED, 0.0, SPEED)]
+    return pulses
 
 
 def exact(band: Band, grid: int, frames: int) -> Floats:
-    """Return a band's frames in closed form, its modes found by quadrature.  Shape: (frame, row, column)."""
+    """Return a band's frames in closed form, its modes by quadrature.  Shape: (frame, row, column)."""
     x = np.arange(16 * MODES + 1) / (16 * MODES)
     middle = np.full_like(x, 0.5)
     numbers = np.arange(1, MODES + 1)
@@ -115,7 +115,7 @@ def speeds(before: Floats, now: Floats, after: Floats, least: float = LEAST) -> 
 
 
 def solved(band: Band, grid: int, refinement: int, frames: int = FRAMES) -> Floats:
-    """Return a band's frames as the solver makes them.  Shape: (frame, row, column)."""
+    """Return a band's frames as the solver computes them.  Shape: (frame, row, column)."""
     by = wave_runs.plan(grid=grid, frames=frames, refinement=refinement)
     scene = Scene(Medium(SPEED), (band,))
     return np.stack(list(islice(wave_runs.sampled(by, scene, assemble(scene.medium, by.cells)), frames)))
@@ -125,21 +125,21 @@ def solver_speeds(grid: int, refinement: int) -> Speeds:
     """Return the solver's phase velocities, of a narrow band, up to three quarters of the Nyquist wavenumber."""
     narrow = Band(0.4, NARROW_CELLS / (grid + 1), HEIGHT, SPEED)
     a = amplitudes(solved(narrow, grid, refinement))[None]
-    found = speeds(a[:, :-2], a[:, 1:-1], a[:, 2:], 0.0)
-    far = found.wavenumber > NARROW_SHARE * np.pi
-    return Speeds(found.wavenumber, np.where(far, np.nan, found.ratio), found.error)
+    measured = speeds(a[:, :-2], a[:, 1:-1], a[:, 2:], 0.0)
+    far = measured.wavenumber > NARROW_SHARE * np.pi
+    return Speeds(measured.wavenumber, np.where(far, np.nan, measured.ratio), measured.error)
 
 
 def network_speeds(trained: Trained, grid: int) -> Speeds:
-    """Return a network's phase velocities: of the frame that it makes of the true ones before it."""
-    seen = np.stack([_seen(trained, exact(band, grid, FRAMES)) for band in bands(grid)])
-    made = trained.model.predict(seen.reshape(-1, *seen.shape[2:]), batch_size=BATCH, verbose=0)
-    after = amplitudes(made[..., 0]).reshape(*seen.shape[:2], grid)
-    return speeds(amplitudes(seen[..., -3]), amplitudes(seen[..., -2]), after)
+    """Return the phase velocities of a network that predicts one frame from the exact frames before it."""
+    x = np.stack([_network_input(trained, exact(band, grid, FRAMES)) for band in bands(grid)])
+    predicted = trained.model.predict(x.reshape(-1, *x.shape[2:]), batch_size=BATCH, verbose=0)
+    after = amplitudes(predicted[..., 0]).reshape(*x.shape[:2], grid)
+    return speeds(amplitudes(x[..., -3]), amplitudes(x[..., -2]), after)
 
 
-def _seen(trained: Trained, true: Floats) -> Any:
-    """Return what a network sees of a band at each time.  Shape: (time, row, column, frame and speed)."""
+def _network_input(trained: Trained, true: Floats) -> Any:
+    """Return the input of a network at each time of a band.  Shape: (time, row, column, frame and speed)."""
     form, frames = trained.standardisation.output, len(trained.standardisation.names) - 1
     shown = [true[first : len(true) - frames + first + 1] for first in range(frames)]
     whole = np.stack([*shown, np.full_like(shown[0], SPEED)], -1)
@@ -147,9 +147,9 @@ def _seen(trained: Trained, true: Floats) -> Any:
 
 
 def rolled(trained: Trained, band: Band, grid: int, steps: int) -> Floats:
-    """Return a band's frames as a network makes them from the first true ones.  Shape: (step, row, column)."""
-    seen = _seen(trained, exact(band, grid, FRAMES))[:1]
-    return np.asarray(roll_out.roll_out(trained.model, seen, steps)[0], np.float64)
+    """Return the frames that a network predicts from the first exact ones.  Shape: (step, row, column)."""
+    x = _network_input(trained, exact(band, grid, FRAMES))[:1]
+    return np.asarray(roll_out.roll_out(trained.model, x, steps)[0], np.float64)
 
 
 def at(of: Speeds, points: Sequence[float]) -> list[tuple[float, float, float]]:

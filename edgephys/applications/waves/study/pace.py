@@ -65,8 +65,8 @@ def lay_out(of: Waves, horizon: Horizon, runs: int, say: Callable[[str], None]) 
     if len(horizon.starts) != 1:
         raise UsageError(f"a pace has one start, for the solver begins at the first frame, not {horizon.starts}")
     plans = {refinement: _plan(of, horizon, refinement) for refinement in (*COARSE, *_meshes(of))}
-    kept = {name: getattr(of, name)[:runs] for name in ("frames", "speed", "records", "scenes")}
-    few = replace(of, **kept)
+    first_runs = {name: getattr(of, name)[:runs] for name in ("frames", "speed", "records", "scenes")}
+    few = replace(of, **first_runs)
     finest = max(plans)
     say(f"solving {runs} runs on the finest mesh, {plans[finest].cells} squares a side")
     return Setting(few, horizon, plans, solved(few, plans[finest]))

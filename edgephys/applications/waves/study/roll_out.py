@@ -24,7 +24,7 @@ a wave goes out, and an error relative to nothing says nothing."""
 
 @dataclass(frozen=True)
 class Horizon:
-    """Say how far runs are rolled out: ``steps`` frames, from each of ``starts``, the first frame that is predicted."""
+    """State how far runs are rolled out: ``steps`` frames from each of ``starts``, the first predicted frame."""
 
     steps: int = 50
     starts: tuple[int, ...] = (2, 13)
@@ -44,13 +44,13 @@ def check(of: Waves, horizon: Horizon, frames: int) -> None:
         )
 
 
-def roll_out(model: Any, seen: Floats, steps: int) -> Floats:
-    """Return the frames that a network makes of the first ones, each from those before it.
+def roll_out(model: Any, first: Floats, steps: int) -> Floats:
+    """Return the frames that a network predicts from the first ones, each from the frames before it.
 
     Exact: the network gives frames in its input's format, so that they are fed back as they are.
-    Shape: seen (field, row, column, frame and speed) -> (field, step, row, column).
+    Shape: first (field, row, column, frame and speed) -> (field, step, row, column).
     """
-    x, frames = np.array(seen, np.float32), []
+    x, frames = np.array(first, np.float32), []
     for _ in range(steps):
         frame = model.predict(x, batch_size=BATCH, verbose=0)
         frames.append(frame[..., 0])
@@ -58,12 +58,12 @@ def roll_out(model: Any, seen: Floats, steps: int) -> Floats:
     return np.stack(frames, 1)
 
 
-def straight_on(seen: Floats, steps: int) -> Floats:
-    """Return the frames that go on as the last two did: what a network that has learnt nothing would say.
+def straight_on(first: Floats, steps: int) -> Floats:
+    """Return the linear extrapolation of the last two frames: the prediction of a network that has learnt nothing.
 
     Shape: as ``roll_out``.
     """
-    before, last = seen[..., -3], seen[..., -2]
+    before, last = first[..., -3], first[..., -2]
     return np.stack([last + (step + 1) * (last - before) for step in range(steps)], 1)
 
 
