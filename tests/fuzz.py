@@ -31,10 +31,12 @@ from random_graphs import EVERY, WITH_RTL, Limits, build, build_field
 from edgephys.core.errors import ModelError
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
-from edgephys.targets.c import emit as c
+from edgephys.targets.c import options as c
 from edgephys.targets.onnx import emit as onnx
+from edgephys.targets.onnx.options import OPSETS, STYLES, OnnxOptions
 from edgephys.targets.rtl import emit as rtl
 from edgephys.targets.rtl import simulate
+from edgephys.targets.rtl.options import RtlOptions
 
 WIDTHS = (
     {"least": 4, "input": 16, "constant": 8, "requantised": 16, "dropped": 12, "edge": 48},
@@ -136,12 +138,12 @@ def run_c(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
 
 
 def onnx_options(generator: np.random.Generator) -> dict[str, Any]:
-    return {"style": str(generator.choice(onnx.STYLES)), "opset": int(generator.choice(onnx.OPSETS))}
+    return {"style": str(generator.choice(STYLES)), "opset": int(generator.choice(OPSETS))}
 
 
 def run_onnx(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
     """Run the emitted model with onnxruntime, as it is and with every layer as an output."""
-    facts = onnx.emit(drawn.graph, folder, onnx.OnnxOptions(**options))
+    facts = onnx.emit(drawn.graph, folder, OnnxOptions(**options))
     outputs = onnx.run(folder, facts, drawn.vectors)
     return {**onnx.probe(folder, facts, drawn.vectors), OUTPUT: outputs}
 
@@ -153,7 +155,7 @@ def rtl_options(generator: np.random.Generator) -> dict[str, Any]:
 
 def run_rtl(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
     """Simulate the emitted Verilog with Verilator."""
-    facts = rtl.emit(drawn.graph, folder, rtl.RtlOptions(**options))
+    facts = rtl.emit(drawn.graph, folder, RtlOptions(**options))
     golden = evaluate.run(drawn.graph, drawn.vectors)
     if (golden == golden[:1]).all():
         raise ModelError("its output is constant, so that no latency can be measured")
