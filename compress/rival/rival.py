@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.applications.jets.task import of_jets
+from edgephys.applications.jets.task import of_trained
 from edgephys.applications.task import Task
 from edgephys.core import processes as tools
 from edgephys.core.errors import EdgephysError, ModelError, ToolError, UsageError
@@ -271,7 +271,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     chosen.work = chosen.work.absolute()  # the tools run elsewhere
     python = interpreter(chosen.work / ".venv", make=not chosen.no_install)
     trained = load(chosen.model)
-    task = of_jets(trained, chosen.data, chosen.test_data)
+    task = of_trained(trained, chosen.data, chosen.test_data)
     settings = settings_of(trained, task, chosen)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
     folder = chosen.work / f"{trained.name}_beta{chosen.beta:g}_epochs{chosen.epochs}_{key}"
