@@ -40,7 +40,14 @@ def stage_of(kind):
     return STAGES[kind](**{**quick, **GIVEN.get(kind, {})})
 
 
-@pytest.fixture(scope="module", params=sorted(NETS | FIELDS))
+LONG = ("interaction", "wave full")
+"""Nets that `make test` leaves to the slow tests: another of taggers and another of waves stay in it."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in sorted(NETS | FIELDS)],
+)
 def net(request):
     return (NETS | FIELDS)[request.param]
 
