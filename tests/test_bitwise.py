@@ -96,12 +96,14 @@ def test_each_layer_may_have_a_depth_of_its_own():
     assert depths == {"phi_1": 4, "phi_2": 6, "rho_1": 6, "logits": 8}
 
 
+@pytest.mark.slow
 def test_a_random_start_forgets_the_given_weights():
     stage = Bitwise(epochs=1, batch=64, learning_rate=1e-4, start="random")
     one, other = (stage.apply(model_of(NET, seed), task_of(NET), 5).model for seed in (1, 2))
     assert np.array_equal(one.get_layer("phi_2").kernel, other.get_layer("phi_2").kernel)
 
 
+@pytest.mark.slow
 def test_a_cost_removes_digits():
     from edgephys.compress import digits
 

@@ -116,6 +116,7 @@ def test_leaving_early_takes_back_what_no_worker_has_begun(dask, tmp_path):
     assert sum(path.exists() for path in done) <= 2  # what the two workers had begun
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away_is_told(tmp_path):
     import distributed
 

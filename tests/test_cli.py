@@ -62,6 +62,7 @@ def test_train_keeps_the_contract_and_one_seed_gives_one_model_and_one_firmware(
         assert [f for f in files if (first / f).read_bytes() != (second / f).read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_the_training_script_runs_by_itself(few_jets, tmp_path):
     done = subprocess.run(
         [sys.executable, SCRIPT, "--data", few_jets, "--out", tmp_path / "m", *QUICK],
@@ -163,6 +164,7 @@ def test_a_damaged_card_is_refused(run, model, tmp_path, text):
         assert "expected a model card in JSON" in " ".join(run(*words).err.split())
 
 
+@pytest.mark.slow
 def test_a_project_in_a_path_with_spaces_verifies(run, project, tmp_path):
     spaced = tmp_path / "a folder"
     spaced.mkdir()

@@ -89,6 +89,7 @@ def test_the_last_model_holds_the_test_figures_and_how_it_came_to_be(finished, t
     assert all(row["metrics"]["jets"] == start_card["data"]["jets"]["validation"] for row in table["rows"])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_in_the_same_weights(finished, trained, pipeline, few_jets, tmp_path):
     out = tmp_path / "killed"
     running = start(trained, pipeline, few_jets, out)
@@ -116,6 +117,7 @@ def test_a_second_run_does_nothing_anew_and_other_stages_are_run_anew(
     assert "no LUT" in longer.out
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_share_the_stages_in_which_they_are_equal(finished, trained, pipeline, few_jets, tmp_path):
     from edgephys.compress.job import CompressionJob
     from edgephys.compress.pipeline_file import read

@@ -154,6 +154,7 @@ def test_a_student_learns_its_teacher_s_answers_where_the_labels_say_nothing():
 # The student ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_student_of_another_net_is_trained_after_its_teacher(student, task, teachers):
     settings = ("phi=4", "rho=3", "bits=5")
     stage = Distil(epochs=1, batch=256, teacher=(teachers[0],), script=SCRIPT, settings=settings)

@@ -55,6 +55,7 @@ def test_its_activations_fit_the_quantisers_of_the_target(name, fit):
             assert values.max() < 1.001 * (1.0 if layer.name.endswith("_relu") else 2.0**PART_INTEGER), layer.name
 
 
+@pytest.mark.slow
 def test_a_wave_network_starts_from_a_float_one_and_is_nearly_as_good():
     net = WaveCnn(grid=32, width=2, depth=1, format="cp", bits=None, input_bits=15, input_integer=3)
     recipe = Recipe("wave_small", net, {32: 4e-3}, epochs=3, batch=8, test=0.2, task=FrameSampling(every=8))

@@ -129,6 +129,7 @@ def test_what_roundings_lose_is_held_at_the_end_too():
     assert np.array_equal(kernel.squares.numpy(), held) and held.min() > 0
 
 
+@pytest.mark.slow
 def test_finetuning_with_digits_kept_adds_none(made):
     tuned = Finetune(**QUICK, learning_rate=0.3, digits="kept").apply(made, task_of(NET), 1).model
     before, after = digits_of(made), digits_of(tuned)
@@ -173,6 +174,7 @@ def test_finetuning_with_digits_kept_leaves_roundings_free():
     assert rounded_up(tuned) == rounded_up(model) > rounded_up(free) == 0
 
 
+@pytest.mark.slow
 def test_a_second_frugal_stage_goes_on_with_the_rounded_input(made):
     again = Frugal(**QUICK, lut_cost=1e-4).apply(made, task_of(NET), 1).model
     assert [layer.name for layer in again.layers].count(INPUT) == 1

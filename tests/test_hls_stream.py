@@ -105,6 +105,7 @@ def test_every_kind_is_exact_with_many_readers_rows_in_a_pixel_and_even_windows(
 
 @given(field_graphs(EVERY, 6, 6), strategies.sampled_from(["Vitis", "Vivado"]))
 @settings(max_examples=2)
+@pytest.mark.slow
 def test_random_graphs_on_fields_stream_as_the_golden_model(tmp_path_factory, graph, backend):
     simulated_as_the_golden_model(graph, tmp_path_factory.mktemp("random"), 6, HlsOptions(backend=backend))
 

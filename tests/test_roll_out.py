@@ -154,6 +154,7 @@ def beside(folders, path, horizon=None):
     )
 
 
+@pytest.mark.slow
 def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, earlier, tmp_path):
     """Seconds an epoch are of the run that measured most networks, the first one where as many."""
     from edgephys.applications.waves.study import table_page
@@ -210,6 +211,7 @@ def test_a_table_of_other_data_or_another_horizon_is_refused(folders, earlier, t
         beside(folders[1:], path)
 
 
+@pytest.mark.slow
 def test_a_network_whose_errors_are_not_those_of_its_earlier_row_is_refused(folders, earlier, tmp_path):
     table = json.loads(earlier.read_text())
     table["rows"][0]["error_1"] += 1e-12

@@ -411,6 +411,7 @@ def test_emit_streams_a_field_by_itself_and_verify_and_report_tell_a_frames_time
 
 
 @pytest.mark.parametrize(("always", "told"), [(1, "rtl: "), (0, "changed by other frames before and after it, .*")])
+@pytest.mark.slow
 def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_path, always, told):
     """Rows above that are never seen give other pixels; those that always are, other pixels among other frames."""
     folder = tmp_path / "small_rtl"

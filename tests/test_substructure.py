@@ -226,6 +226,7 @@ def test_the_features_of_shipped_jets_are_those_of_their_origin():
     assert np.median(found["multiplicity"][of["g"]]) > np.median(found["multiplicity"][of["q"]])
 
 
+@pytest.mark.slow
 def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_path):
     from edgephys import verify
     from edgephys.applications import registry

@@ -133,6 +133,7 @@ def simulated(monkeypatch):
     monkeypatch.setattr(simulate, "simulate", fake)
 
 
+@pytest.mark.slow
 def test_a_sweep_simulates_and_routes_each_design_and_keeps_the_one_of_lowest_latency(routed):
     found = sweep.sweep(GRAPH, X, 1000 / 75, cutoffs_ns=[1000.0, found_delay() / 2])
     assert [p.stages for p in found.points] == [p.latency_cycles for p in found.points] == [1, 2]

@@ -123,6 +123,7 @@ def test_what_was_synthesised_is_not_synthesised_again_until_a_byte_changes(adde
         synth.synthesise([adder], "adder", flat=True, jobs=1)
 
 
+@pytest.mark.slow
 def test_the_modular_sum_agrees_with_flat_synthesis_of_four_copies(tmp_path):
     sources = four_copies(tmp_path)
     seen = []

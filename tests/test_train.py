@@ -38,6 +38,7 @@ def trained(few_jets):
     return train.fit(RECIPE, few_jets)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_model(trained, few_jets):
     again = train.fit(RECIPE, few_jets)
     for ours, theirs in zip(trained.model.get_weights(), again.model.get_weights(), strict=True):
@@ -161,6 +162,7 @@ def test_an_unknown_schedule_is_refused():
         with_settings(RECIPE, ["schedule=step"])
 
 
+@pytest.mark.slow
 def test_a_quantised_network_starts_from_a_float_one_and_its_card_says_so(few_jets):
     floating = train.fit(with_settings(RECIPE, ["bits=float"]), few_jets)
     card = train.fit(RECIPE, few_jets, start=floating).card

@@ -113,6 +113,7 @@ def test_a_test_file_of_its_own_leaves_all_other_runs_to_training(tmp_path, trai
     assert whole["fields"] == 12 * 62 and 0 < whole["relative_l2"] < 1
 
 
+@pytest.mark.slow
 def test_unrolled_it_gives_the_frames_of_a_roll_out_and_learns_them(trained):
     recipe = dataclasses.replace(RECIPE, task=FrameSampling(every=8, unroll=3))
     task, _ = train.prepare(recipe, SAMPLE)
