@@ -1,6 +1,6 @@
 # make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
 # make demo-waves  train a small wave network on the shipped waves, stream it through RTL, roll it out
-# make test     the test suite without what is marked slow (under five minutes)
+# make test     the test suite without what is marked slow
 # make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo emitted, verified and synthesised, in one table; a stopped run continues (hours)
