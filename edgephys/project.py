@@ -224,9 +224,9 @@ def read_card(project: Project) -> Card:
     return card_file.read_card(project.model, "emit the project again")
 
 
-def write_result(project: Project, name: str, record: Mapping[str, Any]) -> None:
-    """Write a result, with the hash of the project for which it is valid."""
-    write_json(_result(project, name), {"state": project.state(), **record})
+def write_result(project: Project, name: str, record: Mapping[str, Any], state: str | None = None) -> None:
+    """Write a result, with the hash of the project for which it is valid: ``state``, or that of the project now."""
+    write_json(_result(project, name), {"state": state or project.state(), **record})
 
 
 def read_result(project: Project, name: str) -> dict[str, Any] | None:

@@ -18,7 +18,8 @@ from edgephys.project import read, write_result
 from edgephys.report import scaling
 from edgephys.report.render import write
 from edgephys.targets.rtl.target import RtlTarget
-from edgephys.verify import Comparison, Mismatch, Verified
+from edgephys.verify.compare import Comparison, Mismatch
+from edgephys.verify.run import Verified
 from edgephys.workflow import firmware
 from edgephys.workflow import steps as table_steps
 from edgephys.workflow.firmware import FirmwarePlan
@@ -150,7 +151,7 @@ def test_a_row_has_every_figure_with_its_stage_and_no_mismatch(finished):
     for row in table["rows"]:
         assert keys <= set(row)
         assert (row["mismatches"], row["vectors"], row["failures"]) == (0, 60, [])
-        assert row["projects"]["rtl"]["mismatches"] == {"golden": 0, "keras": 0, "rtl": 0}
+        assert row["projects"]["rtl"]["mismatches"] == {"golden": 0, "plain": 0, "keras": 0, "rtl": 0}
         assert row["lut"] > 0 and row["ff"] > 0 and row["dsp"] == 0 and row["ii"] == 1 and row["emit_seconds"] > 0
         stages = [row[f"{name}_stage"] for name in ("latency_cycles", "ii", "lut", "ff", "dsp", "bram")]
         assert stages == ["simulated"] * 2 + ["synthesised"] * 4
@@ -172,8 +173,8 @@ def test_both_targets_are_summed_and_the_finished_one_is_kept(zoo, projects, ste
     (row,) = table["rows"]
     assert steps == [name for _, name in STEPS]  # of the HLS project alone
     assert {kind: set(made["mismatches"]) for kind, made in row["projects"].items()} == {
-        "hls": {"golden", "keras", "csim"},
-        "rtl": {"golden", "keras", "rtl"},
+        "hls": {"golden", "plain", "keras", "csim"},
+        "rtl": {"golden", "plain", "keras", "rtl"},
     }
     assert (row["mismatches"], row["vectors"], row["failures"]) == (0, 60, [])
 

@@ -80,7 +80,7 @@ def test_a_target_of_a_user_is_emitted_verified_reported_and_not_timed(registere
     project = read(out)
     assert project.manifest.revision == 3 and project.manifest.options["indent"] == 2
     verified = run("verify", out, "--json")
-    assert verified.status == 0 and set(verified.json["targets"]) == {"golden", "keras", "reader"}
+    assert verified.status == 0 and set(verified.json["targets"]) == {"golden", "plain", "keras", "reader"}
     reported = run("report", out, "--json")
     figures = {figure["name"]: figure for figure in reported.json["figures"]}
     assert figures["text_bytes"]["target"] == "narrow" and figures["mismatches"]["value"] == 0

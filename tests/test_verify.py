@@ -18,8 +18,11 @@ def test_verify_finds_every_target_equal(run, projects, kind):
     record = ended.json
     simulated = {"hls": "csim", "rtl": "rtl"}[kind]
     assert (record["vectors"], record["outputs"], record["mismatches"]) == (200, 1000, 0)
-    assert set(record["targets"]) == {"golden", "keras", simulated}
-    assert all(target == target | {"vectors": 200, "mismatches": 0} for target in record["targets"].values())
+    assert set(record["targets"]) == {"golden", "plain", "keras", simulated}
+    assert all(target["mismatches"] == 0 for target in record["targets"].values())
+    assert all(record["targets"][name]["vectors"] == 200 for name in ("golden", "keras", simulated))
+    assert record["targets"][simulated]["generated"] == record["generated"] == 4096
+    assert record["targets"]["plain"]["generated"] > 100
     if kind == "rtl":
         assert record["targets"]["rtl"]["ii"] == 1 and record["targets"]["rtl"]["latency_cycles"] >= 1
 
@@ -82,6 +85,7 @@ def test_a_corrupted_expectation_fails_with_its_vector_and_both_integers(run, pr
         "element": [3],
         "expected": held + 1,
         "received": held,
+        "generated": False,
     }
     assert "changed since its emission: vectors.npz" in " ".join(ended.err.split())
 

@@ -37,8 +37,8 @@ def fail(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def give(as_json: bool, record: Mapping[str, Any], shown: Callable[[], str | Table]) -> None:
-    """Print a command's result: the record as JSON, or the text or table that ``shown`` returns."""
+def give(as_json: bool, record: Mapping[str, Any], *shown: Callable[[], str | Table]) -> None:
+    """Print a command's result: the record as JSON, or the texts and tables that ``shown`` return."""
     if as_json:
         _printed.append(json.dumps(record))
         print(_printed[-1])
@@ -46,8 +46,8 @@ def give(as_json: bool, record: Mapping[str, Any], shown: Callable[[], str | Tab
     from edgephys.report import render
 
     wide = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    result = shown()
-    wide.print(result if isinstance(result, str) else render.shown(result), soft_wrap=isinstance(result, str))
+    for result in (make() for make in shown):
+        wide.print(result if isinstance(result, str) else render.shown(result), soft_wrap=isinstance(result, str))
 
 
 @contextmanager

@@ -188,25 +188,31 @@ def verify(
         Path | None, typer.Option(help="File of raw data to compare on, instead of the project's held-out vectors.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="With --data: largest number of examples.")] = None,
+    netlist: Annotated[
+        bool, typer.Option("--netlist", help="Also simulate the netlist that Yosys makes of the RTL.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare the model, the golden model and the emitted sources, bit for bit; exit with 1 where they differ.
 
+    They are compared on the held-out vectors and on vectors made for the Graph, whose coverage is stated.
+
     \b
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
+    Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --netlist
     """
     from edgephys.project import read
-    from edgephys.report.show import targets_table
-    from edgephys.verify import raw_vectors
-    from edgephys.verify import verify as compare
+    from edgephys.report.show import coverage_table, targets_table
+    from edgephys.verify.run import raw_vectors
+    from edgephys.verify.run import verify as compare
 
     if limit is not None and data is None:
         raise UsageError("--limit goes with --data; leave it out")
     opened = read(project)
     vectors = raw_vectors(opened, data, limit) if data is not None else None
-    verified = compare(opened, vectors, say, data.name if data is not None else None)
+    verified = compare(opened, vectors, say, data.name if data is not None else None, netlist)
     record = verified.to_record()
-    give(as_json, record, lambda: targets_table(record))
+    give(as_json, record, lambda: targets_table(record), lambda: coverage_table(record))
     verified.require()
 
 

@@ -28,9 +28,9 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Vectors(HeldOut):
-    """Hold held-out vectors with the golden model's outputs.  Shape: expected (vector, *output shape)."""
+    """Hold vectors with the golden model's outputs, where they are stored.  Shape: expected (vector, *output shape)."""
 
-    expected: Integers
+    expected: Integers | None = None
 
 
 def read_held_out(folder: Path) -> HeldOut:
@@ -47,12 +47,12 @@ def read_held_out(folder: Path) -> HeldOut:
 
 def read_vectors(path: Path, output_shape: tuple[int, ...]) -> Vectors:
     """Return vectors with expected outputs; raise ProjectError where there are none, or fewer outputs than inputs."""
-    vectors = Vectors(*read_integers(path, ("inputs", "labels", "expected")))
-    if not len(vectors.inputs):
+    inputs, labels, expected = read_integers(path, ("inputs", "labels", "expected"))
+    if not len(inputs):
         raise ProjectError(f"{path}: expected at least 1 vector, found 0; nothing can be verified with none")
-    if len(vectors.expected) != len(vectors.inputs) or vectors.expected.shape[1:] != output_shape:
+    if len(expected) != len(inputs) or expected.shape[1:] != output_shape:
         raise ProjectError(
-            f"{path}: expected {len(vectors.inputs)} outputs of shape {output_shape}, "
-            f"found {len(vectors.expected)} of {vectors.expected.shape[1:]}"
+            f"{path}: expected {len(inputs)} outputs of shape {output_shape}, "
+            f"found {len(expected)} of {expected.shape[1:]}"
         )
-    return vectors
+    return Vectors(inputs, labels, expected)

@@ -27,17 +27,38 @@ def edges_table(name: str, edges: Sequence[Mapping[str, Any]]) -> Table:
 def targets_table(record: Mapping[str, Any]) -> Table:
     """Declare the result of a verification: a row a program that computed the outputs."""
     return Table(
-        title=f"{record['project']}: {record['vectors']:,} vectors, bit for bit",
+        title=f"{record['project']}: {record['vectors']:,} vectors and {record['generated']:,} generated, bit for bit",
         columns=(
-            Column("target", "target", left=True),
-            Column("outputs", "outputs"),
+            Column("target", "program", left=True),
+            Column("vectors", "vectors"),
+            Column("generated", "generated"),
             Column("mismatches", "mismatches"),
             Column("latency_cycles", "latency", cell=_latency),
             Column("ii", "II", cell=lambda row: str(row.get("ii", ""))),
         ),
-        rows=[{"target": name, "outputs": record["outputs"], **row} for name, row in record["targets"].items()],
+        rows=[{"target": name, **row} for name, row in record["targets"].items()],
         style=lambda row: "bold red" if row["mismatches"] else None,
     )
+
+
+def coverage_table(record: Mapping[str, Any]) -> Table:
+    """Declare what the vectors of a verification reached: bits of edges, roundings, overflows."""
+    coverage = record["coverage"]
+    rows = [{"what": name.replace("_", " "), **share} for name, share in coverage.items() if isinstance(share, Mapping)]
+    return Table(
+        title=f"reached by {coverage['vectors']:,} of these vectors",
+        columns=(
+            Column("what", "what", left=True),
+            Column("possible", "can occur"),
+            Column("reached", "reached"),
+            Column("share", "share", cell=_share),
+        ),
+        rows=rows,
+    )
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['reached'] / row['possible']:.2f} %" if row["possible"] else ""
 
 
 def _latency(row: Mapping[str, Any]) -> str:

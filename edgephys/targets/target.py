@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgephys.core.errors import UsageError
 from edgephys.core.figure import Figure
 
 if TYPE_CHECKING:
@@ -31,6 +32,33 @@ class Ran:
 
     outputs: Integers
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class OtherRun:
+    """State a further way to run the sources of a project; a verification compares its outputs, too.
+
+    ``name`` is its key in the record of the verification, ``doing`` its progress message. ``most`` bounds the vectors.
+    """
+
+    name: str
+    doing: str
+    run: Callable[[Integers], Ran]
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Lint:
+    """State what a tool that reads the sources objects to, a line each; ``skipped`` says why it did not run."""
+
+    tool: str
+    version: str
+    findings: tuple[str, ...] = ()
+    skipped: str | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record of the JSON contract."""
+        return {**asdict(self), "findings": list(self.findings)}
 
 
 @dataclass(frozen=True)
@@ -154,6 +182,21 @@ class Target(ABC):
     def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
         """Return the integers that the emitted sources compute at the end of each layer, by layer."""
 
+    def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
+        """Return further ways to run the sources, such as another optimisation level or under a sanitiser.
+
+        ``netlist`` asks for the synthesised netlist as well; a target without one raises UsageError.
+        """
+        if netlist:
+            raise UsageError(
+                f"--netlist goes with projects that are synthesised here, not with {self.name}; leave it out"
+            )
+        return ()
+
+    def lint(self, project: EmittedProject) -> Sequence[Lint]:
+        """Return what tools that read the sources, and do not run them, object to."""
+        return ()
+
     def write_testbench(self, graph: Graph, folder: Path, x: Integers) -> int:
         """Write vectors for the vendor's own test bench, where the target has one, and return how many."""
         return 0
@@ -189,4 +232,6 @@ def failure(verified: Mapping[str, Any]) -> str | None:
         return f"verification failed: {verified['mismatches']} outputs differ; run `edgephys verify` to see where"
     if verified["changed"]:
         return f"changed since its emission: {', '.join(verified['changed'][:3])}; emit it again"
-    return None
+    findings = [line for lint in verified.get("lint", ()) for line in lint["findings"]]
+    wrong = [*findings, *verified.get("failures", ())]
+    return f"verification failed: {wrong[0]}" if wrong else None

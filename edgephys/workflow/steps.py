@@ -20,7 +20,7 @@ from edgephys.core.errors import EdgephysError, MismatchError, ProjectError, Too
 from edgephys.models.model import Model
 from edgephys.project import MANIFEST, Project, emit, read, read_result, read_vectors, write_result
 from edgephys.targets.target import failure
-from edgephys.verify import verify
+from edgephys.verify.run import verify
 
 Say = Callable[[str], None]
 Report = Callable[[Project], Mapping[str, Any]]

@@ -1,0 +1,232 @@
+"""Which bits, ties and overflows of a Graph a set of vectors reaches.
+
+A bit of an element is covered when it was 0 in one vector and 1 in another. A value that is excluded by the proven
+range of the element, or by its low bits that are always 0, is not counted. A tie is a rounding exactly between two
+steps, an overflow a value that does not fit the format that it is rounded to; both are counted for every element of a
+requantised edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.core.fixed import WIDEST, Fixed, Integers
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph, Node
+from edgephys.graph.ops import Input, Requantise
+from edgephys.graph.ranges import derive
+from edgephys.graph.round_first import low_zero_bits
+
+ELEMENTS = 1 << 22
+"""Elements of all edges that are computed at a time: bounds the memory."""
+Flags = NDArray[Any]
+"""An array of truth values."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """State how many of what can be reached were reached."""
+
+    reached: int
+    possible: int
+
+    def to_record(self) -> dict[str, int]:
+        """Return the record of the JSON contract."""
+        return {"reached": self.reached, "possible": self.possible}
+
+
+@dataclass(eq=False)
+class Reached:
+    """Hold what was reached of one edge: bits that were 1, bits that were 0, and the events of each element."""
+
+    node: Node
+    ones: Integers
+    zeros: Integers
+    events: dict[str, Flags]
+
+
+@dataclass(eq=False)
+class Coverage:
+    """Count what vectors reach in a graph; ``add`` takes more of them."""
+
+    graph: Graph
+    vectors: int = 0
+    reached: dict[str, Reached] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in self.graph.nodes:
+            events = {name: np.zeros(node.shape, bool) for name in self.possible[node.name].events}
+            empty = np.zeros(node.shape, np.int64)
+            self.reached[node.name] = Reached(node, empty, empty.copy(), events)
+
+    @cached_property
+    def possible(self) -> dict[str, Reached]:
+        """What the proven ranges allow, by edge."""
+        ranges, grids = derive(self.graph), low_zero_bits(self.graph, {})
+        allowed = {}
+        for node in self.graph.nodes:
+            low, high, zeros = ranges[node.name].low, ranges[node.name].high, grids[node.name]
+            ones, noughts = reachable_bits(low, high, zeros, node.fixed)
+            events: dict[str, Flags] = {}
+            if isinstance(node.op, Requantise):
+                (source,) = self.graph.operands(node)
+                events = _possible_events(node, source, ranges[source.name], grids[source.name])
+            allowed[node.name] = Reached(node, ones, noughts, events)
+        return allowed
+
+    def add(self, x: Integers) -> Flags:
+        """Count vectors, and return for each whether its group of vectors reached something new.
+
+        Shape: x (vector, *input shape) -> (vector,).
+        """
+        new = np.zeros(len(x), bool)
+        for chunk in chunks(self.graph, len(x)):
+            new[chunk] = self._add(x[chunk])
+        self.vectors += len(x)
+        return new
+
+    def _add(self, x: Integers) -> Flags:
+        edges = evaluate.trace(self.graph, {self.graph.input.name: x})
+        new = np.zeros(len(x), bool)
+        for name, reached in self.reached.items():
+            edge, possible = edges[name], self.possible[name]
+            new |= _counted(reached.ones, possible.ones, edge)
+            new |= _counted(reached.zeros, possible.zeros, ~edge)
+            for event, before in reached.events.items():
+                (source,) = self.graph.operands(reached.node)
+                if (possible.events[event] & ~before).any():
+                    occurs = _event(event, reached.node, source, edges[source.name])
+                    new |= _counted(before, possible.events[event], occurs)
+        return new
+
+    def bits(self, *kinds: str) -> Share:
+        """Return the bits, each once as 0 and once as 1, that were reached of edges of some kinds, or of all."""
+        reached = possible = 0
+        for name, allowed in self.possible.items():
+            if kinds and _kind(self.graph, allowed.node) not in kinds:
+                continue
+            for before, able in ((self.reached[name].ones, allowed.ones), (self.reached[name].zeros, allowed.zeros)):
+                reached += int(np.bitwise_count(before & able).sum())
+                possible += int(np.bitwise_count(able).sum())
+        return Share(reached, possible)
+
+    def events(self, event: str) -> Share:
+        """Return how many elements had a tie, or an overflow ``below`` or ``above``."""
+        pairs = [
+            (self.reached[name].events[event], allowed.events[event])
+            for name, allowed in self.possible.items()
+            if event in allowed.events
+        ]
+        return Share(sum(int(a.sum()) for a, _ in pairs), sum(int(b.sum()) for _, b in pairs))
+
+    def shares(self) -> dict[str, Share]:
+        """Return every share, by what it counts."""
+        return {
+            "input bits": self.bits(INPUT),
+            "accumulator bits": self.bits(ACCUMULATOR),
+            "other bits": self.bits(OTHER),
+            "output bits": self.bits(OUTPUT),
+            "rounding ties": self.events("tie"),
+            "overflows below": self.events("below"),
+            "overflows above": self.events("above"),
+        }
+
+    def least(self, most: int = 5) -> list[dict[str, Any]]:
+        """Return the edges with the most unreached bits."""
+        rows: list[dict[str, Any]] = []
+        for name, allowed in self.possible.items():
+            reached = self.reached[name]
+            pairs = ((allowed.ones, reached.ones), (allowed.zeros, reached.zeros))
+            unreached = sum(int(np.bitwise_count(able & ~before).sum()) for able, before in pairs)
+            if unreached:
+                rows.append({"layer": allowed.node.layer, "edge": name, "unreached": unreached})
+        return sorted(rows, key=lambda row: -row["unreached"])[:most]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record of the JSON contract."""
+        shares = {name.replace(" ", "_"): share.to_record() for name, share in self.shares().items()}
+        return {"vectors": self.vectors, **shares, "least_covered": self.least()}
+
+
+INPUT, ACCUMULATOR, OTHER, OUTPUT = "input", "accumulator", "other", "output"
+"""Kinds of edges; an accumulator is an edge that an operation derives, not a format that the model chose."""
+
+
+def _kind(graph: Graph, node: Node) -> str:
+    if isinstance(node.op, Input):
+        return INPUT
+    if node.name in graph.outputs:
+        return OUTPUT
+    return OTHER if node.op.states_format else ACCUMULATOR
+
+
+def chunks(graph: Graph, count: int) -> Iterator[slice]:
+    """Yield slices of vectors that are traced at a time."""
+    size = max(1, ELEMENTS // sum(prod(node.shape) for node in graph.nodes))
+    for start in range(0, count, size):
+        yield slice(start, start + size)
+
+
+def reachable_bits(low: Integers, high: Integers, zeros: Integers, fixed: Fixed) -> tuple[Integers, Integers]:
+    """Return which bits of integers in [low, high] can be 1, and which can be 0, as masks of the format's bits.
+
+    The low ``zeros`` bits are always 0.
+    """
+    zeros = np.minimum(zeros, WIDEST)
+    low, high = -(-low >> zeros) << zeros, high >> zeros << zeros  # the first and the last multiple in the range
+    ones, noughts = np.zeros(low.shape, np.int64), np.zeros(low.shape, np.int64)
+    for bit in range(fixed.bits):
+        below, above = low >> bit, high >> bit
+        both, odd = below != above, (below & 1) == 1
+        fixed_zero = bit < zeros
+        ones |= np.where((both | odd) & ~fixed_zero, np.int64(1) << np.int64(bit), 0)
+        noughts |= np.where((both | ~odd) & ~fixed_zero, np.int64(1) << np.int64(bit), 0)
+    return ones, noughts
+
+
+def _possible_events(node: Node, source: Node, range_: Any, zeros: Integers) -> dict[str, Flags]:
+    fixed, drop = node.fixed, source.fixed.fraction - node.fixed.fraction
+    low, high = fixed.in_steps(range_.low, source.fixed.fraction), fixed.in_steps(range_.high, source.fixed.fraction)
+    events = {"below": low < fixed.low, "above": high > fixed.high}
+    if drop > 0 and fixed.rounding.nearest:
+        half = 1 << (drop - 1)
+        # the first number with that remainder from the range's lowest on
+        first = range_.low + (half - range_.low) % (1 << drop)
+        events["tie"] = (zeros < drop) & (first <= range_.high)
+    return {name: np.broadcast_to(flags, node.shape) for name, flags in events.items()}
+
+
+def _event(event: str, node: Node, source: Node, x: Integers) -> Flags:
+    """Tell for each integer of the operand of a rounding whether an event occurs."""
+    fixed, drop = node.fixed, source.fixed.fraction - node.fixed.fraction
+    if event == "tie":
+        occurs: Flags = (x & ((1 << drop) - 1)) == 1 << (drop - 1)
+    else:
+        steps = fixed.in_steps(x, source.fixed.fraction)
+        occurs = steps < fixed.low if event == "below" else steps > fixed.high
+    return occurs
+
+
+def _counted(before: Any, possible: Any, reached: Any) -> Flags:
+    """Add to ``before`` what is possible and reached, and tell which vectors show something new."""
+    missing = possible & ~before
+    if not missing.any():
+        return np.zeros(len(reached), bool)
+    fresh = reached & missing
+    before |= np.bitwise_or.reduce(fresh, axis=0)
+    flags: Flags = (fresh != 0).reshape(len(fresh), -1).any(axis=1)
+    return flags
+
+
+def coverage_of(graph: Graph, x: Integers) -> Coverage:
+    """Return what vectors reach in a graph."""
+    coverage = Coverage(graph)
+    coverage.add(x)
+    return coverage

@@ -1,0 +1,233 @@
+"""Compare every target with the golden model, bit for bit, on held-out vectors and on vectors generated for the Graph.
+
+These must agree on every output integer: the outputs that are stored in the project, the framework that the model came
+from, a second plain evaluation of the Graph, the golden model, and the emitted sources in every way that their target
+runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import MismatchError, ProjectError
+from edgephys.core.fixed import Integers
+from edgephys.graph import evaluate
+from edgephys.graph.graph import Graph, to_record
+from edgephys.models.frameworks import framework_of
+from edgephys.models.vectors import Vectors
+from edgephys.project import (
+    FILE_VERIFICATION,
+    VERIFICATION,
+    Project,
+    drop_result,
+    read_card,
+    read_vectors,
+    write_result,
+)
+from edgephys.targets.fpga import STREAM
+from edgephys.targets.target import Lint, OtherRun
+from edgephys.verify import plain, stimuli
+from edgephys.verify.compare import Comparison, Expected, Mismatch, difference, first_difference
+from edgephys.verify.coverage import Coverage, coverage_of
+
+Say = Callable[[str], None]
+
+PLAIN_PRODUCTS = 1 << 22
+"""Most products and elements that the plain evaluation computes: a second or so."""
+COVERED_ELEMENTS = 1 << 27
+"""Most elements of all edges on which the coverage is counted."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """State how every program compared on the same vectors.
+
+    ``vectors`` are the project's or a file's, with ``outputs`` integers; ``generated`` ones were generated for the
+    Graph.
+    """
+
+    project: str
+    vectors: int
+    outputs: int
+    targets: Mapping[str, Comparison]
+    changed: tuple[str, ...] = ()
+    generated: int = 0
+    coverage: Coverage | None = None
+    lints: tuple[Lint, ...] = ()
+    failures: tuple[str, ...] = field(default=())
+
+    @property
+    def mismatches(self) -> int:
+        """Outputs that differ, over all targets."""
+        return sum(target.mismatches for target in self.targets.values())
+
+    def require(self) -> None:
+        """Raise MismatchError naming the first layer that differs, or what else does not hold."""
+        hint = f"; changed since its emission: {', '.join(self.changed[:3])}" if self.changed else ""
+        for name, target in self.targets.items():
+            if target.mismatches:
+                outputs = self.outputs // self.vectors * (target.vectors + target.generated)
+                raise MismatchError(
+                    f"{self.project}: {name}: {target.first} ({target.mismatches} of {outputs} outputs differ){hint}"
+                )
+        if self.changed:
+            raise MismatchError(
+                f"{self.project}: no output differs on these vectors{hint}; emit the project again, or restore the file"
+            )
+        for lint in self.lints:
+            if lint.findings:
+                raise MismatchError(f"{self.project}: {lint.tool}: {lint.findings[0]} ({len(lint.findings)} in all)")
+        if self.failures:
+            raise MismatchError(f"{self.project}: {self.failures[0]}")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record of the JSON contract."""
+        return {
+            "project": self.project,
+            "vectors": self.vectors,
+            "generated": self.generated,
+            "outputs": self.outputs,
+            "mismatches": self.mismatches,
+            "changed": list(self.changed),
+            "targets": {name: comparison.to_record() for name, comparison in self.targets.items()},
+            "coverage": None if self.coverage is None else self.coverage.to_record(),
+            "lint": [lint.to_record() for lint in self.lints],
+            "failures": list(self.failures),
+        }
+
+
+def verify(
+    project: Project,
+    vectors: Vectors | None = None,
+    say: Say | None = None,
+    file: str | None = None,
+    netlist: bool = False,
+) -> Verified:
+    """Compare every program on the project's vectors, or on others, and on vectors generated for the Graph.
+
+    ``file`` names the file of the others; ``netlist`` simulates the synthesised netlist, too. The result is kept in the
+    project, apart from that of other vectors of no file, for the state in which the project was at the start.
+    Raises: ProjectError without vectors or with fewer outputs than vectors; ToolError where a simulation cannot run.
+    A difference is in the record: ``require`` raises for it.
+    """
+    say = say or (lambda _: None)
+    state, changed = project.state(), project.changed()
+    name = VERIFICATION if vectors is None else FILE_VERIFICATION if file is not None else None
+    if name is not None:
+        drop_result(project, name)
+    own = vectors or read_vectors(project)
+    if not len(own.inputs):
+        raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
+    if changed:
+        say(f"changed since its emission: {', '.join(changed[:3])}")
+    say(f"golden model, {len(own.inputs)} vectors")
+    expected = _expected(project.graph, own.inputs)
+    targets = {} if own.expected is None else {"golden": _stored(expected, own.expected)}
+    say("plain evaluation")
+    targets["plain"] = _plain(expected)
+    framework = framework_of(project.model)
+    say(framework.title)
+    reference = framework.reference(project.model, project.graph)
+    targets[framework.name] = expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)
+    say(project.target.doing)
+    targets[project.target.checked] = _emitted(project, expected)
+    for other in project.target.other_runs(project.emitted, netlist):
+        say(other.doing)
+        targets[other.name] = _other(expected, other)
+    lints = tuple(project.target.lint(project.emitted))
+    verified = Verified(
+        project.name,
+        len(own.inputs),
+        len(own.inputs) * prod(project.graph.output.shape),
+        targets,
+        changed,
+        len(expected.inputs) - len(own.inputs),
+        _coverage(expected),
+        lints,
+    )
+    if name is not None:
+        write_result(project, name, ({} if file is None else {"file": file}) | verified.to_record(), state)
+    return verified
+
+
+def _expected(graph: Graph, own: Integers) -> Expected:
+    """Return the vectors to compare on, with the golden model's outputs."""
+    inputs = np.concatenate([own, stimuli.make(graph)])
+    return Expected(graph, inputs, evaluate.run(graph, inputs), len(own))
+
+
+def _stored(expected: Expected, stored: Integers) -> Comparison:
+    """Compare the golden model with the stored outputs; where they differ, vectors.npz is at fault and no layer."""
+    golden = expected.outputs[: expected.own]
+    count = difference("golden", golden, stored)
+    first = first_difference(expected.graph.output.layer, stored, golden) if count else None
+    return Comparison(len(golden), count, first)
+
+
+def _plain(expected: Expected) -> Comparison:
+    """Compare the golden model with the plain evaluation, on as many vectors as it computes in a second or so."""
+    graph, record = expected.graph, to_record(expected.graph)
+    rows = {node.name: prod(node.shape[:-1]) for node in graph.nodes}
+    products = sum(max(prod(node.shape), rows[node.name] * node.op.parameter_count) for node in graph.nodes)
+    part = expected.part(PLAIN_PRODUCTS // products + 2)
+
+    def layers(inputs: Integers) -> Mapping[str, Integers]:
+        edges = plain.trace(record, inputs)
+        return {layer: edges[node.name].astype(np.int64) for layer, node in graph.layers()}
+
+    return part.compared("plain", layers(part.inputs)[graph.output.layer], layers)
+
+
+def _emitted(project: Project, expected: Expected) -> Comparison:
+    """Compare the emitted sources with the golden model."""
+    target = project.target
+
+    def layers(inputs: Integers) -> Mapping[str, Integers]:
+        return target.probe(project.firmware, project.facts, inputs)
+
+    try:
+        ran = target.run(project.firmware, project.facts, expected.inputs)
+    except MismatchError as error:
+        if project.facts.get("io") != STREAM:  # its probe is timed, and fails in the same way
+            raise
+        first: Mismatch | None = expected.first_layer(layers)
+        raise MismatchError(f"{project.name}: {error}" + (f"; {first}" if first else "")) from error
+    return expected.compared(target.checked, ran.outputs, layers, ran.facts)
+
+
+def _other(expected: Expected, other: OtherRun) -> Comparison:
+    part = expected.part(other.most)
+    ran = other.run(part.inputs)
+    return part.compared(other.name, ran.outputs, None, ran.facts)
+
+
+def _coverage(expected: Expected) -> Coverage:
+    """Return what the vectors reach, counted on as many of them as a few seconds allow."""
+    elements = sum(prod(node.shape) for node in expected.graph.nodes)
+    return coverage_of(expected.graph, expected.part(COVERED_ELEMENTS // elements + 1).inputs)
+
+
+def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vectors:
+    """Return vectors generated of raw data through the model's own preprocessing; they have no stored outputs.
+
+    Raises: DataError as the reader of the model's application.
+    """
+    from edgephys.applications import registry
+
+    card = read_card(project)
+    ready = card.standardisation
+    if ready is None:
+        raise ProjectError(f"{project.folder}: the model has no preprocessing of raw data; verify it without --data")
+    if ready.output != project.graph.input.fixed:
+        raise ProjectError(
+            f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "
+            f"{project.graph.input.fixed}; emit the project again"
+        )
+    held = registry.of_card(card).read(ready, project.graph.input.shape, data, limit)
+    return Vectors(held.inputs, held.labels)
