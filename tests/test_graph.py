@@ -464,3 +464,13 @@ def test_a_missing_input_is_refused():
 def test_no_vectors_give_no_outputs():
     graph = random_graph(1)
     assert evaluate.run(graph, vectors(graph, 3)[:0]).shape == (0, *graph.output.shape)
+
+
+def test_a_rounding_to_finer_steps_that_leaves_62_bits_names_its_layer():
+    builder = Builder("wide")
+    x = builder.input("x", (1,), Fixed(True, 60, 60))
+    y = builder.requantise("finer", x, Fixed(True, 30, 26))
+    with pytest.raises(
+        ModelError, match="layer 'finer': requantise 'finer_requantise' may need over 62 bits; use fewer bits in"
+    ):
+        builder.finish(y)

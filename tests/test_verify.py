@@ -30,6 +30,11 @@ def test_verify_finds_every_target_equal(run, projects, kind):
 def test_verify_takes_raw_jets_through_the_models_own_preprocessing(run, projects, few_jets):
     record = run("verify", projects / "rtl", "--data", few_jets, "--limit", 300, "--json").json
     assert (record["vectors"], record["mismatches"]) == (300, 0)
+    assert set(record["targets"]) == {
+        "plain",
+        "keras",
+        "rtl",
+    }  # no stored outputs that would be compared with themselves
     assert run("verify", projects / "rtl", "--limit", 3).status == 2
 
 

@@ -1,6 +1,7 @@
 """Which bits, ties and overflows of a Graph a set of vectors reaches.
 
-A bit of an element is covered when it was 0 in one vector and 1 in another. A value that is excluded by the proven
+A bit of an element counts as up to four cases: 0 and 1, in negative numbers and in the others. (In two's complement the
+high bits of a small number repeat its sign, and nothing is lost without them.) A case that is excluded by the proven
 range of the element, or by its low bits that are always 0, is not counted. A tie is a rounding exactly between two
 steps, an overflow a value that does not fit the format that it is rounded to; both are counted for every element of a
 requantised edge.
@@ -24,6 +25,7 @@ from edgephys.graph.ops import Input, Requantise
 from edgephys.graph.ranges import derive
 from edgephys.graph.round_first import low_zero_bits
 
+CASES = 4
 ELEMENTS = 1 << 22
 """Elements of all edges that are computed at a time: bounds the memory."""
 Flags = NDArray[Any]
@@ -44,11 +46,10 @@ class Share:
 
 @dataclass(eq=False)
 class Reached:
-    """Hold what was reached of one edge: bits that were 1, bits that were 0, and the events of each element."""
+    """Hold what was reached of one edge: a mask of bits for each case, (4, *shape), and the events of each element."""
 
     node: Node
-    ones: Integers
-    zeros: Integers
+    bits: Integers
     events: dict[str, Flags]
 
 
@@ -63,8 +64,7 @@ class Coverage:
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
             events = {name: np.zeros(node.shape, bool) for name in self.possible[node.name].events}
-            empty = np.zeros(node.shape, np.int64)
-            self.reached[node.name] = Reached(node, empty, empty.copy(), events)
+            self.reached[node.name] = Reached(node, np.zeros((CASES, *node.shape), np.int64), events)
 
     @cached_property
     def possible(self) -> dict[str, Reached]:
@@ -73,12 +73,11 @@ class Coverage:
         allowed = {}
         for node in self.graph.nodes:
             low, high, zeros = ranges[node.name].low, ranges[node.name].high, grids[node.name]
-            ones, noughts = reachable_bits(low, high, zeros, node.fixed)
             events: dict[str, Flags] = {}
             if isinstance(node.op, Requantise):
                 (source,) = self.graph.operands(node)
                 events = _possible_events(node, source, ranges[source.name], grids[source.name])
-            allowed[node.name] = Reached(node, ones, noughts, events)
+            allowed[node.name] = Reached(node, reachable_bits(low, high, zeros, node.fixed), events)
         return allowed
 
     def add(self, x: Integers) -> Flags:
@@ -97,24 +96,25 @@ class Coverage:
         new = np.zeros(len(x), bool)
         for name, reached in self.reached.items():
             edge, possible = edges[name], self.possible[name]
-            new |= _counted(reached.ones, possible.ones, edge)
-            new |= _counted(reached.zeros, possible.zeros, ~edge)
+            for case, before in enumerate(reached.bits):
+                missing = possible.bits[case] & ~before
+                if missing.any():
+                    new |= _counted(before, missing, _case(case, edge))
             for event, before in reached.events.items():
                 (source,) = self.graph.operands(reached.node)
-                if (possible.events[event] & ~before).any():
-                    occurs = _event(event, reached.node, source, edges[source.name])
-                    new |= _counted(before, possible.events[event], occurs)
+                missing = possible.events[event] & ~before
+                if missing.any():
+                    new |= _counted(before, missing, _event(event, reached.node, source, edges[source.name]))
         return new
 
     def bits(self, *kinds: str) -> Share:
-        """Return the bits, each once as 0 and once as 1, that were reached of edges of some kinds, or of all."""
+        """Return the cases of bits that were reached of edges of some kinds, or of all."""
         reached = possible = 0
         for name, allowed in self.possible.items():
             if kinds and _kind(self.graph, allowed.node) not in kinds:
                 continue
-            for before, able in ((self.reached[name].ones, allowed.ones), (self.reached[name].zeros, allowed.zeros)):
-                reached += int(np.bitwise_count(before & able).sum())
-                possible += int(np.bitwise_count(able).sum())
+            reached += _count(self.reached[name].bits)
+            possible += _count(allowed.bits)
         return Share(reached, possible)
 
     def events(self, event: str) -> Share:
@@ -142,9 +142,7 @@ class Coverage:
         """Return the edges with the most unreached bits."""
         rows: list[dict[str, Any]] = []
         for name, allowed in self.possible.items():
-            reached = self.reached[name]
-            pairs = ((allowed.ones, reached.ones), (allowed.zeros, reached.zeros))
-            unreached = sum(int(np.bitwise_count(able & ~before).sum()) for able, before in pairs)
+            unreached = _count(allowed.bits & ~self.reached[name].bits)
             if unreached:
                 rows.append({"layer": allowed.node.layer, "edge": name, "unreached": unreached})
         return sorted(rows, key=lambda row: -row["unreached"])[:most]
@@ -174,21 +172,32 @@ def chunks(graph: Graph, count: int) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-def reachable_bits(low: Integers, high: Integers, zeros: Integers, fixed: Fixed) -> tuple[Integers, Integers]:
-    """Return which bits of integers in [low, high] can be 1, and which can be 0, as masks of the format's bits.
+def reachable_bits(low: Integers, high: Integers, zeros: Integers, fixed: Fixed) -> Integers:
+    """Return the cases of each bit that integers in [low, high] can have, as masks: (4, *shape).
 
-    The low ``zeros`` bits are always 0.
+    The low ``zeros`` bits are always 0, and count in no case.
     """
     zeros = np.minimum(zeros, WIDEST)
     low, high = -(-low >> zeros) << zeros, high >> zeros << zeros  # the first and the last multiple in the range
-    ones, noughts = np.zeros(low.shape, np.int64), np.zeros(low.shape, np.int64)
-    for bit in range(fixed.bits):
-        below, above = low >> bit, high >> bit
-        both, odd = below != above, (below & 1) == 1
-        fixed_zero = bit < zeros
-        ones |= np.where((both | odd) & ~fixed_zero, np.int64(1) << np.int64(bit), 0)
-        noughts |= np.where((both | ~odd) & ~fixed_zero, np.int64(1) << np.int64(bit), 0)
-    return ones, noughts
+    cases = np.zeros((CASES, *low.shape), np.int64)
+    for half, (first, last) in enumerate(((np.maximum(low, 0), high), (low, np.minimum(high, -(1 << zeros))))):
+        for bit in range(fixed.bits - fixed.signed):
+            counts = (first <= last) & (bit >= zeros)
+            both, odd = first >> bit != last >> bit, (first >> bit) & 1 == 1
+            cases[2 * half] |= np.where(counts & (both | odd), 1 << bit, 0)
+            cases[2 * half + 1] |= np.where(counts & (both | ~odd), 1 << bit, 0)
+    return cases
+
+
+def _case(case: int, x: Integers) -> Integers:
+    """Return the bits of integers that are in a case: 1 or 0 in those of 0 and over, 1 or 0 in negative ones."""
+    bits = x if case % 2 == 0 else ~x
+    sign = ~(x >> 63) if case < 2 else x >> 63  # all ones where the integer is of this half
+    return bits & sign
+
+
+def _count(bits: Integers) -> int:
+    return int(np.bitwise_count(bits).sum())
 
 
 def _possible_events(node: Node, source: Node, range_: Any, zeros: Integers) -> dict[str, Flags]:
@@ -214,11 +223,8 @@ def _event(event: str, node: Node, source: Node, x: Integers) -> Flags:
     return occurs
 
 
-def _counted(before: Any, possible: Any, reached: Any) -> Flags:
-    """Add to ``before`` what is possible and reached, and tell which vectors show something new."""
-    missing = possible & ~before
-    if not missing.any():
-        return np.zeros(len(reached), bool)
+def _counted(before: Any, missing: Any, reached: Any) -> Flags:
+    """Add to ``before`` what was missing and is reached, and tell which vectors show something new."""
     fresh = reached & missing
     before |= np.bitwise_or.reduce(fresh, axis=0)
     flags: Flags = (fresh != 0).reshape(len(fresh), -1).any(axis=1)

@@ -24,7 +24,9 @@ FEWEST = 64
 PROBED = 256
 """Most elements of the input whose influence on the edges is measured."""
 ROUNDS = 6
-"""Rounds of changing vectors that reached something new."""
+"""Most rounds of changing vectors that reached something new."""
+SEARCHED_ELEMENTS = 1 << 28
+"""Elements of all edges that the rounds compute together: fewer rounds for large fields."""
 
 
 def count_for(graph: Graph) -> int:
@@ -119,7 +121,8 @@ def _searched(graph: Graph, generator: np.random.Generator, known: Integers, cou
     coverage = Coverage(graph)
     parents = known[coverage.add(known)]
     reaching: list[Integers] = []
-    for _ in range(ROUNDS):
+    size = count * sum(prod(node.shape) for node in graph.nodes)
+    for _ in range(min(ROUNDS, SEARCHED_ELEMENTS // size + 1)):
         children = _changed(graph, generator, parents, count)
         fresh = children[coverage.add(children)]
         reaching.append(fresh)

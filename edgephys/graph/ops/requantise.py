@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgephys.graph.interval import Range, exact
+from edgephys.core.fixed import WIDEST
+from edgephys.graph.interval import Range, exact, too_wide
 from edgephys.graph.ops.op import Arithmetic, Elementwise, Nodes
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Requantise(Elementwise):
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
         """Return the rounded ends: rounding is monotone, so they bound the result unless it wraps or falls to 0."""
         fixed, fraction = node.fixed, operands[0].fixed.fraction
+        if ranges[0].largest << max(0, fixed.fraction - fraction) >= 1 << WIDEST:
+            return too_wide(ranges[0].low, ranges[0].high)
         low, high = fixed.in_steps(ranges[0].low, fraction), fixed.in_steps(ranges[0].high, fraction)
         if fixed.overflow.saturates:
             return exact(np.clip(low, fixed.low, fixed.high), np.clip(high, fixed.low, fixed.high))
