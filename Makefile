@@ -2,6 +2,7 @@
 # make demo-waves  train a small wave network on the shipped waves, stream it through RTL, roll it out
 # make test     the test suite without what is marked slow
 # make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random
+# make mutation single faults in emitted sources: how many verification catches, in one table (half an hour)
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo emitted, verified and synthesised, in one table; a stopped run continues (hours)
 # make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
@@ -22,7 +23,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz compare-emitted check compare street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz mutation compare-emitted check compare street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -96,6 +97,9 @@ compare-emitted: install
 
 fuzz: install
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
+
+mutation: install
+	$(BIN)/python tests/mutate.py --out $(OUT)/results/mutation
 
 check: install
 	$(BIN)/ruff check edgephys tests models docs

@@ -419,3 +419,19 @@ def test_the_tool_has_a_version():
     name, version = tool()
     assert name == "onnxruntime"
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+
+
+def test_a_model_that_stops_or_returns_another_shape_ends_in_one_line(tmp_path):
+    builder = Builder("relu")
+    graph = builder.finish(builder.relu("y", builder.input("x", (3,), Fixed(True, 6, 3))))
+    facts = emit(graph, tmp_path, OnnxOptions())
+    x, model = vectors(graph, 4), onnx.load(tmp_path / facts["file"])
+    other = {**facts, "output": {**facts["output"], "shape": [7, 11]}}
+    with pytest.raises(MismatchError, match=r"expected 4 vectors of shape \[7, 11\], received"):
+        run(tmp_path, other, x)
+    model.graph.node.insert(0, onnx.helper.make_node("Reshape", [facts["input"]["name"], "wrong"], ["moved"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([13, 17]), "wrong"))
+    model.graph.node[1].input[0] = "moved"
+    onnx.save(model, tmp_path / facts["file"])
+    with pytest.raises(ToolError, match=r"onnxruntime does not run model.onnx: .*; emit it again"):
+        run(tmp_path, facts, x)

@@ -151,10 +151,19 @@ def _run(content: bytes, facts: Mapping[str, Any], x: Integers, edges: list[Any]
         chunk = values[start : start + size]
         tensors = {source["name"]: chunk}
         if names:
-            tensors |= zip(names, running.run(names, tensors), strict=True)
+            tensors |= zip(names, _computed(running, names, tensors, facts["file"]), strict=True)
         for part, edge in zip(parts, edges, strict=True):
             part.append(_integers(edge, tensors[edge["name"]], len(chunk)))
     return [np.concatenate(part) for part in parts]
+
+
+def _computed(running: Any, names: list[str], tensors: Mapping[str, Any], what: str) -> list[Any]:
+    try:
+        computed: list[Any] = running.run(names, tensors)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ToolError(f"onnxruntime does not run {what}: {reason}; emit it again") from error
+    return computed
 
 
 def _checked(source: Mapping[str, Any], x: Integers) -> Integers:
@@ -177,5 +186,7 @@ def _integers(edge: Mapping[str, Any], tensor: NDArray[Any], count: int) -> Inte
     if edge["layout"] not in (PLAIN, ROWS):
         tensor = np.moveaxis(tensor, 1, -1)
     what = f"onnxruntime: '{edge['node']}'"
+    if tensor.size != count * prod(edge["shape"]):
+        raise MismatchError(f"{what}: expected {count} vectors of shape {edge['shape']}, received {tensor.shape}")
     values = tensor.reshape(count, *edge["shape"])
     return onnx_model.integers_of(values, edge["fraction"], what, edge["format"], "emit the model again")
