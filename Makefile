@@ -11,6 +11,7 @@
 # make front    accuracy against LUTs and latency: a sweep of the price of an adder over three seeds (two hours)
 # make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
 # make agree    every model of the zoo on C, ONNX and QONNX: how many integers differ (about half an hour)
+# make coverage which bits, ties and overflows of four networks held-out and generated vectors reach
 # make bench    latency of four networks on every processor target (ten minutes of a quiet machine)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make compare  the paper's Deep Sets at N = 8, 16, 32 emitted, verified, synthesised and compared (over an hour)
@@ -23,7 +24,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz mutation compare-emitted check compare street scaling sweep compression alone front agree bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz mutation compare-emitted check compare street scaling sweep compression alone front agree coverage bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -159,6 +160,10 @@ agree: install
 	    --out $(OUT)/results/agreement
 
 TIMED := jet_deepsets_n8_8bit jet_interaction_n8_8bit jet_mlp_n8_8bit
+coverage: install
+	$(CLI) coverage models/zoo/jet_deepsets_n8_8bit models/zoo/jet_deepsets_n32_8bit models/zoo/jet_interaction_n8_8bit \
+	    models/waves/cp12_8bit --out $(OUT)/results/coverage
+
 bench: install
 	set -e; for to in c onnx; do \
 	    for model in $(TIMED); do $(CLI) emit models/zoo/$$model --to $$to; done; \

@@ -132,3 +132,16 @@ def test_a_vector_that_adds_nothing_is_not_new():
     coverage = Coverage(graph)
     assert coverage.add(np.array([[7, 7]])).all() and not coverage.add(np.array([[7, 7]])).any()
     assert coverage.vectors == 2
+
+
+def test_the_table_has_a_row_for_everything_that_is_counted(run, model, tmp_path):
+    done = run("coverage", model, "--out", tmp_path / "coverage", "--json")
+    assert done.status == 0, done.err
+    rows = {row["what"]: row for row in done.json["rows"]}
+    assert list(rows) == list(coverage_of(layer([[1]]), np.array([[1]])).shares())
+    for row in rows.values():
+        assert max(row["held_out"], row["generated"]) <= row["both"] <= row["possible"]
+        assert (row["held_out_vectors"], row["generated_vectors"]) == (200, 4096)
+    assert rows["input bits"]["generated"] == rows["input bits"]["possible"]
+    page = (tmp_path / "coverage.md").read_text()
+    assert "| input bits |" in page and " 100.00 |" in page

@@ -57,6 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": tables.compare,
     "scaling": tables.scaling,
     "agree": tables.agree,
+    "coverage": tables.coverage,
     "doctor": tables.doctor,
 }
 """The commands after ``data``, in the order of the work; those of applications stand before the last one."""

@@ -81,6 +81,23 @@ def agree(
     require(record)
 
 
+def coverage(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of quantised models.")],
+    out: TableOut = None,
+    as_json: Json = False,
+) -> None:
+    """Tabulate which bits, ties and overflows held-out and generated vectors reach in each model.
+
+    \b
+    Example: edgephys coverage models/zoo/jet_deepsets_n8_8bit models/waves/cp12_8bit
+    """
+    from edgephys.report.coverage import table, tabulate
+    from edgephys.report.render import writer
+
+    record = tabulate(models, line(), say, writer(out, table))
+    give(as_json, record, lambda: table(record))
+
+
 def doctor(as_json: Json = False) -> None:
     """Say which outside tools are here, which are missing, and what to install.
 
