@@ -18,11 +18,10 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
-from edgephys.targets.onnx.emit import emit, probe, run, session, tool
+from edgephys.targets.onnx.emit import LEVELS, emit, probe, run, session, tool
 from edgephys.targets.onnx.model_file import FILE
 from edgephys.targets.onnx.options import OPSETS, STYLES, OnnxOptions
 
-LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_LAYOUT", "ENABLE_ALL")
 """What onnxruntime may change of a model: nothing, ..., all."""
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
 styles = pytest.mark.parametrize("style", STYLES)

@@ -39,12 +39,14 @@ class OtherRun:
     """State a further way to run the sources of a project; a verification compares its outputs, too.
 
     ``name`` is its key in the record of the verification, ``doing`` its progress message. ``most`` bounds the vectors.
+    ``probe`` returns the integers at the end of each layer in this run, where it can.
     """
 
     name: str
     doing: str
     run: Callable[[Integers], Ran]
     most: int | None = None
+    probe: Callable[[Integers], Mapping[str, Integers]] | None = None
 
 
 @dataclass(frozen=True)

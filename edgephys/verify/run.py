@@ -76,6 +76,8 @@ class Verified:
                 raise MismatchError(
                     f"{self.project}: {name}: {target.first} ({target.mismatches} of {outputs} outputs differ){hint}"
                 )
+        if self.failures:
+            raise MismatchError(f"{self.project}: {self.failures[0]}{hint}")
         if self.changed:
             raise MismatchError(
                 f"{self.project}: no output differs on these vectors{hint}; emit the project again, or restore the file"
@@ -83,8 +85,6 @@ class Verified:
         for lint in self.lints:
             if lint.findings:
                 raise MismatchError(f"{self.project}: {lint.tool}: {lint.findings[0]} ({len(lint.findings)} in all)")
-        if self.failures:
-            raise MismatchError(f"{self.project}: {self.failures[0]}")
 
     def to_record(self) -> dict[str, Any]:
         """Return the record of the JSON contract."""
@@ -137,9 +137,13 @@ def verify(
     targets[framework.name] = expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)
     say(project.target.doing)
     targets[project.target.checked] = _emitted(project, expected)
+    failures = []
     for other in project.target.other_runs(project.emitted, netlist):
         say(other.doing)
-        targets[other.name] = _other(expected, other)
+        try:
+            targets[other.name] = _other(expected, other)
+        except MismatchError as error:
+            failures.append(f"{other.name}: {error}")
     lints = tuple(project.target.lint(project.emitted))
     verified = Verified(
         project.name,
@@ -150,6 +154,7 @@ def verify(
         len(expected.inputs) - len(own.inputs),
         _coverage(expected),
         lints,
+        tuple(failures),
     )
     if name is not None:
         write_result(project, name, ({} if file is None else {"file": file}) | verified.to_record(), state)
@@ -204,7 +209,7 @@ def _emitted(project: Project, expected: Expected) -> Comparison:
 def _other(expected: Expected, other: OtherRun) -> Comparison:
     part = expected.part(other.most)
     ran = other.run(part.inputs)
-    return part.compared(other.name, ran.outputs, None, ran.facts)
+    return part.compared(other.name, ran.outputs, other.probe, ran.facts)
 
 
 def _coverage(expected: Expected) -> Coverage:

@@ -28,6 +28,8 @@ from edgephys.targets.onnx.options import OnnxOptions
 from edgephys.targets.onnx.plan import CARRIERS, DOUBLE, SINGLE
 from edgephys.targets.onnx.rules import write
 
+LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_LAYOUT", "ENABLE_ALL")
+"""How onnxruntime may change a model before it runs: from not at all to all that it can do."""
 CHUNK = 1 << 22
 """Elements of the widest edge in one call, to limit the memory."""
 
@@ -90,18 +92,19 @@ def _model(graph: Graph, tensors: Tensors, first: Form, result: Form, options: O
 # Execution --------------------------------------------------------------------------------------
 
 
-def run(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
+def run(folder: Path, facts: Mapping[str, Any], x: Integers, level: str = LEVELS[-1]) -> Integers:
     """Run the emitted model in onnxruntime and return its outputs, in steps of the output's format.
 
+    ``level`` is one of ``LEVELS``.
     Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
     Raises: MismatchError for no vectors or a value between steps; ProjectError without a model; ToolError where
     onnxruntime does not load it.
     """
-    (outputs,) = _run(onnx_model.content(folder, facts), facts, x, [facts["output"]])
+    (outputs,) = _run(onnx_model.content(folder, facts), facts, x, [facts["output"]], level)
     return outputs
 
 
-def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
+def probe(folder: Path, facts: Mapping[str, Any], x: Integers, level: str = LEVELS[-1]) -> dict[str, Integers]:
     """Return the integers of the emitted model at the end of every layer, by layer; a window has no tensor.
 
     A copy of the model gets these edges as outputs.
@@ -113,7 +116,7 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
         if entry["name"] not in names:
             model.graph.output.append(helper.make_tensor_value_info(entry["name"], TYPES[entry["type"]], None))
             names.add(entry["name"])
-    edges = _run(model.SerializeToString(), facts, x, list(facts["probes"].values()))
+    edges = _run(model.SerializeToString(), facts, x, list(facts["probes"].values()), level)
     return dict(zip(facts["probes"], edges, strict=True))
 
 
@@ -122,10 +125,10 @@ def tool() -> tuple[str, str]:
     return "onnxruntime", onnxruntime.__version__
 
 
-def session(content: bytes, what: str = onnx_model.FILE, level: str = "ENABLE_ALL") -> Any:
+def session(content: bytes, what: str = onnx_model.FILE, level: str = LEVELS[-1]) -> Any:
     """Return an onnxruntime session on one thread.
 
-    ``level`` states how it may change the model: DISABLE_ALL, ENABLE_BASIC, ENABLE_EXTENDED, ENABLE_LAYOUT, ENABLE_ALL.
+    ``level`` states how it may change the model, one of ``LEVELS``.
     Raises: ToolError where onnxruntime does not load the model.
     """
     options = onnxruntime.SessionOptions()
@@ -138,11 +141,11 @@ def session(content: bytes, what: str = onnx_model.FILE, level: str = "ENABLE_AL
         raise ToolError(f"onnxruntime does not take {what}: {str(error).splitlines()[0]}; emit it again") from error
 
 
-def _run(content: bytes, facts: Mapping[str, Any], x: Integers, edges: list[Any]) -> list[Integers]:
+def _run(content: bytes, facts: Mapping[str, Any], x: Integers, edges: list[Any], level: str) -> list[Integers]:
     """Return the integers of edges for vectors, a chunk of which is computed at a time."""
     source = facts["input"]
     x = _checked(source, x)
-    running = session(content, facts["file"])
+    running = session(content, facts["file"], level)
     values = (x * 2.0 ** -source["fraction"]).astype(source["type"])
     size = max(1, CHUNK // facts["widest"])
     names = sorted({edge["name"] for edge in edges} - {source["name"]})

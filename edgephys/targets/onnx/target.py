@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.onnx.options import OnnxOptions
-from edgephys.targets.target import EmittedProject, Facts, Ran, Say, Target, TimedRun, ToolRuns
+from edgephys.targets.target import EmittedProject, Facts, OtherRun, Ran, Say, Target, TimedRun, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
     from edgephys.targets.rules import RuleTable
+
+ELEMENTS = 1 << 21
+"""Most elements of the widest edge in all vectors of a further level: bounds the time."""
+FEWEST = 16
 
 
 class OnnxTarget(Target):
@@ -49,6 +53,25 @@ class OnnxTarget(Target):
         from edgephys.targets.onnx import emit
 
         return emit.probe(folder, facts, x)
+
+    def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
+        """Return a run at every other level: onnxruntime's full optimisation drops operands that it takes as known."""
+        from edgephys.targets.onnx import emit
+
+        tool, version = emit.tool()
+        most = max(FEWEST, ELEMENTS // project.facts["widest"])
+
+        def at(level: str) -> OtherRun:
+            facts = {"tool": tool, "version": version, "level": level}
+            return OtherRun(
+                f"{self.checked}_{level.lower()}",
+                f"onnxruntime, {level}",
+                lambda x: Ran(emit.run(project.firmware, project.facts, x, level), facts),
+                most,
+                lambda x: emit.probe(project.firmware, project.facts, x, level),
+            )
+
+        return *super().other_runs(project, netlist), *map(at, emit.LEVELS[:-1])
 
     def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         """Return the model's size and the measured latency."""
