@@ -333,7 +333,7 @@ def test_a_simulation_that_gives_less_is_an_error(deep_sets_project, monkeypatch
     fake = tmp_path / "csim"
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(csim, "compile_project", lambda folder, facts: fake)
+    monkeypatch.setattr(csim, "compile_project", lambda folder, facts, extra=(): fake)
     with pytest.raises(error, match=message):
         csim.simulate(folder, facts, vectors(graph, 4))
 

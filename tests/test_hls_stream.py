@@ -256,7 +256,7 @@ def test_a_stream_that_is_read_while_empty_is_an_error(project, monkeypatch, tmp
     fake = tmp_path / "csim"
     fake.write_text("#!/bin/sh\necho \"WARNING: Hls::stream 'layer2_cpy1' is read while empty\"\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(csim, "compile_project", lambda folder, facts: fake)
+    monkeypatch.setattr(csim, "compile_project", lambda folder, facts, extra=(): fake)
     with pytest.raises(ToolError, match=r"WARNING: Hls::stream 'layer2_cpy1' is read while empty"):
         csim.simulate(folder, facts, vectors(graph, 4))
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from edgephys.core import processes as tools
-from edgephys.core.errors import MismatchError, ProjectError
+from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, check
 from edgephys.graph.passes import drop_dead
+from edgephys.targets import sanitiser
 from edgephys.targets.c import memory
 from edgephys.targets.c.options import KEYWORDS, COptions
 from edgephys.targets.c.plan import plan
@@ -29,6 +30,7 @@ from edgephys.targets.c.source import arena_bytes, write
 COMPILE_S = 1800.0
 RUN_S = 3600.0
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+SANITISED = ("-std=c99", "-w", "-O0", *sanitiser.FLAGS)
 MAIN = Path(__file__).parent / "runtime" / "run_main.c"
 
 
@@ -98,11 +100,25 @@ def run(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
     """Compile and run the emitted source and return its outputs, in steps of the output's format.
 
     Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
-    Raises: ToolError where gcc or the program fails; MismatchError for no vectors or missing outputs; ProjectError
-    where a source is missing.
+    Raises: ToolError where gcc or the program fails; MismatchError for no vectors, missing outputs, or a program that
+    fails because of an access outside of its memory; ProjectError where a source is missing.
     """
     shape = facts["output"]["shape"]
-    return _run(folder, facts, x, prod(shape), ()).reshape(len(x), *shape)
+    try:
+        return _run(folder, facts, x, prod(shape)).reshape(len(x), *shape)
+    except ToolError:
+        run_sanitised(folder, facts, x[: sanitiser.most(prod(facts["input"]["shape"]))])
+        raise
+
+
+def run_sanitised(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
+    """Return the outputs of the source, compiled with checks of every memory access and of its arithmetic.
+
+    Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
+    Raises: MismatchError for the first access outside of its arena, input, output or an array; else as ``run``.
+    """
+    shape = facts["output"]["shape"]
+    return _run(folder, facts, x, prod(shape), flags=SANITISED).reshape(len(x), *shape)
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
@@ -121,16 +137,24 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     return {layer: edges[node] for layer, node in facts["layers"].items()}
 
 
-def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, probing: tuple[str, ...]) -> Integers:
+def _run(
+    folder: Path,
+    facts: Mapping[str, Any],
+    x: Integers,
+    results: int,
+    probing: tuple[str, ...] = (),
+    flags: tuple[str, ...] = FLAGS,
+) -> Integers:
     shape = tuple(facts["input"]["shape"])
     x = np.ascontiguousarray(x, np.int64)
     if x.ndim == 0 or x.shape[1:] != shape or not len(x):
         raise MismatchError(f"C target: vectors must be (1 or more, *{shape}), not {x.shape}")
-    program = compiled(folder, facts, results, probing)
+    program = compiled(folder, facts, results, probing, flags)
     with tempfile.TemporaryDirectory(prefix="edgephys-c-") as name:
         scratch = Path(name)
         x.tofile(scratch / "x")
-        tools.run([str(program), "x", "y", str(len(x))], scratch, RUN_S)
+        words = [str(program), "x", "y", str(len(x))]
+        sanitiser.run(words, scratch, RUN_S, [path.name for path in sources(folder, facts)])
         y = np.fromfile(scratch / "y", np.int64)
     if y.size != len(x) * results:
         raise MismatchError(f"C target {folder}: {y.size // max(1, results)} outputs for {len(x)} vectors")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.c.options import COptions
-from edgephys.targets.target import EmittedProject, Facts, Picture, Ran, Say, Target, TimedRun, ToolRuns
+from edgephys.targets.target import EmittedProject, Facts, OtherRun, Picture, Ran, Say, Target, TimedRun, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
@@ -48,6 +49,20 @@ class CTarget(Target):
         from edgephys.targets.c import emit
 
         return emit.probe(folder, facts, x)
+
+    def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
+        """Return a run that checks every memory access, in an arena of exactly its size."""
+        from edgephys.targets import sanitiser
+        from edgephys.targets.c import emit
+
+        def run(x: Integers) -> Ran:
+            tool, version = emit.tool()
+            outputs = emit.run_sanitised(project.firmware, project.facts, x)
+            return Ran(outputs, {"tool": tool, "version": version, "flags": list(emit.SANITISED)})
+
+        most = sanitiser.most(prod(project.graph.input.shape))
+        doing = "C: compile and run with checks of memory and arithmetic"
+        return *super().other_runs(project, netlist), OtherRun("c_sanitised", doing, run, most)
 
     def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         """Return the planned memory, flash, RAM and instructions on a microcontroller, and the measured latency."""

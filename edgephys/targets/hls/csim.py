@@ -19,10 +19,14 @@ import numpy as np
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
+from edgephys.targets import sanitiser
 
 COMPILE_S = 1800.0
 RUN_S = 3600.0
 FLAGS = ("-std=c++17", "-O2", "-pthread", "-w", "-fmax-errors=1", "-DEDGEPHYS_PROBE")
+SANITISED = ("-O1", *sanitiser.FLAGS, "-fno-sanitize=shift,alignment,vptr")
+"""AMD's number types shift negative integers to the left, which C++ defines from C++20 on; pointers are never cast, and
+nothing is virtual."""
 
 SLOW = "INLINE void clearUnusedBits(void) volatile"
 """A qualifier in ap_private.h that sends every product through memory. Without it the same arithmetic runs five times
@@ -42,11 +46,25 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
     """Return the outputs of the emitted sources, in steps of the output's format.
 
     Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
-    Raises: ToolError where g++ or the simulation fails; MismatchError for no vectors in or fewer out;
-    ProjectError for a project that lacks sources.
+    Raises: ToolError where g++ or the simulation fails; MismatchError for no vectors in or fewer out, or a
+    program that fails because of an access outside of an array; ProjectError for a project that lacks sources.
     """
     shape = facts["output"]["shape"]
-    return _run(folder, facts, x, prod(shape), "outputs").reshape(len(x), *shape)
+    try:
+        return _run(folder, facts, x, prod(shape), "outputs").reshape(len(x), *shape)
+    except ToolError:
+        simulate_sanitised(folder, facts, x[: sanitiser.most(prod(facts["input"]["shape"]))])
+        raise
+
+
+def simulate_sanitised(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
+    """Return the outputs of the sources, compiled with checks of every memory access and of their arithmetic.
+
+    Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
+    Raises: MismatchError for the first access outside of an array; else as ``simulate``.
+    """
+    shape = facts["output"]["shape"]
+    return _run(folder, facts, x, prod(shape), "outputs", SANITISED).reshape(len(x), *shape)
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
@@ -65,18 +83,21 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     return {layer: edges[entry["node"]] for layer, entry in facts["layers"].items()}
 
 
-def _run(folder: Path, facts: Mapping[str, Any], x: Integers, results: int, what: str) -> Integers:
+def _run(
+    folder: Path, facts: Mapping[str, Any], x: Integers, results: int, what: str, extra: tuple[str, ...] = ()
+) -> Integers:
     shape = tuple(facts["input"]["shape"])
     x = np.ascontiguousarray(x, np.int64)
     if x.ndim == 0 or x.shape[1:] != shape or not len(x):
         raise MismatchError(f"C simulation: vectors must be (1 or more, *{shape}), not {x.shape}")
-    program = compile_project(folder, facts)
+    program = compile_project(folder, facts, extra=extra)
     with tempfile.TemporaryDirectory(prefix="edgephys-csim-") as name:
         scratch = Path(name)
         write_weights(folder / "firmware" / "weights", scratch / "weights")
         x.tofile(scratch / "x")
         threads = max(1, min(len(os.sched_getaffinity(0)), len(x)))
-        said = tools.run([str(program), "x", "y", str(len(x)), str(threads), what], scratch, RUN_S)
+        words = [str(program), "x", "y", str(len(x)), str(threads), what]
+        said = sanitiser.run(words, scratch, RUN_S, [f"{facts['top']}.cpp"])  # it calls a layer a line
         if "ERROR" in said or "WARNING" in said:  # of a stream that is read while empty, or not to its end
             raise ToolError(f"C simulation of {folder}: {said.strip().splitlines()[0]}")
         y = np.fromfile(scratch / "y", np.int64)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.fpga import FpgaTarget
 from edgephys.targets.hls.options import HlsOptions
-from edgephys.targets.target import EmittedProject, Facts, Ran, Say, TimedRun, ToolRuns
+from edgephys.targets.target import EmittedProject, Facts, OtherRun, Ran, Say, TimedRun, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
@@ -51,6 +52,21 @@ class HlsTarget(FpgaTarget):
         from edgephys.targets.hls import csim
 
         return csim.probe(folder, facts, x)
+
+    def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
+        """Return a simulation that checks every memory access."""
+        from edgephys.core import processes
+        from edgephys.targets import sanitiser
+        from edgephys.targets.hls import csim
+
+        def run(x: Integers) -> Ran:
+            compiler = processes.find("g++")
+            outputs = csim.simulate_sanitised(project.firmware, project.facts, x)
+            return Ran(outputs, {"tool": compiler.name, "version": compiler.version, "flags": list(csim.SANITISED)})
+
+        most = sanitiser.most(prod(project.graph.input.shape))
+        doing = "C simulation: compile and run with checks of memory and arithmetic"
+        return *super().other_runs(project, netlist), OtherRun("csim_sanitised", doing, run, most)
 
     def write_testbench(self, graph: Graph, folder: Path, x: Integers) -> int:
         """Write vectors for hls4ml's test bench."""

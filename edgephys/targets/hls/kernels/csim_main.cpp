@@ -3,7 +3,8 @@
 // X holds COUNT vectors of INPUTS int64, Y gets COUNT vectors of OUTPUTS (or RESULTS, every layer's) int64,
 // all in steps of their formats. TOP is the emitted top function, in TOP_SOURCE; TYPES reads and sets
 // its numbers, STORAGE defines the constants that the sources only declare. STREAMED says that it takes and gives
-// streams, a pixel a beat, in raster order.
+// streams, a pixel a beat, in raster order. Inputs and outputs lie on the heap, each in a block of exactly its size, so
+// that a sanitiser sees every access outside of them; the functions that allocate them name them in its report.
 
 #include TYPES
 #include TOP_SOURCE
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <pthread.h>
 #include <vector>
 
@@ -47,13 +49,16 @@ static void call(const long long *from, long long *to, bool probing) {
     }
 }
 #else
+__attribute__((noinline)) static input_t *input_buffer() { return new input_t[INPUTS]; }
+__attribute__((noinline)) static result_t *output_buffer() { return new result_t[OUTPUTS]; }
+
 static void call(const long long *from, long long *to, bool probing) {
-    static thread_local input_t x[INPUTS];
-    static thread_local result_t y[OUTPUTS];
+    static thread_local const std::unique_ptr<input_t[]> x(input_buffer());
+    static thread_local const std::unique_ptr<result_t[]> y(output_buffer());
     for (size_t i = 0; i < INPUTS; i++)
         edge_set(x[i], from[i]);
     nnet::edge_probe_sink = probing ? to : NULL;
-    TOP(x, y);
+    TOP(x.get(), y.get());
     if (!probing)
         for (size_t i = 0; i < OUTPUTS; i++)
             to[i] = edge_integer(y[i]);

@@ -1,0 +1,97 @@
+"""Run a program that was compiled with checks of its memory accesses and its arithmetic, and say which one failed.
+
+The checks are gcc's address and undefined-behaviour sanitisers: every buffer has guards on both sides, and the program
+ends at the first access outside of one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from edgephys.core import processes as tools
+from edgephys.core.errors import MismatchError, ToolError
+
+CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize=null,object-size", "-fno-sanitize-recover=all")
+"""Without two that take long to compile and see wrong pointers, as the address sanitiser does."""
+FLAGS = ("-g1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", *CHECKS)
+"""With every caller in the report. The optimisation is the target's choice, between time to compile and to run."""
+ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=0:redzone=2048:max_redzone=2048",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+"""Guards of 2048 bytes, the widest there are."""
+LOG = "checks.log"
+
+ELEMENTS = 1 << 15
+"""Most input integers that are run so: bounds the time."""
+FEWEST = 16
+
+VERBS = {"READ": "reads", "WRITE": "writes"}
+SIDES = {"to the left of": "before", "to the right of": "past", "after": "past", "inside of": "inside"}
+FRAME = re.compile(r"^\s+#\d+ 0x[0-9a-f]+ in (.+?) (\S+?):(\d+)", re.MULTILINE)
+
+
+def most(inputs: int) -> int:
+    """Return how many vectors of so many integers are run with the checks."""
+    return max(FEWEST, ELEMENTS // inputs)
+
+
+def run(command: Sequence[str], folder: Path, timeout_s: float, sources: Collection[str]) -> str:
+    """Run a program in ``folder`` and return its output.
+
+    Raises: MismatchError for a check that failed, with the access and the innermost line in a file of a name among
+    ``sources``; ToolError as ``processes.run``.
+    """
+    try:
+        return tools.run(command, folder, timeout_s, ENVIRONMENT, log=folder / LOG)
+    except ToolError as error:
+        text = (folder / LOG).read_text() if (folder / LOG).is_file() else ""
+        failed = _access(text) or _arithmetic(text)
+        if failed is None:
+            raise
+        raise MismatchError(f"{_place(text, sources)}{failed}; emit the project again, or report it") from error
+
+
+def _arithmetic(text: str) -> str | None:
+    """Return what the undefined-behaviour sanitiser objects to."""
+    failed = re.search(r"runtime error: (.*)", text)
+    return None if failed is None else failed[1]
+
+
+def _access(text: str) -> str | None:
+    """Return the access that the address sanitiser stopped, and how far from which buffer it is."""
+    kind = re.search(r"ERROR: AddressSanitizer: ([\w-]+)", text)
+    if kind is None:
+        return None
+    access = re.search(r"^(READ|WRITE) of size (\d+)", text, re.MULTILINE)
+    does = kind[1] if access is None else f"{VERBS[access[1]]} {_bytes(access[2])}"
+    where = _buffer(text)
+    return f"{does} {where}" if where else f"{does} outside of every buffer"
+
+
+def _buffer(text: str) -> str | None:
+    sides = "|".join(["before", *SIDES])
+    near = re.search(rf"located (\d+) bytes ({sides}) (?:(\d+)-byte region|global variable '([^']+)')", text)
+    if near is not None:
+        owner = re.search(r" in (\w+)_buffer\b", text[near.end() :])
+        name = near[4] or ("buffer" if owner is None else owner[1])
+        size = f" of {_bytes(near[3])}" if near[3] else ""
+        return f"{_bytes(near[1])} {SIDES.get(near[2], near[2])} its {name}{size}"
+    local = re.search(r"'([^']+)'(?: \(line \d+\))? <== Memory access at offset \d+ (\w+) this variable", text)
+    if local is None:
+        return None
+    return f"{'before' if local[2].startswith('under') else 'past'} the end of its array {local[1]}"
+
+
+def _bytes(count: str) -> str:
+    return f"{count} byte{'s' * (count != '1')}"
+
+
+def _place(text: str, sources: Collection[str]) -> str:
+    """Return the innermost line of the sources, with its function."""
+    for function, path, line in FRAME.findall(text):
+        if Path(path).name in sources:
+            return f"{Path(path).name}:{line}, {function.split('(')[0]}: "
+    return ""
