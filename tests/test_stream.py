@@ -35,6 +35,7 @@ def simulated_as_the_golden_model(graph: Graph, folder: Path, count: int, option
     x = vectors(graph, count)
     found = simulate.simulate(folder, facts, x)
     np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
+    np.testing.assert_array_equal(stream_simulate.simulate_with_gaps(folder, facts, x), found.outputs)
     pixels = graph.input.shape[0] * graph.input.shape[1]
     assert facts["io"] == "stream"
     assert (found.first_cycles, found.ii) == (facts["latency"], pixels)
@@ -396,7 +397,8 @@ def test_emit_streams_a_field_by_itself_and_verify_and_report_tell_a_frames_time
     assert verified.status == 0, verified.err
     record = verified.json
     assert (record["vectors"], record["outputs"], record["mismatches"]) == (8, 8 * 36, 0)
-    timed = record["targets"]["rtl"]
+    timed, with_gaps = record["targets"]["rtl"], record["targets"]["rtl_gaps"]
+    assert with_gaps["vectors"] == 8 and with_gaps["generated"] == record["generated"] >= 64
     assert timed["latency_first_cycles"] == facts["latency"] and timed["ii"] == 36
     assert timed["latency_cycles"] == facts["latency"] + 35
     assert f"({facts['latency']} to the first pixel)" in " ".join(run("verify", folder).out.split())

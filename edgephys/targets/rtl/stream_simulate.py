@@ -8,7 +8,7 @@ appear. Measured from the clocks that the design marks as valid:
 - *Initiation interval*: clocks between the first outputs of two frames that follow each other without a gap and have
   the same outputs as each frame alone.
 
-The same frames also enter with gaps at random clocks, in which every input is noise: the outputs must be the same.
+All frames also enter with gaps at random clocks, in which every input is noise (``simulate_with_gaps``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgephys.targets.rtl.bits import of_bits, packed, to_bits, unpacked, width
 from edgephys.targets.rtl.testbench import VALID_OUT, Bench, Simulated, accepted, build, ports
 
 FRAMES = 4
-"""Frames on which the timing is measured, half of them noise."""
+"""Frames on which the timing is measured: the first and the last ones, repeated where there are fewer."""
 STALLS = 0.4
 """Share of clocks without a pixel where there are gaps."""
 CHUNK_BITS = 1 << 28
@@ -86,12 +86,25 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
     """
     frames_in, frames = _pixels(facts, x), _frames(folder, facts)
     latency, first, interval = _timing(frames, frames_in)
+    return Simulated(_outputs(frames, facts, frames_in), latency, interval, first)
+
+
+def simulate_with_gaps(folder: Path, facts: Mapping[str, Any], x: Integers) -> Integers:
+    """Return the outputs of frames that enter with gaps at random clocks, in which every input is noise.
+
+    Shape: x (frame, row, column, channel), integers in steps.  Raises: as ``simulate``.
+    """
+    return _outputs(_frames(folder, facts), facts, _pixels(facts, x), STALLS)
+
+
+def _outputs(frames: Frames, facts: Mapping[str, Any], frames_in: Bits, stalls: float = 0.0) -> Integers:
     parts = []
     chunk = max(1, CHUNK_BITS // (frames.pixels * (width(frames.bench.outputs) + width(frames.bench.inputs))))
     for start in range(0, len(frames_in), chunk):
-        parts.append(frames.clocked(frames_in[start : start + chunk])[0])
+        parts.append(frames.clocked(frames_in[start : start + chunk], stalls, start)[0])
     (port,) = facts["output"]
-    return Simulated(np.concatenate(parts).reshape(len(frames_in), *port["shape"]), latency, interval, first)
+    outputs: Integers = np.concatenate(parts).reshape(len(frames_in), *port["shape"])
+    return outputs
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
@@ -131,9 +144,9 @@ def _pixels(facts: Mapping[str, Any], x: Integers) -> Bits:
 
 
 def _timing(frames: Frames, frames_in: Bits) -> tuple[int, int, int]:
-    """Measure a frame's latency, its first pixel's, and the interval, on the first frames and on noise."""
-    noise = np.random.default_rng(0).integers(0, 2, (FRAMES // 2, *frames_in.shape[1:]), np.uint8)
-    chosen = np.concatenate([frames_in[: FRAMES - len(noise)], noise])
+    """Measure a frame's latency, its first pixel's, and the interval, on the first and the last frames."""
+    first = np.arange(FRAMES // 2)
+    chosen = frames_in[np.concatenate([first, -1 - first[::-1]]) % len(frames_in)]
     together, clocks = frames.clocked(chosen)
     first, last = clocks.reshape(len(chosen), -1)[0, [0, -1]]
     for number, frame in enumerate(chosen):

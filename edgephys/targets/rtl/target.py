@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.fpga import STREAM, FpgaTarget
 from edgephys.targets.rtl.options import RtlOptions
-from edgephys.targets.target import CountedCycles, EmittedProject, Facts, NotTimed, Ran, Say, ToolRuns
+from edgephys.targets.target import CountedCycles, EmittedProject, Facts, NotTimed, OtherRun, Ran, Say, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
@@ -55,6 +55,18 @@ class RtlTarget(FpgaTarget):
         from edgephys.targets.rtl import simulate
 
         return simulate.probe(folder, facts, x)
+
+    def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
+        """Return a simulation with gaps between the pixels of a stream."""
+        others = super().other_runs(project, netlist)
+        if project.facts.get("io") != STREAM:
+            return others
+        from edgephys.targets.rtl import stream_simulate
+
+        def run(x: Integers) -> Ran:
+            return Ran(stream_simulate.simulate_with_gaps(project.firmware, project.facts, x), {})
+
+        return *others, OtherRun("rtl_gaps", "RTL simulation with gaps at random clocks", run)
 
     def simulated_times(self, facts: Facts) -> tuple[tuple[str, str], ...]:
         """Return latency and initiation interval; of a stream those of a frame, and the latency of its first pixel."""
