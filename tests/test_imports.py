@@ -40,6 +40,7 @@ OWNERS = {
     "keras": ("networks.backend",),
     "tensorflow": ("networks.backend",),
     "hls4ml": ("targets.hls",),
+    "clang": ("targets.hls.syntax",),
     "alkaid": ("targets.rtl.logic",),
     "subprocess": ("core.processes",),
     "typer": ("cli", "applications.jets.commands", "applications.waves.commands"),

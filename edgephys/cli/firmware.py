@@ -195,14 +195,15 @@ def verify(
 ) -> None:
     """Compare the model, the golden model and the emitted sources, bit for bit; exit with 1 where they differ.
 
-    They are compared on the held-out vectors and on vectors made for the Graph, whose coverage is stated.
+    They are compared on the held-out vectors and on vectors made for the Graph, whose coverage is stated. Tools that
+    only read the sources check whether they can be synthesised.
 
     \b
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --netlist
     """
     from edgephys.project import read
-    from edgephys.report.show import coverage_table, targets_table
+    from edgephys.report.show import coverage_table, lint_table, targets_table
     from edgephys.verify.run import raw_vectors
     from edgephys.verify.run import verify as compare
 
@@ -212,7 +213,7 @@ def verify(
     vectors = raw_vectors(opened, data, limit) if data is not None else None
     verified = compare(opened, vectors, say, data.name if data is not None else None, netlist)
     record = verified.to_record()
-    give(as_json, record, lambda: targets_table(record), lambda: coverage_table(record))
+    give(as_json, record, lambda: targets_table(record), lambda: coverage_table(record), lambda: lint_table(record))
     verified.require()
 
 

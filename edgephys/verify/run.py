@@ -7,7 +7,7 @@ runs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.core.errors import MismatchError, ProjectError
+from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
@@ -70,21 +70,22 @@ class Verified:
     def require(self) -> None:
         """Raise MismatchError naming the first layer that differs, or what else does not hold."""
         hint = f"; changed since its emission: {', '.join(self.changed[:3])}" if self.changed else ""
+        finding = first_finding(self.lints)
         for name, target in self.targets.items():
             if target.mismatches:
                 outputs = self.outputs // self.vectors * (target.vectors + target.generated)
                 raise MismatchError(
                     f"{self.project}: {name}: {target.first} ({target.mismatches} of {outputs} outputs differ){hint}"
+                    + (f"; {finding}" if finding else "")
                 )
+        if finding:
+            raise MismatchError(f"{self.project}: {finding}{hint}")
         if self.failures:
             raise MismatchError(f"{self.project}: {self.failures[0]}{hint}")
         if self.changed:
             raise MismatchError(
                 f"{self.project}: no output differs on these vectors{hint}; emit the project again, or restore the file"
             )
-        for lint in self.lints:
-            if lint.findings:
-                raise MismatchError(f"{self.project}: {lint.tool}: {lint.findings[0]} ({len(lint.findings)} in all)")
 
     def to_record(self) -> dict[str, Any]:
         """Return the record of the JSON contract."""
@@ -135,8 +136,15 @@ def verify(
     say(framework.title)
     reference = framework.reference(project.model, project.graph)
     targets[framework.name] = expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)
+    lints = _lints(project, say)
     say(project.target.doing)
-    targets[project.target.checked] = _emitted(project, expected)
+    try:
+        targets[project.target.checked] = _emitted(project, expected)
+    except (MismatchError, ToolError) as error:
+        line = first_finding(lints)
+        if line is None:
+            raise
+        raise MismatchError(f"{project.name}: {line}") from error
     failures = []
     for other in project.target.other_runs(project.emitted, netlist):
         say(other.doing)
@@ -144,7 +152,6 @@ def verify(
             targets[other.name] = _other(expected, other)
         except MismatchError as error:
             failures.append(f"{other.name}: {error}")
-    lints = tuple(project.target.lint(project.emitted))
     verified = Verified(
         project.name,
         len(own.inputs),
@@ -159,6 +166,22 @@ def verify(
     if name is not None:
         write_result(project, name, ({} if file is None else {"file": file}) | verified.to_record(), state)
     return verified
+
+
+def _lints(project: Project, say: Say) -> tuple[Lint, ...]:
+    """Return what tools that only read the sources object to, before the sources run."""
+    say("rules of synthesis")
+    lints = tuple(project.target.lint(project.emitted))
+    line = first_finding(lints)
+    if line is not None:
+        say(line)
+    return lints
+
+
+def first_finding(lints: Sequence[Lint]) -> str | None:
+    """Return the first finding as a line: tool, file, line and rule; None where there is none."""
+    findings = [f"{lint.tool}: {line}" for lint in lints for line in lint.findings]
+    return f"{findings[0]} ({len(findings)} in all)" if findings else None
 
 
 def _expected(graph: Graph, own: Integers) -> Expected:

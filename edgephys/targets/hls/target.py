@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgephys.core.figure import Figure
 from edgephys.targets.fpga import FpgaTarget
 from edgephys.targets.hls.options import HlsOptions
-from edgephys.targets.target import EmittedProject, Facts, OtherRun, Ran, Say, TimedRun, ToolRuns
+from edgephys.targets.target import EmittedProject, Facts, Lint, OtherRun, Ran, Say, TimedRun, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
@@ -46,6 +46,12 @@ class HlsTarget(FpgaTarget):
 
         compiler = processes.find("g++")
         return Ran(csim.simulate(folder, facts, x), {"tool": compiler.name, "version": compiler.version})
+
+    def lint(self, project: EmittedProject) -> tuple[Lint, ...]:
+        """Return what breaks the published rules of the vendors' synthesis."""
+        from edgephys.targets.hls import lint
+
+        return (lint.of_project(project.firmware, project.facts),)
 
     def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
         """Return each layer's integers in the C simulation."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgephys.core.figure import Figure
 from edgephys.targets.fpga import STREAM, FpgaTarget
 from edgephys.targets.rtl.options import RtlOptions
-from edgephys.targets.target import CountedCycles, EmittedProject, Facts, NotTimed, OtherRun, Ran, Say, ToolRuns
+from edgephys.targets.target import CountedCycles, EmittedProject, Facts, Lint, NotTimed, OtherRun, Ran, Say, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
@@ -49,6 +49,12 @@ class RtlTarget(FpgaTarget):
         first = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
         times = {"latency_cycles": simulated.latency_cycles, **first, "ii": simulated.ii}
         return Ran(simulated.outputs, {**times, "tool": simulator.name, "version": simulator.version})
+
+    def lint(self, project: EmittedProject) -> tuple[Lint, ...]:
+        """Return what Verilator, Yosys and Icarus, or GHDL, object to."""
+        from edgephys.targets.rtl import lint
+
+        return lint.of_project(project.firmware, project.facts)
 
     def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
         """Return each layer's integers in the simulation."""

@@ -69,7 +69,16 @@ int main(int count, char** names) {
 FAST = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert")
 FLAGS = ("--cc", *FAST, "--output-groups", "0", "--prefix", "Vdut")
 """No groups: Verilator would make files that include several sources; here every source is compiled by itself."""
-QUIET = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-TIMESCALEMOD", "--quiet")
+WAIVED = {
+    "DECLFILENAME": "sources are read under other names, and a layer's file holds all stages of its pipeline",
+    "UNUSEDSIGNAL": "a layer need not read every bit of an edge: those of pruned weights are proven not to matter",
+}
+"""Verilator's warnings that are not findings, each with the reason; all others are (``warnings``)."""
+WARN = ("-Wall", "-Wno-fatal", *(f"-Wno-{name}" for name in WAIVED), "--quiet")
+LOG = "verilator.log"
+"""What Verilator says, in the folder of the compiled program."""
+SOURCE = "source_"
+"""Verilator reads copies of the sources: this and the number of the source are their names."""
 GUARD = "VL_PCH_INCLUDED"
 """Macro by which Verilator checks for a precompiled header; no header is precompiled here."""
 RUNTIME = ("verilated", "verilated_dpi", "verilated_threads")
@@ -103,7 +112,7 @@ def built(
     words = [str(-(-width // 32)) for width in widths]
     program = PROGRAM.replace("IN_WORDS", words[0]).replace("OUT_WORDS", words[1])
     control = "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in repeated), ""])
-    texts = (*FLAGS, top, program, COMPILE, control)
+    texts = (*FLAGS, *WARN, top, program, COMPILE, control)
     key = tools.content_key(sources, verilator.version, compiler.version, *texts)
 
     def build(home: Path) -> None:
@@ -111,11 +120,11 @@ def built(
             work = Path(name)
             (work / "main.cpp").write_text(program)
             (work / "dut.vlt").write_text(control)
-            copies = [shutil.copyfile(path, work / f"source_{i}{path.suffix}") for i, path in enumerate(sources)]
+            copies = [shutil.copyfile(path, work / f"{SOURCE}{i}{path.suffix}") for i, path in enumerate(sources)]
             shutil.copytree(_runtime(verilator, compiler, timeout_s), work / "runtime")
-            command = [*verilator.command, *FLAGS, *QUIET, *(HIERARCHICAL if repeated else ())]
+            command = [*verilator.command, *FLAGS, *WARN, *(HIERARCHICAL if repeated else ())]
             command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(path.name for path in copies)]
-            tools.run(command, work, timeout_s, verilator.environment, log=home / "verilator.log")
+            tools.run(command, work, timeout_s, verilator.environment, log=home / LOG)
             generated = sorted((work / "objects").rglob("*.cpp"))
             fast = [path for path in generated if not path.stem.endswith("__Slow")]
             shares = _shared_out([*fast, work / "main.cpp"])
