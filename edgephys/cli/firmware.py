@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -203,7 +203,7 @@ def verify(
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --netlist
     """
     from edgephys.project import read
-    from edgephys.report.show import coverage_table, lint_table, targets_table
+    from edgephys.report.show import coverage_table, lint_table, proofs_table, targets_table
     from edgephys.verify.run import raw_vectors
     from edgephys.verify.run import verify as compare
 
@@ -213,7 +213,8 @@ def verify(
     vectors = raw_vectors(opened, data, limit) if data is not None else None
     verified = compare(opened, vectors, say, data.name if data is not None else None, netlist)
     record = verified.to_record()
-    give(as_json, record, lambda: targets_table(record), lambda: coverage_table(record), lambda: lint_table(record))
+    tables = (targets_table, coverage_table, lint_table, *((proofs_table,) if netlist else ()))
+    give(as_json, record, *(partial(table, record) for table in tables))
     verified.require()
 
 

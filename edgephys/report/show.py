@@ -77,6 +77,25 @@ def _findings(row: Mapping[str, Any]) -> str:
     return "none" if not row["findings"] else f"{len(row['findings'])}: {row['findings'][0]}"
 
 
+def proofs_table(record: Mapping[str, Any]) -> Table:
+    """Declare which modules of a netlist are proven equal to their sources, and why the others are not."""
+    proven = sum(proof["holds"] is True for proof in record["proofs"])
+    return Table(
+        title=f"netlist equal to the RTL for every input: {proven} of {len(record['proofs'])} modules proven",
+        columns=(
+            Column("netlist", "netlist", left=True),
+            Column("module", "module", left=True),
+            Column(
+                "holds", "proven", left=True, cell=lambda row: {True: "yes", False: "differs", None: "no"}[row["holds"]]
+            ),
+            Column("why", "how, or why not", left=True),
+            Column("seconds", "seconds", text=lambda seconds: f"{seconds:.1f}"),
+        ),
+        rows=record["proofs"],
+        style=lambda row: "bold red" if row["holds"] is False else None,
+    )
+
+
 def _share(row: Mapping[str, Any]) -> str:
     return f"{100 * row['reached'] / row['possible']:.2f} %" if row["possible"] else ""
 

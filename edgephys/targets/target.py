@@ -64,6 +64,24 @@ class Lint:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """State whether a module of a netlist is proven equal to its source for every input, and why it is not.
+
+    ``holds`` is None where neither is known. Units: seconds of the proof when it was made.
+    """
+
+    netlist: str
+    module: str
+    holds: bool | None
+    why: str
+    seconds: float
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record of the JSON contract."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class ToolRuns:
     """State which tools may be run to measure a project where no cached result fits, and what each run may take.
 
@@ -193,6 +211,10 @@ class Target(ABC):
             raise UsageError(
                 f"--netlist goes with projects that are synthesised here, not with {self.name}; leave it out"
             )
+        return ()
+
+    def proofs(self, project: EmittedProject, say: Say) -> Sequence[Proof]:
+        """Return what is proven of the synthesised netlist, a module each."""
         return ()
 
     def lint(self, project: EmittedProject) -> Sequence[Lint]:

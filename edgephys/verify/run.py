@@ -31,7 +31,7 @@ from edgephys.project import (
     write_result,
 )
 from edgephys.targets.fpga import STREAM
-from edgephys.targets.target import Lint, OtherRun
+from edgephys.targets.target import Lint, OtherRun, Proof
 from edgephys.verify import plain, stimuli
 from edgephys.verify.compare import Comparison, Expected, Mismatch, difference, first_difference
 from edgephys.verify.coverage import Coverage, coverage_of
@@ -61,6 +61,7 @@ class Verified:
     coverage: Coverage | None = None
     lints: tuple[Lint, ...] = ()
     failures: tuple[str, ...] = field(default=())
+    proofs: tuple[Proof, ...] = ()
 
     @property
     def mismatches(self) -> int:
@@ -100,6 +101,7 @@ class Verified:
             "coverage": None if self.coverage is None else self.coverage.to_record(),
             "lint": [lint.to_record() for lint in self.lints],
             "failures": list(self.failures),
+            "proofs": [proof.to_record() for proof in self.proofs],
         }
 
 
@@ -152,6 +154,8 @@ def verify(
             targets[other.name] = _other(expected, other)
         except MismatchError as error:
             failures.append(f"{other.name}: {error}")
+    proofs = tuple(project.target.proofs(project.emitted, say)) if netlist else ()
+    failures += [f"{proof.netlist}: {proof.module}: {proof.why}" for proof in proofs if proof.holds is False]
     verified = Verified(
         project.name,
         len(own.inputs),
@@ -162,6 +166,7 @@ def verify(
         _coverage(expected),
         lints,
         tuple(failures),
+        proofs,
     )
     if name is not None:
         write_result(project, name, ({} if file is None else {"file": file}) | verified.to_record(), state)

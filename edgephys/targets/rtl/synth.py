@@ -39,15 +39,30 @@ opt_lut_ins -tech xilinx
 clean
 """
 MAP = {"xcup": MAP_XCUP, "ecp5": "synth_ecp5 -top {top}\n"}
+# The netlist has single bits as nets: a simulator would take vectors whose bits depend on each other for loops.
+# Short names in place of the sources' make it a quarter as long.
+WRITE = """\
+tee -q -o counts.json stat -json
+splitnets
+rename -hide w:*
+opt_clean
+write_verilog -noattr netlist.v
+"""
 
 
 @dataclass(frozen=True)
 class ModuleCells:
-    """State the cells of one copy of a module, its copies in the top, and the seconds of its synthesis."""
+    """State the cells of one copy of a module, its copies in the top, and the seconds of its synthesis.
+
+    ``primitives`` counts the cells by their names in ``netlist``, which ``task`` made.
+    """
 
     cells: Cells
     copies: int
     seconds: float
+    netlist: Path
+    task: SynthesisTask
+    primitives: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -149,14 +164,16 @@ def synthesise(
     limits = Limits(timeout_s, memory_gb)
     files = tuple(sorted(sources))
     if flat:
-        tasks = {top: _Task(top, files, family)}
+        tasks = {top: SynthesisTask(top, files, family)}
         copies = {top: 1}
     else:
         hierarchy = _hierarchy(yosys, files, top, limits)
         tasks, copies = _split(hierarchy, top, family)
     parts: dict[str, ModuleCells] = {}
-    for name, (cells, seconds) in _all(yosys, tasks, limits, jobs, progress).items():
-        parts[name] = ModuleCells(cells, copies[name], seconds)
+    for name, (home, primitives) in _all(yosys, tasks, limits, jobs, progress).items():
+        seconds = float(json.loads((home / "seconds.json").read_text()))
+        cells = count(primitives, family, name)
+        parts[name] = ModuleCells(cells, copies[name], seconds, home / "netlist.v", tasks[name], primitives)
     total = sum((part.cells.times(part.copies) for part in parts.values()), Cells())
     seconds_total = sum(part.seconds for part in parts.values())
     return Synthesised(total, parts, seconds_total, flat, family, yosys.name, yosys.version)
@@ -236,7 +253,7 @@ def _defined(log: str, files: tuple[Path, ...]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Task:
+class SynthesisTask:
     """State one run of Yosys: files to read, files only to declare, and its top module."""
 
     top: str
@@ -245,34 +262,37 @@ class _Task:
     boxes: tuple[str, ...] = ()
     declared: tuple[Path, ...] = ()
 
+    def read(self) -> str:
+        """Return the commands that read the sources, and make black boxes of the modules that have their own tasks."""
+        boxes = f"blackbox {' '.join('=' + name for name in self.boxes)}\n" if self.boxes else ""
+        return read_verilog(self.declared, "-lib ") + read_verilog(self.files) + boxes
+
     def script(self) -> str:
         """Return the script; black boxes are counted by their own tasks."""
-        boxes = f"blackbox {' '.join('=' + name for name in self.boxes)}\n" if self.boxes else ""
-        text = read_verilog(self.declared, "-lib ") + read_verilog(self.files) + boxes
-        return text + MAP[self.family].format(top=self.top) + "tee -q -o counts.json stat -json\n"
+        return self.read() + MAP[self.family].format(top=self.top) + WRITE
 
     def size(self) -> int:
         """Return the bytes of the sources: the largest task is started first."""
         return sum(path.stat().st_size for path in self.files)
 
 
-def _split(hierarchy: _Hierarchy, top: str, family: str) -> tuple[dict[str, _Task], dict[str, int]]:
+def _split(hierarchy: _Hierarchy, top: str, family: str) -> tuple[dict[str, SynthesisTask], dict[str, int]]:
     """Return one task for each module that the top instantiates, one for the top, and their copies."""
     copies = {
         name: number
         for name, number in hierarchy.instances[top].items()
         if name in hierarchy.instances and not name.startswith("$")
     }
-    tasks = {name: _Task(name, hierarchy.files(hierarchy.below(name)), family) for name in copies}
+    tasks = {name: SynthesisTask(name, hierarchy.files(hierarchy.below(name)), family) for name in copies}
     own = hierarchy.files(hierarchy.below(top, without=copies))
     declared = tuple(path for path in hierarchy.files(copies) if path not in own)
-    tasks[top] = _Task(top, own, family, tuple(copies), declared)
+    tasks[top] = SynthesisTask(top, own, family, tuple(copies), declared)
     return tasks, {**copies, top: 1}
 
 
 def _all(
-    yosys: tools.Tool, tasks: Mapping[str, _Task], limits: Limits, jobs: int, progress: Progress | None
-) -> dict[str, tuple[Cells, float]]:
+    yosys: tools.Tool, tasks: Mapping[str, SynthesisTask], limits: Limits, jobs: int, progress: Progress | None
+) -> dict[str, tuple[Path, dict[str, int]]]:
     """Run the tasks, ``jobs`` at a time; the first failure, or Ctrl-C, stops the running ones."""
     stop = Event()
     order = sorted(tasks.values(), key=lambda task: (-task.size(), task.top))
@@ -290,9 +310,12 @@ def _all(
     return {task.top: future.result() for future, task in running.items()}
 
 
-def _one(yosys: tools.Tool, task: _Task, limits: Limits, stop: Event) -> tuple[Cells, float]:
+def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits, stop: Event) -> tuple[Path, dict[str, int]]:
+    """Return the folder of a task's results, and its cells by their names."""
     script = task.script()
-    key = tools.content_key((*task.declared, *task.files), yosys.version, task.top, MAP[task.family], *task.boxes)
+    key = tools.content_key(
+        (*task.declared, *task.files), yosys.version, task.top, MAP[task.family], WRITE, *task.boxes
+    )
 
     def build(folder: Path) -> None:
         start = time.monotonic()
@@ -301,8 +324,7 @@ def _one(yosys: tools.Tool, task: _Task, limits: Limits, stop: Event) -> tuple[C
 
     home = tools.built(key, build)
     counts = json.loads((home / "counts.json").read_text())["modules"]["\\" + task.top]["num_cells_by_type"]
-    primitives = {name: number for name, number in counts.items() if name not in ("$scopeinfo", *task.boxes)}
-    return count(primitives, task.family, task.top), float(json.loads((home / "seconds.json").read_text()))
+    return home, {name: number for name, number in counts.items() if name not in ("$scopeinfo", *task.boxes)}
 
 
 def read_verilog(files: Iterable[Path], option: str = "") -> str:

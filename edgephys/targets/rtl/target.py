@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.fpga import STREAM, FpgaTarget
 from edgephys.targets.rtl.options import RtlOptions
-from edgephys.targets.target import CountedCycles, EmittedProject, Facts, Lint, NotTimed, OtherRun, Ran, Say, ToolRuns
+from edgephys.targets.target import (
+    CountedCycles,
+    EmittedProject,
+    Facts,
+    Lint,
+    NotTimed,
+    OtherRun,
+    Proof,
+    Ran,
+    Say,
+    ToolRuns,
+)
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rtl.testbench import Simulated
     from edgephys.targets.rules import RuleTable
 
 
@@ -41,14 +54,27 @@ class RtlTarget(FpgaTarget):
 
     def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
         """Simulate the modules with Verilator or GHDL, and measure latency and initiation interval."""
-        from edgephys.core import processes
         from edgephys.targets.rtl import simulate
 
-        simulated = simulate.simulate(folder, facts, x)
-        simulator = processes.find({"verilog": "verilator", "vhdl": "ghdl"}[facts["language"]])
-        first = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
-        times = {"latency_cycles": simulated.latency_cycles, **first, "ii": simulated.ii}
-        return Ran(simulated.outputs, {**times, "tool": simulator.name, "version": simulator.version})
+        return _ran(facts, simulate.simulate(folder, facts, x))
+
+    def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
+        """Return a simulation with gaps between the pixels of a stream, and those of two netlists if asked for."""
+        others: list[OtherRun] = []
+        if project.facts.get("io") == STREAM:
+            from edgephys.targets.rtl import stream_simulate
+
+            def run(x: Integers) -> Ran:
+                return Ran(stream_simulate.simulate_with_gaps(project.firmware, project.facts, x), {})
+
+            others = [OtherRun("rtl_gaps", "RTL simulation with gaps at random clocks", run)]
+        return [*others, *_netlists(project)] if netlist else others
+
+    def proofs(self, project: EmittedProject, say: Say) -> Sequence[Proof]:
+        """Return what is proven of each module of these netlists."""
+        from edgephys.targets.rtl import gate_level
+
+        return list(gate_level.proofs(project.firmware, project.facts, gate_level.FAMILIES, say))
 
     def lint(self, project: EmittedProject) -> tuple[Lint, ...]:
         """Return what Verilator, Yosys and Icarus, or GHDL, object to."""
@@ -61,18 +87,6 @@ class RtlTarget(FpgaTarget):
         from edgephys.targets.rtl import simulate
 
         return simulate.probe(folder, facts, x)
-
-    def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
-        """Return a simulation with gaps between the pixels of a stream."""
-        others = super().other_runs(project, netlist)
-        if project.facts.get("io") != STREAM:
-            return others
-        from edgephys.targets.rtl import stream_simulate
-
-        def run(x: Integers) -> Ran:
-            return Ran(stream_simulate.simulate_with_gaps(project.firmware, project.facts, x), {})
-
-        return *others, OtherRun("rtl_gaps", "RTL simulation with gaps at random clocks", run)
 
     def simulated_times(self, facts: Facts) -> tuple[tuple[str, str], ...]:
         """Return latency and initiation interval; of a stream those of a frame, and the latency of its first pixel."""
@@ -103,3 +117,29 @@ class RtlTarget(FpgaTarget):
             return NotTimed(f"computes other numbers: {record['mismatches']} outputs in its verification")
         names = ("latency_cycles", "ii", "tool", "version", "vectors")
         return CountedCycles({name: simulated[name] for name in names} | {"clock_ns": project.clock_ns})
+
+
+def _netlists(project: EmittedProject) -> list[OtherRun]:
+    """Return the simulations of the netlists that Yosys makes."""
+    from edgephys.targets.rtl import gate_level
+
+    facts, most = project.facts, gate_level.most(project.facts)
+    gate_level.require_verilog(facts)
+
+    def run(family: str, x: Integers) -> Ran:
+        return _ran(facts, gate_level.simulated(project.firmware, facts, family, x))
+
+    return [
+        OtherRun(gate_level.name(family), gate_level.doing(family), partial(run, family), most)
+        for family in gate_level.FAMILIES
+    ]
+
+
+def _ran(facts: Facts, simulated: Simulated) -> Ran:
+    """Return a run with its times and its simulator."""
+    from edgephys.core import processes
+
+    simulator = processes.find({"verilog": "verilator", "vhdl": "ghdl"}[facts["language"]])
+    first = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
+    times = {"latency_cycles": simulated.latency_cycles, **first, "ii": simulated.ii}
+    return Ran(simulated.outputs, {**times, "tool": simulator.name, "version": simulator.version})

@@ -1,0 +1,167 @@
+"""Netlists are simulated with the models of their cells and proven equal; a wrong bit is caught in both ways."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from rtl_graphs import INPUT, dense
+
+from edgephys.core import processes as tools
+from edgephys.core.errors import ToolError, UsageError
+from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
+from edgephys.report.render import page
+from edgephys.report.show import proofs_table
+from edgephys.targets.rtl import aiger, cell_models, equivalence, gate_level, simulate, synth
+from edgephys.targets.rtl.emit import emit
+from edgephys.targets.rtl.options import RtlOptions
+from edgephys.targets.target import Proof
+
+PHI = "layer_phi_1"
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """Return two rows through one layer, and their sum."""
+    builder = Builder("small")
+    phi = dense(builder, "phi_1", builder.input("x", (2, 3), INPUT), 3, np.random.default_rng(1))
+    return builder.finish(builder.sum("sum", phi, 0))
+
+
+@pytest.fixture(scope="module")
+def emitted(graph, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("netlist")
+    return folder, emit(graph, folder, RtlOptions(clock_ns=2.0))
+
+
+@pytest.fixture(scope="module")
+def x(graph):
+    fixed = graph.input.fixed
+    return np.random.default_rng(2).integers(fixed.low, fixed.high, (300, *graph.input.shape), endpoint=True)
+
+
+def flipped(path, to):
+    """Copy a netlist with one bit of the truth table of one of its LUTs flipped, and return the copy."""
+    text = path.read_text()
+    matches = list(re.finditer(r"LUT[3-6] #\(\s*\.INIT\(\d+'h([0-9a-f]+)\)", text))
+    match = matches[len(matches) // 2]
+    wrong = f"{int(match[1], 16) ^ 1:0{len(match[1])}x}"
+    to.write_text(text[: match.start(1)] + wrong + text[match.end(1) :])
+    return to
+
+
+@pytest.fixture
+def broken(monkeypatch, tmp_path):
+    """Flip a bit of the netlist of phi_1, whatever the family."""
+    synthesise = synth.synthesise
+
+    def with_fault(*words, **options):
+        design = synthesise(*words, **options)
+        part = design.per_module[PHI]
+        wrong = dataclasses.replace(part, netlist=flipped(part.netlist, tmp_path / f"{design.family}.v"))
+        return dataclasses.replace(design, per_module={**design.per_module, PHI: wrong})
+
+    monkeypatch.setattr(synth, "synthesise", with_fault)
+
+
+def proofs_of(emitted, family):
+    return list(gate_level.proofs(*emitted, [family], lambda message: None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", gate_level.FAMILIES)
+def test_a_netlist_computes_the_golden_models_integers_in_the_latency_of_the_rtl(graph, emitted, x, family):
+    folder, facts = emitted
+    result = gate_level.simulated(folder, facts, family, x)
+    assert np.array_equal(result.outputs, evaluate.run(graph, x))
+    rtl = simulate.simulate(folder, facts, x)
+    assert (result.latency_cycles, result.ii) == (rtl.latency_cycles, rtl.ii)
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_of_one_lut_changes_the_outputs_in_simulation(graph, emitted, x, broken):
+    folder, facts = emitted
+    assert not np.array_equal(gate_level.simulated(folder, facts, "ecp5", x).outputs, evaluate.run(graph, x))
+
+
+@pytest.mark.parametrize("family", [pytest.param("xcup", marks=pytest.mark.slow), "ecp5"])
+def test_every_module_of_a_small_network_is_proven_equal_to_its_rtl(emitted, family):
+    proofs = proofs_of(emitted, family)
+    assert {"edgephys_top", PHI} <= {proof.module for proof in proofs}
+    assert all(proof.holds for proof in proofs), proofs
+
+
+@pytest.mark.parametrize("family", [pytest.param("xcup", marks=pytest.mark.slow), "ecp5"])
+def test_a_flipped_bit_of_one_lut_is_disproven_in_its_module_alone(emitted, broken, family):
+    proofs = proofs_of(emitted, family)
+    assert [proof.module for proof in proofs if not proof.holds] == [PHI]
+    (wrong,) = (proof for proof in proofs if not proof.holds)
+    assert wrong.holds is False and "an input for which the netlist differs" in wrong.why
+
+
+def test_an_and_inverter_graph_is_unrolled_through_its_registers_with_constants_simplified():
+    # q1 = x, q2 = q1 and y; the output is q2: x of two clocks before and y of one before
+    text = "aag 5 2 2 1 1\n2\n4\n6 2\n8 10\n8\n10 6 4\ni0 x\ni1 y\no0 z\nc\ntwo registers\n"
+    unrolled = aiger.Unrolled(100)
+    outputs = unrolled.add(aiger.read(text))
+    assert set(unrolled.inputs) == {("x", 2), ("y", 1)} and len(unrolled.gates) == 1
+    assert unrolled.written(outputs) == b"aig 3 2 0 1 1\n6\n\x02\x02"
+    assert unrolled.add(aiger.read(text)) == outputs and len(unrolled.gates) == 1
+    constant = aiger.read("aag 4 1 1 2 2\n2\n4 8\n6\n9\n6 2 1\n8 6 3\ni0 x\no0 a\no1 b\n")
+    assert unrolled.add(constant) == {"a": unrolled.inputs["x", 0], "b": 1}
+
+
+def test_a_circuit_with_feedback_and_one_that_is_too_large_are_not_unrolled():
+    with pytest.raises(aiger.HoldsStateError):
+        aiger.Unrolled(100).add(aiger.read("aag 3 1 1 1 1\n2\n4 6\n4\n6 4 2\ni0 x\no0 z\n"))
+    with pytest.raises(aiger.TooLargeError):
+        aiger.Unrolled(2).add(aiger.read("aag 3 2 0 1 1\n2\n4\n6\n6 4 2\ni0 x\ni1 y\no0 z\n"))
+
+
+def test_a_proof_that_takes_too_long_says_so_and_is_tried_again(emitted, monkeypatch, tmp_path):
+    run = tools.run
+
+    def slow_abc(command, folder, timeout_s, *words, **options):
+        if options.get("name") == "ABC":
+            raise ToolError(f"ABC was stopped after {timeout_s:g} s; give it more time or a smaller design")
+        return run(command, folder, timeout_s, *words, **options)
+
+    design = gate_level.synthesised(*emitted, "ecp5")
+    models, _ = cell_models.cell_models("ecp5")
+    part = design.per_module[PHI]
+    monkeypatch.setenv("EDGEPHYS_CACHE", str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(tools, "run", slow_abc)
+        proof = equivalence.prove("netlist_ecp5", PHI, part, models)
+    assert proof.holds is None and proof.why == "time over: ABC had not decided after 60 s"
+    assert equivalence.prove("netlist_ecp5", PHI, part, models).holds is True
+
+
+def test_a_cell_without_a_model_is_refused_by_name():
+    models, _ = cell_models.cell_models("ecp5")
+    cell_models.require_models(models, ["LUT4", "CCU2C", "TRELLIS_FF", "PFUMX", "L6MUX21"], "layer")
+    with pytest.raises(ToolError, match="module 'layer': Yosys has no simulation model of its cells DP16KD, RAMB18E2"):
+        cell_models.require_models(models, ["LUT4", "RAMB18E2", "DP16KD"], "layer")
+
+
+def test_vhdl_has_no_netlist_here():
+    with pytest.raises(UsageError, match="--netlist goes with Verilog"):
+        gate_level.require_verilog({"language": "vhdl"})
+
+
+def test_a_netlist_of_many_cells_is_simulated_on_fewer_vectors():
+    assert gate_level.most({"lut_estimate": 100.0}) > 100_000
+    assert gate_level.most({"lut_estimate": 20_000.0, "io": "stream", "field": [64, 64]}) == gate_level.FEWEST
+
+
+def test_the_table_of_proofs_says_what_is_proven_and_why_the_rest_is_not():
+    proofs = [
+        Proof("netlist_ecp5", "layer_a", True, "ABC, equal for every input", 1.25),
+        Proof("netlist_ecp5", "layer_b", None, "time over: ABC had not decided after 60 s", 60.0),
+        Proof("netlist_ecp5", "layer_c", False, "ABC has an input for which the netlist differs from the RTL", 2.0),
+    ]
+    text = page(proofs_table({"proofs": [proof.to_record() for proof in proofs]}), "proofs")
+    assert "1 of 3 modules proven" in text
+    assert "| layer_b | no | time over: ABC had not decided after 60 s | 60.0 |" in text
+    assert "| layer_c | differs |" in text
