@@ -15,7 +15,7 @@ from edgephys.models.vectors import HeldOut
 
 NETS = {
     "mlp": Mlp(constituents=3, layers=(6, 5), bits=6),
-    "deepsets": DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=6),
+    "deepsets": DeepSets(constituents=4, phi=(6, 5), rho=(), bits=6),
     "interaction": InteractionNetwork(constituents=3, effects=(4, 3), objects=(4,), classifier=(5,), bits=6),
 }
 

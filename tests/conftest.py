@@ -1,11 +1,12 @@
 """Shared by the whole suite: fixtures, a cache of builds for this session, and Hypothesis that repeats itself."""
 
+import io
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import h5py
@@ -25,6 +26,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("edgephys")
+
+
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""XLA takes longer to compile the training step of a small model than the step runs."""
+os.environ.setdefault("XLA_FLAGS", QUICKLY_COMPILED)
 
 
 def pytest_configure():
@@ -58,22 +64,25 @@ class Ran:
         return json.loads(self.out)
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process: status, stdout, stderr."""
+def command_line(*words):
+    """Run the command line in this process, which has loaded Keras already: status, stdout, stderr."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
+    try:
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["edgephys", *map(str, words)])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return Ran(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["edgephys", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Ran(ended.value.code or 0, captured.out, captured.err)
 
-    yield call
-    for number, handler in before.items():
-        signal.signal(number, handler)
+@pytest.fixture(scope="session")
+def run():
+    """Return ``command_line``."""
+    return command_line
 
 
 @pytest.fixture(scope="session")
@@ -94,17 +103,12 @@ def few_jets(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def projects(model, tmp_path_factory):
+def projects(model, run, tmp_path_factory):
     """The small model emitted to both targets."""
     top = tmp_path_factory.mktemp("projects")
     for kind in ("hls", "rtl"):
-        done = subprocess.run(
-            [sys.executable, "-m", "edgephys.cli", "emit", model, "--to", kind, "--out", top / kind],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        emitted = run("emit", model, "--to", kind, "--out", top / kind)
+        assert emitted.status == 0, emitted.err
     return top
 
 

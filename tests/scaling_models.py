@@ -9,14 +9,14 @@ import small_model
 
 from edgephys.applications.jets.data import files as jets
 from edgephys.applications.jets.networks.deepsets import DeepSets
-from edgephys.applications.jets.networks.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.models import standardise
 from edgephys.models.card import CARD, Card
 from edgephys.models.trained import Trained, save
 from edgephys.models.vectors import HeldOut
 
 DEEP_SETS = DeepSets(constituents=4, phi=(4,), rho=(), bits=4)
-INTERACTION = InteractionNetwork(constituents=3, effects=(2,), objects=(2,), classifier=(), bits=3)
+MLP = Mlp(constituents=3, layers=(), bits=3)
 FLOAT = dataclasses.replace(DEEP_SETS, bits=None)
 VECTORS = 60
 
@@ -51,8 +51,8 @@ def trained(script, net, seed=1):
 
 
 def save_all(top: Path) -> list[Path]:
-    """Save an interaction network, a Deep Sets network and its float twin; return their folders."""
-    nets = [("jet_interaction", INTERACTION), ("jet_deepsets", FLOAT), ("jet_deepsets", DEEP_SETS)]
+    """Save a perceptron, a Deep Sets network and its float twin; return their folders."""
+    nets = [("jet_mlp", MLP), ("jet_deepsets", FLOAT), ("jet_deepsets", DEEP_SETS)]
     return [save(made, top / made.name) for made in (trained(script, net) for script, net in nets)]
 
 

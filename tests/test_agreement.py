@@ -10,17 +10,13 @@ from edgephys.workflow import steps
 
 
 @pytest.fixture(scope="module")
-def agreed(model, tmp_path_factory):
+def agreed(model, run, tmp_path_factory):
     """The small model sent to C and ONNX by the command line."""
-    import subprocess
-    import sys
-
     top = tmp_path_factory.mktemp("agreed")
-    command = [sys.executable, "-m", "edgephys.cli", "agree", model, "--to", "c,onnx,qonnx"]
-    command += ["--projects", top / "projects", "--out", top / "table", "--json"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return top, json.loads(done.stdout)
+    words = ("--to", "c,onnx,qonnx", "--projects", top / "projects", "--out", top / "table", "--json")
+    done = run("agree", model, *words)
+    assert done.status == 0, done.err
+    return top, done.json
 
 
 def test_a_model_computes_the_same_integers_on_every_target(agreed):

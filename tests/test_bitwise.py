@@ -93,7 +93,7 @@ def test_dropped_bits_leave_coarser_weights_of_the_same_range():
 def test_each_layer_may_have_a_depth_of_its_own():
     _, made = layers_after(Bitwise(epochs=1, batch=64, bits={"phi_1": 4, "logits": 8}))
     depths = {layer.name: layer.kernel_quantizer_internal.bits for layer in kernel_layers(made)}
-    assert depths == {"phi_1": 4, "phi_2": 6, "rho_1": 6, "logits": 8}
+    assert depths == {"phi_1": 4, "phi_2": 6, "logits": 8}
 
 
 @pytest.mark.slow
@@ -136,7 +136,5 @@ def test_parameters_that_cannot_be_are_refused(wrong, message):
 
 
 def test_a_layer_that_the_model_lacks_is_named():
-    with pytest.raises(
-        UsageError, match="bits: no layer 'psi' with weights; the model has phi_1, phi_2, rho_1, logits"
-    ):
+    with pytest.raises(UsageError, match="bits: no layer 'psi' with weights; the model has phi_1, phi_2, logits"):
         Bitwise(bits={"psi": 4}).apply(model_of(NET), task_of(NET), 1)

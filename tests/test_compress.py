@@ -26,11 +26,11 @@ kind = "untie"
 @pytest.fixture(scope="module")
 def trained(few_jets, tmp_path_factory):
     """A small tagger that was trained for an epoch."""
-    from edgephys.applications.jets.networks.deepsets import DeepSets
+    from edgephys.applications.jets.networks.mlp import Mlp
     from edgephys.models import trained as artefact
     from edgephys.train.fit import Recipe, fit
 
-    net = DeepSets(constituents=4, phi=(6, 5), rho=(5,), bits=6)
+    net = Mlp(constituents=4, layers=(6, 5), bits=6)
     recipe = Recipe(script="small", net=net, learning_rate={8: 5e-3}, epochs=1, batch=256)
     return artefact.save(fit(recipe, few_jets), tmp_path_factory.mktemp("start") / "small")
 
@@ -43,13 +43,12 @@ def pipeline(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(trained, pipeline, few_jets, tmp_path_factory):
-    """A run from beginning to end, in a process of its own."""
+def finished(trained, pipeline, few_jets, run, tmp_path_factory):
+    """A run from beginning to end."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    done = start(trained, pipeline, few_jets, out)
-    told, _ = done.communicate()
-    assert done.returncode == 0
-    return out, json.loads(told)
+    done = run("compress", trained, pipeline, "--data", few_jets, "--out", out, "--json")
+    assert done.status == 0, done.err
+    return out, done.json
 
 
 def start(trained, pipeline, data, out):

@@ -184,7 +184,7 @@ def test_without_a_script_the_given_weights_are_trained_on_or_drawn_anew():
 
 
 def test_a_script_s_net_starts_from_random_weights_or_from_the_given_ones():
-    net = dataclasses.replace(NETS["deepsets"], constituents=8)
+    net = STUDENT
     model, task = model_of(net), task_of(net)
     stage = Distil(script=SCRIPT, settings=("phi=6,5", "rho=5", "bits=4"))
     assert not same(stage.student(model, task, 1), model)

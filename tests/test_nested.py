@@ -15,7 +15,7 @@ from edgephys.networks.backend import tf
 FRACTIONS = (0.25, 0.5, 1.0)
 UNITS = {
     "mlp": {"hidden_1": 6, "hidden_2": 5, "logits": 5},
-    "deepsets": {"phi_1": 6, "phi_2": 5, "rho_1": 5, "logits": 5},
+    "deepsets": {"phi_1": 6, "phi_2": 5, "logits": 5},
     "interaction": {
         "receiver": 4,
         "sender": 4,

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,11 @@ KINDS = ("c", "onnx", "qonnx")
 
 
 @pytest.fixture(scope="module")
-def made(model, tmp_path_factory):
+def made(model, run, tmp_path_factory):
     top = tmp_path_factory.mktemp("processors")
     for kind in KINDS:
-        command = [sys.executable, "-m", "edgephys.cli", "emit", model, "--to", kind, "--out", top / kind]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        emitted = run("emit", model, "--to", kind, "--out", top / kind)
+        assert emitted.status == 0, emitted.err
     return top
 
 

@@ -24,7 +24,7 @@ from edgephys.workflow import firmware
 from edgephys.workflow import steps as table_steps
 from edgephys.workflow.firmware import FirmwarePlan
 
-DEEP_SETS, INTERACTION, FLOAT = "jet_deepsets_n4_4bit", "jet_interaction_n3_3bit", "jet_deepsets_n4_float"
+MLP, DEEP_SETS, FLOAT = "jet_mlp_n3_3bit", "jet_deepsets_n4_4bit", "jet_deepsets_n4_float"
 STEPS = ((table_steps, "emit"), (table_steps, "verify"), (firmware, "gather"))
 
 
@@ -55,7 +55,7 @@ def loaded_once():
 
 
 def models(top):
-    return [top / name for name in (INTERACTION, FLOAT, DEEP_SETS)]
+    return [top / name for name in (DEEP_SETS, FLOAT, MLP)]
 
 
 def table_of(top, projects, to=("rtl",), write=lambda table: None, **wishes):
@@ -161,12 +161,12 @@ def test_a_row_has_every_figure_with_its_stage_and_no_mismatch(finished):
 
 def test_a_float_model_has_no_row_and_its_accuracy_stands_beside_its_twin(finished):
     _, table = finished
-    assert [row["model"] for row in table["rows"]] == [DEEP_SETS, INTERACTION]  # by family, not as given
+    assert [row["model"] for row in table["rows"]] == [MLP, DEEP_SETS]  # by family, not as given
     assert row_of(table, DEEP_SETS)["accuracy_float"] == 0.25 and row_of(table, DEEP_SETS)["accuracy"] == 0.2
-    assert row_of(table, INTERACTION)["accuracy_float"] is None
+    assert row_of(table, MLP)["accuracy_float"] is None
 
 
-@pytest.mark.parametrize("name", [DEEP_SETS, pytest.param(INTERACTION, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [DEEP_SETS, pytest.param(MLP, marks=pytest.mark.slow)])
 def test_both_targets_are_summed_and_the_finished_one_is_kept(zoo, projects, steps, name):
     plan = FirmwarePlan(to=("hls", "rtl"), projects=projects)
     table = scaling.tabulate([zoo / name], plan, "", lambda text: None, lambda table: None)
@@ -198,7 +198,7 @@ def test_a_run_interrupted_in_its_second_row_leaves_the_first_and_goes_on(zoo, t
     real = table_steps.verify
 
     def killed(project, **options):
-        if INTERACTION in project.name:
+        if DEEP_SETS in project.name:
             raise KeyboardInterrupt
         return real(project, **options)
 
@@ -206,7 +206,7 @@ def test_a_run_interrupted_in_its_second_row_leaves_the_first_and_goes_on(zoo, t
         patch.setattr(table_steps, "verify", killed)
         with pytest.raises(KeyboardInterrupt):
             table_of(zoo, tmp_path, write=lambda table: written.append(json.loads(json.dumps(table))))
-    assert [[row["model"] for row in table["rows"]] for table in written] == [[DEEP_SETS]]
+    assert [[row["model"] for row in table["rows"]] for table in written] == [[MLP]]
     done = []
     for house, name in STEPS:
         step = getattr(house, name)
@@ -219,8 +219,8 @@ def test_a_run_interrupted_in_its_second_row_leaves_the_first_and_goes_on(zoo, t
 @pytest.mark.parametrize(
     ("change", "redone"),
     [
-        ({"clock_ns": 4.0}, [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]),
-        ({"part": "xcvu9p-flga2104-2-e"}, [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]),
+        ({"clock_ns": 4.0}, [f"{MLP}_rtl", f"{DEEP_SETS}_rtl"]),
+        ({"part": "xcvu9p-flga2104-2-e"}, [f"{MLP}_rtl", f"{DEEP_SETS}_rtl"]),
         ({}, []),
     ],
 )
@@ -234,13 +234,13 @@ def test_a_retrained_or_rescored_model_redoes_its_row_alone(zoo, projects, emiss
     from scaling_models import edit_card, save, trained
 
     copy = Path(shutil.copytree(zoo, tmp_path / "zoo"))
-    edit_card(copy / INTERACTION, lambda card: card["metrics"].update(accuracy=0.3))
+    edit_card(copy / MLP, lambda card: card["metrics"].update(accuracy=0.3))
     table_of(copy, projects)
-    assert emissions == [f"{INTERACTION}_rtl"]
+    assert emissions == [f"{MLP}_rtl"]
     emissions.clear()
     save(trained("jet_deepsets", NET, seed=2), copy / DEEP_SETS)
     table_of(copy, projects)
-    assert emissions == [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]
+    assert emissions == [f"{MLP}_rtl", f"{DEEP_SETS}_rtl"]
 
 
 @pytest.mark.parametrize("name", ["graph.json", "edgephys.json", "firmware/src/edgephys_top.v", "model/card.json"])
@@ -254,7 +254,7 @@ def test_a_damaged_project_is_emitted_again(zoo, projects, emissions, name):
 def test_a_project_of_an_older_emitter_is_emitted_again(zoo, projects, emissions, monkeypatch):
     monkeypatch.setattr(RtlTarget, "revision", RtlTarget.revision + 1)
     table_of(zoo, projects)
-    assert emissions == [f"{DEEP_SETS}_rtl", f"{INTERACTION}_rtl"]
+    assert emissions == [f"{MLP}_rtl", f"{DEEP_SETS}_rtl"]
 
 
 @pytest.mark.parametrize(("name", "text"), [("verify", "{"), ("verify", None), ("report", "[]"), ("report", None)])
@@ -274,7 +274,7 @@ def test_beyond_the_budget_a_row_is_an_estimate_with_a_measured_error(zoo, proje
     words = ["scaling", *models(zoo), "--to", "rtl", "--projects", projects, "--out", tmp_path / "t"]
     ran = run(*words, "--synth-seconds", 0.05, "--json")
     assert ran.status == 0  # an estimate is what was asked for
-    row, other = (row_of(ran.json, name) for name in (DEEP_SETS, INTERACTION))
+    row, other = (row_of(ran.json, name) for name in (DEEP_SETS, MLP))
     assert row["lut"] == row["lut_estimate"] and row["lut_stage"] == "estimated" and row["mismatches"] == 0
     assert row["ff"] is None and "was stopped after 0.05 s" in row["ff_stage"]
     ratio = other["lut"] / other["lut_estimate"]
@@ -304,7 +304,7 @@ def test_a_missing_tool_is_said_in_its_row_and_the_others_go_on(zoo, projects, m
         table = table_of(zoo, projects)
     row = row_of(table, DEEP_SETS)
     assert row["failures"] == ["rtl: LUT estimated: yosys is missing: pip install pyosys"]
-    assert row["lut_stage"] == "estimated" and row_of(table, INTERACTION)["failures"] == []
+    assert row["lut_stage"] == "estimated" and row_of(table, MLP)["failures"] == []
     with pytest.raises(ToolError, match=rf"1 of 2 rows are not whole: {DEEP_SETS}: rtl: LUT estimated: yosys is miss"):
         scaling.require(table)
     assert row_of(table_of(zoo, projects), DEEP_SETS)["failures"] == []  # the tool is back
@@ -424,18 +424,18 @@ def test_a_killed_run_goes_on_and_gives_the_table_of_one_that_was_not(zoo, tmp_p
     environment = {**os.environ, "EDGEPHYS_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     for line in process.stderr:
-        if f"{INTERACTION}_rtl: RTL simulation" in line:
+        if f"{DEEP_SETS}_rtl: RTL simulation" in line:
             break
     time.sleep(0.5)
     process.send_signal(number)
     process.communicate()
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 1)
     assert number == signal.SIGKILL or running_with(tmp_path / "cache") == []
-    assert [row["model"] for row in json.loads((tmp_path / "t.json").read_text())["rows"]] == [DEEP_SETS]
-    before = read(tmp_path / "p" / f"{DEEP_SETS}_rtl").folder.stat().st_mtime_ns
+    assert [row["model"] for row in json.loads((tmp_path / "t.json").read_text())["rows"]] == [MLP]
+    before = read(tmp_path / "p" / f"{MLP}_rtl").folder.stat().st_mtime_ns
     done = subprocess.run([*words, "--json"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "emit to" not in done.stderr and f"{DEEP_SETS}_rtl: " not in done.stderr
-    assert read(tmp_path / "p" / f"{DEEP_SETS}_rtl").folder.stat().st_mtime_ns == before
+    assert "emit to" not in done.stderr and f"{MLP}_rtl: " not in done.stderr
+    assert read(tmp_path / "p" / f"{MLP}_rtl").folder.stat().st_mtime_ns == before
     ours, theirs = without_seconds(json.loads(done.stdout)), without_seconds(finished[1])
     assert ours["rows"] == theirs["rows"] and ours["estimator"] == theirs["estimator"]

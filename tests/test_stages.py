@@ -40,24 +40,32 @@ def stage_of(kind):
     return STAGES[kind](**{**quick, **GIVEN.get(kind, {})})
 
 
-LONG = ("interaction", "wave full")
-"""Nets that `make test` leaves to the slow tests: another of taggers and another of waves stay in it."""
+COMPILED = "deepsets compiled"
+LONG = ("interaction", "wave full", COMPILED)
+"""Nets that `make test` leaves to the slow tests: others of taggers and another of waves stay in it.
+
+There steps are not compiled, which takes longer than a few of them. Each stage's own tests compile them.
+"""
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in sorted(NETS | FIELDS)],
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in (*sorted(NETS | FIELDS), COMPILED)
+    ],
 )
 def net(request):
-    return (NETS | FIELDS)[request.param]
+    from edgephys.networks.backend import tf
+
+    tf.config.run_functions_eagerly(request.param != COMPILED)
+    yield (NETS | FIELDS)[request.param.removesuffix(" compiled")]
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module", params=sorted(STAGES))
 def made(request, net):
-    """What a stage makes of a model, twice; steps are compiled for one net, which takes longer than a few of them."""
-    from edgephys.networks.backend import tf
-
-    tf.config.run_functions_eagerly(net is not NETS["deepsets"])
+    """What a stage makes of a model, twice."""
     model, task = model_of(net), task_of(net, jets=128)
     for layer in kernel_layers(model):
         kernel = kernel_of(layer).numpy()
@@ -65,8 +73,7 @@ def made(request, net):
         kernel_of(layer).assign(kernel)
     before = [weight.copy() for weight in model.get_weights()]
     stage = stage_of(request.param)
-    yield request.param, model, before, stage.apply(model, task, 1), stage.apply(model, task, 1), task
-    tf.config.run_functions_eagerly(False)
+    return request.param, model, before, stage.apply(model, task, 1), stage.apply(model, task, 1), task
 
 
 def test_the_given_model_is_not_changed(made):

@@ -154,9 +154,11 @@ def test_yosys_that_runs_out_of_time_is_named_with_the_module(new_adder):
         synth.synthesise([new_adder], "adder", flat=True, timeout_s=0.2, jobs=1)
 
 
-def test_yosys_that_leaves_its_memory_is_named_with_the_module(new_adder):
-    with pytest.raises(ToolError, match=r"module 'adder': yosys .*; its memory limit is 0\.12 GB"):
-        synth.synthesise([new_adder], "adder", flat=True, memory_gb=0.12, jobs=1)
+def test_yosys_that_leaves_its_memory_is_named_with_the_module(tmp_path):
+    path = tmp_path / "product.v"
+    path.write_text("module product(input [127:0] x, input [127:0] y, output [255:0] z); assign z = x * y; endmodule\n")
+    with pytest.raises(ToolError, match=r"module 'product': yosys .*; its memory limit is 0\.12 GB"):
+        synth.synthesise([path], "product", flat=True, memory_gb=0.12, jobs=1)
 
 
 def test_yosys_that_is_killed_is_named_with_the_module(new_adder, fake):

@@ -28,7 +28,8 @@ class TrainingHooks:
     """State which of a model's variables are computed from others, an extra cost, and functions to call in between.
 
     ``computed`` returns a variable of the model, by its path, as a function of ``variables``, which are trained
-    instead. Kernels that it does not hold keep their zeros unless ``grows``. ``cost`` is added to the loss. ``ramp``, a
+    instead; these functions and ``cost`` are compiled without AutoGraph: a condition on a tensor is a `tf.where`.
+    Kernels that it does not hold keep their zeros unless ``grows``. ``cost`` is added to the loss. ``ramp``, a
     variable, rises from epoch to epoch and is 1 from half of them on. ``after_step`` is called in each step with the
     gradients, by the path of the trained variable; ``before_epoch`` and ``after_epoch`` with the epoch and the
     optimiser, before its first step and before its weights are validated. ``best_from`` is the first epoch, from 0,
@@ -193,4 +194,4 @@ def _compiled(
 
     # XLA's depthwise convolutions take eight times as long on a CPU
     depthwise = any(is_depthwise(layer) for layer in model.layers)
-    return tf.function(step, jit_compile=not depthwise)
+    return tf.function(step, jit_compile=not depthwise, autograph=False)

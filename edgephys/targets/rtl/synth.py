@@ -26,9 +26,12 @@ Progress = Callable[[str, int, int], None]
 
 # Plain ABC in place of synth_xilinx' own abc9. On one 32x32, 8-bit matrix-vector module: abc9 as it
 # comes 80 s of processor time and 17,830 LUT, abc9 with `&if` alone 66 s and 17,641, plain abc 39 s and
-# 17,718. Only cells are counted here, so that abc9's knowledge of delays buys nothing.
+# 17,718. Only cells are counted here, so that abc9's knowledge of delays buys nothing. The first label of
+# synth_xilinx would read cells_xtra.v too: cells that no emitted source instantiates, 1.2 s of each module.
 MAP_XCUP = """\
-synth_xilinx -family xcup -noiopad -noclkbuf -flatten -top {top} -run begin:map_luts
+read_verilog -lib -specify +/xilinx/cells_sim.v
+hierarchy -check -top {top}
+synth_xilinx -family xcup -noiopad -noclkbuf -flatten -top {top} -run prepare:map_luts
 opt_expr -mux_undef -noclkinv
 abc -luts 2:2,3,6:5,10,20
 clean
