@@ -23,7 +23,8 @@ def test_a_model_computes_the_same_integers_on_every_target(agreed):
     top, table = agreed
     (row,) = table["rows"]
     assert (row["vectors"], row["outputs"], row["failures"]) == (200, 1000, [])
-    assert row["mismatches"] == {"golden": 0, "plain": 0, "keras": 0, "c": 0, "onnxruntime": 0, "qonnx": 0}
+    assert set(row["mismatches"]) >= {"golden", "plain", "keras", "c", "c_layers", "onnxruntime", "qonnx"}
+    assert not any(row["mismatches"].values())
     assert set(row["tools"]) == {"c", "onnxruntime", "qonnx"} and all(row["tools"].values())
     assert json.loads((top / "table.json").read_text()) == table
     assert "| small | 200 | 1,000 | 0 | 0 | 0 | 0 | 0 |" in (top / "table.md").read_text()

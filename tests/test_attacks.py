@@ -114,6 +114,7 @@ def test_a_bias_that_full_optimisation_ignores_is_a_mismatch_without(run, emitte
         1,
         {
             "onnxruntime": False,
+            "onnxruntime_layers": False,
             "onnxruntime_disable_all": True,
             "onnxruntime_enable_basic": True,
             "onnxruntime_enable_extended": False,

@@ -32,7 +32,7 @@ def test_a_project_for_a_processor_verifies_and_its_report_says_what_ran_it(run,
     folder = copy(kind)
     ended = run("verify", folder, "--json")
     assert ended.status == 0, ended.err
-    assert set(ended.json["targets"]) == {"golden", "plain", "keras", checked} and ended.json["mismatches"] == 0
+    assert set(ended.json["targets"]) >= {"golden", "plain", "keras", checked} and ended.json["mismatches"] == 0
     found = figures_of(run, folder)
     assert found["mismatches"]["value"] == 0 and found["mismatches"]["stage"] == "measured"
     assert found["mismatches"]["tool"] == ended.json["targets"][checked]["tool"]
@@ -93,7 +93,7 @@ def test_a_qonnx_project_comes_back_as_a_model_and_goes_to_another_target(run, m
     assert ended.json["outputs_compared"] == 250 and ended.json["mismatches"] == 0
     assert run("emit", tmp_path / "m", "--to", "c", "--out", tmp_path / "p").status == 0
     checked = run("verify", tmp_path / "p", "--json")
-    assert checked.status == 0 and set(checked.json["targets"]) == {"golden", "plain", "file", "c"}
+    assert checked.status == 0 and set(checked.json["targets"]) >= {"golden", "plain", "file", "c"}
     found = figures_of(run, tmp_path / "p")
     assert found["accuracy"]["value"] is None and "no labels were given" in found["accuracy"]["why"]
 

@@ -165,6 +165,7 @@ class Picture:
 class Target(ABC):
     """State a kind of project.
 
+    ``probes_cheaply`` says that ``probe`` takes little longer than ``run``: a verification then compares every layer.
     ``checked`` is what verification calls the program that runs the sources, ``doing`` its progress message;
     ``packages`` are those whose versions matter to the sources; ``revision`` is raised when the same Graph and options
     give other sources, so that tables are measured again.
@@ -177,6 +178,7 @@ class Target(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     revision: ClassVar[int] = 1
     has_clock: ClassVar[bool] = False
+    probes_cheaply: ClassVar[bool] = False
 
     @property
     def settings(self) -> frozenset[str]:

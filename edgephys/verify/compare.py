@@ -95,6 +95,19 @@ class Expected:
         first = self._located(outputs, layers) if count else None
         return Comparison(self.own, count, first, facts or {}, len(self.inputs) - self.own)
 
+    def every_layer(self, layers: Layers) -> Comparison:
+        """Compare the integers at the end of every layer that a program shows."""
+        edges, received = evaluate.trace(self.graph, {self.graph.input.name: self.inputs}), layers(self.inputs)
+        count, first = 0, None
+        for layer, node in self.graph.layers():
+            if layer in received:
+                differ = difference(layer, received[layer], edges[node.name])
+                if differ and first is None:
+                    place = first_difference(layer, edges[node.name], received[layer])
+                    first = self._numbered(place, place.vector)
+                count += differ
+        return Comparison(self.own, count, first, {}, len(self.inputs) - self.own)
+
     def first_layer(self, layers: Layers) -> Mismatch | None:
         """Return where the first vectors differ first; None where they do not."""
         first = _differing(self.graph, self.inputs[: _searched(self.graph)], layers)

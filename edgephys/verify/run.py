@@ -40,6 +40,8 @@ Say = Callable[[str], None]
 
 PLAIN_PRODUCTS = 1 << 22
 """Most products and elements that the plain evaluation computes: a second or so."""
+PROBED_ELEMENTS = 1 << 23
+"""Most elements of all edges on which the layers of the emitted sources are compared."""
 COVERED_ELEMENTS = 1 << 27
 """Most elements of all edges on which the coverage is counted."""
 
@@ -141,7 +143,7 @@ def verify(
     lints = _lints(project, say)
     say(project.target.doing)
     try:
-        targets[project.target.checked] = _emitted(project, expected)
+        targets |= _emitted(project, expected)
     except (MismatchError, ToolError) as error:
         line = first_finding(lints)
         if line is None:
@@ -217,8 +219,8 @@ def _plain(expected: Expected) -> Comparison:
     return part.compared("plain", layers(part.inputs)[graph.output.layer], layers)
 
 
-def _emitted(project: Project, expected: Expected) -> Comparison:
-    """Compare the emitted sources with the golden model."""
+def _emitted(project: Project, expected: Expected) -> dict[str, Comparison]:
+    """Compare the emitted sources with the golden model, and every layer of theirs where that takes little time."""
     target = project.target
 
     def layers(inputs: Integers) -> Mapping[str, Integers]:
@@ -231,7 +233,11 @@ def _emitted(project: Project, expected: Expected) -> Comparison:
             raise
         first: Mismatch | None = expected.first_layer(layers)
         raise MismatchError(f"{project.name}: {error}" + (f"; {first}" if first else "")) from error
-    return expected.compared(target.checked, ran.outputs, layers, ran.facts)
+    compared = {target.checked: expected.compared(target.checked, ran.outputs, layers, ran.facts)}
+    if target.probes_cheaply:
+        elements = sum(prod(node.shape) for node in project.graph.nodes)
+        compared[f"{target.checked}_layers"] = expected.part(PROBED_ELEMENTS // elements + 2).every_layer(layers)
+    return compared
 
 
 def _other(expected: Expected, other: OtherRun) -> Comparison:

@@ -24,6 +24,7 @@ class CTarget(Target):
     options = COptions
     checked = "c"
     doing = "C: compile and run"
+    probes_cheaply = True
 
     def rules(self) -> RuleTable[Any]:
         """Return the rules of ``rules.py``."""

@@ -25,6 +25,7 @@ class HlsTarget(FpgaTarget):
     options = HlsOptions
     checked = "csim"
     doing = "C simulation: compile and run"
+    probes_cheaply = True
     packages = ("hls4ml",)
 
     def rules(self) -> RuleTable[Any]:

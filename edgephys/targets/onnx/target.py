@@ -27,6 +27,7 @@ class OnnxTarget(Target):
     options = OnnxOptions
     checked = "onnxruntime"
     doing = "onnxruntime"
+    probes_cheaply = True
     packages = ("onnx",)
 
     def rules(self) -> RuleTable[Any]:
