@@ -1,7 +1,8 @@
 # make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
 # make demo-waves  train a small wave network on the shipped waves, stream it through RTL, roll it out
 # make test     the test suite without what is marked slow
-# make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random
+# make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random;
+#               then 500 malformed files and command lines, each of which must end in one clear line: CASES=500
 # make mutation single faults in emitted sources: how many verification catches, in one table (half an hour)
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo emitted, verified and synthesised, in one table; a stopped run continues (hours)
@@ -87,6 +88,7 @@ test-all: install
 
 MINUTES := 10
 SEED    := random
+CASES   := 500
 # Emit every model to every target with BASE and with the working tree, and compare sources, Graphs and integers (hours).
 BASE ?= main
 compare-emitted: install
@@ -98,6 +100,7 @@ compare-emitted: install
 
 fuzz: install
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tests/fuzz_inputs.py --cases $(CASES) --seed $(SEED)
 
 mutation: install
 	$(BIN)/python tests/mutate.py --out $(OUT)/results/mutation

@@ -19,8 +19,9 @@ def gather(project: Project, runs: ToolRuns, say: Say) -> tuple[Figure, ...]:
 
     A tool that is missing or was killed gives a figure without a value that says why.
     """
-    measured = project.target.figures(project.emitted, runs, say)
-    return (*_model(project), *_widths(project), *_simulation(project), *measured)
+    with project.using_facts():
+        measured = project.target.figures(project.emitted, runs, say)
+        return (*_model(project), *_widths(project), *_simulation(project), *measured)
 
 
 def keep(project: Project, figures: Iterable[Figure], **facts: Any) -> dict[str, Any]:

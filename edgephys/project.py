@@ -16,6 +16,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,7 @@ import numpy as np
 from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.files import json_text, replace_folder, write_json
+from edgephys.core.reading import UNREADABLE, fitting, read_json, require_types
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
@@ -44,6 +46,11 @@ VERIFICATION, FILE_VERIFICATION = "verify", "verify_data"
 FORMAT = 1
 TESTBENCH = 100
 """Vectors for the vendor's own test bench of an HLS project."""
+
+
+TYPES: dict[str, type] = {"kind": str, "name": str, "model": str, "graph": str, "revision": int}
+TYPES |= dict.fromkeys(("options", "facts", "versions", "files"), dict)
+"""Types of the fields of a manifest, as JSON has them."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,9 @@ class Manifest:
             raise ValueError(f"the manifest lacks {', '.join(sorted(missing))}")
         if record.get("format") != FORMAT:
             raise ValueError(f"the format must be {FORMAT}, not {record.get('format')}")
+        if null := [name for name in names if values[name] is None]:
+            raise ValueError(f"{null[0]} must not be null")
+        require_types(values, TYPES)
         return cls(**{name: values[name] for name in names})
 
 
@@ -124,6 +134,10 @@ class Project:
             lambda name: read_result(self, name),
             lambda: read_vectors(self).inputs,
         )
+
+    def using_facts(self) -> AbstractContextManager[None]:
+        """Explain, with a ProjectError, what a damaged manifest or result causes where its facts are used."""
+        return fitting(self.folder, f"a {MANIFEST}, and results, that fit its target", ProjectError)
 
     @property
     def clock_ns(self) -> float:
@@ -205,11 +219,11 @@ def read(folder: Path) -> Project:
     if not (folder / MANIFEST).is_file():
         raise ProjectError(f"{folder}: expected a project with {MANIFEST}; `edgephys emit` makes one")
     try:
-        manifest = Manifest.of_record(json.loads((folder / MANIFEST).read_text()))
-        graph = require_proven(from_record(json.loads((folder / "graph.json").read_text())))
+        manifest = Manifest.of_record(read_json(folder / MANIFEST))
+        graph = require_proven(from_record(read_json(folder / "graph.json")))
         if manifest.kind not in TARGETS or manifest.graph != graph.digest:
             raise ValueError("kind or graph do not agree")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
+    except (*UNREADABLE, ModelError) as error:
         raise ProjectError(f"{folder}: manifest or graph is missing or damaged ({error}); emit it again") from error
     return Project(folder, manifest, graph)
 
@@ -235,7 +249,7 @@ def read_result(project: Project, name: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
     except ValueError as error:
         raise ProjectError(f"{path}: expected JSON, found {error}; run the command again") from error
     if not isinstance(record, dict):

@@ -237,8 +237,8 @@ def test_a_type_that_hls4ml_changed_is_named(monkeypatch, tmp_path):
     [
         ({"backend": "Quartus"}, r"backend must be one of Vitis, Vivado, Catapult, not 'Quartus'"),
         ({"part": "xc9z"}, r"part 'xc9z': no family.*xcvu13p-flga2577-2-e"),
-        ({"clock_ns": 0.0}, r"clock_ns must be over 0 and up to 1000, not 0.0"),
-        ({"clock_ns": 1001.0}, r"clock_ns must be over 0 and up to 1000, not 1001"),
+        ({"clock_ns": 0.0}, r"clock_ns must be 0\.1\.\.1000, not 0.0"),
+        ({"clock_ns": 1001.0}, r"clock_ns must be 0\.1\.\.1000, not 1001"),
         ({"clock_ns": float("nan")}, r"clock_ns must be .*, not nan"),
     ],
 )

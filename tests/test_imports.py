@@ -42,7 +42,7 @@ OWNERS = {
     "hls4ml": ("targets.hls",),
     "clang": ("targets.hls.syntax",),
     "alkaid": ("targets.rtl.logic",),
-    "subprocess": ("core.processes",),
+    "subprocess": ("core.processes", "core.watcher"),
     "typer": ("cli", "applications.jets.commands", "applications.waves.commands"),
     "rich": ("cli.console", "report", "applications.waves"),
     "matplotlib": ("report", "applications.waves", "targets.c.memory_figure"),

@@ -333,13 +333,17 @@ def test_a_width_out_of_range_is_refused(name, bits):
         (Mlp, {"constituents": 151}, r"constituents must be 1\.\.150, not 151"),
         (Mlp, {"features": ()}, "features must name 1 column or more, not none"),
         (DeepSets, {"phi": ()}, "phi must hold 1 width or more, not none"),
-        (DeepSets, {"phi": (4, 0)}, r"phi must hold widths of 1 and over, not \(4, 0\)"),
-        (DeepSets, {"rho": (-1,)}, r"rho must hold widths of 1 and over, not \(-1,\)"),
-        (Mlp, {"layers": (4, 0)}, r"layers must hold widths of 1 and over, not \(4, 0\)"),
+        (DeepSets, {"phi": (4, 0)}, r"phi must hold widths of 1 and over, up to 4096, not \(4, 0\)"),
+        (DeepSets, {"rho": (-1,)}, r"rho must hold widths of 1 and over, up to 4096, not \(-1,\)"),
+        (Mlp, {"layers": (4, 0)}, r"layers must hold widths of 1 and over, up to 4096, not \(4, 0\)"),
         (InteractionNetwork, {"constituents": 1}, "constituents must be 2 or more for pairs, not 1"),
         (InteractionNetwork, {"effects": ()}, "effects must hold 1 width or more, not none"),
         (InteractionNetwork, {"objects": ()}, "objects must hold 1 width or more, not none"),
-        (InteractionNetwork, {"classifier": (0,)}, r"classifier must hold widths of 1 and over, not \(0,\)"),
+        (
+            InteractionNetwork,
+            {"classifier": (0,)},
+            r"classifier must hold widths of 1 and over, up to 4096, not \(0,\)",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(net, settings, message):

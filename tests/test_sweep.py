@@ -204,11 +204,11 @@ def test_a_router_that_fails_names_the_design(simulated, monkeypatch, tmp_path):
     ("options", "message"),
     [
         ({"device": "100k"}, r"device must be one of 12k, 25k, 45k, 85k, not '100k'"),
-        ({"clock_ns": 0.0}, r"clock_ns must be over 0"),
+        ({"clock_ns": 0.0}, r"clock_ns must be 0\.1\.\.1000"),
         ({"seeds": ()}, r"seeds must be 1 or more numbers from 0 on, each once, not \[\]"),
         ({"seeds": (2, 2)}, r"seeds must be .* each once, not \[2, 2\]"),
         ({"cutoffs_ns": []}, r"cutoffs must be 1 or more, not 0"),
-        ({"cutoffs_ns": [4.0, -1.0]}, r"cutoff_ns must be over 0 and finite, not -1\.0"),
+        ({"cutoffs_ns": [4.0, -1.0]}, r"cutoff_ns must be 0\.1 or more and finite, not -1\.0"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_measured(options, message, routed):
@@ -312,7 +312,7 @@ def test_the_command_keeps_nothing_where_no_design_meets_the_clock(small, run, t
         (("sweep", "--clock-ns", 20, "--cutoffs", "4;8"), "--cutoffs must be numbers of ns such as 4,8,16, not '4;8'"),
         (("sweep", "--clock-ns", 20, "--vectors", 10**6), "--vectors must be 1..200"),
         (("emit", "--to", "hls", "--cutoff-ns", 3), "--cutoff-ns goes with --to rtl, not with --to hls"),
-        (("emit", "--to", "rtl", "--cutoff-ns", -3), "cutoff_ns must be over 0 and finite, not -3.0"),
+        (("emit", "--to", "rtl", "--cutoff-ns", -3), r"cutoff_ns must be 0.1 or more and finite, not -3.0"),
     ],
 )
 def test_options_of_the_commands_that_cannot_be_exit_with_2(words, message, small, run, tmp_path):

@@ -84,6 +84,13 @@ class Task(ABC):
     def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> Task:
         """Return the task with a distillation of trained models; itself where there are none."""
 
+    def check_teachers(self, teachers: Sequence[str]) -> None:
+        """Check, before any stage works, that every teacher is a model that can teach in this task.
+
+        Raises: as ``with_teachers``.
+        """
+        self.with_teachers(teachers, temperature=1.0, share=0.5)
+
     @abstractmethod
     def network_settings(self, model: Any) -> dict[str, Any]:
         """Return what the configuration of a student must state, by field, to replace a model."""

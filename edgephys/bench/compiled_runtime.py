@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from edgephys.bench.worker import Job
 from edgephys.core import machine
 from edgephys.core import processes as tools
 from edgephys.core.fixed import Integers
+from edgephys.core.scratch import temporary_folder
 from edgephys.targets.c import emit
 from edgephys.targets.hls import csim as simulation
 
@@ -112,12 +111,11 @@ def csim(job: Job, x: Integers) -> Runner:
     extra = (*SHARED, "-DWEIGHTS_DIR=edgephys_weights")
     program = simulation.compile_project(job.source, job.facts, CSIM_LOOP, extra, LIBRARY)
     library = ctypes.CDLL(str(program))
-    weights = Path(tempfile.mkdtemp(prefix="edgephys-bench-")) / "weights"
-    simulation.write_weights(job.source / "firmware" / "weights", weights)
-    library.edgephys_open(os.fsencode(weights))
-    shape, details = tuple(job.facts["output"]["shape"]), {"flags": " ".join(simulation.FLAGS)}
-    version = tools.find("g++").version
-    runner = CompiledLoop("C simulation, g++", version, x, library, np.int64, np.int64, shape, details)
-    runner.outputs(1, 1)  # the first call reads the weights
-    shutil.rmtree(weights.parent)
+    with temporary_folder("bench") as scratch:
+        simulation.write_weights(job.source / "firmware" / "weights", scratch / "weights")
+        library.edgephys_open(os.fsencode(scratch / "weights"))
+        shape, details = tuple(job.facts["output"]["shape"]), {"flags": " ".join(simulation.FLAGS)}
+        version = tools.find("g++").version
+        runner = CompiledLoop("C simulation, g++", version, x, library, np.int64, np.int64, shape, details)
+        runner.outputs(1, 1)  # the first call reads the weights
     return runner

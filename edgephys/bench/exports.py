@@ -18,6 +18,7 @@ from typing import Any
 from edgephys.core import processes as tools
 from edgephys.core import workers as pool
 from edgephys.core.errors import EdgephysError, ToolError
+from edgephys.core.reading import read_json
 
 FORMS = {"keras_onnx": "model.onnx", "tflite": "model.tflite"}
 """The forms of an export and their files."""
@@ -54,7 +55,7 @@ def _export(task: tuple[str, Path]) -> Export:
         return Export(None, {}, str(error))
     except Exception as error:  # Keras, TensorFlow and tf2onnx raise many kinds; each means that there is no export
         return Export(None, {}, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return Export(folder / FORMS[form], {"made_with": versions} | json.loads((folder / FACTS).read_text()))
+    return Export(folder / FORMS[form], {"made_with": versions} | read_json(folder / FACTS))
 
 
 def _versions(form: str) -> dict[str, str]:

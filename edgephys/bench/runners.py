@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edgephys.bench.worker import Job
 from edgephys.core.errors import ToolError
-from edgephys.core.files import read_integers
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.reading import read_integers
 from edgephys.core.timing import call_times
 
 FEEDS = 256

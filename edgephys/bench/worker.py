@@ -18,6 +18,7 @@ from edgephys.core import machine
 from edgephys.core.errors import ToolError
 from edgephys.core.fixed import Fixed
 from edgephys.core.timing import WARM_UP, Slice, slice_of
+from edgephys.core.workers import end_with_parent
 
 LOAD_S = 3600.0
 """Time limit of loading: a C simulation is compiled."""
@@ -110,6 +111,7 @@ class Worker:
 def _serve(pipe: Connection, job: Job, core: int | None) -> None:
     """Answer requests until the other end of the pipe is closed; it is also closed when its process is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     _silence()
     machine.pin(core)
     try:

@@ -120,8 +120,12 @@ def main() -> None:
     except KeyboardInterrupt:
         fail(INTERRUPTED, 1)
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
+        name = error.filename2 or error.filename  # the second one is where something was copied or moved to
+        where = f" ({name})" if name else ""
         fail(f"{error.strerror or error}{where}; {WHOLE}; check the folder and the disk", 1)
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        fail(f"out of memory{reason}; {WHOLE}; take fewer vectors or a smaller model", 1)
     except Exception as error:
         if os.environ.get("EDGEPHYS_TRACEBACK"):
             raise

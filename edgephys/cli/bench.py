@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import give, say
-from edgephys.cli.words import Json, TableOut, line
+from edgephys.cli.words import MOST, MOST_SECONDS, MOST_SEED, Json, TableOut, line
 
 
 def bench(
@@ -16,11 +16,15 @@ def bench(
         list[Path], typer.Argument(metavar="PROJECT...", help="Emitted projects; those of one Graph are one model.")
     ],
     out: TableOut = None,
-    seconds: Annotated[float, typer.Option(help="Seconds of timing for each model, all targets together.")] = 60.0,
-    rounds: Annotated[int, typer.Option(help="Rounds, in each of which every target takes its turn.")] = 20,
-    batch: Annotated[int | None, typer.Option(help="The large batch; 1024 by default, fewer of large inputs.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the order within rounds.")] = 1,
-    core: Annotated[int | None, typer.Option(help="Core to measure on; the last one by default.")] = None,
+    seconds: Annotated[
+        float, typer.Option(max=MOST_SECONDS, help="Seconds of timing for each model, all targets together.")
+    ] = 60.0,
+    rounds: Annotated[int, typer.Option(max=10_000, help="Rounds, in each of which every target takes its turn.")] = 20,
+    batch: Annotated[
+        int | None, typer.Option(max=MOST, help="The large batch; 1024 by default, fewer of large inputs.")
+    ] = None,
+    seed: Annotated[int, typer.Option(max=MOST_SEED, help="Seed of the order within rounds.")] = 1,
+    core: Annotated[int | None, typer.Option(max=65535, help="Core to measure on; the last one by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure latency and throughput of every target on one core, beside Keras, its own export and TFLite.

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import give, say, stage_progress
-from edgephys.cli.words import Force, Json, ModelFolder, TableOut, line
+from edgephys.cli.words import MOST_SECONDS, MOST_SEED, MOST_WORKERS, Force, Json, ModelFolder, TableOut, line
 from edgephys.core.errors import UsageError
 
 Data = Annotated[Path, typer.Option(help="File or folder of the data that the model was trained on.")]
 TestData = Annotated[Path | None, typer.Option(help="The model's test data, if they are in a file of their own.")]
-SynthSeconds = Annotated[float, typer.Option(help="Time limit in seconds of each run of Yosys, one run a module.")]
+SynthSeconds = Annotated[
+    float, typer.Option(max=MOST_SECONDS, help="Time limit in seconds of each run of Yosys, one run a module.")
+]
 
 
 def compress(
@@ -22,7 +24,7 @@ def compress(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the stages and of the last model.")],
     test_data: TestData = None,
-    seed: Annotated[int, typer.Option(help="Seed of all stages.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of all stages.")] = 1,
     measure: Annotated[bool, typer.Option("--measure", help="Simulate and synthesise after every stage.")] = False,
     measure_last: Annotated[
         bool, typer.Option("--measure-last", help="Simulate and synthesise only the last model.")
@@ -80,7 +82,8 @@ def pareto(
     test_data: TestData = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler of the workers.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Number of processes on this machine; without it one run after another.")
+        int | None,
+        typer.Option(max=MOST_WORKERS, help="Number of processes on this machine; without it one run after another."),
     ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Simulate and synthesise every run's last model.")] = False,
     synth_seconds: SynthSeconds = 1800.0,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _printed: list[str] = []
 """The JSON document that was printed, if any: a failure after it prints none."""
 
+LONGEST_LINE = 2000
+"""Characters of a failure: what somebody typed, or what a file holds, may be longer."""
 err = Console(stderr=True, highlight=False)
 
 
@@ -30,11 +32,18 @@ def begin() -> None:
 
 def fail(message: str, status: int) -> NoReturn:
     """Print a failure on one line and end the program."""
-    line = " ".join(message.split())
+    line = _shown(" ".join(message.split()))
     if "--json" in sys.argv and not _printed:
         print(json.dumps({"error": line, "exit": status}))
     err.print(f"edgephys: {line}", style="red", soft_wrap=True, markup=False)
     sys.exit(status)
+
+
+def _shown(line: str) -> str:
+    """Return a line that a terminal shows as it is: of limited length, without control characters."""
+    signs = (sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+    shown = "".join(signs)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE // 2]} ... {shown[-LONGEST_LINE // 2 :]}"
 
 
 def give(as_json: bool, record: Mapping[str, Any], *shown: Callable[[], str | Table]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgephys.cli.console import give, say
-from edgephys.cli.words import Force, Json, ModelFolder, ProjectFolder, line
+from edgephys.cli.words import MOST, MOST_SECONDS, MOST_SEED, Force, Json, ModelFolder, ProjectFolder, line
 from edgephys.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def emit(
     model: ModelFolder,
     to: str,
     out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<target> by default.")] = None,
-    vectors: Annotated[int | None, typer.Option(help="Held-out vectors in the project; all by default.")] = None,
+    vectors: Annotated[
+        int | None, typer.Option(max=MOST, help="Held-out vectors in the project; all by default.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
     **values: Any,
@@ -128,7 +130,7 @@ def loaded(folder: Path) -> Model:
 
 def sweep(
     model: ModelFolder,
-    clock_ns: Annotated[float, typer.Option(help="Clock period to meet after routing, in ns.")],
+    clock_ns: Annotated[float, typer.Option(min=0.1, max=1000, help="Clock period to meet after routing, in ns.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the best project; hls_projects/<model>_swept by default.")
     ] = None,
@@ -137,10 +139,13 @@ def sweep(
         str | None, typer.Option(help="Estimated ns of a stage, such as 4,8,16; searched for by default.")
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="Seed of the placement, 1 by default; may be repeated.")
+        list[int] | None,
+        typer.Option(min=0, max=MOST_SEED, help="Seed of the placement, 1 by default; may be repeated."),
     ] = None,
-    vectors: Annotated[int | None, typer.Option(min=1, help="Held-out vectors; all by default.")] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
+    vectors: Annotated[int | None, typer.Option(min=1, max=MOST, help="Held-out vectors; all by default.")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=MOST_SECONDS, help="Seconds for each synthesis or routing job.")
+    ] = 3000.0,
     results: Annotated[
         Path | None, typer.Option(help="Write RESULTS.json, .md, .csv and .png; without it the table is only shown.")
     ] = None,
@@ -162,12 +167,13 @@ def sweep(
     source = loaded(model)
     folder = out or Path("hls_projects") / f"{source.name}_swept"
     check_free(folder, project.MANIFEST, force, "a project")
+    write = writer(results, table)
     x = source.held_out.inputs
     if vectors is not None and vectors > len(x):
         raise UsageError(f"--vectors must be 1..{len(x)} (what the model carries), not {vectors}")
     designs = measure(source.graph, x[:vectors], clock_ns, device, _numbers(cutoffs), seed or [1], timeout, say)
     record = tabulate(designs, source.graph.name, line())
-    writer(results, table)(record)
+    write(record)
     give(as_json, record, lambda: table(record))
     chosen = designs.require()
     options = RtlOptions(part=designs.part, clock_ns=clock_ns, cutoff_ns=chosen.cutoff_ns)
@@ -187,7 +193,7 @@ def verify(
     data: Annotated[
         Path | None, typer.Option(help="File of raw data to compare on, instead of the project's held-out vectors.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="With --data: largest number of examples.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, max=MOST, help="With --data: largest number of examples.")] = None,
     netlist: Annotated[
         bool, typer.Option("--netlist", help="Also simulate the netlist that Yosys makes of the RTL.")
     ] = False,
@@ -227,7 +233,9 @@ def report(
     flat: Annotated[
         bool, typer.Option("--flat", help="Also synthesise the whole RTL at once (flat), to compare the LUTs.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for each synthesis or routing job.")] = 3000.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=MOST_SECONDS, help="Seconds for each synthesis or routing job.")
+    ] = 3000.0,
     as_json: Json = False,
 ) -> None:
     """Gather every figure of a project with its provenance; a figure that was not measured says why.

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import bar, give, say
-from edgephys.cli.words import Force, Json, ModelFolder, TableOut, line
+from edgephys.cli.words import MOST_SEED, Force, Json, ModelFolder, TableOut, line
+
+MOST_INPUTS = 10**6
 
 
 def train(
@@ -106,8 +108,10 @@ def import_(
         Path | None,
         typer.Option(help="A .npz file with inputs, and labels if there are any; random inputs by default."),
     ] = None,
-    count: Annotated[int, typer.Option(help="Number of random inputs that the model is compared on.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, max=MOST_INPUTS, help="Number of random inputs that the model is compared on.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the random inputs.")] = 1,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

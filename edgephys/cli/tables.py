@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import give, say
-from edgephys.cli.words import Force, Json, TableOut, line
+from edgephys.cli.words import MOST_SECONDS, Force, Json, TableOut, line
 
 
 def compare(
@@ -31,11 +31,15 @@ def compare(
 
 def scaling(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained models, float too.")],
-    clock_ns: Annotated[float, typer.Option(help="Clock period in ns.")] = 5.0,
+    clock_ns: Annotated[float, typer.Option(max=1000, help="Clock period in ns.")] = 5.0,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
     to: Annotated[str, typer.Option(help="Targets of each model: hls, rtl or both.")] = "hls,rtl",
-    synth_seconds: Annotated[float, typer.Option(help="Seconds for each run of Yosys, which is one module.")] = 1800.0,
-    memory_gb: Annotated[float, typer.Option(help="Gigabytes for all runs of Yosys at a time, together.")] = 8.0,
+    synth_seconds: Annotated[
+        float, typer.Option(max=MOST_SECONDS, help="Seconds for each run of Yosys, which is one module.")
+    ] = 1800.0,
+    memory_gb: Annotated[
+        float, typer.Option(max=1e6, help="Gigabytes for all runs of Yosys at a time, together.")
+    ] = 8.0,
     projects: Annotated[Path, typer.Option(help="Folder of the projects.")] = Path("hls_projects"),
     out: TableOut = None,
     force: Force = False,

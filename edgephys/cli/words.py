@@ -8,6 +8,12 @@ from typing import Annotated
 
 import typer
 
+MOST = 10**9
+"""The largest number of things that an option may ask for; what they belong to states narrower limits."""
+MOST_SEED = 2**31 - 1
+"""Seeds fit in 32 bits, and so do those that are counted up from them."""
+MOST_SECONDS = 1e7
+MOST_WORKERS = 1024
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output folder even if edgephys did not write it.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a trained model.")]

@@ -29,9 +29,12 @@ from edgephys.compress.uniform import uniform
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ToolError, UsageError
 from edgephys.core.files import check_free, held, write_json
+from edgephys.core.reading import read_json
 from edgephys.workflow.firmware import Candidate, FirmwarePlan, candidates
 
 RESULT = "pareto.json"
+MOST_SEED = 2**31 - 1
+"""Seeds of stages are counted up from it."""
 VISIBLE_S = 60.0
 """Seconds within which the table of a run that ended on another machine must be visible here."""
 
@@ -56,7 +59,12 @@ class KnobSweep:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+        if (
+            not self.seeds
+            or len(set(self.seeds)) < len(self.seeds)
+            or min(self.seeds) < 0
+            or max(self.seeds) > MOST_SEED
+        ):
             raise _wrong_seeds(",".join(map(str, self.seeds)))
         if self.pipeline.knob is None:
             raise UsageError(f"pipeline {self.pipeline.name}: it has no [knob] to turn; state stage, key and values")
@@ -93,7 +101,7 @@ def seed_numbers(text: str) -> tuple[int, ...]:
 
 
 def _wrong_seeds(text: str) -> UsageError:
-    return UsageError(f"--seeds must be different whole numbers, 0 or more, such as 1,2,3, not '{text}'")
+    return UsageError(f"--seeds must be different whole numbers, 0..{MOST_SEED}, such as 1,2,3, not '{text}'")
 
 
 def label(value: Any) -> str:
@@ -152,7 +160,7 @@ def complete(job: CompressionJob, command: str, say: Say, progress: Callable[[st
             return str(error)
         if job.measurement is None:
             return None
-        last = json.loads((job.out / TABLE).read_text())["rows"][-1]
+        last = read_json(job.out / TABLE)["rows"][-1]
         return "; ".join(last.get("measured", {}).get("failures", [])) or None
 
 

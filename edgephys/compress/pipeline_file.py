@@ -24,6 +24,7 @@ from typing import Any
 from edgephys.compress.registry import stage_classes
 from edgephys.compress.stage import Stage
 from edgephys.core.errors import UsageError
+from edgephys.core.reading import UNREADABLE, read_text
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def read(path: Path) -> Pipeline:
     if not path.is_file():
         raise UsageError(f"{path}: no such pipeline; compress/ holds them")
     try:
-        text = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = tomllib.loads(read_text(path))
+    except UNREADABLE as error:
         raise UsageError(
             f"{path}: expected TOML with [[stage]] tables, found: {error}; is the file cut short?"
         ) from error
@@ -122,6 +123,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, list | tuple) and all(_fits(item, parts[0]) for item in value)
     if origin in (Mapping, dict):
         return isinstance(value, dict) and all(_fits(item, parts[1]) for item in value.values())
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return False
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -9,7 +9,6 @@ with the same weights as one that was not. Runs in one parent folder, such as th
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -24,7 +23,9 @@ from edgephys.compress.job import CompressionJob
 from edgephys.compress.stage import Progress, Stage
 from edgephys.compress.stage_digest import digests
 from edgephys.core import machine
+from edgephys.core.errors import EdgephysError
 from edgephys.core.files import check_free, held, write_json
+from edgephys.core.reading import UNREADABLE, read_json
 from edgephys.models.card import CARD, read_card
 from edgephys.models.trained import Trained, load, save
 from edgephys.workflow import firmware
@@ -51,9 +52,19 @@ def run(job: CompressionJob, say: Say, progress: Callable[[str], Progress], comm
     done = digests(job)
     say(f"read {job.data}")
     task = registry.of_card(start.card).task(start, job.data, job.test_data)
+    for number, stage in enumerate(job.pipeline.stages, 1):
+        _check(stage, f"pipeline {job.pipeline.name}: stage {number} ({stage.kind})", start, task)
     runner = _Runner(job, task, _new_table(job, start, command), say, progress)
     job.out.mkdir(parents=True, exist_ok=True)
     return runner.run(start, done)
+
+
+def _check(stage: Stage, where: str, start: Trained, task: Task) -> None:
+    """Check a stage's files; an error names the stage."""
+    try:
+        stage.check(start.model, task)
+    except EdgephysError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def finished_table(job: CompressionJob) -> Table | None:
@@ -64,9 +75,9 @@ def finished_table(job: CompressionJob) -> Table | None:
     """
     done = digests(job)
     try:
-        table = dict(json.loads((job.out / TABLE).read_text()))
+        table = dict(read_json(job.out / TABLE))
         whole = len(table["rows"]) == len(done) and all(map(_is_done, table["rows"], done))
-    except (OSError, ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return None
     if not whole or (job.score_test and "metrics" not in table):
         return None
@@ -171,8 +182,8 @@ class _Runner:
     def _start_row(self, done: Digests) -> Row | None:
         """Return the start model's row of an earlier start; None where there is none of this model and data."""
         try:
-            rows = json.loads((self.job.out / TABLE).read_text())["rows"]
-        except (OSError, ValueError, KeyError):
+            rows = read_json(self.job.out / TABLE)["rows"]
+        except UNREADABLE:
             return None
         return next(({**row} for row in rows if row["stage"] == "start" and _is_done(row, done)), None)
 

@@ -41,6 +41,12 @@ class Stage(ABC):
         Exact: weights that are zero stay zero, except in stages that state otherwise.
         """
 
+    def check(self, model: Any, task: Task) -> None:  # noqa: B027  (most stages name no file)
+        """Check the files that the stage names before any stage of the pipeline works.
+
+        Raises: what ``apply`` would raise for them.
+        """
+
     def files(self) -> list[tuple[str, Path]]:
         """Return the files and folders that the stage reads, each with the name of its field."""
         values = {name: getattr(self, name) for name in self.paths}
@@ -83,6 +89,9 @@ class Training(Stage):
         one_of("keep", self.keep, ("best", "last"))
         require("temperature", self.temperature, 0, 100, above=True)
         require("teacher_share", self.teacher_share, 0, 1)
+
+    def check(self, model: Any, task: Task) -> None:
+        task.check_teachers(self.teacher)
 
 
 def require(name: str, value: float, lowest: float, highest: float = float("inf"), above: bool = False) -> None:

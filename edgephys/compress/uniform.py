@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ProjectError
+from edgephys.core.reading import UNREADABLE, read_json
 from edgephys.workflow.firmware import Candidate
 
 KEYS = ("model", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "lut_estimate", "latency_cycles")
@@ -19,11 +19,11 @@ def uniform(path: Path, model: Candidate) -> list[dict[str, Any]]:
     """
     network = (model.family, model.size, model.features, model.card.parameters)
     try:
-        table = json.loads(path.read_text())["rows"]
+        table = read_json(path)["rows"]
         same = [row for row in table if tuple(row[key] for key in ("family", "n", "features", "parameters")) == network]
         rows = [{key: row[key] for key in KEYS} for row in same]
         rows = [row if row["lut_stage"].startswith("synthesised") else {**row, "lut": None} for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise ProjectError(
             f"{path}: expected a table of `edgephys scaling` in JSON, found {error!r}; make it or leave --beside out"
         ) from error

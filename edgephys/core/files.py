@@ -1,4 +1,4 @@
-"""Write files and folders whole or not at all, lock them, and read arrays of integers."""
+"""Write files and folders whole or not at all, and lock them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ import errno
 import fcntl
 import json
 import os
-import shutil
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from edgephys.core.errors import DataError, UsageError
+from edgephys.core.scratch import file_beside, folder_beside
 
-from edgephys.core.errors import DataError, ProjectError, UsageError
-from edgephys.core.fixed import Integers
-
-UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError)
-"""What numpy raises for a missing or damaged .npz file."""
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""Errors of the place that is written to, whichever file was read or copied when they came."""
 
 
 def replace_folder(
@@ -34,26 +28,54 @@ def replace_folder(
     """
     check_free(out, mark, force, what)
     out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        fresh = scratch / out.name
-        fresh.mkdir()
-        write(fresh)
-        if out.exists() or out.is_symlink():
-            _exchange(fresh, out, scratch / "previous")
-        else:
-            fresh.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with naming(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with folder_beside(out) as scratch:
+            fresh = scratch / out.name
+            fresh.mkdir()
+            write(fresh)
+            if out.exists() or out.is_symlink():
+                _exchange(fresh, out, scratch / "previous")
+            else:
+                fresh.rename(out)
     return out
 
 
+@contextmanager
+def naming(out: Path) -> Iterator[None]:
+    """Name ``out`` in an error of the system for which no other file can be blamed, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(out)) from error
+
+
 def check_free(out: Path, mark: str, force: bool, what: str) -> None:
-    """Raise UsageError where ``out`` exists, does not hold the file ``mark``, and ``force`` is False."""
+    """Check that a folder may be written, or replaced, as ``out``.
+
+    Raises: UsageError where it exists, does not hold the file ``mark``, and ``force`` is False; where it is the working
+    directory, or holds it; as ``check_writable`` does.
+    """
+    here, real = Path.cwd(), out.resolve()
+    if real == here or real in here.parents:
+        raise UsageError(f"{out} is, or holds, the folder that you work in, which cannot be replaced; choose another")
+    check_writable(out)
     ours = (out / mark).is_file() or (out.is_dir() and not any(out.iterdir()))
     if (out.exists() or out.is_symlink()) and not ours and not force:
         raise UsageError(f"{out} exists and is not {what} of ours ({mark} is not in it); choose another or --force")
+
+
+def check_writable(out: Path) -> None:
+    """Raise UsageError where no file or folder can be made under the name ``out``, before any work is done for it."""
+    if not out.name:
+        raise UsageError(f"'{out}' is no name for what is written; choose one")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise UsageError(f"{out} cannot be written: {above} is a file, not a folder; choose another")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{out} cannot be written: {above} is not yours to write to; choose another")
 
 
 def _exchange(fresh: Path, out: Path, previous: Path) -> None:
@@ -78,17 +100,15 @@ def _exchange(fresh: Path, out: Path, previous: Path) -> None:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file_beside(path) as scratch:
+            with scratch.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            scratch.chmod(0o644)
+            os.replace(scratch, path)
 
 
 def json_text(record: Any) -> str:
@@ -120,8 +140,9 @@ def written_in_part(out: Path) -> Iterator[Path]:
                 f"'{part.name}'; wait for it or choose another name"
             ) from busy
         try:
-            yield part
-            os.replace(part, out)
+            with naming(out):
+                yield part
+                os.replace(part, out)
         finally:
             part.unlink(missing_ok=True)
 
@@ -137,15 +158,3 @@ def held(lock: Path) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-def read_integers(path: Path, names: tuple[str, ...]) -> list[Integers]:
-    """Return integer arrays of a .npz file; raise ProjectError where it is missing, damaged or lacks one."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            arrays = [content[name] for name in names]
-            if not all(np.issubdtype(array.dtype, np.integer) for array in arrays):
-                raise ValueError("numbers that are not integers")
-            return [array.astype(np.int64) for array in arrays]
-    except UNREADABLE as error:
-        raise ProjectError(f"{path}: expected vectors ({', '.join(names)}), found {error!r}; make it again") from error

@@ -19,6 +19,8 @@ __all__ = ["WIDEST", "Fixed", "Integers", "Overflow", "Rounding", "narrowest"]
 
 WIDEST = 62
 """Bits of the widest edge: sums of two such integers still fit in 64 bits."""
+FARTHEST = 512
+"""Bits that the binary point may lie off the number: a step is then a float64 with room for every product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Fixed:
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= WIDEST:
             raise ModelError(f"fixed-point format: bits must be 1..{WIDEST}, not {self.bits}")
+        if abs(self.integer) > FARTHEST:
+            raise ModelError(f"fixed-point format: integer must be {-FARTHEST}..{FARTHEST}, not {self.integer}")
 
     @property
     def fraction(self) -> int:

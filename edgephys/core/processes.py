@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgephys.core import watcher
 from edgephys.core.errors import ToolError
+from edgephys.core.scratch import sweep
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ TOOLS = {
 """Every outside program that edgephys can start; those with a use are listed by `edgephys doctor`."""
 
 POLL_S = 0.2
+BUILDING = ".building-"
 
 
 @dataclass(frozen=True)
@@ -158,13 +161,15 @@ def run(
 ) -> str:
     """Run a program in ``folder`` and return its output; end its whole process group in any case.
 
-    Errors call the program ``name``. Another thread may set ``stop`` to kill it.
+    Errors call the program ``name``. Another thread may set ``stop`` to kill it. Where this process is killed, the
+    program's group is too (``watcher``).
     Units: timeout_s in seconds; memory_gb of address space, for each process of the program.
     Raises: ToolError where it cannot start, ends with a non-zero status, is killed or exceeds its time limit.
     """
     name = name or _name_of(command)
     if memory_gb is not None:
         command = ["sh", "-c", 'ulimit -v "$0" && exec "$@"', str(int(memory_gb * 2**20)), *command]
+    watcher.start()
     try:
         process = subprocess.Popen(
             list(command),
@@ -178,7 +183,8 @@ def run(
     except OSError as error:
         raise ToolError(f"{name} cannot start: {error.strerror or error}; {_install(name, 'check it')}") from error
     try:
-        output = _output_of(process, stdin, timeout_s, stop)
+        with watcher.watched(process.pid):
+            output = _output_of(process, stdin, timeout_s, stop)
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{name} was stopped after {timeout_s:g} s; give it more time or a smaller design") from error
     finally:
@@ -256,13 +262,15 @@ def content_key(files: Iterable[Path], *facts: str) -> str:
 def built(key: str, build: Callable[[Path], None]) -> Path:
     """Return the cached folder of ``key``; call ``build(folder)`` to fill it where the cache has none.
 
-    A build that fails or is killed leaves nothing in the cache.
+    A build that fails leaves nothing in the cache; what one that was killed left goes at a build over a day later.
     """
     folder = cache_root() / key[:2] / key
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    for other in cache_root().iterdir():
+        sweep(other, BUILDING)
+    scratch = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
     try:
         build(scratch)
         try:

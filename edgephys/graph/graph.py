@@ -35,6 +35,7 @@ from typing import Any
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
+from edgephys.core.reading import MALFORMED
 from edgephys.graph.ops import OPS, Constant, Input, Op
 
 __all__ = ["Constant", "Graph", "Node", "check", "from_record", "to_record"]
@@ -181,7 +182,7 @@ def from_record(record: dict[str, Any]) -> Graph:
         nodes = tuple(_node_of(entry) for entry in record["nodes"])
         graph = Graph(record["name"], nodes, tuple(record["inputs"]), tuple(record["outputs"]), record["metadata"])
         return check(graph)
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ModelError(f"graph record: a field is missing or malformed ({error!r})") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,11 +9,22 @@ from typing import Any
 
 from edgephys.core.errors import ModelError
 from edgephys.core.files import json_text
+from edgephys.core.reading import UNREADABLE, read_json, require_types
 from edgephys.models.standardise import Standardisation, from_record
 
 CARD = "card.json"
 REQUIRED = ("name", "seed", "classes", "parameters", "metrics", "recipe", "versions", "standardisation")
 """Keys that every card has."""
+TYPES: dict[str, type] = {
+    "name": str,
+    "parameters": int,
+    "seed": int,
+    "classes": list,
+    "compression": list,
+    "digest": str,
+}
+TYPES |= dict.fromkeys(("metrics", "recipe", "versions", "data", "start", "standardisation", "imported"), dict)
+"""Types of the fields of a card, as JSON has them."""
 VALIDATION = "validation_"
 """Prefix of the key of the validation score."""
 
@@ -102,6 +112,7 @@ class Card:
         missing = set(REQUIRED) - set(record)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        require_types(record, TYPES)
         known = {entry.name for entry in fields(cls)} - {"validation", "other"}
         values = {name: value for name, value in record.items() if name in known}
         scores = {name: value for name, value in record.items() if name.startswith(VALIDATION)}
@@ -123,10 +134,8 @@ def read_card(folder: Path, remedy: str = "train again") -> Card:
     if not path.is_file():
         raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
     try:
-        return Card.of_record(json.loads(path.read_text()))
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: expected a model card in JSON, found bytes that are no text; {remedy}") from error
-    except (ValueError, TypeError, AttributeError, ModelError) as error:
+        return Card.of_record(read_json(path))
+    except (*UNREADABLE, ModelError) as error:
         raise ModelError(f"{path}: expected a model card in JSON, found {error}; {remedy}") from error
 
 

@@ -7,6 +7,7 @@ the model came from and how it was proven) and ``held_out.npz`` (input integers 
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from edgephys import __version__
 from edgephys.core.errors import DataError, MismatchError, UsageError
-from edgephys.core.files import UNREADABLE, check_free, replace_folder
+from edgephys.core.files import check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.reading import read_arrays
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
 from edgephys.models.card import Card, ImportedFile, write_card
@@ -27,6 +29,8 @@ from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxRefer
 from edgephys.models.vectors import HELD_OUT, HeldOut
 from edgephys.targets.qonnx import emit as qonnx
 
+MOST_ELEMENTS = 1 << 28
+"""Elements of all random inputs together."""
 RANDOM_VECTORS = 1000
 """Random vectors on which a model is proven where no file of vectors is stated."""
 
@@ -86,6 +90,8 @@ def _random(graph: Graph, count: int, seed: int) -> Integers:
     if count < 1:
         raise UsageError(f"--count must be 1 or more, not {count}")
     fixed, shape = graph.input.fixed, graph.input.shape
+    if count * prod(shape) > MOST_ELEMENTS:
+        raise UsageError(f"--count must be at most {MOST_ELEMENTS // prod(shape)} for inputs of {shape}, not {count}")
     x = np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *shape), endpoint=True)
     x[0], x[-1] = fixed.low, fixed.high  # corners, where sums are widest
     return x
@@ -95,17 +101,16 @@ def _read(graph: Graph, path: Path) -> tuple[Integers, NDArray[np.int64] | None]
     """Return the vectors of a file, which has them in the shape of the ONNX file's input."""
     axes, fixed = graph.metadata["onnx"]["input_axes"], graph.input.fixed
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            inputs = arrays["inputs"]
-            labels = arrays.get("labels")
-    except UNREADABLE as error:
-        raise DataError(f"{path}: expected a .npz with 'inputs' and perhaps 'labels', found {error!r}") from error
+        arrays = read_arrays(path, ["inputs"], ["labels"])
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a .npz with 'inputs' and perhaps 'labels', found {error}") from error
+    inputs, labels = arrays["inputs"], arrays.get("labels")
     shape = tuple(graph.input.shape[axis] for axis in axes)
     if inputs.ndim == 0 or inputs.shape[1:] != shape or not len(inputs) or inputs.dtype.kind not in "iuf":
         raise DataError(
             f"{path}: inputs must be numbers of shape (1 or more, *{shape}), not {inputs.dtype} {inputs.shape}"
         )
-    if labels is not None and (labels.dtype.kind not in "iu" or len(labels) != len(inputs)):
+    if labels is not None and (labels.dtype.kind not in "iu" or labels.shape[:1] != inputs.shape[:1]):
         raise DataError(f"{path}: labels must be an integer for each of {len(inputs)} inputs, not {labels.shape}")
     steps = fixed.quantise(inputs) if inputs.dtype.kind == "f" else inputs.astype(np.int64)
     if not fixed.holds(int(steps.min()), int(steps.max())):

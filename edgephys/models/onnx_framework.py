@@ -5,7 +5,6 @@ The folder holds ``model.onnx`` (the file as it came, with external data put int
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
+from edgephys.core.reading import UNREADABLE, read_json
 from edgephys.graph.graph import Graph, from_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models.card import CARD
@@ -82,10 +82,10 @@ class OnnxFramework(Framework):
     def graph(self, folder: Path) -> Graph:
         """Return the Graph that the file was proven to be at its import."""
         try:
-            graph = require_proven(from_record(json.loads((folder / GRAPH).read_text())))
+            graph = require_proven(from_record(read_json(folder / GRAPH)))
             if not isinstance(graph.metadata.get("onnx"), dict):
                 raise ModelError("it does not tell the tensors of the file")
-        except (OSError, ValueError, ModelError) as error:
+        except (*UNREADABLE, ModelError) as error:
             raise ModelError(
                 f"{folder / GRAPH}: expected an imported model's Graph, found {error}; import it again"
             ) from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError, ModelError
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.reading import MALFORMED
 from edgephys.core.rounding import Overflow, Rounding
 
 
@@ -108,7 +109,7 @@ def from_record(record: dict[str, Any]) -> Standardisation:
             tuple(map(int, record["gain_fractions"])),
             Fixed.of_record(record["output"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ModelError(f"standardisation record: a field is missing or malformed ({error!r})") from error
 
 

@@ -6,7 +6,6 @@ metrics, standardisation) and ``held_out.npz`` (input integers and labels that n
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,16 @@ from numpy.typing import NDArray
 from edgephys.core.errors import ModelError
 from edgephys.core.files import replace_folder
 from edgephys.core.fixed import Integers
+from edgephys.core.hdf5 import check_content
+from edgephys.core.reading import open_archive, open_regular, parse_json
 from edgephys.graph.graph import Graph
 from edgephys.models.card import CARD, Card, read_card, write_card
 from edgephys.models.standardise import Standardisation
 from edgephys.models.vectors import HELD_OUT, HeldOut, read_held_out
 
 MODEL = "model.keras"
+CONFIGURATION, WEIGHTS = "config.json", "model.weights.h5"
+"""What is in a .keras file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +92,17 @@ def load_keras(path: Path) -> Any:
     from edgephys.networks.backend import keras, qkeras
     from edgephys.networks.layers import LAYERS, QUANTISED
 
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"{path}: no such file; `edgephys train` makes one")
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise ModelError(f"{path}: expected a whole .keras file (safe mode), found another or a damaged one")
+    try:
+        _check_archive(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: expected a whole .keras file (safe mode), found another or a damaged one ({error}); train again"
+        ) from error
     known = (*LAYERS, *QUANTISED, qkeras.quantized_bits, qkeras.quantized_relu)
     try:
-        return keras.models.load_model(
+        model = keras.models.load_model(
             path, custom_objects={kind.__name__: kind for kind in known}, compile=False, safe_mode=True
         )
     except Exception as error:  # Keras raises many kinds; all mean that the file is not a model we may load
@@ -103,3 +110,27 @@ def load_keras(path: Path) -> Any:
         if "ambda" in reason or "pickle" in reason or "safe_mode" in reason or "unsafe" in reason:
             reason = f"it holds a Lambda or pickled code, which would run on loading; use layers instead ({reason})"
         raise ModelError(f"{path}: refused: {reason}") from error
+    _require_finite(path, model)
+    return model
+
+
+def _check_archive(path: Path) -> None:
+    """Raise OSError or ValueError where a .keras file is none, or holds more than such a file may."""
+    if path.suffix != ".keras":
+        raise ValueError(f"a name that ends in '{path.suffix}'")
+    with open_regular(path) as stream, open_archive(stream) as archive:
+        missing = {CONFIGURATION, WEIGHTS} - set(archive.namelist())
+        if missing:
+            raise ValueError(f"no {' and no '.join(sorted(missing))}")
+        try:
+            configuration, weights = archive.read(CONFIGURATION), archive.read(WEIGHTS)
+        except Exception as error:  # zipfile and zlib raise many kinds
+            raise ValueError(f"a damaged archive: {error}") from error
+    parse_json(configuration)
+    check_content(weights)
+
+
+def _require_finite(path: Path, model: Any) -> None:
+    for weight in model.weights:
+        if not np.all(np.isfinite(np.asarray(weight, np.float64))):
+            raise ModelError(f"{path}: weights '{weight.path}' must be finite, NaN or infinity found; train again")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ProjectError
-from edgephys.core.files import read_integers
 from edgephys.core.fixed import Integers
+from edgephys.core.reading import read_integers
 
 HELD_OUT = "held_out.npz"
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Fixed
+from edgephys.core.fixed import WIDEST, Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.networks.layers import check_bits, relu
+
+WIDEST_LAYER = 4096
+"""Channels of the widest layer, and points of the largest side of a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,9 @@ class Net(ABC):
     def __post_init__(self) -> None:
         check_bits("bits", self.bits)
         check_bits("activation_bits", self.activation_bits)
+        Fixed(True, self.input_bits, self.input_integer)  # refuses a format that cannot be
+        if any(abs(integer) > WIDEST for integer in self.weight_integers.values()):
+            raise UsageError(f"weight_integers must be -{WIDEST}..{WIDEST}, not {dict(self.weight_integers)}")
         if self.bits is None and self.activation_bits is not None:
             raise UsageError("activation_bits must be left out of a float network (bits=float)")
 

@@ -11,6 +11,7 @@ import numpy as np
 from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
+from edgephys.core.reading import fitting
 from edgephys.models.card import Card, read_card
 from edgephys.report.columns import auc_columns, caveats, names, published, published_row, score_column, units
 from edgephys.report.table import Column, Row, Table, percent
@@ -29,7 +30,10 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
         if seed in seeds:
             raise ModelError(f"{folder}: {card.name} with seed {seed} is there twice; name each once")
         seeds[seed] = card
-    rows = [_row(name, [seeds[seed] for seed in sorted(seeds)]) for name, seeds in cards.items()]
+    rows = []
+    for name, seeds in cards.items():
+        with fitting(f"model '{name}'", "a card with the figures of a table", ModelError):
+            rows.append(_row(name, [seeds[seed] for seed in sorted(seeds)]))
     rows.sort(key=lambda row: (row.get("constituents") or row.get("grid") or 0, row["model"]))
     return {"command": command, "machine": machine.name(), "rows": rows}
 

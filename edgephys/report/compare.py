@@ -55,7 +55,8 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
                 f"{folder}: {project.kind} of this graph is there twice, as {row['projects'][project.kind]}"
             )
         row["projects"][project.kind] = project.name
-        _fill(row, project, {figure["name"]: figure for figure in report["figures"]})
+        with project.using_facts():
+            _fill(row, project, {figure["name"]: figure for figure in report["figures"]})
     order = sorted(rows.values(), key=lambda row: (row["constituents"], row["model"]))
     return {"command": command, "machine": machine.name(), "rows": order}
 

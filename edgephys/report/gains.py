@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -11,6 +10,7 @@ from typing import Any
 from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
+from edgephys.core.reading import UNREADABLE, read_json
 from edgephys.report.estimator import compared
 
 Row = dict[str, Any]
@@ -45,10 +45,10 @@ def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text())
+        table = read_json(path)
         if not isinstance(table["rows"], list):
             raise ValueError("rows that are no list")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise ProjectError(f"{path}: expected a table in JSON with rows, found {error!r}; make it again") from error
     return dict(table)
 

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from edgephys.core.files import write_file
+from edgephys.core.files import check_writable, write_file
 from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Row, Table, number, value_at
 
 MANY = 9
@@ -34,7 +34,12 @@ def write(table: Table, out: Path) -> None:
 
 
 def writer(out: Path | None, declare: Declare) -> Callable[[Mapping[str, Any]], None]:
-    """Return a function that writes a record's table to OUT; without OUT it writes nothing."""
+    """Return a function that writes a record's table to OUT; without OUT it writes nothing.
+
+    Raises: UsageError where nothing can be written there: call it before the work.
+    """
+    if out is not None:
+        check_writable(out)
     return lambda record: None if out is None else write(declare(record), out)
 
 

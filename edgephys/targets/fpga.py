@@ -10,13 +10,14 @@ AUTO, PARALLEL, STREAM = IO = ("auto", "parallel", "stream")
 IO_HELP = "how the input arrives (stream: one pixel a clock; auto: a stream where a layer reads neighbouring pixels)"
 PART = "xcvu13p-flga2577-2-e"
 CLOCK_NS = 5.0
-SLOWEST_NS = 1000.0
+FASTEST_NS, SLOWEST_NS = 0.1, 1000.0
+"""Clock periods that a project can have: with shorter ones a network has thousands of stages, and never gets done."""
 
 
 def check_clock(clock_ns: float) -> None:
     """Raise UsageError for a clock period that no FPGA has."""
-    if not 0 < clock_ns <= SLOWEST_NS:
-        raise UsageError(f"clock_ns must be over 0 and up to {SLOWEST_NS:.0f}, not {clock_ns}; 5 is 200 MHz")
+    if not FASTEST_NS <= clock_ns <= SLOWEST_NS:
+        raise UsageError(f"clock_ns must be {FASTEST_NS:g}..{SLOWEST_NS:.0f}, not {clock_ns}; 5 is 200 MHz")
 
 
 class FpgaTarget(Target):

@@ -227,7 +227,8 @@ def _emitted(project: Project, expected: Expected) -> dict[str, Comparison]:
         return target.probe(project.firmware, project.facts, inputs)
 
     try:
-        ran = target.run(project.firmware, project.facts, expected.inputs)
+        with project.using_facts():
+            ran = target.run(project.firmware, project.facts, expected.inputs)
     except MismatchError as error:
         if project.facts.get("io") != STREAM:  # its probe is timed, and fails in the same way
             raise

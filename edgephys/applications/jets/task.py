@@ -91,21 +91,28 @@ class TaggingTask(Task):
         """
         if not teachers:
             return self
-        classes = self.train[1].max() + 1
         logits = []
         for folder in teachers:
-            teacher = load(Path(folder))
-            if teacher.model.output_shape[-1] != classes:
-                raise UsageError(
-                    f"teacher {folder}: it must know the {classes} classes of the model that it teaches, "
-                    f"not {teacher.model.output_shape[-1]}; choose one that was trained on the same labels"
-                )
+            teacher = self._teacher(folder)
             division = dataclasses.replace(
                 self.division, constituents=teacher.model.input_shape[1], features=teacher.standardisation.names
             )
             x = _examples(divide(division, self.data, self.test_data)["train"], teacher.standardisation)[0]
             logits.append(teacher.model.predict(x, batch_size=BATCH, verbose=0) * teacher.card.scale)
         return dataclasses.replace(self, distillation=Distillation(np.mean(logits, axis=0), temperature, share))
+
+    def check_teachers(self, teachers: Sequence[str]) -> None:
+        for folder in teachers:
+            self._teacher(folder)
+
+    def _teacher(self, folder: str) -> Trained:
+        teacher, classes = load(Path(folder)), self.train[1].max() + 1
+        if teacher.model.output_shape[-1] != classes:
+            raise UsageError(
+                f"teacher {folder}: it must know the {classes} classes of the model that it teaches, "
+                f"not {teacher.model.output_shape[-1]}; choose one that was trained on the same labels"
+            )
+        return teacher
 
 
 def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> TaggingTask:

@@ -8,24 +8,38 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import bar, give, say
-from edgephys.cli.words import Json, TableOut, line
+from edgephys.cli.words import MOST, MOST_WORKERS, Json, TableOut, line
 from edgephys.core.errors import UsageError
 
 
 def data(
     out: Annotated[Path, typer.Option(help="HDF5 file to write; OUT.runs keeps what is done until it is whole.")],
-    runs: Annotated[int, typer.Option(min=1, help="Runs, each with a medium and pulses of its own.")] = 256,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same file on any number of cores.")] = 1,
-    grid: Annotated[int, typer.Option(help="Points a side of the regular grid that frames are sampled on.")] = 64,
-    frames: Annotated[int, typer.Option(help="Frames of a run; from one to the next a wave moves one cell.")] = 64,
+    runs: Annotated[int, typer.Option(min=1, max=10**6, help="Runs, each with a medium and pulses of its own.")] = 256,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same file on any number of cores.")
+    ] = 1,
+    grid: Annotated[
+        int, typer.Option(min=1, max=2047, help="Points a side of the regular grid that frames are sampled on.")
+    ] = 64,
+    frames: Annotated[
+        int, typer.Option(min=3, max=100_000, help="Frames of a run; from one to the next a wave moves one cell.")
+    ] = 64,
     edges: Annotated[str, typer.Option(help="What the edge does: dirichlet, absorbing or both, mixed by run.")] = (
         "dirichlet"
     ),
-    inclusions: Annotated[int, typer.Option(help="Most discs and boxes of another wave speed in a run.")] = 3,
-    sources: Annotated[int, typer.Option(help="Most sources with a Ricker signal in a run; no frame shows them.")] = 0,
-    refine: Annotated[int, typer.Option(help="Mesh cells a side in a cell of the grid.")] = 6,
-    dt: Annotated[float | None, typer.Option(help="Time step; the longest stable one by default.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    inclusions: Annotated[
+        int, typer.Option(min=0, max=100, help="Most discs and boxes of another wave speed in a run.")
+    ] = 3,
+    sources: Annotated[
+        int, typer.Option(min=0, max=100, help="Most sources with a Ricker signal in a run; no frame shows them.")
+    ] = 0,
+    refine: Annotated[int, typer.Option(min=1, max=1024, help="Mesh cells a side in a cell of the grid.")] = 6,
+    dt: Annotated[
+        float | None, typer.Option(min=1e-6, max=1, help="Time step; the longest stable one by default.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes; all cores by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Generate runs of the 2-D wave equation with finite elements (scikit-fem).
@@ -54,9 +68,11 @@ def waves(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained wave networks.")],
     data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
     out: TableOut = None,
-    steps: Annotated[int, typer.Option(help="Frames that are rolled out.")] = 50,
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Frames that are rolled out.")] = 50,
     starts: Annotated[str, typer.Option(help="First frames that are predicted, such as 2,13.")] = "2,13",
-    run: Annotated[int, typer.Option(help="The run that the pictures show, of the best network named here.")] = 0,
+    run: Annotated[
+        int, typer.Option(min=0, max=MOST, help="The run that the pictures show, of the best network named here.")
+    ] = 0,
     beside: Annotated[Path | None, typer.Option(help="An earlier table of the same data: keep its rows.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -68,6 +84,7 @@ def waves(
     from edgephys.applications.waves.study.roll_out import Horizon
     from edgephys.applications.waves.study.table import shown_run, tabulate
     from edgephys.applications.waves.study.table_page import table
+    from edgephys.core.files import check_writable
     from edgephys.report.render import write
 
     try:
@@ -76,9 +93,12 @@ def waves(
         raise UsageError(
             f"--starts must be whole numbers with commas between them, such as 2,13, not {starts}"
         ) from None
+    if out is not None:
+        check_writable(out)
+    shown = None if out is None else shown_run(models, data, horizon, run)
     record = tabulate(models, data, horizon, line(), say, beside)
     if out is not None:
-        write(table(record, shown_run(models, data, horizon, run)), out)
+        write(table(record, shown), out)
     give(as_json, record, lambda: table(record))
 
 
@@ -87,9 +107,9 @@ def pace(
     data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
     project: Annotated[list[Path] | None, typer.Option(help="A verified project of one of them; give several.")] = None,
     out: TableOut = None,
-    runs: Annotated[int, typer.Option(help="Runs on which errors are measured.")] = 12,
-    steps: Annotated[int, typer.Option(help="Frames that are rolled out, from the third on.")] = 50,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all are timed in turns.")] = 9,
+    runs: Annotated[int, typer.Option(min=1, max=MOST, help="Runs on which errors are measured.")] = 12,
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Frames that are rolled out, from the third on.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds in which all are timed in turns.")] = 9,
     as_json: Json = False,
 ) -> None:
     """Measure the time of a frame on one core, for the solver, networks and firmware, beside the error of each.
@@ -106,8 +126,9 @@ def pace(
         from edgephys.applications.waves.study.roll_out import Horizon
         from edgephys.report.render import writer
 
+        write = writer(out, table)
         record = tabulate(models, project or [], data, Horizon(steps, (2,)), runs, rounds, command, say)
-    writer(out, table)(record)
+    write(record)
     give(as_json, record, lambda: table(record))
 
 
@@ -124,6 +145,7 @@ def dispersion(
     from edgephys.applications.waves.study.dispersion_table import table, tabulate
     from edgephys.report.render import writer
 
+    write = writer(out, table)
     record = tabulate(models, line(), say)
-    writer(out, table)(record)
+    write(record)
     give(as_json, record, lambda: table(record))

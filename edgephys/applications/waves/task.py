@@ -103,14 +103,22 @@ class NextFrameTask(Task):
         x = self.train[0]
         frames = []
         for folder in teachers:
-            teacher = load(Path(folder))
-            if teacher.model.input_shape[1:] != x.shape[1:] or teacher.standardisation.output != self.input:
-                raise UsageError(
-                    f"teacher {folder}: it must read fields of {x.shape[1:]} in {self.input}, as the model that it "
-                    f"teaches, not {teacher.model.input_shape[1:]} in {teacher.standardisation.output}; choose another"
-                )
+            teacher = self._teacher(folder)
             frames.append(teacher.model.predict(x, batch_size=BATCH, verbose=0))
         return dataclasses.replace(self, distillation=Distillation(np.mean(frames, axis=0), temperature, share))
+
+    def check_teachers(self, teachers: Sequence[str]) -> None:
+        for folder in teachers:
+            self._teacher(folder)
+
+    def _teacher(self, folder: str) -> Trained:
+        teacher, shape = load(Path(folder)), self.train[0].shape[1:]
+        if teacher.model.input_shape[1:] != shape or teacher.standardisation.output != self.input:
+            raise UsageError(
+                f"teacher {folder}: it must read fields of {shape} in {self.input}, as the model that it "
+                f"teaches, not {teacher.model.input_shape[1:]} in {teacher.standardisation.output}; choose another"
+            )
+        return teacher
 
 
 def _metrics(model: Any, x: Floats, frames: Any) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Distil(Training):
         if self.settings and not self.script:
             raise UsageError("settings change the net of a script; set script, such as models/jet_deepsets.py")
 
+    def check(self, model: Any, task: Task) -> None:
+        super().check(model, task)
+        if self.script:
+            self.net(model, task)
+
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
         """Return the trained student."""
         student = self.student(model, task, seed)

@@ -10,7 +10,6 @@ import json
 import re
 import shutil
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,8 @@ from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ToolError, UsageError
 from edgephys.core.figure import Figure, FigureStage
 from edgephys.core.fixed import Integers
+from edgephys.core.reading import read_json
+from edgephys.core.scratch import temporary_folder
 from edgephys.targets.c import call_graph, emit
 
 GCC, SIZE, QEMU = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
@@ -159,7 +160,7 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
 
     with _errors_name(facts, cpu):
         cached = tools.built(tools.content_key([*sources, RUNTIME], compiler.version, *options), compile_and_link)
-    record = json.loads((cached / "footprint.json").read_text())
+    record = read_json(cached / "footprint.json")
     footprint = Footprint(**{**record, "library": tuple(record["library"])})
     return CompiledModel(cached / "program.elf", cached / "model.o", footprint)
 
@@ -275,8 +276,7 @@ def measure(
     compiled, qemu = build(folder, facts, cpu, optimise), tools.find(QEMU)
     emulated = ("-machine", BOARDS[cpu].name, "-nodefaults", "-display", "none", "-icount", ICOUNT)
     host = ("-semihosting-config", "enable=on,target=native", "-kernel", str(compiled.program))
-    with tempfile.TemporaryDirectory(prefix="edgephys-cortex-") as name, _errors_name(facts, cpu):
-        scratch = Path(name)
+    with temporary_folder("cortex") as scratch, _errors_name(facts, cpu):
         words = np.concatenate([np.array([len(x)]), x.reshape(-1)]).astype("<i8")
         (scratch / "x").write_bytes(words.tobytes())
         tools.run([*qemu.command, *emulated, *host], scratch, timeout_s)

@@ -7,7 +7,6 @@ models link into one program. Intermediate results lie in an arena that the call
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
+from edgephys.core.scratch import temporary_folder
 from edgephys.graph.graph import Graph, check
 from edgephys.graph.passes import drop_dead
 from edgephys.targets import sanitiser
@@ -150,8 +150,7 @@ def _run(
     if x.ndim == 0 or x.shape[1:] != shape or not len(x):
         raise MismatchError(f"C target: vectors must be (1 or more, *{shape}), not {x.shape}")
     program = compiled(folder, facts, results, probing, flags)
-    with tempfile.TemporaryDirectory(prefix="edgephys-c-") as name:
-        scratch = Path(name)
+    with temporary_folder("c") as scratch:
         x.tofile(scratch / "x")
         words = [str(program), "x", "y", str(len(x))]
         sanitiser.run(words, scratch, RUN_S, [path.name for path in sources(folder, facts)])

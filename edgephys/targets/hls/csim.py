@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
+from edgephys.core.scratch import temporary_folder
 from edgephys.targets import sanitiser
 
 COMPILE_S = 1800.0
@@ -91,8 +91,7 @@ def _run(
     if x.ndim == 0 or x.shape[1:] != shape or not len(x):
         raise MismatchError(f"C simulation: vectors must be (1 or more, *{shape}), not {x.shape}")
     program = compile_project(folder, facts, extra=extra)
-    with tempfile.TemporaryDirectory(prefix="edgephys-csim-") as name:
-        scratch = Path(name)
+    with temporary_folder("csim") as scratch:
         write_weights(folder / "firmware" / "weights", scratch / "weights")
         x.tofile(scratch / "x")
         threads = max(1, min(len(os.sched_getaffinity(0)), len(x)))

@@ -15,6 +15,7 @@ from onnx import helper
 from edgephys import __version__
 from edgephys.core.errors import MismatchError, ProjectError
 from edgephys.core.fixed import Integers
+from edgephys.core.reading import read_bytes
 from edgephys.graph.graph import Graph, Node
 
 FILE = "model.onnx"
@@ -58,9 +59,10 @@ def save(model: Any, folder: Path) -> dict[str, Any]:
 def content(folder: Path, facts: Mapping[str, Any]) -> bytes:
     """Return the bytes of an emitted model; raise ProjectError where it is missing."""
     path = folder / str(facts["file"])
-    if not path.is_file():
-        raise ProjectError(f"{path}: the model is missing; emit the project again")
-    return path.read_bytes()
+    try:
+        return read_bytes(path)
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{path}: the model is missing or no file ({error}); emit the project again") from error
 
 
 def load(folder: Path, facts: Mapping[str, Any]) -> Any:

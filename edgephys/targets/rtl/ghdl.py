@@ -6,7 +6,6 @@ GHDL comes from the operating system, not from a package index: VHDL is simulate
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ToolError
+from edgephys.core.scratch import temporary_folder
 from edgephys.targets.rtl.bits import Words, of_bits, to_bits
 
 BENCH = """-- Clock every line of a file through the design; write the outputs after each rising edge.
@@ -80,8 +80,8 @@ def built(
 def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float) -> Words:
     """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
     ghdl = tools.find("ghdl")
-    with tempfile.TemporaryDirectory(prefix="edgephys-sim-") as scratch:
-        inputs, outputs = Path(scratch) / "in.txt", Path(scratch) / "out.txt"
+    with temporary_folder("sim") as scratch:
+        inputs, outputs = scratch / "in.txt", scratch / "out.txt"
         rows = to_bits(words)[:, : widths[0]][:, ::-1] + ord("0")
         inputs.write_bytes(np.pad(rows, ((0, 0), (0, 1)), constant_values=ord("\n")).tobytes())
         command = [*ghdl.command, "-r", STANDARD, "bench", f"-ggiven={inputs}", f"-ggot={outputs}"]

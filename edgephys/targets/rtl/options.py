@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from edgephys.core.errors import UsageError
-from edgephys.targets.fpga import AUTO, CLOCK_NS, IO, IO_HELP, PART, check_clock
+from edgephys.targets.fpga import AUTO, CLOCK_NS, FASTEST_NS, IO, IO_HELP, PART, check_clock
 from edgephys.targets.options import option, require_choices
 from edgephys.targets.parts import check_part
 
@@ -35,8 +35,10 @@ class RtlOptions:
     def __post_init__(self) -> None:
         require_choices(self)
         check_clock(self.clock_ns)
-        if self.cutoff_ns is not None and not 0 < self.cutoff_ns < inf:
-            raise UsageError(f"cutoff_ns must be over 0 and finite, not {self.cutoff_ns}; without one it is the clock")
+        if self.cutoff_ns is not None and not FASTEST_NS <= self.cutoff_ns < inf:
+            raise UsageError(
+                f"cutoff_ns must be {FASTEST_NS:g} or more and finite, not {self.cutoff_ns}; else it is the clock"
+            )
         check_part(self.part)
 
     @property

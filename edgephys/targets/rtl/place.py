@@ -14,6 +14,7 @@ from typing import Any
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
+from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cells import UNITS
 from edgephys.targets.rtl.synth import MAP, Limits, read_verilog, run_yosys
 
@@ -93,7 +94,7 @@ def place(
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
     home = tools.built(key, build)
-    report = json.loads((home / "report.json").read_text())
+    report = read_json(home / "report.json")
     used = report["utilization"]
     return Placed(
         fmax_mhz=_fmax_mhz(report, clock, top),
@@ -102,7 +103,7 @@ def place(
         target=f"Lattice ECP5-{device}, out of context, aimed at {clock_ns:g} ns, seed {seed}",
         clock_ns=clock_ns,
         seed=seed,
-        seconds=float(json.loads((home / "seconds.json").read_text())),
+        seconds=float(read_json(home / "seconds.json")),
         tool="nextpnr-ecp5",
         version=nextpnr.version,
     )

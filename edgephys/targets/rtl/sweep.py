@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -22,6 +21,8 @@ from edgephys.core import processes as tools
 from edgephys.core.errors import EdgephysError, MismatchError, ToolError, UsageError
 from edgephys.core.figure import FigureStage
 from edgephys.core.fixed import Integers
+from edgephys.core.reading import read_json
+from edgephys.core.scratch import temporary_folder
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
 from edgephys.targets.fpga import STREAM
@@ -116,8 +117,8 @@ def sweep(
     if cutoffs_ns is not None and not cutoffs_ns:
         raise UsageError("cutoffs must be 1 or more, not 0; without them they are searched for")
     chosen = [RtlOptions(part=options.part, clock_ns=clock_ns, cutoff_ns=cutoff) for cutoff in cutoffs_ns or ()]
-    with tempfile.TemporaryDirectory(prefix="edgephys-sweep-") as scratch:
-        facts = rtl.emit(graph, Path(scratch), options)
+    with temporary_folder("sweep") as scratch:
+        facts = rtl.emit(graph, scratch, options)
     if facts["io"] == STREAM:
         raise UsageError(
             f"model '{graph.name}': its fields are streamed, and each of its levels has stages of its own, which no "
@@ -194,8 +195,7 @@ class _Bench:
 
     def measured(self, options: RtlOptions) -> PipelinedDesign:
         """Return a measured design, from the cache where the same content was measured before."""
-        with tempfile.TemporaryDirectory(prefix="edgephys-sweep-") as scratch:
-            folder = Path(scratch)
+        with temporary_folder("sweep") as folder:
             facts = rtl.emit(self.graph, folder, options)
             title = f"{facts['stages']} stage{'s' * (facts['stages'] != 1)} (cutoff {options.cutoff_ns:g} ns)"
 
@@ -208,7 +208,7 @@ class _Bench:
                 home = tools.built(self._key(folder, options), build)
             except EdgephysError as error:
                 raise type(error)(f"sweep: {title}: {error}") from error
-        record = json.loads((home / "point.json").read_text())
+        record = read_json(home / "point.json")
         point = PipelinedDesign(
             **{**record, "fmax_by_seed": tuple((seed, fmax) for seed, fmax in record["fmax_by_seed"])}
         )

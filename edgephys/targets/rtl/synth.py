@@ -19,6 +19,7 @@ from threading import Event
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
+from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cells import PRIMITIVES, TARGETS, UNITS, Cells, count
 
 Progress = Callable[[str, int, int], None]
@@ -174,7 +175,7 @@ def synthesise(
         tasks, copies = _split(hierarchy, top, family)
     parts: dict[str, ModuleCells] = {}
     for name, (home, primitives) in _all(yosys, tasks, limits, jobs, progress).items():
-        seconds = float(json.loads((home / "seconds.json").read_text()))
+        seconds = float(read_json(home / "seconds.json"))
         cells = count(primitives, family, name)
         parts[name] = ModuleCells(cells, copies[name], seconds, home / "netlist.v", tasks[name], primitives)
     total = sum((part.cells.times(part.copies) for part in parts.values()), Cells())
@@ -230,14 +231,14 @@ def _hierarchy(yosys: tools.Tool, files: tuple[Path, ...], top: str, limits: Lim
         (folder / "defined.json").write_text(json.dumps(_defined(log, files)))
 
     home = tools.built(key, build)
-    modules = json.loads((home / "hierarchy.json").read_text())["modules"]
+    modules = read_json(home / "hierarchy.json")["modules"]
     instances = {
         name.removeprefix("\\"): {
             child.removeprefix("\\"): int(number) for child, number in module["num_cells_by_type"].items()
         }
         for name, module in modules.items()
     }
-    defined = json.loads((home / "defined.json").read_text())
+    defined = read_json(home / "defined.json")
     return _Hierarchy(instances, {name: Path(path) for name, path in defined.items()})
 
 
@@ -326,7 +327,7 @@ def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits, stop: Event) ->
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
     home = tools.built(key, build)
-    counts = json.loads((home / "counts.json").read_text())["modules"]["\\" + task.top]["num_cells_by_type"]
+    counts = read_json(home / "counts.json")["modules"]["\\" + task.top]["num_cells_by_type"]
     return home, {name: number for name, number in counts.items() if name not in ("$scopeinfo", *task.boxes)}
 
 

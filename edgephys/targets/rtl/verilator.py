@@ -7,7 +7,6 @@ compiled once, as a library of its own.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
+from edgephys.core.scratch import temporary_folder
 from edgephys.targets.rtl.bits import Words
 
 PROGRAM = """// Clock every vector of a file through the design; write the outputs after each rising edge.
@@ -116,8 +116,7 @@ def built(
     key = tools.content_key(sources, verilator.version, compiler.version, *texts)
 
     def build(home: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="edgephys-verilate-") as name:  # make has no words for a space
-            work = Path(name)
+        with temporary_folder("verilate") as work:  # make has no words for a space
             (work / "main.cpp").write_text(program)
             (work / "dut.vlt").write_text(control)
             copies = [shutil.copyfile(path, work / f"{SOURCE}{i}{path.suffix}") for i, path in enumerate(sources)]
@@ -141,10 +140,10 @@ def built(
 def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float) -> Words:
     """Return the output words, (clock, word), after each edge that samples a row of ``words``."""
     count = -(-widths[1] // 32)
-    with tempfile.TemporaryDirectory(prefix="edgephys-sim-") as scratch:
-        input_path, output_path = Path(scratch) / "in.bin", Path(scratch) / "out.bin"
+    with temporary_folder("sim") as scratch:
+        input_path, output_path = scratch / "in.bin", scratch / "out.bin"
         input_path.write_bytes(np.ascontiguousarray(words, "<u4").tobytes())
-        tools.run([str(home / "simulator"), str(input_path), str(output_path)], Path(scratch), timeout_s)
+        tools.run([str(home / "simulator"), str(input_path), str(output_path)], scratch, timeout_s)
         outputs = np.frombuffer(output_path.read_bytes(), "<u4")
     if outputs.size != len(words) * count:
         raise ToolError(f"simulation: {len(words)} clocks must give {len(words) * count} words, not {outputs.size}")

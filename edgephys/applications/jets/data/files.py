@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgephys.applications.jets.data import layout
 from edgephys.applications.jets.data.layout import CLASSES
 from edgephys.core.errors import DataError, UsageError
-from edgephys.core.hdf5 import whole_file
+from edgephys.core.hdf5 import dataset, whole_file
 
 FEATURES: tuple[str, ...] = ("pt", "etarel", "phirel")
 PT_MIN_GEV = 2.0
@@ -163,19 +163,8 @@ def _open(path: Path) -> AbstractContextManager[h5py.File]:
     return whole_file(path, "jet file", CACHE_BYTES)
 
 
-def _dataset(path: Path, file: h5py.File, name: str, dimensions: int) -> h5py.Dataset:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise DataError(
-            f"file '{path}': expected a dataset '{name}', found {sorted(file)}; "
-            "use a file in the layout of Zenodo 3602260"
-        )
-    if dataset.ndim != dimensions:
-        raise DataError(
-            f"file '{path}', {name}: expected {dimensions} dimensions, found shape "
-            f"{dataset.shape}; use a file in the layout of Zenodo 3602260"
-        )
-    return dataset
+def _dataset(path: Path, file: h5py.File, name: str, dimensions: int, kinds: str = "fiu") -> h5py.Dataset:
+    return dataset(path, file, name, dimensions, kinds, "use a file in the layout of Zenodo 3602260")
 
 
 def _count_jets(path: Path, file: h5py.File) -> int:
@@ -206,8 +195,8 @@ def _find_columns(path: Path, file: h5py.File, constituents: int, features: Sequ
     """Find the wanted columns by name and check that the file is wide and deep enough."""
     jets = _count_jets(path, file)
     _, depth, width = file[layout.PARTICLES_DATASET].shape
-    stored = _dataset(path, file, layout.PARTICLE_NAMES_DATASET, 1)[:]
-    listed = [name.decode() if isinstance(name, bytes) else str(name) for name in stored]
+    stored = _dataset(path, file, layout.PARTICLE_NAMES_DATASET, 1, "text")[:]
+    listed = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in stored]
     names = [_bare(name) for name in listed if name not in layout.UNSTORED_NAMES]
     if width < len(names):
         raise DataError(

@@ -11,7 +11,7 @@ from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.core.errors import UsageError
 from edgephys.networks.layers import dense
-from edgephys.networks.network import Net
+from edgephys.networks.network import WIDEST_LAYER, Net
 
 COORDINATES = ("pt", "etarel", "phirel")
 MOST_CONSTITUENTS = 150
@@ -37,8 +37,8 @@ class Tagger(Net):
         if not self.features:
             raise UsageError("features must name 1 column or more, not none")
         for name, widths in self.widths().items():
-            if any(width < 1 for width in widths):
-                raise UsageError(f"{name} must hold widths of 1 and over, not {widths}")
+            if any(not 1 <= width <= WIDEST_LAYER for width in widths):
+                raise UsageError(f"{name} must hold widths of 1 and over, up to {WIDEST_LAYER}, not {widths}")
 
     @abstractmethod
     def build(self) -> Any:

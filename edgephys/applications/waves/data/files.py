@@ -27,7 +27,8 @@ from edgephys.applications.waves.data.runs import SPEED, WHAT, RunPlan
 from edgephys.applications.waves.data.scene import Floats, Scene, scene_of_record
 from edgephys.core import workers as pool
 from edgephys.core.errors import DataError, UsageError
-from edgephys.core.hdf5 import new_file, whole_file
+from edgephys.core.hdf5 import dataset, new_file, whole_file
+from edgephys.core.reading import MALFORMED, parse_json
 
 FORMAT = "edgephys waves 1"
 EQUATION = "u_tt = div(c^2 grad u) + f on the unit square"
@@ -242,18 +243,8 @@ def _check_layout(path: Path, file: h5py.File) -> int:
 
 
 def _shape(path: Path, file: h5py.File, name: str, dimensions: int) -> tuple[int, ...]:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise DataError(f"file '{path}': expected a dataset '{name}', found {sorted(file)}; {MAKE_AGAIN}")
-    if dataset.ndim != dimensions:
-        raise DataError(
-            f"file '{path}', {name}: expected {dimensions} dimensions, found shape {dataset.shape}; {MAKE_AGAIN}"
-        )
-    text = h5py.check_string_dtype(dataset.dtype) is not None
-    if text != (name == "runs") or not (text or np.issubdtype(dataset.dtype, np.floating)):
-        wanted = "text" if name == "runs" else "floating-point numbers"
-        raise DataError(f"file '{path}', {name}: expected {wanted}, found {dataset.dtype}; {MAKE_AGAIN}")
-    return tuple(int(size) for size in dataset.shape)
+    kinds = "text" if name == "runs" else "f"
+    return tuple(int(size) for size in dataset(path, file, name, dimensions, kinds, MAKE_AGAIN).shape)
 
 
 def _check_finite(path: Path, run: int, field: npt.NDArray[np.float32]) -> None:
@@ -280,8 +271,8 @@ def _first(wrong: npt.NDArray[np.bool_]) -> Iterator[tuple[int, ...]]:
 
 def _record(path: Path, run: int, text: bytes) -> dict[str, Any]:
     try:
-        return dict(json.loads(text))
-    except (ValueError, TypeError) as error:
+        return dict(parse_json(text))
+    except MALFORMED as error:
         raise DataError(
             f"file '{path}', run {run}: expected its record in JSON, found {error}; {MAKE_AGAIN}"
         ) from error

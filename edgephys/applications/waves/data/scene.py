@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgephys.core.errors import DataError, UsageError
+from edgephys.core.reading import MALFORMED
 
 Floats = npt.NDArray[np.float64]
 
@@ -220,7 +221,7 @@ def scene_of_record(record: dict[str, Any]) -> Scene:
             tuple(_pulse_of_record(dict(one)) for one in record["pulses"]),
             tuple(Source(**one) for one in record["sources"]),
         )
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except (*MALFORMED, UsageError) as error:
         raise DataError(f"wave run: a field of its record is missing or malformed ({error!r})") from error
 
 

@@ -9,7 +9,7 @@ from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
 from edgephys.networks.decompositions import FORMATS, RANKED, Part
 from edgephys.networks.layers import FrameSum, convolution, rounding
-from edgephys.networks.network import Net
+from edgephys.networks.network import WIDEST_LAYER, Net
 
 LAST = "last"
 
@@ -18,6 +18,8 @@ SKIPS: dict[str, tuple[int, ...]] = {"none": (), "frame": (1,), "motion": (-1, 2
 
 LAST_GAIN = 0.01
 """By how much the variance of what the last stage gives at the start is less: a small correction to what is added."""
+
+WIDEST_KERNEL = 63
 
 PART_EXTRA_BITS = 4
 PART_INTEGER = 2
@@ -50,16 +52,17 @@ class WaveCnn(Net):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("grid", "frames", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.kernel_size < 3 or self.kernel_size % 2 == 0:
-            raise UsageError(f"kernel_size must be odd and 3 or more, not {self.kernel_size}")
+            if not 1 <= getattr(self, name) <= WIDEST_LAYER:
+                raise UsageError(f"{name} must be 1..{WIDEST_LAYER}, not {getattr(self, name)}")
+        if not 3 <= self.kernel_size <= WIDEST_KERNEL or self.kernel_size % 2 == 0:
+            raise UsageError(f"kernel_size must be odd and 3..{WIDEST_KERNEL}, not {self.kernel_size}")
         for name, words in (("format", tuple(FORMATS)), ("skip", tuple(SKIPS))):
             if getattr(self, name) not in words:
                 raise UsageError(f"{name} must be one of {', '.join(words)}, not '{getattr(self, name)}'")
-        if self.rank is not None and (self.rank < 1 or self.format not in RANKED):
+        if self.rank is not None and (not 1 <= self.rank <= WIDEST_LAYER or self.format not in RANKED):
             raise UsageError(
-                f"rank must be 1 or more and goes with format={' or '.join(RANKED)}, not {self.rank} with {self.format}"
+                f"rank must be 1..{WIDEST_LAYER} and goes with format={' or '.join(RANKED)}, not {self.rank} with "
+                f"{self.format}"
             )
         if len(SKIPS[self.skip]) > self.frames:
             raise UsageError(f"frames must be {len(SKIPS[self.skip])} or more for skip={self.skip}, not {self.frames}")

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.core.errors import ModelError, UsageError
+from edgephys.core.reading import MALFORMED
 from edgephys.models.trained import Trained, load
 from edgephys.networks.backend import keras
 
@@ -68,7 +69,7 @@ def _wave_model(folder: Path) -> WaveModel:
         )
     try:
         return WaveModel(folder, trained, WaveCnn(**{**net, "weight_integers": dict(net.get("weight_integers", {}))}))
-    except TypeError as error:
+    except MALFORMED as error:
         raise ModelError(f"{folder}: its card states no wave network of ours ({error}); train it again") from error
 
 

@@ -17,7 +17,8 @@ from edgephys.applications.waves.study import table_beside as waves_beside
 from edgephys.applications.waves.study.models import PLAIN, WaveModel, distinct, step_seconds, wave_models
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine
-from edgephys.core.errors import UsageError
+from edgephys.core.errors import ModelError, UsageError
+from edgephys.core.reading import fitting
 from edgephys.models.card import Card
 
 Row = dict[str, Any]
@@ -68,7 +69,8 @@ def _rows(networks: Sequence[WaveModel], of: Waves, horizon: Horizon, say: Say) 
     rows = []
     for number, member in enumerate(networks, 1):
         say(f"{member.folder}: rolled out, {number} of {len(networks)}")
-        rows.append(_row(member, of, horizon, steps[member.kind]))
+        with fitting(member.folder, "a card with the figures of a table", ModelError):
+            rows.append(_row(member, of, horizon, steps[member.kind]))
     return rows
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import DataError, UsageError
+from edgephys.core.reading import UNREADABLE, read_json
 
 Row = dict[str, Any]
 
@@ -23,10 +24,10 @@ def read(path: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
     horizon than ``measured`` does.
     """
     try:
-        earlier = dict(json.loads(path.read_text()))
+        earlier = dict(read_json(path))
         rows = [(_kind(row), row["growth"]) for row in earlier["rows"]]
         stated = [earlier[name] for name in ("command", "machine", "versions", *SAME)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise UsageError(
             f"{path}: expected a table of wave networks in JSON, found {error!r}; `edgephys waves` writes one"
         ) from error

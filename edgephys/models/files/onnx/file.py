@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import external_data_helper, helper, numpy_helper
 
 from edgephys.core.errors import ModelError
+from edgephys.core.reading import open_regular, read_bytes
 
 STANDARD = ("", "ai.onnx")
 QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
@@ -102,11 +103,10 @@ def read(path: Path) -> OnnxModel:
 
 def _parsed(path: Path) -> tuple[bytes, Any]:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ModelError(f"{path}: expected a model of at most {LARGEST_BYTES >> 20} MiB; this is larger")
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: expected an ONNX file, but it cannot be read ({error.strerror})") from error
+        content = read_bytes(path, LARGEST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is {error}"
+        raise ModelError(f"{path}: expected an ONNX file, but it cannot be read ({reason})") from error
     try:
         proto = onnx.load_from_string(content)
     except Exception as error:  # protobuf's own, of which there are several
@@ -155,6 +155,7 @@ def _fetch_outside_data(path: Path, proto: Any) -> None:
                 f"export it into one file"
             )
         try:
+            open_regular(inside).close()
             external_data_helper.load_external_data_for_tensor(tensor, str(home))
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]

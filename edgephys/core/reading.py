@@ -1,0 +1,186 @@
+"""Read files that anybody may have written: regular files only, of limited sizes, packed and unpacked.
+
+Every limit is stated here. What is wrong with a file is a ValueError in a few words, to which the caller adds the file
+and what it should be.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.core.errors import EdgephysError, ProjectError
+from edgephys.core.fixed import Integers
+
+LARGEST_BYTES = 1 << 31
+"""Bytes of the largest file that is read whole."""
+LARGEST_TEXT = 1 << 30
+"""Bytes of the largest file of text."""
+SMALL_BYTES = 1 << 26
+LARGEST_RATIO = 100
+"""A packed file may hold SMALL_BYTES, or LARGEST_RATIO times its own size: ours unpack to 5 times theirs at most."""
+
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What a record of another form raises where its fields are read."""
+UNREADABLE = (OSError, *MALFORMED)
+"""What a file raises that is missing, damaged or of another form."""
+
+
+def open_regular(path: Path, largest: int = LARGEST_BYTES) -> BinaryIO:
+    """Open a file to read; neither a device nor a pipe is waited for.
+
+    Raises: OSError where it cannot be opened; ValueError where it is no regular file or is too large.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        state = os.fstat(handle)
+        if stat.S_ISDIR(state.st_mode):
+            raise ValueError("a folder")
+        if not stat.S_ISREG(state.st_mode):
+            raise ValueError("a device or a pipe")
+        if state.st_size > largest:
+            raise ValueError(f"{state.st_size >> 20:,} MiB; at most {largest >> 20:,} MiB are read")
+    except ValueError:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
+    """Return the content of a file.  Raises: as ``open_regular``."""
+    with open_regular(path, largest) as stream:
+        return stream.read()
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.  Raises: as ``open_regular``; ValueError where it is no UTF-8."""
+    content = read_bytes(path, LARGEST_TEXT)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("bytes that are no text") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a file of JSON states.  Raises: as ``read_text`` and ``parse_json``."""
+    return parse_json(read_text(path))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a text of JSON states; raise ValueError where it is none, is nested too deeply or holds a NaN."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("lists nested too deeply") from error
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word}, which is no number of JSON")
+
+
+_KINDS: Mapping[type, str] = {str: "a word", int: "a whole number", dict: "a table", list: "a list"}
+
+
+def require_types(record: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    """Raise ValueError where a field of a record that was read is there, is not null, and is of another type."""
+    for name, kind in types.items():
+        value = record.get(name)
+        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            raise ValueError(f"{name} must be {_KINDS[kind]}, not {str(value)[:40]!r}")
+
+
+@contextmanager
+def fitting(source: Path | str, what: str, error: type[EdgephysError]) -> Iterator[None]:
+    """Explain what goes wrong inside where a record that was read has other fields, or fields of other types.
+
+    ``what`` says what ``source`` should state.  Raises: ``error``.
+    """
+    try:
+        yield
+    except MALFORMED as reason:
+        raise error(f"{source}: expected {what}, found one that does not fit ({reason!r}); make it again") from reason
+
+
+# Packed files -----------------------------------------------------------------------------------
+
+
+def check_unpacked(unpacked: int, packed: int) -> None:
+    """Raise ValueError where a file is far larger unpacked than packed."""
+    if unpacked > max(SMALL_BYTES, LARGEST_RATIO * packed):
+        raise ValueError(
+            f"{packed:,} bytes that unpack to {unpacked:,}; at most {SMALL_BYTES >> 20} MiB, or {LARGEST_RATIO} times "
+            "its own size, is unpacked"
+        )
+
+
+def open_archive(stream: BinaryIO) -> zipfile.ZipFile:
+    """Return the zip archive in a file; its members hold no more than they state.
+
+    Raises: ValueError where it is none, or too large unpacked.
+    """
+    try:
+        archive = zipfile.ZipFile(stream)
+    except Exception as error:  # zipfile raises many kinds; all mean that this is no whole archive
+        raise ValueError(f"no whole zip archive ({error})") from error
+    check_unpacked(sum(entry.file_size for entry in archive.infolist()), stream.seek(0, os.SEEK_END))
+    return archive
+
+
+def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> Mapping[str, NDArray[Any]]:
+    """Return arrays of a .npz file, and the ``optional`` ones that it holds.
+
+    Raises: OSError where it cannot be opened; ValueError where it is none, lacks an array, holds one that is no plain
+    numbers, or is too large unpacked.
+    """
+    with open_regular(path) as stream, open_archive(stream) as archive:
+        members = {entry.filename.removesuffix(".npy") for entry in archive.infolist()}
+        if missing := [name for name in names if name not in members]:
+            raise ValueError(f"no array '{missing[0]}', but {', '.join(sorted(members)) or 'none'}")
+        wanted = [*names, *(name for name in optional if name in members)]
+        try:
+            return {name: _array(archive.read(f"{name}.npy")) for name in wanted}
+        except Exception as error:  # zipfile, zlib and numpy raise many kinds
+            raise ValueError(f"arrays that cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """Return the array of a .npy file, whose header is compared with the size before anything is allocated."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
+        raise ValueError(f"version {version} of .npy")
+    shape, by_columns, kind = headers[version](stream)
+    if kind.kind not in "biuf":
+        raise ValueError(f"{kind} instead of numbers")
+    stated, left = prod(shape) * kind.itemsize, len(content) - stream.tell()
+    if min(shape, default=0) < 0 or stated != left:
+        raise ValueError(f"a header for {stated:,} bytes before {left:,}")
+    flat = np.frombuffer(content, kind, offset=stream.tell())
+    return flat.reshape(shape, order="F" if by_columns else "C")
+
+
+def read_integers(path: Path, names: tuple[str, ...]) -> list[Integers]:
+    """Return integer arrays of a .npz file; raise ProjectError where it is missing, damaged or lacks one."""
+    try:
+        arrays = read_arrays(path, names)
+        if not all(np.issubdtype(array.dtype, np.integer) for array in arrays.values()):
+            raise ValueError("numbers that are not integers")
+        if any(array.ndim == 0 for array in arrays.values()):
+            raise ValueError("a single number")
+        if any(array.dtype == np.uint64 and array.max(initial=0) >> 63 for array in arrays.values()):
+            raise ValueError("integers beyond 64 bits with a sign")
+        return [arrays[name].astype(np.int64) for name in names]
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{path}: expected vectors ({', '.join(names)}), found {error}; make it again") from error
