@@ -214,3 +214,10 @@ def test_a_page_of_waves_alone_has_no_column_and_no_note_of_taggers():
     told = page(compare.table({"command": "c", "machine": "m", "rows": [wave, tagger]}), "t")
     assert "| w | 2.00 ± 0.10 |  | 128 |" in told and "| w | 50.00 ± 1.00 | 80.0 | 128 |" in told
     assert "Accuracy: " in told and "Relative L2 error: " in told and "Published" not in told
+
+
+def test_a_netlist_is_refused_before_any_work_where_nothing_is_synthesised(run, projects):
+    ended = run("verify", projects / "hls", "--netlist")
+    assert ended.status == 2
+    assert "--netlist goes with projects that are synthesised here, not with hls" in " ".join(ended.err.split())
+    assert "golden model" not in ended.err

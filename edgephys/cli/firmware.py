@@ -195,7 +195,7 @@ def verify(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, max=MOST, help="With --data: largest number of examples.")] = None,
     netlist: Annotated[
-        bool, typer.Option("--netlist", help="Also simulate the netlist that Yosys makes of the RTL.")
+        bool, typer.Option("--netlist", help="Also simulate and prove the netlists that Yosys makes of the RTL.")
     ] = False,
     as_json: Json = False,
 ) -> None:

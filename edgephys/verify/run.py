@@ -122,6 +122,7 @@ def verify(
     A difference is in the record: ``require`` raises for it.
     """
     say = say or (lambda _: None)
+    others = project.target.other_runs(project.emitted, netlist)  # refused before any work
     state, changed = project.state(), project.changed()
     name = VERIFICATION if vectors is None else FILE_VERIFICATION if file is not None else None
     if name is not None:
@@ -150,7 +151,7 @@ def verify(
             raise
         raise MismatchError(f"{project.name}: {line}") from error
     failures = []
-    for other in project.target.other_runs(project.emitted, netlist):
+    for other in others:
         say(other.doing)
         try:
             targets[other.name] = _other(expected, other)
