@@ -33,6 +33,7 @@ techmap
 aigmap
 write_aiger -ascii -symbols {name}.aag
 """
+CUT = "expose -evert c:*\n"
 
 
 def prove(name: str, module: str, part: ModuleCells, models: Path, timeout_s: float = PROOF_S) -> Proof:
@@ -43,7 +44,7 @@ def prove(name: str, module: str, part: ModuleCells, models: Path, timeout_s: fl
     yosys, abc = tools.find("yosys"), tools.find("yosys-abc")
     task = part.task
     key = tools.content_key(
-        [*task.declared, *task.files, part.netlist, models], yosys.version, "proof", GRAPH, module, *task.boxes
+        [*task.declared, *task.files, part.netlist, models], yosys.version, "proof", GRAPH, CUT, module, *task.boxes
     )
 
     def build(folder: Path) -> None:
@@ -64,7 +65,7 @@ def _proven(
     yosys: tools.Tool, abc: tools.Tool, folder: Path, part: ModuleCells, models: Path, timeout_s: float
 ) -> tuple[bool | None, str]:
     task = part.task
-    cut = "expose -evert c:*\n" if task.boxes else ""
+    cut = CUT if task.boxes else ""
     boxes = read_verilog((*task.declared, *task.files), "-lib -nooverwrite ") if task.boxes else ""
     netlist = read_verilog([models, part.netlist]) + boxes
     sides = {"rtl": task.read(), "netlist": netlist}
