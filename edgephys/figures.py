@@ -9,7 +9,7 @@ from typing import Any
 from edgephys.applications.registry import scored
 from edgephys.core.figure import Figure, FigureStage, missing, to_record
 from edgephys.core.fixed import Fixed
-from edgephys.models.card import Card, ImportedFile
+from edgephys.models.card import ImportedFile, doubt
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_card, read_result, write_result
 from edgephys.targets.target import Say, ToolRuns, failure
 
@@ -24,39 +24,46 @@ def gather(project: Project, runs: ToolRuns, say: Say) -> tuple[Figure, ...]:
         return (*_model(project), *_widths(project), *_simulation(project), *measured)
 
 
-def keep(project: Project, figures: Iterable[Figure], **facts: Any) -> dict[str, Any]:
-    """Write the report into the project, with further facts, and return its record."""
+def keep(project: Project, state: str, figures: Iterable[Figure], **facts: Any) -> dict[str, Any]:
+    """Write the report into the project, with further facts, and return its record.
+
+    ``state`` is that of the project before the figures were collected: a report does not vouch for a later emission.
+    """
     record = {"project": str(project.folder), "figures": [to_record(figure) for figure in figures], **facts}
-    write_result(project, "report", record)
+    write_result(project, "report", record, state)
     return record
 
 
 def _model(project: Project) -> list[Figure]:
-    """Return accuracy and AUC, or the error, as the trained model's card states them; verify shows that they hold."""
+    """Return accuracy and AUC, or the error, as the card states them, and the parameters.
+
+    A figure has no value where a verification contradicts the card, or where the card's digests are of other files.
+    """
     card = read_card(project)
-    metrics = card.metrics
     if card.imported is not None:
-        return _imported(project, card, card.imported)
-    score = scored(metrics)
-    provenance = (FigureStage.MEASURED, "Keras", card.versions["keras"])
-    where = f"{metrics[score.unit]:,} held-out test {score.unit}"
-    values = {name: metrics[name] for name in (score.key, score.error)}
-    values |= {f"auc_{name}": area for name, area in metrics.get("auc", {}).items()}
-    figures = [Figure(name, value, "", *provenance, where) for name, value in values.items()]
-    return [*figures, Figure("parameters", card.parameters, "", *provenance, project.graph.name)]
-
-
-def _imported(project: Project, card: Card, source: ImportedFile) -> list[Figure]:
-    """Return the accuracy of an imported model, where labels were given, or why there is none."""
-    provenance = (FigureStage.MEASURED, "qonnx", card.versions["qonnx"])
-    where = f"{source.file}, {source.vectors} vectors"
-    if card.metrics.get("accuracy") is None:
-        why = "no labels were given at its import; `edgephys import --vectors` takes them"
-        figures = [missing("accuracy", "", *provenance, where, why)]
+        provenance, where = (FigureStage.MEASURED, "qonnx", card.versions["qonnx"]), _of_import(card.imported)
     else:
-        names = ("accuracy", "accuracy_error")
-        figures = [Figure(name, card.metrics[name], "", *provenance, where) for name in names]
-    return [*figures, Figure("parameters", card.parameters, "", *provenance, project.graph.name)]
+        unit = scored(card.metrics).unit
+        provenance = (FigureStage.MEASURED, "Keras", card.versions["keras"])
+        where = f"{card.metrics[unit]:,} held-out test {unit}"
+    parameters = Figure("parameters", card.parameters, "", *provenance, project.graph.name)
+    if not card.metrics:
+        why = "no labels were given at its import; `edgephys import --vectors` takes them"
+        return [missing("accuracy", "", *provenance, where, why), parameters]
+    score = scored(card.metrics)
+    values = {name: card.metrics[name] for name in (score.key, score.error)}
+    values |= {f"auc_{name}": area for name, area in card.metrics.get("auc", {}).items()}
+    checked = (read_result(project, VERIFICATION) or {}).get("score") or {}
+    doubted = doubt(card, project.model) or next(iter(checked.get("failures", ())), None)
+    if doubted is not None:
+        return [*(missing(name, "", *provenance, where, doubted) for name in values), parameters]
+    again = {figure["name"]: f"{figure['vectors']:,}" for figure in checked.get("figures", ())}
+    places = {name: f"{where}, verified on {again[name]}" if name in again else where for name in values}
+    return [*(Figure(name, value, "", *provenance, places[name]) for name, value in values.items()), parameters]
+
+
+def _of_import(source: ImportedFile) -> str:
+    return f"{source.file}, {source.vectors} vectors"
 
 
 def _widths(project: Project) -> list[Figure]:

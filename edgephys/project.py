@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import numpy as np
 from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.files import json_text, replace_folder, write_json
+from edgephys.core.names import own_file, require_all_plain, require_inside, require_name
 from edgephys.core.reading import UNREADABLE, fitting, read_json, require_types
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
@@ -41,6 +43,8 @@ from edgephys.targets.target import EmittedProject, Target
 
 MANIFEST = "edgephys.json"
 VECTORS = "vectors.npz"
+EMISSION = "emit"
+"""Result with the seconds of an emission."""
 VERIFICATION, FILE_VERIFICATION = "verify", "verify_data"
 """Results of the verification on the project's own vectors, and on those of a file."""
 FORMAT = 1
@@ -90,6 +94,11 @@ class Manifest:
         if null := [name for name in names if values[name] is None]:
             raise ValueError(f"{null[0]} must not be null")
         require_types(values, TYPES)
+        require_name("name", values["name"])
+        require_all_plain("facts", values["facts"])
+        require_all_plain("options", values["options"])
+        for name in values["files"]:
+            require_inside("files", name)
         return cls(**{name: values[name] for name in names})
 
 
@@ -100,6 +109,7 @@ class Project:
     folder: Path
     manifest: Manifest
     graph: Graph
+    _scanned: list[bool] = field(default_factory=list, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -123,7 +133,8 @@ class Project:
 
     @property
     def emitted(self) -> EmittedProject:
-        """What its target reads to measure it."""
+        """What its target reads to measure it; the sources are scanned first, as for ``firmware``."""
+        self._scan()
         return EmittedProject(
             self.folder,
             self.name,
@@ -151,8 +162,17 @@ class Project:
 
     @property
     def firmware(self) -> Path:
-        """Folder of the sources."""
+        """Folder of the sources, which can only compute: whoever compiles or simulates them gets it here.
+
+        Raises: ProjectError naming the file and the line that we would not emit.
+        """
+        self._scan()
         return self.folder / "firmware"
+
+    def _scan(self) -> None:
+        if not self._scanned:
+            self.target.scan(self.folder / "firmware", self.facts)
+            self._scanned.append(True)
 
     @property
     def model(self) -> Path:
@@ -161,30 +181,42 @@ class Project:
 
     def changed(self) -> tuple[str, ...]:
         """Return the emitted files that are not as they were emitted, or are gone; new ones are not ours."""
-        return tuple(name for name, digest in self.manifest.files.items() if _digest(self.folder / name) != digest)
+        return tuple(name for name, digest in self.manifest.files.items() if self._digest(name) != digest)
 
     def state(self) -> str:
         """Return a hash of the manifest and of every emitted file as it is now: what a result holds for."""
         files = sorted(self.manifest.files)
-        digests = [[name, _digest(self.folder / name)] for name in (MANIFEST, *files)]
+        digests = [[name, self._digest(name)] for name in (MANIFEST, *files)]
         return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+    def _digest(self, name: str) -> str | None:
+        """Return the digest of a file of the project; None where it is gone or is a link to elsewhere."""
+        try:
+            return _digest(own_file(self.folder, name))
+        except ValueError:
+            return None
 
 
 def _digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None) -> Project:
+def emit(
+    model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None, timed: bool = False
+) -> Project:
     """Write a project folder, replacing a former one of ours in one step; its kind follows from the options' type.
 
+    ``timed`` leaves the seconds of the emission in the project, as its result ``emit``.
     Raises: UsageError where ``out`` is not ours or an option is out of range; ModelError where the graph has no exact
     form on the target.
     """
-    target = target_of(options)
+    target, start = target_of(options), time.monotonic()
     graph, held_out = model.graph, model.held_out
     if vectors is not None and not 1 <= vectors <= len(held_out.inputs):
         raise UsageError(f"vectors must be 1..{len(held_out.inputs)} (what the model carries), not {vectors}")
-    inputs, labels = held_out.inputs[:vectors], held_out.labels[:vectors]
+    count = len(held_out.inputs)
+    chosen = slice(None) if vectors is None else np.linspace(0, count - 1, vectors).astype(int)  # of all runs of waves
+    inputs, labels = held_out.inputs[chosen], held_out.labels[chosen]
     expected = evaluate.run(graph, inputs)
 
     def write(folder: Path) -> None:
@@ -209,6 +241,9 @@ def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: in
             files={str(path.relative_to(folder)): _digest(path) for path in files},
         )
         (folder / MANIFEST).write_text(json_text(manifest.to_record()))
+        if timed:
+            fresh, seconds = Project(folder, manifest, graph), round(time.monotonic() - start, 2)
+            write_result(fresh, EMISSION, {"seconds": seconds}, fresh.state())
 
     replace_folder(out, write, MANIFEST, force, "a project")
     return read(out)
@@ -238,9 +273,9 @@ def read_card(project: Project) -> Card:
     return card_file.read_card(project.model, "emit the project again")
 
 
-def write_result(project: Project, name: str, record: Mapping[str, Any], state: str | None = None) -> None:
-    """Write a result, with the hash of the project for which it is valid: ``state``, or that of the project now."""
-    write_json(_result(project, name), {"state": state or project.state(), **record})
+def write_result(project: Project, name: str, record: Mapping[str, Any], state: str) -> None:
+    """Write a result, with the ``state`` for which it is valid: that of the project before the run."""
+    write_json(_result(project, name), {"state": state, **record})
 
 
 def read_result(project: Project, name: str) -> dict[str, Any] | None:

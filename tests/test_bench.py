@@ -225,7 +225,7 @@ def test_a_project_that_was_changed_is_not_timed(project) -> None:
 
 def verified(project, **changed):
     target = {"latency_cycles": 12, "ii": 1, "tool": "verilator", "version": "5", "vectors": 200, "mismatches": 0}
-    write_result(project, "verify", {"mismatches": 0, "targets": {"rtl": target}} | changed)
+    write_result(project, "verify", {"mismatches": 0, "targets": {"rtl": target}} | changed, project.state())
 
 
 def test_rtl_has_the_cycles_of_its_verification_at_its_stated_clock(project) -> None:

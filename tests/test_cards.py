@@ -31,7 +31,8 @@ def test_an_imported_models_card_keeps_its_order(tmp_path):
     text = (tmp_path / "mlp" / CARD).read_text()
     assert json_text(Card.of_record(json.loads(text)).to_record()) == text
     assert list(json.loads(text)) == [
-        *("name", "seed", "classes", "parameters", "metrics", "recipe", "standardisation", "versions", "imported")
+        *("name", "seed", "classes", "parameters", "metrics", "recipe", "standardisation", "versions", "files"),
+        "imported",
     ]
 
 

@@ -305,7 +305,12 @@ def test_a_folder_of_others_is_not_replaced(tmp_path):
 
 def test_a_damaged_folder_names_the_file(copied):
     graph = json.loads((copied / "graph.json").read_text())
+    card = json.loads((copied / "card.json").read_text())
     (copied / "graph.json").write_text(json.dumps(graph | {"metadata": {}}))
+    with pytest.raises(ModelError, match=r"graph\.json: expected the bytes whose SHA-256 card\.json states"):
+        load(copied)
+    del card["files"]  # as somebody does who wants the change to pass
+    (copied / "card.json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match=r"graph\.json: expected an imported model's Graph, found it does not tell"):
         load(copied)
     (copied / "graph.json").write_text("{")

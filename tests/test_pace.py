@@ -195,10 +195,10 @@ def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, 
 
     with pytest.raises(ProjectError, match="not verified as it stands; run `edgephys verify` on it"):
         table_of(network, [project.folder])
-    write_result(project, "verify", {**VERIFIED, "mismatches": 3})
+    write_result(project, "verify", {**VERIFIED, "mismatches": 3}, project.state())
     with pytest.raises(ProjectError, match="verification failed: 3 outputs differ"):
         table_of(network, [project.folder])
-    write_result(project, "verify", VERIFIED)
+    write_result(project, "verify", VERIFIED, project.state())
     table = table_of(network, [project.folder])
     kinds = [row["kind"] for row in table["rows"]]
     assert kinds == [*["solver"] * 3, "Keras", "Keras", "golden model", "firmware"]

@@ -328,7 +328,7 @@ def test_a_mismatch_is_loud(zoo, projects, monkeypatch, run, tmp_path):
         facts = {"tool": "verilator", "version": "5", "latency_cycles": 4, "ii": 1}
         targets = {"golden": Comparison(60, 0), "keras": Comparison(60, 0), "rtl": Comparison(60, 3, first, facts)}
         found = Verified(project.name, 60, 300, targets)
-        write_result(project, "verify", found.to_record())
+        write_result(project, "verify", found.to_record(), project.state())
         return found
 
     (projects / f"{DEEP_SETS}_rtl" / "results" / "verify.json").unlink()

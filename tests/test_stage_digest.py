@@ -46,7 +46,13 @@ def job_of(tmp_path, few_jets):
 
     def job(text):
         (tmp_path / "mine.toml").write_text(text)
-        return CompressionJob(tmp_path / "start", read(tmp_path / "mine.toml"), few_jets, None, tmp_path / "out")
+        return CompressionJob(
+            tmp_path / "start",
+            read(tmp_path / "mine.toml", [tmp_path / "student.py"]),
+            few_jets,
+            None,
+            tmp_path / "out",
+        )
 
     return job
 

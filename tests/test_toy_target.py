@@ -50,6 +50,9 @@ class TextTarget(Target):
     def run(self, folder, facts, x):
         return Ran(evaluate.run(self._graph(folder), x), {"tool": "reader", "version": "1"})
 
+    def scan(self, folder, facts):
+        from_record(json.loads((folder / "graph.json").read_text()))  # data, and nothing that runs
+
     def probe(self, folder, facts, x):
         graph = self._graph(folder)
         edges = evaluate.trace(graph, {graph.input.name: np.asarray(x)})

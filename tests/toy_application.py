@@ -12,6 +12,7 @@ import typer
 
 from edgephys.applications.application import Application, Score, TaskSettings
 from edgephys.applications.jets.networks.tagger import Tagger
+from edgephys.applications.metrics import Measured
 from edgephys.applications.registry import register
 from edgephys.applications.task import Distillation, Task
 from edgephys.core.errors import UsageError
@@ -130,6 +131,10 @@ class Points(Application):
     def read(self, ready: Any, shape: tuple[int, ...], data: Path, limit: int | None = None) -> HeldOut:
         points = read_points(data)[:limit]
         return HeldOut(ready.apply(points), Circle().inside(points))
+
+    def score_outputs(self, graph: Any, outputs: Any, labels: Any, scale: float = 1.0) -> dict[str, Measured]:
+        hits = outputs.argmax(-1) == labels
+        return {"hit_rate": Measured(float(hits.mean()), float(hits.std() / len(hits) ** 0.5))}
 
     def describe(self, metrics: Any, which: str = "") -> str:
         return f"hit rate {100 * metrics['hit_rate']:.1f} % on {metrics['points']} {which}points"

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from edgephys.applications.metrics import Measured
     from edgephys.applications.task import Shares, Task
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
     from edgephys.models.standardise import Standardisation
     from edgephys.models.trained import Trained
     from edgephys.models.vectors import HeldOut
@@ -124,6 +127,17 @@ class Application(ABC):
 
         Shape: inputs (example, *shape).
         Raises: DataError where the data do not fit the model.
+        """
+
+    @abstractmethod
+    def score_outputs(
+        self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0
+    ) -> Mapping[str, Measured]:
+        """Return figures of integer outputs with their errors, by the names of a report: the score's key is among them.
+
+        ``scale`` is the factor of the outputs where they are logits.
+        Shape: outputs (vector, *output shape), labels as ``read`` returns them.
+        Raises: DataError where the labels are no answers for these outputs.
         """
 
     @abstractmethod

@@ -26,7 +26,7 @@ from edgephys.core.fixed import Integers
 from edgephys.core.timing import Slice, Slot, calibrate, interleave
 from edgephys.graph import evaluate
 from edgephys.models.trained import MODEL
-from edgephys.project import Project, read_vectors, write_result
+from edgephys.project import Project, read, read_vectors, write_result
 from edgephys.targets.latency import RESULT
 
 Say = Callable[[str], None]
@@ -147,12 +147,18 @@ def measure(
     return table
 
 
-def save_in_projects(table: Mapping[str, Any], folders: Sequence[Path]) -> None:
-    """Write the rows of each project into it, where its report reads them."""
-    for projects in grouped(folders):
+def states_of(folders: Sequence[Path]) -> dict[Path, str]:
+    """Return the state of each project, for which a measurement that begins now holds."""
+    return {folder: read(folder).state() for folder in folders}
+
+
+def save_in_projects(table: Mapping[str, Any], states: Mapping[Path, str]) -> None:
+    """Write the rows of each project into it, where its report reads them; ``states`` are those before the run."""
+    for projects in grouped(tuple(states)):
         for project, name in zip(projects, names_of(projects), strict=True):
             rows = [row for row in table["rows"] if row["model"] == project.graph.name and row["target"] == name]
-            write_result(project, RESULT, {"command": table["command"], "machine": table["machine"], "rows": rows})
+            record = {"command": table["command"], "machine": table["machine"], "rows": rows}
+            write_result(project, RESULT, record, states[project.folder])
 
 
 def large_batch(plan: BenchPlan, elements: int) -> int:

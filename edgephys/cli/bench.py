@@ -32,11 +32,12 @@ def bench(
     \b
     Example: edgephys bench hls_projects/jet_deepsets_n8_8bit_c hls_projects/jet_deepsets_n8_8bit_onnx
     """
-    from edgephys.bench.measure import BenchPlan, measure, save_in_projects
+    from edgephys.bench.measure import BenchPlan, measure, save_in_projects, states_of
     from edgephys.report.bench import table
     from edgephys.report.render import writer
 
     plan = BenchPlan(seconds, rounds, batch, seed, core)
+    states = states_of(projects)
     record = measure(projects, plan, line(), say, writer(out, table))
-    save_in_projects(record, projects)
+    save_in_projects(record, states)
     give(as_json, record, lambda: table(record))

@@ -13,6 +13,10 @@ from edgephys.core.errors import UsageError
 
 Data = Annotated[Path, typer.Option(help="File or folder of the data that the model was trained on.")]
 TestData = Annotated[Path | None, typer.Option(help="The model's test data, if they are in a file of their own.")]
+RunScript = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="SCRIPT", help="Training script that the pipeline may run, beside those in models/."),
+]
 SynthSeconds = Annotated[
     float, typer.Option(max=MOST_SECONDS, help="Time limit in seconds of each run of Yosys, one run a module.")
 ]
@@ -30,6 +34,7 @@ def compress(
         bool, typer.Option("--measure-last", help="Simulate and synthesise only the last model.")
     ] = False,
     synth_seconds: SynthSeconds = 1800.0,
+    run_script: RunScript = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +51,9 @@ def compress(
 
     plan = FirmwarePlan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
     last = measure_last and not measure
-    job = CompressionJob(model, read(pipeline), data, test_data, out, seed, plan, force, measure_last=last)
+    job = CompressionJob(
+        model, read(pipeline, run_script or ()), data, test_data, out, seed, plan, force, measure_last=last
+    )
     record = run(job, say, stage_progress, line())
     give(as_json, record, lambda: pipeline_table(record))
 
@@ -91,6 +98,7 @@ def pareto(
     prune: Annotated[
         bool, typer.Option("--prune-dominated", help="Remove the stages of dominated runs; their tables stay.")
     ] = False,
+    run_script: RunScript = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -115,7 +123,7 @@ def pareto(
     if scheduler is not None:
         executor = dask_executor.DaskExecutor(scheduler, say)
     measurement = FirmwarePlan(to=("rtl",), synth_seconds=synth_seconds) if measure else None
-    stages = read(pipeline.absolute())  # a worker may have another working directory
+    stages = read(pipeline.absolute(), run_script or ())  # a worker may have another working directory
     numbers = pareto_sweep.seed_numbers(seeds)
     plan = pareto_sweep.KnobSweep(model, stages, data, test_data, out, numbers, measurement, prune, beside, force)
     command = line()

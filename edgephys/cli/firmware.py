@@ -209,7 +209,7 @@ def verify(
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --netlist
     """
     from edgephys.project import read
-    from edgephys.report.show import coverage_table, lint_table, proofs_table, targets_table
+    from edgephys.report.show import coverage_table, lint_table, proofs_table, score_table, targets_table
     from edgephys.verify.run import raw_vectors
     from edgephys.verify.run import verify as compare
 
@@ -219,7 +219,7 @@ def verify(
     vectors = raw_vectors(opened, data, limit) if data is not None else None
     verified = compare(opened, vectors, say, data.name if data is not None else None, netlist)
     record = verified.to_record()
-    tables = (targets_table, coverage_table, lint_table, *((proofs_table,) if netlist else ()))
+    tables = (targets_table, coverage_table, score_table, lint_table, *((proofs_table,) if netlist else ()))
     give(as_json, record, *(partial(table, record) for table in tables))
     verified.require()
 
@@ -250,8 +250,9 @@ def report(
     from edgephys.targets.target import ToolRuns
 
     opened = read(project)
+    state = opened.state()
     figures = gather(opened, ToolRuns(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
-    record = keep(opened, figures)
+    record = keep(opened, state, figures)
     for picture in opened.target.pictures(opened.emitted):
         path = opened.folder / "results" / picture.name
         write_file(path, picture.png)

@@ -21,10 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import edgephys
 from edgephys.compress.registry import stage_classes
 from edgephys.compress.stage import Stage
 from edgephys.core.errors import UsageError
 from edgephys.core.reading import UNREADABLE, read_text
+
+SCRIPTS = Path(edgephys.__file__).resolve().parent.parent / "models"
+"""Folder of the training scripts that come with edgephys."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,10 @@ class Pipeline:
         return dataclasses.replace(self, stages=(*self.stages[:at], stage, *self.stages[at + 1 :]))
 
 
-def read(path: Path) -> Pipeline:
+def read(path: Path, scripts: Sequence[Path] = ()) -> Pipeline:
     """Return the pipeline of a file.
 
+    A script that it names is run: it must be one of ``SCRIPTS``, or among ``scripts``.
     Raises: UsageError naming the file, the stage and the key that is wrong, with the valid ones.
     """
     if not path.is_file():
@@ -75,13 +80,26 @@ def read(path: Path) -> Pipeline:
         received = f"the key '{unknown[0]}'" if unknown else "none"
         raise UsageError(f"{path}: expected [[stage]] tables, one or more, and at most a [knob], found {received}")
     stages = tuple(_stage(str(path), number, table, path.parent) for number, table in enumerate(tables, 1))
+    _require_known_scripts(path, stages, scripts)
     if "knob" not in text:
         return Pipeline(path.stem, stages)
     knob = _knob(path, text["knob"], stages)
     pipeline = Pipeline(path.stem, stages, knob)
     for value in knob.values:
-        pipeline.with_knob_at(value)
+        _require_known_scripts(path, pipeline.with_knob_at(value).stages, scripts)
     return pipeline
+
+
+def _require_known_scripts(path: Path, stages: Sequence[Stage], scripts: Sequence[Path]) -> None:
+    allowed = {script.resolve() for script in scripts}
+    for number, stage in enumerate(stages, 1):
+        for key in stage.scripts:
+            script = Path(getattr(stage, key)).resolve()
+            if getattr(stage, key) and script not in allowed and script.parent != SCRIPTS:
+                raise UsageError(
+                    f"{path}: stage {number} ({stage.kind}): {key} '{getattr(stage, key)}' is a program that would be "
+                    f"run, and is not in {SCRIPTS}; read it, then name it: --run-script {getattr(stage, key)}"
+                )
 
 
 def _stage(where: str, number: int, table: Mapping[str, Any], folder: Path) -> Stage:

@@ -28,11 +28,13 @@ class Stage(ABC):
     """State one stage of a pipeline; its fields are the keys of its table in the pipeline's file.
 
     ``kind`` is its name there, set by ``compress.registry.register``. ``paths`` names the fields that hold files or
-    models' folders: they are relative to the pipeline's file, and a stage runs again when their content changes.
+    models' folders: they are relative to the pipeline's file, and a stage runs again when their content changes; those
+    of ``scripts`` are programs.
     """
 
     kind: ClassVar[str]
     paths: ClassVar[tuple[str, ...]] = ()
+    scripts: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:

@@ -78,6 +78,8 @@ TOOLS = {
 
 POLL_S = 0.2
 BUILDING = ".building-"
+BUILT = "built.sha256"
+"""File in a cached folder with the hash of the other files."""
 
 
 @dataclass(frozen=True)
@@ -263,21 +265,43 @@ def built(key: str, build: Callable[[Path], None]) -> Path:
     """Return the cached folder of ``key``; call ``build(folder)`` to fill it where the cache has none.
 
     A build that fails leaves nothing in the cache; what one that was killed left goes at a build over a day later.
+    The hash of all files that were built lies beside them; a folder with other files is built again, so that only what
+    was built here runs.
     """
     folder = cache_root() / key[:2] / key
-    if folder.is_dir():
+    if _is_whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     for other in cache_root().iterdir():
         sweep(other, BUILDING)
     scratch = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
     try:
-        build(scratch)
+        fresh = scratch / "new"
+        fresh.mkdir()
+        build(fresh)
+        (fresh / BUILT).write_text(_contents(fresh))
+        if folder.is_dir() and not _is_whole(folder):
+            folder.rename(scratch / "previous")
         try:
-            scratch.rename(folder)
+            fresh.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process finished the same build first
+            if not _is_whole(folder):  # else another process finished the same build first
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether a cached folder holds the files that were built, and no others."""
+    stated = folder / BUILT
+    return stated.is_file() and stated.read_text() == _contents(folder)
+
+
+def _contents(folder: Path) -> str:
+    """Return a SHA-256 over the names and bytes of all files in a folder but the one that states it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / BUILT):
+        with path.open("rb") as stream:
+            digest.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+    return digest.hexdigest()

@@ -35,6 +35,7 @@ from typing import Any
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
+from edgephys.core.names import require_name, require_plain
 from edgephys.core.reading import MALFORMED
 from edgephys.graph.ops import OPS, Constant, Input, Op
 
@@ -130,6 +131,7 @@ class Graph:
 def check(graph: Graph) -> Graph:
     """Return the graph if every node follows the specification of its operation; raise ModelError otherwise."""
     nodes: dict[str, Node] = {}
+    _check_names(graph)
     for node in graph.nodes:
         if node.name in nodes:
             raise node.wrong("name must be unique, not used twice")
@@ -152,6 +154,17 @@ def check(graph: Graph) -> Graph:
     if not graph.outputs or any(name not in nodes for name in graph.outputs):
         raise ModelError(f"graph '{graph.name}': outputs must be nodes of it, not {graph.outputs}")
     return graph
+
+
+def _check_names(graph: Graph) -> None:
+    """Raise ModelError for a name that would not be safe in a path, a comment or a source."""
+    try:
+        require_name("graph: name", graph.name)
+        for node in graph.nodes:
+            for what, text in (("node: name", node.name), ("node: layer", node.layer)):
+                require_plain(what, text)
+    except ValueError as error:
+        raise ModelError(f"{error}; rename it where the model is made") from error
 
 
 def _check_operand_count(node: Node) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ModelError
 from edgephys.core.files import json_text
+from edgephys.core.names import require_name
 from edgephys.core.reading import UNREADABLE, read_json, require_types
 from edgephys.models.standardise import Standardisation, from_record
 
@@ -54,8 +56,8 @@ class Card:
 
     What only trained, compressed or imported models have is None in others; the recipe of an imported model is empty.
     ``validation`` is the validation score by its name, ``metrics`` are those of the test examples. ``start`` names the
-    model whose weights training began with. ``compression`` has a row for each stage. ``other`` keeps keys that we do
-    not write.
+    model whose weights training began with. ``compression`` has a row for each stage. ``files`` are the SHA-256 of the
+    model's other files. ``other`` keeps keys that we do not write.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Card:
     standardisation: Standardisation | None
     compression: Sequence[Record] | None = None
     digest: str | None = None
+    files: Mapping[str, str] | None = None
     imported: ImportedFile | None = None
     other: Record = field(default_factory=dict)
 
@@ -103,7 +106,8 @@ class Card:
             if value is not None or name in REQUIRED:
                 record[name] = value
         if self.imported is not None:
-            record = {name: record[name] for name in (*REQUIRED[:6], "standardisation", "versions", "imported")}
+            names = (*REQUIRED[:6], "standardisation", "versions", "files", "imported")
+            record = {name: record[name] for name in names if name in record}
         return {**record, **other}
 
     @classmethod
@@ -113,6 +117,10 @@ class Card:
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         require_types(record, TYPES)
+        require_name("name", record["name"])
+        for what in ("classes", "files"):
+            for name in record.get(what) or ():
+                require_name(what, name)
         known = {entry.name for entry in fields(cls)} - {"validation", "other"}
         values = {name: value for name, value in record.items() if name in known}
         scores = {name: value for name, value in record.items() if name.startswith(VALIDATION)}
@@ -140,5 +148,42 @@ def read_card(folder: Path, remedy: str = "train again") -> Card:
 
 
 def write_card(card: Card, folder: Path) -> None:
-    """Write a card into a folder that is being made."""
-    (folder / CARD).write_text(json_text(card.to_record()))
+    """Write a card, with the digests of the model's other files, into a folder in which these are written already."""
+    (folder / CARD).write_text(json_text(replace(card, files=digests_of(folder)).to_record()))
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in a model's folder but the card, by name."""
+    return {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != CARD}
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def changed_files(card: Card, folder: Path) -> tuple[str, ...]:
+    """Return a message for each file in a model's folder whose bytes are not those that its card states.
+
+    A file that is not there is not compared: a project carries no held-out vectors of the model.
+    """
+    return tuple(
+        f"{folder / name}: expected the bytes whose SHA-256 {CARD} states, {digest[:12]}, found others; restore the "
+        "file, or make the model again"
+        for name, digest in (card.files or {}).items()
+        if (folder / name).is_file() and file_digest(folder / name) != digest
+    )
+
+
+def require_own_files(card: Card, folder: Path) -> None:
+    """Raise ModelError naming the file in a model's folder whose bytes are not those that its card states."""
+    for message in changed_files(card, folder):
+        raise ModelError(message)
+
+
+def doubt(card: Card, folder: Path) -> str | None:
+    """Return why the figures of a card do not belong to the model beside it; None where its digests hold."""
+    if not card.files:
+        return f"{CARD} states no digests of the model's files; `python models/state_digests.py` adds them"
+    return next(iter(changed_files(card, folder)), None)

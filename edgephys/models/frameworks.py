@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgephys.core.errors import ModelError
-from edgephys.models.card import CARD, read_card
+from edgephys.models.card import CARD, read_card, require_own_files
 from edgephys.models.keras_framework import KerasFramework
 from edgephys.models.model import Framework, Model
 from edgephys.models.onnx_framework import OnnxFramework
@@ -36,11 +36,12 @@ def framework_of(folder: Path) -> Framework:
 def load(folder: Path) -> Model:
     """Return the model in a folder.
 
-    Raises: ModelError or ProjectError naming the file that is missing or damaged; ModelError where the model cannot be
-    computed exactly.
+    Raises: ModelError or ProjectError naming the file that is missing, damaged or changed; ModelError where the model
+    cannot be computed exactly.
     """
     framework = framework_of(folder)
     card = read_card(folder)
+    require_own_files(card, folder)
     graph, held_out = framework.graph(folder), read_held_out(folder)
     if held_out.inputs.shape[1:] != graph.input.shape:
         raise ModelError(

@@ -62,8 +62,8 @@ def import_model(
     def write(folder: Path) -> None:
         (folder / ONNX).write_bytes(model.proto.SerializeToString(deterministic=True))
         (folder / GRAPH).write_text(json.dumps(to_record(graph)) + "\n")
-        write_card(card, folder)
         np.savez_compressed(folder / HELD_OUT, inputs=held_out.inputs, labels=held_out.labels)
+        write_card(card, folder)
 
     replace_folder(out, write, GRAPH, force, "an imported model")
     return Model(out, graph, held_out, card, OnnxFramework())

@@ -19,7 +19,7 @@ from edgephys.core.fixed import Integers
 from edgephys.core.hdf5 import check_content
 from edgephys.core.reading import open_archive, open_regular, parse_json
 from edgephys.graph.graph import Graph
-from edgephys.models.card import CARD, Card, read_card, write_card
+from edgephys.models.card import CARD, Card, read_card, require_own_files, write_card
 from edgephys.models.standardise import Standardisation
 from edgephys.models.vectors import HELD_OUT, HeldOut, read_held_out
 
@@ -65,9 +65,9 @@ def save(trained: Trained, out: Path, force: bool = False) -> Path:
 
     def write(folder: Path) -> None:
         trained.model.save(folder / MODEL, include_optimizer=False)
-        write_card(trained.card, folder)
         held_out = trained.held_out
         np.savez_compressed(folder / HELD_OUT, inputs=_narrowed(held_out.inputs), labels=_narrowed(held_out.labels))
+        write_card(trained.card, folder)
 
     return replace_folder(out, write, CARD, force)
 
@@ -81,9 +81,10 @@ def _narrowed(values: Integers) -> NDArray[Any]:
 def load(folder: Path) -> Trained:
     """Return the trained model in a folder, with its Keras model.
 
-    Raises: ModelError naming the file that is missing, damaged or would run code when loaded.
+    Raises: ModelError naming the file that is missing, damaged, changed or would run code when loaded.
     """
     card = read_card(folder)
+    require_own_files(card, folder)
     return Trained(load_keras(folder / MODEL), read_held_out(folder), card)
 
 

@@ -12,7 +12,7 @@ from edgephys.applications.registry import scored
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
 from edgephys.core.reading import fitting
-from edgephys.models.card import Card, read_card
+from edgephys.models.card import Card, doubt, read_card
 from edgephys.report.columns import auc_columns, caveats, names, published, published_row, score_column, units
 from edgephys.report.table import Column, Row, Table, percent
 
@@ -20,8 +20,10 @@ from edgephys.report.table import Column, Row, Table, percent
 def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
     """Return the record: a row a model, its scores over seeds, their mean and spread.
 
-    Raises: ModelError for a folder without a card, a card without a score, or two cards of one model and seed.
+    A card whose digests are missing, or are of other files, has no row; ``left_out`` says why.
+    Raises: ModelError for a folder without a card, a card without a score, two cards of one model and seed, or no row.
     """
+    left_out: dict[str, str] = {}
     cards: dict[str, dict[int, Card]] = {}
     for folder in folders:
         card = read_card(folder)
@@ -30,12 +32,18 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
         if seed in seeds:
             raise ModelError(f"{folder}: {card.name} with seed {seed} is there twice; name each once")
         seeds[seed] = card
+        if (why := doubt(card, folder)) is not None:
+            left_out[str(folder)] = why
+            del seeds[seed]
     rows = []
-    for name, seeds in cards.items():
+    for name, seeds in ((name, seeds) for name, seeds in cards.items() if seeds):
         with fitting(f"model '{name}'", "a card with the figures of a table", ModelError):
             rows.append(_row(name, [seeds[seed] for seed in sorted(seeds)]))
+    if not rows:
+        name, why = next(iter(left_out.items()), ("cards", "no model was named"))
+        raise ModelError(f"{name}: no row in the table: {why}")
     rows.sort(key=lambda row: (row.get("constituents") or row.get("grid") or 0, row["model"]))
-    return {"command": command, "machine": machine.name(), "rows": rows}
+    return {"command": command, "machine": machine.name(), "rows": rows, "left_out": left_out}
 
 
 def _row(name: str, cards: Sequence[Card]) -> dict[str, Any]:
@@ -63,6 +71,7 @@ def table(record: Mapping[str, Any]) -> Table:
     """Declare the table of model cards; areas under curves and published figures only where a row has them."""
     rows = record["rows"]
     score = scored(rows[0])
+    left_out = tuple(f"{folder}: left out: {why}" for folder, why in record.get("left_out", {}).items())
     return Table(
         title=f"Models: {names(rows)} on held-out test {units(rows)}",
         columns=(
@@ -79,7 +88,9 @@ def table(record: Mapping[str, Any]) -> Table:
         notes=(
             "±: binomial for accuracy, else the standard error. Spread: standard deviation over seeds.",
             *caveats(rows),
+            *left_out,
         ),
+        remarks=left_out,
         beneath=lambda row: published_row(row["published"]) if row["published"] else None,
     )
 

@@ -44,7 +44,7 @@ def tabulate(
         raise ModelError(f"{folders[0]}: expected a quantised model, found float ones only; train one with bits=8")
     for model in quantised:
         check_folders(model, plan)
-    floats = {model.network: model.card.metrics for model in models if model.net["bits"] is None}
+    floats = {model.network: model.card.metrics for model in models if model.net["bits"] is None and not model.doubted}
     source = quantised[0].application.literature
     record: Record = {
         "command": command,

@@ -96,6 +96,27 @@ def proofs_table(record: Mapping[str, Any]) -> Table:
     )
 
 
+def score_table(record: Mapping[str, Any]) -> Table:
+    """Declare the figures of the model's card that a verification computed again, or why there are none."""
+    score = record["score"] or {"figures": (), "skipped": "the vectors are of a file: `edgephys score` measures on it"}
+    note = () if score["skipped"] is None else (f"Not computed again: {score['skipped']}.",)
+    return Table(
+        title="figures of the card, computed again from the labels",
+        columns=(
+            Column("name", "figure", left=True),
+            Column("value", "computed", text=_figure, error="error"),
+            Column("stated", "the card's", text=_figure, error="stated_error"),
+            Column("vectors", "vectors"),
+        ),
+        rows=score["figures"],
+        remarks=note,
+    )
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}"
+
+
 def _share(row: Mapping[str, Any]) -> str:
     return f"{100 * row['reached'] / row['possible']:.2f} %" if row["possible"] else ""
 

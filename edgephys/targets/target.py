@@ -204,6 +204,14 @@ class Target(ABC):
     def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
         """Return the integers that the emitted sources compute at the end of each layer, by layer."""
 
+    @abstractmethod
+    def scan(self, folder: Path, facts: Facts) -> None:
+        """Raise ProjectError for sources below ``folder`` that could do more than compute, with file and line.
+
+        Sources that somebody else sent are compared with what ``emit`` writes, before a tool reads them; the facts are
+        checked, too.
+        """
+
     def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
         """Return further ways to run the sources, such as another optimisation level or under a sanitiser.
 

@@ -19,6 +19,7 @@ from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
+from edgephys.models.card import changed_files
 from edgephys.models.frameworks import framework_of
 from edgephys.models.vectors import Vectors
 from edgephys.project import (
@@ -35,6 +36,8 @@ from edgephys.targets.target import Lint, OtherRun, Proof
 from edgephys.verify import plain, stimuli
 from edgephys.verify.compare import Comparison, Expected, Mismatch, difference, first_difference
 from edgephys.verify.coverage import Coverage, coverage_of
+from edgephys.verify.score import ScoreCheck
+from edgephys.verify.score import check as check_score
 
 Say = Callable[[str], None]
 
@@ -62,6 +65,7 @@ class Verified:
     generated: int = 0
     coverage: Coverage | None = None
     lints: tuple[Lint, ...] = ()
+    score: ScoreCheck | None = None
     failures: tuple[str, ...] = field(default=())
     proofs: tuple[Proof, ...] = ()
 
@@ -102,6 +106,7 @@ class Verified:
             "targets": {name: comparison.to_record() for name, comparison in self.targets.items()},
             "coverage": None if self.coverage is None else self.coverage.to_record(),
             "lint": [lint.to_record() for lint in self.lints],
+            "score": None if self.score is None else self.score.to_record(),
             "failures": list(self.failures),
             "proofs": [proof.to_record() for proof in self.proofs],
         }
@@ -132,6 +137,7 @@ def verify(
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
     if changed:
         say(f"changed since its emission: {', '.join(changed[:3])}")
+    firmware = project.firmware  # scanned here, before anything runs
     say(f"golden model, {len(own.inputs)} vectors")
     expected = _expected(project.graph, own.inputs)
     targets = {} if own.expected is None else {"golden": _stored(expected, own.expected)}
@@ -144,13 +150,13 @@ def verify(
     lints = _lints(project, say)
     say(project.target.doing)
     try:
-        targets |= _emitted(project, expected)
+        targets |= _emitted(project, firmware, expected)
     except (MismatchError, ToolError) as error:
         line = first_finding(lints)
         if line is None:
             raise
         raise MismatchError(f"{project.name}: {line}") from error
-    failures = []
+    failures = list(changed_files(read_card(project), project.model))
     for other in others:
         say(other.doing)
         try:
@@ -159,6 +165,9 @@ def verify(
             failures.append(f"{other.name}: {error}")
     proofs = tuple(project.target.proofs(project.emitted, say)) if netlist else ()
     failures += [f"{proof.netlist}: {proof.module}: {proof.why}" for proof in proofs if proof.holds is False]
+    score = None
+    if vectors is None:  # a file of other data has another score
+        score = check_score(read_card(project), project.graph, own, expected.outputs[: expected.own])
     verified = Verified(
         project.name,
         len(own.inputs),
@@ -168,7 +177,8 @@ def verify(
         len(expected.inputs) - len(own.inputs),
         _coverage(expected),
         lints,
-        tuple(failures),
+        score,
+        (*failures, *(() if score is None else score.failures)),
         proofs,
     )
     if name is not None:
@@ -220,16 +230,16 @@ def _plain(expected: Expected) -> Comparison:
     return part.compared("plain", layers(part.inputs)[graph.output.layer], layers)
 
 
-def _emitted(project: Project, expected: Expected) -> dict[str, Comparison]:
+def _emitted(project: Project, firmware: Path, expected: Expected) -> dict[str, Comparison]:
     """Compare the emitted sources with the golden model, and every layer of theirs where that takes little time."""
     target = project.target
 
     def layers(inputs: Integers) -> Mapping[str, Integers]:
-        return target.probe(project.firmware, project.facts, inputs)
+        return target.probe(firmware, project.facts, inputs)
 
     try:
         with project.using_facts():
-            ran = target.run(project.firmware, project.facts, expected.inputs)
+            ran = target.run(firmware, project.facts, expected.inputs)
     except MismatchError as error:
         if project.facts.get("io") != STREAM:  # its probe is timed, and fails in the same way
             raise

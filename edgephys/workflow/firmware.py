@@ -14,7 +14,7 @@ from edgephys.applications.registry import applications, of_card, scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
 from edgephys.figures import gather, keep
-from edgephys.models.card import Card, read_card
+from edgephys.models.card import Card, doubt, read_card
 from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST, Project, read_result
 from edgephys.targets.hls.options import HlsOptions
@@ -81,6 +81,11 @@ class Candidate:
     def name(self) -> str:
         """Name of the model."""
         return self.card.name
+
+    @property
+    def doubted(self) -> str | None:
+        """Why the figures of the card do not belong to the model; None where its digests hold."""
+        return doubt(self.card, self.folder)
 
     @property
     def family(self) -> str:
@@ -187,8 +192,10 @@ def firmware_row(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[st
 
 def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, Any] | None) -> Row:
     """Return a row with the facts of the card, before any measurement."""
-    metrics, twin = model.card.metrics, float_metrics or {}
+    metrics, twin, doubted = model.card.metrics, float_metrics or {}, model.doubted
     score = scored(metrics)
+    if doubted is not None:
+        metrics = {**metrics, score.key: None, score.error: None, "auc": {}}
     row: Row = {
         "model": model.name,
         "family": model.family,
@@ -210,8 +217,9 @@ def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, An
         row |= {name: None, f"{name}_stage": why}
     row |= {"latency_ns": None, "latency_stage": why, "lut_estimate": None, "lut_calibrated": None}
     empty: Row = {"mismatches": None, "vectors": None, "emit_seconds": None, "projects": {}}
+    failures = [] if doubted is None else [f"card: {doubted}"]
     published = model.application.published(model.card.recipe)
-    return row | empty | {"provenance": {}, "failures": [], "published": published}
+    return row | empty | {"provenance": {}, "failures": failures, "published": published}
 
 
 def _project(run: TargetRun, project: Project) -> Row:
@@ -277,8 +285,9 @@ def _reported(project: Project, plan: FirmwarePlan, say: Say) -> Mapping[str, An
     if record is not None and _is_whole(project, record, plan):
         return record
     runs = ToolRuns(timeout_s=plan.synth_seconds, memory_gb=plan.memory_gb)
+    state = project.state()
     figures = gather(project, runs, lambda text: say(f"{project.name}: {text}"))
-    return keep(project, figures, budget=plan.budget)
+    return keep(project, state, figures, budget=plan.budget)
 
 
 def _is_whole(project: Project, report: Mapping[str, Any], plan: FirmwarePlan) -> bool:

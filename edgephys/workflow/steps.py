@@ -18,7 +18,7 @@ import numpy as np
 
 from edgephys.core.errors import EdgephysError, MismatchError, ProjectError, ToolError
 from edgephys.models.model import Model
-from edgephys.project import MANIFEST, Project, emit, read, read_result, read_vectors, write_result
+from edgephys.project import EMISSION, MANIFEST, Project, emit, read, read_result, read_vectors
 from edgephys.targets.target import failure
 from edgephys.verify.run import verify
 
@@ -86,17 +86,15 @@ def emitted(model: Model, options: Any, folder: Path, force: bool, say: Say) -> 
     if (folder / MANIFEST).is_file():
         try:
             project = read(folder)
-            timing = valid_result(project, "emit", "seconds")
+            timing = valid_result(project, EMISSION, "seconds")
             if timing is not None and _is_current(project, model, options):
                 return project, float(timing["seconds"])
         except ProjectError as error:
             say(f"{error}")
     say(f"{model.name}: emit to {folder}")
     start = time.monotonic()
-    project = emit(model, options, folder, force)
-    seconds = round(time.monotonic() - start, 2)
-    write_result(project, "emit", {"seconds": seconds})
-    return project, seconds
+    project = emit(model, options, folder, force, timed=True)
+    return project, round(time.monotonic() - start, 2)
 
 
 def _is_current(project: Project, model: Model, options: Any) -> bool:
@@ -116,7 +114,7 @@ def _is_current(project: Project, model: Model, options: Any) -> bool:
 
 def verified(project: Project, say: Say) -> Mapping[str, Any]:
     """Return the record of a project's verification, kept or new."""
-    record = valid_result(project, "verify", "mismatches", "changed", "vectors", "targets")
+    record = valid_result(project, "verify", "mismatches", "changed", "vectors", "targets", "score")
     if record is not None and failure(record) is None:
         return record
     return verify(project, say=lambda text: say(f"{project.name}: {text}")).to_record()

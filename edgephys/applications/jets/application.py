@@ -10,7 +10,10 @@ from edgephys.applications.application import Application, Literature, Record, S
 from edgephys.applications.jets import published
 
 if TYPE_CHECKING:
+    from edgephys.applications.metrics import Measured
     from edgephys.applications.task import Shares, Task
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
     from edgephys.models.standardise import Standardisation
     from edgephys.models.trained import Trained
     from edgephys.models.vectors import HeldOut
@@ -64,6 +67,17 @@ class JetTagging(Application):
         from edgephys.applications.jets import task
 
         return task.read(ready, shape[0], data, limit)
+
+    def score_outputs(
+        self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0
+    ) -> Mapping[str, Measured]:
+        """Return accuracy, and AUC of the classes that have jets and others.
+
+        Raises: DataError for labels that are no class of these outputs.
+        """
+        from edgephys.applications.jets import scores
+
+        return scores.of_outputs(graph.output.fixed.values(outputs) * scale, labels)
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return accuracy and AUC in words."""

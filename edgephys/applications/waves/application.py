@@ -11,7 +11,10 @@ from edgephys.applications.application import Application, Record, Score, TaskSe
 from edgephys.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgephys.applications.metrics import Measured
     from edgephys.applications.task import Shares, Task
+    from edgephys.core.fixed import Integers
+    from edgephys.graph.graph import Graph
     from edgephys.models.standardise import Standardisation
     from edgephys.models.trained import Trained
     from edgephys.models.vectors import HeldOut
@@ -82,6 +85,15 @@ class WaveSimulation(Application):
         from edgephys.applications.waves import task
 
         return task.read(ready, shape[0], data, limit)
+
+    def score_outputs(
+        self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0
+    ) -> Mapping[str, Measured]:
+        """Return the relative L2 error of the next frame.  Raises: DataError for labels that are no next frames."""
+        from edgephys.applications.metrics import relative_l2
+
+        values = graph.output.fixed.values(outputs), graph.input.fixed.values(labels)
+        return {self.score.key: relative_l2(*values)}
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return the error of the next frame in words."""

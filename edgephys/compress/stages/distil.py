@@ -34,6 +34,7 @@ class Distil(Training):
     """
 
     paths: ClassVar[tuple[str, ...]] = ("teacher", "script")
+    scripts: ClassVar[tuple[str, ...]] = ("script",)
     script: str = ""
     settings: tuple[str, ...] = ()
     start: str = ""

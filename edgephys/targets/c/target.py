@@ -65,6 +65,12 @@ class CTarget(Target):
         doing = "C: compile and run with checks of memory and arithmetic"
         return *super().other_runs(project, netlist), OtherRun("c_sanitised", doing, run, most)
 
+    def scan(self, folder: Path, facts: Facts) -> None:
+        """Refuse sources that call anything from outside, and facts that are no numbers or identifiers."""
+        from edgephys.targets.c import scan
+
+        scan.scan(folder, facts)
+
     def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         """Return the planned memory, flash, RAM and instructions on a microcontroller, and the measured latency."""
         from edgephys.targets import latency

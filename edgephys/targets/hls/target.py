@@ -75,6 +75,12 @@ class HlsTarget(FpgaTarget):
         doing = "C simulation: compile and run with checks of memory and arithmetic"
         return *super().other_runs(project, netlist), OtherRun("csim_sanitised", doing, run, most)
 
+    def scan(self, folder: Path, facts: Facts) -> None:
+        """Refuse sources other than hls4ml's and ours, and words in ours that we do not emit."""
+        from edgephys.targets.hls import scan
+
+        scan.scan(folder, facts)
+
     def write_testbench(self, graph: Graph, folder: Path, x: Integers) -> int:
         """Write vectors for hls4ml's test bench."""
         from edgephys.targets.hls import emit

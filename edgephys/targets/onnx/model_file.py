@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from edgephys import __version__
-from edgephys.core.errors import MismatchError, ProjectError
+from edgephys.core.errors import MismatchError, ModelError, ProjectError
 from edgephys.core.fixed import Integers
+from edgephys.core.names import own_file
 from edgephys.core.reading import read_bytes
 from edgephys.graph.graph import Graph, Node
 
 FILE = "model.onnx"
+DOMAINS = ("", "ai.onnx", "qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+"""Packages of operators that an emitted or imported model may name."""
 
 
 def make(graph: Graph, onnx_graph: Any, opsets: Sequence[Any], **properties: str) -> Any:
@@ -72,6 +75,39 @@ def load(folder: Path, facts: Mapping[str, Any]) -> Any:
         return onnx.load_from_string(data)
     except Exception as error:  # protobuf raises several kinds
         raise ProjectError(f"{folder / facts['file']}: not an ONNX model; emit the project again") from error
+
+
+def scan(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Raise ProjectError for a model with operators of other packages, or with data in other files."""
+    try:
+        own_file(folder, facts["file"])
+    except (KeyError, ValueError) as error:
+        raise ProjectError(f"{folder}: the facts in the manifest are not ours ({error}); emit it again") from error
+    if not (folder / facts["file"]).is_file():
+        return  # named where it is read
+    try:
+        require_closed(load(folder, facts))
+    except ModelError as error:
+        raise ProjectError(
+            f"{folder / facts['file']}: {error}, which we do not emit: nothing was run; emit the project again"
+        ) from error
+
+
+def require_closed(model: Any) -> None:
+    """Raise ModelError for operators beyond ONNX and QONNX, whose names choose Python modules, and for outside data."""
+    graphs = [model.graph]
+    for graph in graphs:
+        for node in graph.node:
+            if node.domain not in DOMAINS:
+                raise ModelError(f"operator '{node.op_type}' of the package {ascii(node.domain)[:60]}")
+            graphs += [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+            graphs += [each for attribute in node.attribute for each in attribute.graphs]
+        tensors = [*graph.initializer, *(a.t for n in graph.node for a in n.attribute if a.HasField("t"))]
+        for tensor in tensors:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                raise ModelError(f"tensor {ascii(tensor.name)[:60]} with its data in another file")
+    if len(model.functions):
+        raise ModelError("functions of its own")
 
 
 # Tensors that hold an edge of the Graph ---------------------------------------------------------------

@@ -74,6 +74,12 @@ class OnnxTarget(Target):
 
         return *super().other_runs(project, netlist), *map(at, emit.LEVELS[:-1])
 
+    def scan(self, folder: Path, facts: Facts) -> None:
+        """Refuse operators of other packages, and data in other files."""
+        from edgephys.targets.onnx import model_file
+
+        model_file.scan(folder, facts)
+
     def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         """Return the model's size and the measured latency."""
         from edgephys.targets import latency

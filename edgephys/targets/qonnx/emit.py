@@ -132,8 +132,9 @@ def execute(
     """Return the named tensors of a QONNX model, ``size`` vectors in a call of the qonnx package.
 
     A call takes about as long for many vectors as for one.
-    Raises: ToolError where qonnx does not execute the model.
+    Raises: ToolError where qonnx does not execute the model; ModelError for operators of other packages.
     """
+    onnx_model.require_closed(model)  # qonnx imports the Python module that an operator's package names
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     models: dict[int, Any] = {}
     for start in range(0, len(x), size):

@@ -50,6 +50,12 @@ class QonnxTarget(Target):
 
         return emit.probe(folder, facts, x)
 
+    def scan(self, folder: Path, facts: Facts) -> None:
+        """Refuse operators of other packages, and data in other files."""
+        from edgephys.targets.onnx import model_file
+
+        model_file.scan(folder, facts)
+
     def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         """Return the model's size."""
         from edgephys.targets.onnx import figures

@@ -16,7 +16,7 @@ from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cells import UNITS
-from edgephys.targets.rtl.synth import MAP, Limits, read_verilog, run_yosys
+from edgephys.targets.rtl.synth import MAP, Limits, read_verilog, require_word, run_yosys
 
 PARTS = {
     "12k": "LFE5U-12F-6BG381C",
@@ -79,6 +79,7 @@ def place(
         raise ToolError(f"device must be one of {', '.join(PARTS)}, not {device!r}")
     if not clock_ns > 0:
         raise ToolError(f"clock_ns must be over 0, not {clock_ns}")
+    require_word(top)
     nextpnr = tools.find("nextpnr-ecp5")
     netlist = _netlist(sources, top, timeout_s)
     options = (f"--{device}", "--freq", f"{1000 / clock_ns:.6g}", "--seed", str(seed), "--out-of-context")

@@ -19,6 +19,7 @@ from threading import Event
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
+from edgephys.core.names import require_identifier, require_plain
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cells import PRIMITIVES, TARGETS, UNITS, Cells, count
 
@@ -164,6 +165,7 @@ def synthesise(
     """
     if family not in PRIMITIVES:
         raise ToolError(f"family must be one of {', '.join(PRIMITIVES)}, not {family!r}")
+    require_word(top)
     yosys = tools.find("yosys")
     limits = Limits(timeout_s, memory_gb)
     files = tuple(sorted(sources))
@@ -287,6 +289,8 @@ def _split(hierarchy: _Hierarchy, top: str, family: str) -> tuple[dict[str, Synt
         for name, number in hierarchy.instances[top].items()
         if name in hierarchy.instances and not name.startswith("$")
     }
+    for name in copies:
+        require_word(name)
     tasks = {name: SynthesisTask(name, hierarchy.files(hierarchy.below(name)), family) for name in copies}
     own = hierarchy.files(hierarchy.below(top, without=copies))
     declared = tuple(path for path in hierarchy.files(copies) if path not in own)
@@ -333,7 +337,21 @@ def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits, stop: Event) ->
 
 def read_verilog(files: Iterable[Path], option: str = "") -> str:
     """Return the Yosys commands that read Verilog files, one command for each file."""
-    return "".join(f'read_verilog {option}"{path.resolve()}"\n' for path in files)
+    paths = [path.resolve() for path in files]
+    for path in paths:
+        try:
+            require_plain("path", str(path))
+        except ValueError as error:
+            raise ToolError(f"yosys takes no file of this name: {error}; move the project to another folder") from error
+    return "".join(f'read_verilog {option}"{path}"\n' for path in paths)
+
+
+def require_word(module: str) -> None:
+    """Raise ToolError for the name of a module that would not be one word of a script."""
+    try:
+        require_identifier("module", module)
+    except ValueError as error:
+        raise ToolError(f"yosys takes no module of this name: {error}") from error
 
 
 def run_yosys(

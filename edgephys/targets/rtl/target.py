@@ -88,6 +88,12 @@ class RtlTarget(FpgaTarget):
 
         return simulate.probe(folder, facts, x)
 
+    def scan(self, folder: Path, facts: Facts) -> None:
+        """Refuse system tasks, directives, attributes and files in the sources, and names that are no identifiers."""
+        from edgephys.targets.rtl import scan
+
+        scan.scan(folder, facts)
+
     def simulated_times(self, facts: Facts) -> tuple[tuple[str, str], ...]:
         """Return latency and initiation interval; of a stream those of a frame, and the latency of its first pixel."""
         first = [("latency_first_cycles", "cycles")] if facts.get("io") == STREAM else []
