@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
@@ -202,15 +201,14 @@ def _digest(path: Path) -> str | None:
 
 
 def emit(
-    model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None, timed: bool = False
+    model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None
 ) -> Project:
     """Write a project folder, replacing a former one of ours in one step; its kind follows from the options' type.
 
-    ``timed`` leaves the seconds of the emission in the project, as its result ``emit``.
     Raises: UsageError where ``out`` is not ours or an option is out of range; ModelError where the graph has no exact
     form on the target.
     """
-    target, start = target_of(options), time.monotonic()
+    target = target_of(options)
     graph, held_out = model.graph, model.held_out
     if vectors is not None and not 1 <= vectors <= len(held_out.inputs):
         raise UsageError(f"vectors must be 1..{len(held_out.inputs)} (what the model carries), not {vectors}")
@@ -241,9 +239,6 @@ def emit(
             files={str(path.relative_to(folder)): _digest(path) for path in files},
         )
         (folder / MANIFEST).write_text(json_text(manifest.to_record()))
-        if timed:
-            fresh, seconds = Project(folder, manifest, graph), round(time.monotonic() - start, 2)
-            write_result(fresh, EMISSION, {"seconds": seconds}, fresh.state())
 
     replace_folder(out, write, MANIFEST, force, "a project")
     return read(out)

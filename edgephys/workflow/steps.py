@@ -18,7 +18,7 @@ import numpy as np
 
 from edgephys.core.errors import EdgephysError, MismatchError, ProjectError, ToolError
 from edgephys.models.model import Model
-from edgephys.project import EMISSION, MANIFEST, Project, emit, read, read_result, read_vectors
+from edgephys.project import EMISSION, MANIFEST, Project, emit, read, read_result, read_vectors, write_result
 from edgephys.targets.target import failure
 from edgephys.verify.run import verify
 
@@ -93,8 +93,10 @@ def emitted(model: Model, options: Any, folder: Path, force: bool, say: Say) -> 
             say(f"{error}")
     say(f"{model.name}: emit to {folder}")
     start = time.monotonic()
-    project = emit(model, options, folder, force, timed=True)
-    return project, round(time.monotonic() - start, 2)
+    project = emit(model, options, folder, force)
+    seconds = round(time.monotonic() - start, 2)
+    write_result(project, EMISSION, {"seconds": seconds}, project.state())
+    return project, seconds
 
 
 def _is_current(project: Project, model: Model, options: Any) -> bool:
