@@ -200,9 +200,7 @@ def _digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def emit(
-    model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None
-) -> Project:
+def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None) -> Project:
     """Write a project folder, replacing a former one of ours in one step; its kind follows from the options' type.
 
     Raises: UsageError where ``out`` is not ours or an option is out of range; ModelError where the graph has no exact

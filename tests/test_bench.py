@@ -14,7 +14,7 @@ from edgephys.core.errors import ProjectError, ToolError, UsageError
 from edgephys.core.figure import FigureStage
 from edgephys.core.timing import Slice
 from edgephys.graph import evaluate
-from edgephys.project import read, read_vectors, write_result
+from edgephys.project import Project, read, read_vectors, write_result
 from edgephys.report import bench as bench_table
 from edgephys.report import bench_figure
 from edgephys.report.render import page
@@ -191,6 +191,7 @@ class Untimed(CTarget):
 
 def test_each_kind_of_project_is_run_by_its_own(projects, monkeypatch) -> None:
     monkeypatch.setitem(TARGETS, Untimed.name, Untimed())
+    monkeypatch.setattr(Project, "_scan", lambda project: None)  # these sources are of another kind than they state
     hls = read(projects / "hls")
     found = timed_targets.targets_of(
         [of_kind(hls, "c"), of_kind(hls, "onnx", file="model.onnx"), of_kind(hls, "qonnx")], {}
@@ -205,7 +206,8 @@ def test_each_kind_of_project_is_run_by_its_own(projects, monkeypatch) -> None:
     )
 
 
-def test_two_projects_of_a_kind_are_told_apart(projects) -> None:
+def test_two_projects_of_a_kind_are_told_apart(projects, monkeypatch) -> None:
+    monkeypatch.setattr(Project, "_scan", lambda project: None)
     hls = read(projects / "hls")
     one, other = of_kind(hls, "c"), replace(of_kind(hls, "c"), folder=projects / "other")
     found = timed_targets.targets_of([one, replace(other, manifest=replace(one.manifest, name="other"))], {})
