@@ -224,7 +224,7 @@ def test_a_result_of_a_verification_or_report_does_not_vouch_for_an_emission_dur
 
     def emit_during(self, *words):
         ran = run_sources(self, *words)
-        emit(source, COptions(prefix="other"), folder)
+        emit(source, COptions(prefix="small"), folder, vectors=100)
         return ran
 
     monkeypatch.setattr(CTarget, "run", emit_during)
