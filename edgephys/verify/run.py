@@ -127,17 +127,17 @@ def verify(
     A difference is in the record: ``require`` raises for it.
     """
     say = say or (lambda _: None)
-    others = project.target.other_runs(project.emitted, netlist)  # refused before any work
     state, changed = project.state(), project.changed()
+    if changed:
+        say(f"changed since its emission: {', '.join(changed[:3])}")
+    firmware = project.firmware  # scanned here, before anything runs
+    others = project.target.other_runs(project.emitted, netlist)  # refused before any work
     name = VERIFICATION if vectors is None else FILE_VERIFICATION if file is not None else None
     if name is not None:
         drop_result(project, name)
     own = vectors or read_vectors(project)
     if not len(own.inputs):
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
-    if changed:
-        say(f"changed since its emission: {', '.join(changed[:3])}")
-    firmware = project.firmware  # scanned here, before anything runs
     say(f"golden model, {len(own.inputs)} vectors")
     expected = _expected(project.graph, own.inputs)
     targets = {} if own.expected is None else {"golden": _stored(expected, own.expected)}
