@@ -9,7 +9,8 @@ from typing import Any
 from edgephys.applications.registry import scored
 from edgephys.core.figure import Figure, FigureStage, missing, to_record
 from edgephys.core.fixed import Fixed
-from edgephys.models.card import ImportedFile, doubt
+from edgephys.models.card import doubt
+from edgephys.models.frameworks import framework_of
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_card, read_result, write_result
 from edgephys.targets.target import Say, ToolRuns, failure
 
@@ -39,16 +40,16 @@ def _model(project: Project) -> list[Figure]:
 
     A figure has no value where a verification contradicts the card, or where the card's digests are of other files.
     """
-    card = read_card(project)
+    card, (tool, package) = read_card(project), framework_of(project.model).tool
+    provenance = (FigureStage.MEASURED, tool, card.versions[package])
     if card.imported is not None:
-        provenance, where = (FigureStage.MEASURED, "qonnx", card.versions["qonnx"]), _of_import(card.imported)
+        where = f"{card.imported.file}, {card.imported.vectors} vectors"
     else:
         unit = scored(card.metrics).unit
-        provenance = (FigureStage.MEASURED, "Keras", card.versions["keras"])
         where = f"{card.metrics[unit]:,} held-out test {unit}"
     parameters = Figure("parameters", card.parameters, "", *provenance, project.graph.name)
     if not card.metrics:
-        why = "no labels were given at its import; `edgephys import --vectors` takes them"
+        why = "no labels came with it; `edgephys import --data` takes them"
         return [missing("accuracy", "", *provenance, where, why), parameters]
     score = scored(card.metrics)
     values = {name: card.metrics[name] for name in (score.key, score.error)}
@@ -60,10 +61,6 @@ def _model(project: Project) -> list[Figure]:
     again = {figure["name"]: f"{figure['vectors']:,}" for figure in checked.get("figures", ())}
     places = {name: f"{where}, verified on {again[name]}" if name in again else where for name in values}
     return [*(Figure(name, value, "", *provenance, places[name]) for name, value in values.items()), parameters]
-
-
-def _of_import(source: ImportedFile) -> str:
-    return f"{source.file}, {source.vectors} vectors"
 
 
 def _widths(project: Project) -> list[Figure]:

@@ -65,12 +65,12 @@ def assert_equal_to_keras(model, fixed=INPUT, seed=0, count=300, compiled=False)
 
 def qconv(filters, size, name, **settings):
     quantisers = {"kernel_quantizer": bits(5), "bias_quantizer": bits(5)}
-    return qkeras.QConv2D(filters, size, padding="same", name=name, **{**quantisers, **settings})
+    return qkeras.QConv2D(filters, size, name=name, **{"padding": "same", **quantisers, **settings})
 
 
 def qdepthwise(size, name, **settings):
     quantisers = {"depthwise_quantizer": bits(5), "bias_quantizer": bits(5)}
-    return qkeras.QDepthwiseConv2D(size, padding="same", name=name, **{**quantisers, **settings})
+    return qkeras.QDepthwiseConv2D(size, name=name, **{"padding": "same", **quantisers, **settings})
 
 
 def refuses(message, *layers, shape=(5,), fixed=INPUT):

@@ -31,13 +31,12 @@ from onnx import helper, numpy_helper
 
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError
-from edgephys.graph import evaluate
+from edgephys.graph import evaluate, stimuli
 from edgephys.graph.graph import Graph
 from edgephys.report import render
 from edgephys.report.table import Column, Table
 from edgephys.targets.registry import TARGETS
 from edgephys.targets.target import EmittedProject
-from edgephys.verify import stimuli
 
 COUNTS = {"c": 200, "onnx": 200, "hls": 200, "rtl": 100}
 KINDS = ("constant", "shift", "width", "sign", "operand swap", "rounding", "saturation")

@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper
 
 from edgephys import project as projects_of
 from edgephys.core.errors import MismatchError, ToolError
+from edgephys.graph import stimuli
 from edgephys.models import frameworks
 from edgephys.targets import registry, sanitiser
 from edgephys.targets.onnx.model_file import FILE
-from edgephys.verify import stimuli
 
 C = "small_n4_4bit.c"
 HLS = "firmware/small_n4_4bit_top.cpp"

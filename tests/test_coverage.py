@@ -7,11 +7,10 @@ from random_graphs import EVERY, field_graphs, graphs, vectors
 
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
-from edgephys.graph import evaluate
+from edgephys.graph import evaluate, stimuli
 from edgephys.graph.build import Builder
+from edgephys.graph.coverage import Coverage, coverage_of, reachable_bits
 from edgephys.graph.ranges import derive
-from edgephys.verify import stimuli
-from edgephys.verify.coverage import Coverage, coverage_of, reachable_bits
 
 
 def layer(weights, bits=4):

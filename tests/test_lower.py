@@ -116,30 +116,37 @@ def test_a_float_bias_is_refused():
     )
 
 
-@pytest.mark.parametrize("name", ["softmax", "tanh", "relu"])
-def test_a_float_activation_is_refused(name):
+@pytest.mark.parametrize("name", ["tanh", "elu", "gelu"])
+def test_a_float_activation_at_the_end_is_refused(name):
     refuses(
-        rf"layer 'd': activation {name} cannot be computed exactly; "
-        r"use quantized_relu\(bits, integer\) or quantized_bits\(bits, integer, alpha=1\)",
+        r"layer 'd': the model ends with a float result, which no integers give exactly; put "
+        r"QActivation\(quantized_bits\(bits, integer, alpha=1\)\) after 'd'",
         qdense(3, "d", activation=name),
     )
 
 
-@pytest.mark.parametrize("alpha", ["auto", "auto_po2", 0.5])
-def test_a_quantiser_with_its_own_scale_is_refused(alpha):
+def test_an_activation_of_no_rule_is_refused():
     refuses(
-        rf"layer 'd' kernel: quantized_bits needs alpha=1, not {alpha!r}; set alpha=1",
-        qdense(3, "d", kernel_quantizer=qkeras.quantized_bits(4, 0, alpha=alpha)),
+        r"layer 'd': activation glu cannot be computed exactly; "
+        r"use quantized_relu\(bits, integer\) or quantized_bits\(bits, integer, alpha=1\)",
+        qdense(4, "d", activation="glu"),
     )
 
 
-@pytest.mark.parametrize(
-    "settings", [{"negative_slope": 0.25}, {"use_sigmoid": 1}, {"relu_upper_bound": 0.5}], ids=lambda s: next(iter(s))
-)
-def test_a_relu_of_another_shape_is_refused(settings):
+def test_a_float_result_that_goes_to_weights_is_refused():
     refuses(
-        "layer 'a': quantized_relu must have no negative_slope, use_sigmoid or relu_upper_bound; leave them out",
-        activation(qkeras.quantized_relu(4, 0, **settings), "a"),
+        r"layer 'a': its float result goes to 'e' \(QDense\), which no integers give exactly; .* after 'a'",
+        qdense(4, "d"),
+        keras.layers.Activation("tanh", name="a"),
+        qdense(2, "e"),
+    )
+
+
+@pytest.mark.parametrize("alpha", ["auto", 0.3])
+def test_weights_with_a_scale_that_is_no_power_of_two_are_refused(alpha):
+    refuses(
+        r"layer 'd': its quantised kernel needs \d+ bits or scales that are no powers of two; use .*alpha='auto_po2'",
+        qdense(3, "d", kernel_quantizer=qkeras.quantized_bits(4, 0, alpha=alpha)),
     )
 
 
@@ -150,26 +157,6 @@ def test_chance_is_refused(settings):
     message = "stochastic rounding and quantisation noise must be off; set qnoise_factor=1.0"
     refuses(f"layer 'a': {message}", activation(qkeras.quantized_relu(4, 0, **settings), "a"))
     refuses(f"layer 'd' kernel: {message}", qdense(3, "d", kernel_quantizer=bits(4, **settings)))
-
-
-@pytest.mark.parametrize(
-    "quantiser",
-    [qkeras.ternary(alpha=1), qkeras.binary(alpha=1), qkeras.quantized_po2(4)],
-    ids=lambda q: type(q).__name__,
-)
-def test_a_quantiser_that_is_no_fixed_point_format_is_refused(quantiser):
-    refuses(
-        rf"layer 'd' kernel: quantiser {type(quantiser).__name__} cannot be computed exactly; "
-        "use quantized_bits or quantized_relu",
-        qdense(3, "d", kernel_quantizer=quantiser),
-    )
-
-
-def test_an_activation_that_is_no_fixed_point_format_is_refused():
-    refuses(
-        r"layer 'a': activation quantized_tanh cannot be computed exactly; use quantized_relu\(bits, integer\) or .*",
-        activation(qkeras.quantized_tanh(4), "a"),
-    )
 
 
 def test_a_quantiser_that_rounds_otherwise_than_its_format_is_refused(monkeypatch):
@@ -184,11 +171,19 @@ def test_a_quantiser_that_rounds_otherwise_than_its_format_is_refused(monkeypatc
     )
 
 
-@pytest.mark.parametrize("layer", [keras.layers.Softmax, keras.layers.BatchNormalization, keras.layers.ReLU])
-def test_an_unsupported_layer_is_refused(layer):
-    known = "Add, ChannelActivation, Concatenate, ConstituentMean, Conv2D, Dense, DepthwiseConv2D, Flatten, FrameSum, "
-    known += "Pairs, QActivation, QConv2D, QDense, QDepthwiseConv2D, ReceivedSum, Reshape"
-    refuses(rf"layer 's': {layer.__name__} cannot be computed exactly; use one of {known}", layer(name="s"))
+def test_an_unsupported_layer_is_refused_with_what_would_do():
+    refuses(
+        r"layer 's': Normalization cannot be computed exactly; use one of .*Dense, .*QConv2D, .*",
+        keras.layers.Normalization(name="s"),
+    )
+
+
+def test_a_stranger_with_the_name_of_a_known_layer_is_refused():
+    class Add(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    refuses(r"layer 's': Add cannot be computed exactly; use one of .*", Add(name="s"))
 
 
 def test_a_lambda_is_refused():
@@ -228,15 +223,6 @@ def test_a_rounding_that_keras_itself_rounds_is_refused():
     assert_equal_to_keras(model_of((4,), qdense(3, "d", 2), activation(qkeras.quantized_relu(16), "a")), coarse)
 
 
-def test_two_inputs_or_outputs_are_refused():
-    one, two = keras.Input((2,), name="one"), keras.Input((2,), name="two")
-    joined = keras.layers.Concatenate(name="c")([one, two])
-    with pytest.raises(ModelError, match=r"^model 'm': expected 1 input and 1 output, not 2, 1$"):
-        lower(keras.Model([one, two], joined), INPUT, "m")
-    with pytest.raises(ModelError, match=r"^model 'm': expected 1 input and 1 output, not 1, 2$"):
-        lower(keras.Model(one, [qdense(2, "a")(one), qdense(2, "b")(one)]), INPUT, "m")
-
-
 # Files ------------------------------------------------------------------------------------------
 
 
@@ -269,9 +255,8 @@ def test_a_file_with_a_lambda_is_refused_without_running_it(tmp_path):
 def test_a_file_that_is_no_keras_archive_is_refused(name, tmp_path):
     path = tmp_path / name
     path.write_bytes(b"\x89HDF\r\n\x1a\n not a zip")
-    with pytest.raises(
-        ModelError, match=rf"^{path}: expected a whole \.keras file \(safe mode\), found another or a damaged"
-    ):
+    kind = "a Keras file" if name == "m.txt" else rf"a whole {path.suffix} file \(safe mode\)"
+    with pytest.raises(ModelError, match=rf"^{path}: expected {kind}.*, found "):
         load_keras(path)
 
 

@@ -40,16 +40,10 @@ def test_a_skip_connection_equals_keras():
     assert isinstance(graph.output.op, Add) and graph.output.layer == "sum"
 
 
-def test_a_sum_of_three_is_refused():
-    inputs = keras.Input((4,), name="x")
-    with pytest.raises(ModelError, match=r"^layer 'sum': expected 2 inputs, not 3; add two at a time$"):
-        lower(keras.Model(inputs, keras.layers.Add(name="sum")([inputs] * 3)), INPUT, "m")
-
-
 def test_a_sum_that_repeats_one_of_its_inputs_is_refused():
     inputs = keras.Input((4, 4, 2), name="x")
     summed = keras.layers.Add(name="sum")([inputs, qconv(1, 3, "c")(inputs)])
-    with pytest.raises(ModelError, match=r"^node 'sum_add' \(add, layer 'sum'\): inputs must have one shape, not "):
+    with pytest.raises(ModelError, match=r"^layer 'sum': inputs must have one shape, not "):
         lower(keras.Model(inputs, summed), INPUT, "m")
 
 
@@ -74,24 +68,13 @@ def test_a_float_convolution_is_refused(layer, quantised):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (qconv(2, 3, "c", strides=2), r"strides must be \(1, 1\), not \(2, 2\); set strides=\(1, 1\)"),
-        (
-            qconv(2, 3, "c", dilation_rate=2),
-            r"dilation_rate must be \(1, 1\), not \(2, 2\); set dilation_rate=\(1, 1\)",
-        ),
-        (qconv(2, 3, "c", groups=2), "groups must be 1, not 2; set groups=1"),
         (qconv(2, 3, "c", mask=np.eye(3)), r"mask must be None, not \[.*\]; set mask=None"),
-        (qdepthwise(3, "c", depth_multiplier=2), "depth_multiplier must be 1, not 2; set depth_multiplier=1"),
-        (
-            qkeras.QConv2D(2, 3, kernel_quantizer=bits(4), use_bias=False, name="c"),
-            "padding must be 'same', not 'valid'; set padding='same'",
-        ),
         (
             qdepthwise(3, "c", data_format="channels_first"),
             "data_format must be 'channels_last', not 'channels_first'; set data_format='channels_last'",
         ),
     ],
-    ids=["strides", "dilation_rate", "groups", "mask", "depth_multiplier", "padding", "data_format"],
+    ids=["mask", "data_format"],
 )
 def test_a_convolution_of_another_kind_is_refused(layer, message):
     refuses(f"layer 'c': {message}", layer, shape=(4, 4, 2))

@@ -95,7 +95,7 @@ def test_a_qonnx_project_comes_back_as_a_model_and_goes_to_another_target(run, m
     checked = run("verify", tmp_path / "p", "--json")
     assert checked.status == 0 and set(checked.json["targets"]) >= {"golden", "plain", "file", "c"}
     found = figures_of(run, tmp_path / "p")
-    assert found["accuracy"]["value"] is None and "no labels were given" in found["accuracy"]["why"]
+    assert found["accuracy"]["value"] is None and "no labels came with it" in found["accuracy"]["why"]
 
 
 def test_a_file_that_is_no_onnx_is_refused_on_one_line(run, tmp_path):

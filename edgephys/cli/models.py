@@ -99,14 +99,19 @@ def cards(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="QONNX model, as Brevitas writes it.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Keras or QKeras model (.keras, .h5, .json) or QONNX model.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name of the file> by default.")] = None,
     input_format: Annotated[
         str | None, typer.Option(help="Format of the input, such as fixed<16,6>, where no Quant node states it.")
     ] = None,
-    vectors: Annotated[
+    data: Annotated[
         Path | None,
-        typer.Option(help="A .npz file with inputs, and labels if there are any; random inputs by default."),
+        typer.Option(help="Your data (.npz, .npy, .csv, HDF5) with x and perhaps y; random inputs by default."),
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Of an ONNX file: a .npz with inputs, and labels if there are any.")
     ] = None,
     count: Annotated[
         int, typer.Option(min=1, max=MOST_INPUTS, help="Number of random inputs that the model is compared on.")
@@ -115,21 +120,34 @@ def import_(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Import a QONNX model, compared with the file on many inputs; emit, verify and report then accept it.
+    """Import a model of yours, compared with its framework on many inputs; emit, verify and report then accept it.
 
     \b
+    Example: edgephys import model.keras --data mine.npz --input-format 'fixed<12,4>' --out runs/mine
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to qonnx
     Example: edgephys import hls_projects/jet_deepsets_n8_8bit_qonnx/firmware/model.onnx --out runs/imported
     """
+    from edgephys.core.errors import UsageError
     from edgephys.core.fixed import Fixed
     from edgephys.models.imported import import_model
+    from edgephys.models.imported_keras import import_keras
 
     folder = out or Path("runs") / file.stem
     say(f"import {file}")
     fixed = None if input_format is None else Fixed.of_text(input_format)
-    model = import_model(file, folder, fixed, vectors, count, seed, force)
+    warnings: tuple[str, ...] = ()
+    if file.suffix == ".onnx":
+        model, framework = import_model(file, folder, fixed, vectors or data, count, seed, force), "qonnx"
+    else:
+        if vectors is not None:
+            raise UsageError("--vectors goes with an ONNX file; use --data")
+        imported = import_keras(file, folder, fixed, data, count, seed, force)
+        model, warnings, framework = imported.model, imported.warnings, "Keras"
+    for warning in warnings:
+        say(f"note: {warning}")
     facts = model.card.to_record()["imported"]
-    record = {"model": str(folder), "name": model.name, "graph": model.graph.digest, **facts}
-    compared = f"{facts['outputs_compared']:,} outputs equal to the file's in qonnx"
-    line = f"{folder}: {facts['operators']} operators, {compared}"
+    exact = {"exact": True, "warnings": list(warnings)}
+    record = {"model": str(folder), "name": model.name, "graph": model.graph.digest, **facts, **exact}
+    compared = f"{facts['outputs_compared']:,} outputs equal to the file's in {framework}"
+    line = f"{folder}: {facts['operators']} {'operators' if framework == 'qonnx' else 'layers'}, {compared}"
     give(as_json, record, lambda: line)

@@ -137,6 +137,12 @@ def open_archive(stream: BinaryIO) -> zipfile.ZipFile:
     return archive
 
 
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays of a .npz file.  Raises: as ``read_arrays``."""
+    with open_regular(path) as stream, open_archive(stream) as archive:
+        return [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
+
+
 def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> Mapping[str, NDArray[Any]]:
     """Return arrays of a .npz file, and the ``optional`` ones that it holds.
 
@@ -149,12 +155,12 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
             raise ValueError(f"no array '{missing[0]}', but {', '.join(sorted(members)) or 'none'}")
         wanted = [*names, *(name for name in optional if name in members)]
         try:
-            return {name: _array(archive.read(f"{name}.npy")) for name in wanted}
+            return {name: parse_array(archive.read(f"{name}.npy")) for name in wanted}
         except Exception as error:  # zipfile, zlib and numpy raise many kinds
             raise ValueError(f"arrays that cannot be read ({' '.join(str(error).split())})") from error
 
 
-def _array(content: bytes) -> NDArray[Any]:
+def parse_array(content: bytes) -> NDArray[Any]:
     """Return the array of a .npy file, whose header is compared with the size before anything is allocated."""
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)

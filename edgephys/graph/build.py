@@ -9,6 +9,7 @@ import numpy as np
 
 from edgephys.core.fixed import WIDEST, Fixed
 from edgephys.graph.graph import Graph, Node
+from edgephys.graph.interval import Range
 from edgephys.graph.ops import (
     Add,
     Bias,
@@ -35,6 +36,7 @@ class Builder:
         self._name = name
         self._nodes: dict[str, Node] = {}
         self._inputs: list[str] = []
+        self._ranges: dict[str, Range] = {}
 
     def input(self, name: str, shape: tuple[int, ...], fixed: Fixed) -> str:
         """Add an input of a shape (without the batch) and a format."""
@@ -101,6 +103,18 @@ class Builder:
     def fraction(self, name: str) -> int:
         """Return the fraction bits of a node."""
         return self._nodes[name].fixed.fraction
+
+    def range(self, name: str) -> Range:
+        """Return the proven range of a node, in its steps; raise ModelError where it may leave 62 bits."""
+        if name not in self._ranges:
+            node = self._nodes[name]
+            operands = tuple(self._nodes[other] for other in node.inputs)
+            self._ranges[name] = node.op.range(node, operands, [self.range(other) for other in node.inputs])
+        return self._ranges[name]
+
+    def fixed(self, name: str) -> Fixed:
+        """Return the format of a node; that of an exact one is still as wide as can be."""
+        return self._nodes[name].fixed
 
     def layer(self, name: str) -> str:
         """Return the layer of a node."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgephys.core.errors import ModelError
 from edgephys.core.files import json_text
+from edgephys.core.fixed import Fixed
 from edgephys.core.names import require_name
 from edgephys.core.reading import UNREADABLE, read_json, require_types
 from edgephys.models.standardise import Standardisation, from_record
@@ -40,7 +41,7 @@ class ImportedFile:
     file: str
     sha256: str
     producer: str
-    opset: int
+    opset: int | None
     operators: int
     input_format: str
     dropped: Sequence[str]
@@ -85,6 +86,15 @@ class Card:
     def net(self) -> Record:
         """The recipe's network; empty where the card states none."""
         return dict(self.recipe.get("net", {}))
+
+    @property
+    def input_format(self) -> Fixed:
+        """Format of the model's input; raise ModelError where the card states none."""
+        if self.standardisation is not None:
+            return self.standardisation.output
+        if self.imported is not None:
+            return Fixed.of_text(self.imported.input_format)
+        raise ModelError(f"model '{self.name}': its card must state a standardisation; train again")
 
     @property
     def scale(self) -> float:

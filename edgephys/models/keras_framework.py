@@ -12,7 +12,7 @@ import numpy as np
 from edgephys.core.errors import MismatchError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
-from edgephys.models.card import CARD
+from edgephys.models.card import CARD, read_card
 from edgephys.models.model import Framework, Reference
 from edgephys.models.trained import MODEL, load, load_keras
 
@@ -48,6 +48,47 @@ class KerasReference:
         return model.predict(x, batch_size=max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // x[0].size)), verbose=0)
 
 
+@dataclass(frozen=True, eq=False)
+class KerasFileReference:
+    """Compute the integers of a Keras model that somebody brings, by the tensors that its Graph must equal."""
+
+    lowered: Any
+
+    def outputs(self, inputs: Integers) -> Integers:
+        """Return the outputs, in steps: those of several outputs are flat and joined."""
+        output, (values,) = self.lowered.graph.output, (self._computed(inputs, {"": self.lowered.outputs}),)
+        joined = (
+            values[""][0] if len(values[""]) == 1 else np.concatenate([v.reshape(len(v), -1) for v in values[""]], 1)
+        )
+        return _integers(output.layer, output.fixed.fraction, joined)
+
+    def layers(self, inputs: Integers) -> dict[str, Integers]:
+        """Return the integers at the end of each layer of which Keras has a tensor, by the Graph's name."""
+        last = dict(self.lowered.graph.layers())
+        ends = {layer: tensor for layer, tensor in self.lowered.tensors.items() if layer in last}
+        values = self._computed(inputs, ends)
+        return {
+            layer: _integers(layer, last[layer].fixed.fraction, value)
+            for layer, value in values.items()
+            if value.shape[1:] == last[layer].shape
+        }
+
+    def _computed(self, inputs: Integers, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+        from edgephys.networks.backend import keras
+
+        fixed = self.lowered.graph.input.fixed
+        flat, parts, first = fixed.values(inputs).reshape(len(inputs), -1), [], 0
+        for tensor in self.lowered.inputs:
+            size = int(np.prod(tensor.shape[1:]))
+            part = flat[:, first : first + size].reshape(len(flat), *tensor.shape[1:])
+            parts.append(part.astype(np.float32 if "float" in str(tensor.dtype) else np.int64))
+            first += size
+        model = keras.Model(self.lowered.inputs, dict(tensors))
+        batch = max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // max(1, flat.shape[1])))
+        values: Mapping[str, Any] = model.predict(parts if len(parts) > 1 else parts[0], batch_size=batch, verbose=0)
+        return values
+
+
 def _integers(layer: str, fraction: int, values: Any) -> Integers:
     scaled = np.asarray(values, np.float64) * 2.0**fraction
     whole = np.rint(scaled)
@@ -63,6 +104,7 @@ class KerasFramework(Framework):
 
     name = "keras"
     title = "Keras"
+    tool = ("Keras", "keras")
     mark = MODEL
     files = (MODEL, CARD)
 
@@ -72,4 +114,9 @@ class KerasFramework(Framework):
 
     def reference(self, folder: Path, graph: Graph) -> Reference:
         """Return what computes the integers with Keras."""
-        return KerasReference(load_keras(folder / MODEL), graph)
+        from edgephys.models.files.keras import lowered
+
+        card, model = read_card(folder), load_keras(folder / MODEL)
+        if card.imported is None:
+            return KerasReference(model, graph)
+        return KerasFileReference(lowered(model, card.input_format, card.name))

@@ -30,12 +30,14 @@ class Reference(Protocol):
 class Framework(ABC):
     """Read the models of one framework.
 
-    ``name`` is its key in the record of a verification, ``title`` its name in messages. A folder that holds the file
+    ``name`` is its key in the record of a verification, ``title`` its name in messages. ``tool`` is the
+    program that measured a card's figures, and the package whose version the card states. A folder that holds the file
     ``mark`` is one of its models; ``files`` travel in a project.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    tool: ClassVar[tuple[str, str]]
     mark: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
 

@@ -76,6 +76,7 @@ class OnnxFramework(Framework):
 
     name = "file"
     title = "the imported file"
+    tool = ("qonnx", "qonnx")
     mark = GRAPH
     files = (ONNX, GRAPH, CARD)
 

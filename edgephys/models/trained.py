@@ -16,16 +16,12 @@ from numpy.typing import NDArray
 from edgephys.core.errors import ModelError
 from edgephys.core.files import replace_folder
 from edgephys.core.fixed import Integers
-from edgephys.core.hdf5 import check_content
-from edgephys.core.reading import open_archive, open_regular, parse_json
 from edgephys.graph.graph import Graph
 from edgephys.models.card import CARD, Card, read_card, require_own_files, write_card
 from edgephys.models.standardise import Standardisation
 from edgephys.models.vectors import HELD_OUT, HeldOut, read_held_out
 
 MODEL = "model.keras"
-CONFIGURATION, WEIGHTS = "config.json", "model.weights.h5"
-"""What is in a .keras file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +53,7 @@ class Trained:
         """Return the model's Graph; raise ModelError where it cannot be computed exactly."""
         from edgephys.models.files.keras import lower
 
-        return lower(self.model, self.standardisation.output, self.name)
+        return lower(self.model, self.card.input_format, self.name)
 
 
 def save(trained: Trained, out: Path, force: bool = False) -> Path:
@@ -90,48 +86,6 @@ def load(folder: Path) -> Trained:
 
 def load_keras(path: Path) -> Any:
     """Return the Keras model of a .keras file; Lambda layers and pickled code are refused."""
-    from edgephys.networks.backend import keras, qkeras
-    from edgephys.networks.layers import LAYERS, QUANTISED
+    from edgephys.models.files.keras.file import read
 
-    if not path.exists():
-        raise ModelError(f"{path}: no such file; `edgephys train` makes one")
-    try:
-        _check_archive(path)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{path}: expected a whole .keras file (safe mode), found another or a damaged one ({error}); train again"
-        ) from error
-    known = (*LAYERS, *QUANTISED, qkeras.quantized_bits, qkeras.quantized_relu)
-    try:
-        model = keras.models.load_model(
-            path, custom_objects={kind.__name__: kind for kind in known}, compile=False, safe_mode=True
-        )
-    except Exception as error:  # Keras raises many kinds; all mean that the file is not a model we may load
-        reason = " ".join(str(error).split())[:200]
-        if "ambda" in reason or "pickle" in reason or "safe_mode" in reason or "unsafe" in reason:
-            reason = f"it holds a Lambda or pickled code, which would run on loading; use layers instead ({reason})"
-        raise ModelError(f"{path}: refused: {reason}") from error
-    _require_finite(path, model)
-    return model
-
-
-def _check_archive(path: Path) -> None:
-    """Raise OSError or ValueError where a .keras file is none, or holds more than such a file may."""
-    if path.suffix != ".keras":
-        raise ValueError(f"a name that ends in '{path.suffix}'")
-    with open_regular(path) as stream, open_archive(stream) as archive:
-        missing = {CONFIGURATION, WEIGHTS} - set(archive.namelist())
-        if missing:
-            raise ValueError(f"no {' and no '.join(sorted(missing))}")
-        try:
-            configuration, weights = archive.read(CONFIGURATION), archive.read(WEIGHTS)
-        except Exception as error:  # zipfile and zlib raise many kinds
-            raise ValueError(f"a damaged archive: {error}") from error
-    parse_json(configuration)
-    check_content(weights)
-
-
-def _require_finite(path: Path, model: Any) -> None:
-    for weight in model.weights:
-        if not np.all(np.isfinite(np.asarray(weight, np.float64))):
-            raise ModelError(f"{path}: weights '{weight.path}' must be finite, NaN or infinity found; train again")
+    return read(path)

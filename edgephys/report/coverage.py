@@ -11,11 +11,11 @@ import numpy as np
 
 from edgephys.core import machine
 from edgephys.core.fixed import Integers
+from edgephys.graph import stimuli
+from edgephys.graph.coverage import coverage_of
 from edgephys.graph.graph import Graph
 from edgephys.models.frameworks import load
 from edgephys.report.table import Column, Table
-from edgephys.verify import stimuli
-from edgephys.verify.coverage import coverage_of
 
 ELEMENTS = 1 << 28
 """Most elements of all edges that are counted for the vectors of one kind."""

@@ -17,7 +17,8 @@ import numpy as np
 
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
-from edgephys.graph import evaluate
+from edgephys.graph import evaluate, stimuli
+from edgephys.graph.coverage import Coverage, coverage_of
 from edgephys.graph.graph import Graph, to_record
 from edgephys.models.card import changed_files
 from edgephys.models.frameworks import framework_of
@@ -33,9 +34,8 @@ from edgephys.project import (
 )
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.target import Lint, OtherRun, Proof
-from edgephys.verify import plain, stimuli
+from edgephys.verify import plain
 from edgephys.verify.compare import Comparison, Expected, Mismatch, difference, first_difference
-from edgephys.verify.coverage import Coverage, coverage_of
 from edgephys.verify.score import ScoreCheck
 from edgephys.verify.score import check as check_score
 

@@ -23,6 +23,8 @@ from edgephys.targets.rtl.netlist import Element
 from edgephys.targets.rtl.schedule import Schedule, StageSpan, plan
 
 FIELD = 3
+MOST_LAID_OUT = 256
+"""Most pixels of a field that io 'auto' lays out as a whole."""
 """Axes of a field: row, column, channel."""
 AXES = 2
 """Leading axes of a field that a stream takes one after the other."""
@@ -99,8 +101,14 @@ class Stream:
 
 
 def is_field(graph: Graph) -> bool:
-    """Return whether io 'auto' streams a network: its input is a field, and a layer reads neighbouring pixels."""
-    return len(graph.input.shape) == FIELD and any(isinstance(node.op, Window) for node in graph.nodes)
+    """Return whether io 'auto' streams a network: its input is a field, and a layer reads neighbouring pixels.
+
+    A small field with a layer that joins its pixels is laid out as a whole.
+    """
+    if len(graph.input.shape) != FIELD or not any(isinstance(node.op, Window) for node in graph.nodes):
+        return False
+    small = prod(graph.input.shape[:AXES]) <= MOST_LAID_OUT
+    return not small or all(_obstacle(graph, node) is None for node in graph.alive())
 
 
 # Levels -----------------------------------------------------------------------------------------
@@ -127,19 +135,24 @@ def levels(graph: Graph) -> tuple[Level, ...]:
     return tuple(_level(graph, members) for members in members_of)
 
 
-def _require_pixelwise(graph: Graph, node: Node) -> None:
+def _obstacle(graph: Graph, node: Node) -> str | None:
+    """Return why a node cannot be computed pixel by pixel; None where it can."""
     field = graph.input.shape[:AXES]
     shapes = [of.shape for of in (node, *graph.operands(node))]
     if isinstance(node.op, Window):
-        return
+        return None
     keeps_pixels = all(len(shape) >= FIELD and shape[:AXES] == field for shape in shapes)
     if keeps_pixels and node.op.same_for_rows(node, AXES):
+        return None
+    is_constant = keeps_pixels and isinstance(node.op, WithConstant)
+    return "differs from pixel to pixel" if is_constant else "does not keep the pixels apart"
+
+
+def _require_pixelwise(graph: Graph, node: Node) -> None:
+    what = _obstacle(graph, node)
+    if what is None:
         return
-    what = (
-        "differs from pixel to pixel"
-        if keeps_pixels and isinstance(node.op, WithConstant)
-        else "does not keep the pixels apart"
-    )
+    field = graph.input.shape[:AXES]
     raise ModelError(
         f"layer '{node.layer}': {node.op.word} '{node.name}' {what}, so it has no stream of one pixel a clock; use "
         f"io 'parallel', which lays out all {prod(field):,} pixels, or leave the layer out"

@@ -13,8 +13,8 @@ import numpy as np
 
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
+from edgephys.graph.coverage import Coverage, chunks
 from edgephys.graph.graph import Graph
-from edgephys.verify.coverage import Coverage, chunks
 
 MOST = 4096
 """Most vectors."""

@@ -1,0 +1,132 @@
+"""Activations and normalisations: exact ones, quantisers, and float ones that the next quantiser takes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed
+from edgephys.core.rounding import Overflow, Rounding
+from edgephys.models.files.keras.quantisers import fraction_of, rounded
+from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.networks.backend import keras, qkeras
+
+FLOAT = (
+    *("sigmoid", "log_sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softplus", "softsign", "exponential", "mish"),
+    *("elu", "selu", "celu", "gelu", "silu", "swish", "hard_silu", "hard_swish", "relu6", "leaky_relu", "squareplus"),
+)
+"""Activations of each element alone; they are computed with the quantiser that follows."""
+BITS_OF_SLOPE = 8
+CHANNEL_MODES = (Rounding.RND_CONV, Overflow.SAT)
+"""How a ChannelActivation rounds and overflows."""
+
+
+def activation(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add an activation to the layer whose result it rounds, which then names it in reports and modules."""
+    return activated(reading, layer, reading.builder.layer(values[0].edge), values[0], layer.activation)
+
+
+def quantised(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add the quantiser of a QActivation, which may be stated in words."""
+    function = layer.activation
+    if isinstance(function, str):
+        function = qkeras.get_quantizer(function)
+    return activated(
+        reading, layer, reading.builder.layer(values[0].edge), values[0], getattr(layer, "quantizer", function)
+    )
+
+
+def activated(reading: KerasReading, layer: Any, owner: str, value: KerasValue, function: Any) -> KerasValue:
+    """Return a value after an activation function, whose nodes stand in layer ``owner``."""
+    name = getattr(function, "__name__", type(function).__name__)
+    if function is None or name == "linear":
+        return value
+    if type(function).__module__.startswith("qkeras"):
+        return rounded(reading, owner, value, function, layer.name)
+    if name == "relu":
+        if value.pending:
+            return reading.later(layer, value, keras.activations.relu)
+        return KerasValue(reading.builder.relu(owner, value.edge))
+    if name in FLOAT:
+        return reading.later(layer, value, function)
+    if name == "softmax":
+        return KerasValue(value.edge, (*value.pending, Softmax()), layer.name)
+    raise ModelError(
+        f"layer '{layer.name}': activation {name} cannot be computed exactly; "
+        f"use quantized_relu(bits, integer) or quantized_bits(bits, integer, alpha=1)"
+    )
+
+
+class Softmax:
+    """Mark a softmax, which may be left out at the end of a model, where only the order of the outputs matters."""
+
+    def __call__(self, x: Any) -> Any:
+        """Raise ModelError: a softmax is no function of one element."""
+        raise ModelError("a softmax inside a network must be quantised in a format of its own; leave it out")
+
+
+def softmax(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add a softmax layer."""
+    return KerasValue(values[0].edge, (*values[0].pending, Softmax()), layer.name)
+
+
+def relu(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add a ReLU layer, with a bound or slope as Keras has them."""
+    (value,), config = values, layer.get_config()
+    plain = not (config.get("negative_slope") or config.get("threshold") or config.get("max_value") is not None)
+    if plain and not value.pending:
+        return KerasValue(reading.builder.relu(layer.name, value.edge))
+    return reading.later(layer, value)
+
+
+def leaky(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add max(x, 0) - slope * max(-x, 0): exact where the slope has few bits."""
+    (value,), slope = values, float(layer.negative_slope)
+    fraction = fraction_of(np.array(slope))
+    if value.pending or fraction is None or fraction > BITS_OF_SLOPE:
+        return reading.later(layer, value)
+    builder, name, edge = reading.builder, layer.name, value.edge
+    below = builder.relu(name, builder.scale(name, edge, np.array(-1), 0))
+    part = builder.scale(name, below, np.array(-int(slope * 2**fraction)), fraction)
+    return KerasValue(builder.add(name, builder.relu(name, edge), part))
+
+
+def elementwise(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add a float function of each element or channel: the next quantiser takes it in."""
+    axis = getattr(layer, "axis", -1)
+    axis = axis[0] if isinstance(axis, list | tuple) else axis
+    rank = len(reading.shape(values[0]))
+    if axis not in (-1, rank):
+        raise ModelError(f"layer '{layer.name}': axis must be -1, the channels, not {axis}")
+    return reading.later(layer, values[0])
+
+
+def dropped(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Leave out a layer that does nothing after training."""
+    reading.dropped.append(f"{layer.name} ({type(layer).__name__})")
+    return values[0]
+
+
+def channels(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Round the channels of each format together: take them apart, requantise, and join them again."""
+    builder, x = reading.builder, reading.edge(layer, values[0])
+    owner, axis = builder.layer(x), len(builder.shape(x)) - 1
+    formats = layer.formats()
+    if len(formats) != builder.shape(x)[-1]:
+        raise ModelError(
+            f"layer '{layer.name}': it has formats for {len(formats)} channels, but reads {builder.shape(x)[-1]}"
+        )
+    if not layer.signed:
+        x = builder.relu(owner, x)
+    parts, places = [], []
+    for integer, fraction in sorted(set(formats)):
+        fixed = Fixed(layer.signed, layer.signed + integer + fraction, layer.signed + integer, *CHANNEL_MODES)
+        rows = [at for at, own in enumerate(formats) if own == (integer, fraction)]
+        if len(rows) == len(formats):
+            return KerasValue(builder.requantise(owner, x, fixed))
+        parts.append(builder.requantise(owner, builder.take(owner, x, rows, axis), fixed))
+        places += rows
+    return KerasValue(builder.take(owner, builder.concat(owner, tuple(parts), axis), np.argsort(places), axis))

@@ -1,0 +1,148 @@
+"""Layers that multiply by weights: dense layers and convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Integers
+from edgephys.models.files.keras.activations import activated
+from edgephys.models.files.keras.moves import padded, patches, windows_of
+from edgephys.models.files.keras.quantisers import weights_of
+from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.networks import kernels
+from edgephys.networks.backend import keras
+
+FOLDED = ("QDenseBatchnorm", "QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm")
+
+
+def dense(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Multiply the last axis by a matrix, add a bias, and activate."""
+    return _product(reading, layer, reading.edge(layer, values[0]), lambda weights: kernels.matrix(layer, weights))
+
+
+def convolution(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Write a convolution as patches, a layer of its own, and a product that is the same for every patch."""
+    edge, builder = reading.edge(layer, values[0]), reading.builder
+    if layer.data_format != "channels_last":
+        raise _setting(layer, "data_format", "channels_last", layer.data_format)
+    if layer.get_config().get("mask") is not None:
+        raise _setting(layer, "mask", None, layer.get_config()["mask"])
+    shape, rank = builder.shape(edge), len(tuple(layer.kernel_size))
+    size, strides, dilation = tuple(layer.kernel_size), tuple(layer.strides), tuple(layer.dilation_rate)
+    same, plain = layer.padding.lower() == "same", (1,) * rank
+    if layer.padding.lower() not in ("same", "valid"):
+        raise _setting(layer, "padding", "same' or 'valid", layer.padding)
+    window = f"{layer.name}_window"
+    if rank == 2 and same and strides == dilation == plain:
+        gathered = builder.window(window, edge, size)
+    else:
+        rows = patches(shape[:rank], size, strides, dilation, same)
+        gathered = windows_of(builder, window, edge, rows)
+    return _product(reading, layer, gathered, lambda weights: _matrix(layer, weights, shape[-1]))
+
+
+def _setting(layer: Any, setting: str, required: Any, value: Any) -> ModelError:
+    return ModelError(
+        f"layer '{layer.name}': {setting} must be {required!r}, not {value!r}; set {setting}={required!r}"
+    )
+
+
+def _matrix(layer: Any, kernel: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Return a kernel (*size, channel, output) as the matrix of a patch; a group is zero off its channels."""
+    if kernels.is_depthwise(layer):
+        inputs, multiple = kernel.shape[-2:]
+        full = np.zeros((*kernel.shape[:-1], inputs * multiple), kernel.dtype)
+        for channel in range(inputs):
+            full[..., channel, channel * multiple : (channel + 1) * multiple] = kernel[..., channel, :]
+        return full.reshape(-1, inputs * multiple)
+    groups = getattr(layer, "groups", 1)
+    inputs, outputs = kernel.shape[-2:]
+    full = np.zeros((*kernel.shape[:-2], channels, outputs), kernel.dtype)
+    for group in range(groups):
+        own, others = outputs // groups * group, outputs // groups * (group + 1)
+        full[..., inputs * group : inputs * (group + 1), own:others] = kernel[..., own:others]
+    return full.reshape(-1, outputs)
+
+
+def _product(reading: KerasReading, layer: Any, edge: str, matrix: Any) -> KerasValue:
+    kernel, bias = _weights(layer)
+    builder = reading.builder
+    integers, fraction = kernel
+    out = builder.dense(layer.name, edge, matrix(integers), fraction)
+    if bias is not None:
+        out = builder.bias(layer.name, out, *bias)
+    return activated(reading, layer, layer.name, KerasValue(out), layer.activation)
+
+
+Weights = tuple[Integers, int]
+
+
+def _weights(layer: Any) -> tuple[Weights, Weights | None]:
+    """Return the integers of a layer's kernel and bias, each with its fraction."""
+    quantiser = kernels.quantiser_of(layer)
+    if quantiser is None:
+        quantised = f"Q{type(layer).__name__.removeprefix('Q')}"
+        raise ModelError(
+            f"layer '{layer.name}': its kernel has no quantiser; use {quantised} with quantized_bits(bits, 0, alpha=1)"
+        )
+    kernel, bias = kernels.kernel_of(layer), layer.bias if layer.use_bias else None
+    if type(layer).__name__ in FOLDED:
+        kernel, bias = layer.get_folded_weights()
+    weights = weights_of(layer, "kernel", kernel, quantiser)
+    if bias is None:
+        return weights, None
+    if layer.bias_quantizer_internal is None:
+        raise ModelError(
+            f"layer '{layer.name}': its bias has no quantiser; use bias_quantizer=quantized_bits(bits, 0, alpha=1)"
+        )
+    return weights, weights_of(layer, "bias", bias, layer.bias_quantizer_internal)
+
+
+def average_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Sum the elements of each window and divide: exactly by a power of two, else with the rounding that follows."""
+    builder, edge = reading.builder, reading.edge(layer, values[0])
+    shape = builder.shape(edge)
+    rank = len(shape) - 1
+    same = layer.padding == "same"
+    rows = patches(shape[:rank], _pair(layer.pool_size, rank), _pair(layer.strides, rank), (1,) * rank, same)
+    if same and np.any(rows < 0):
+        raise ModelError(f"layer '{layer.name}': padding must be 'valid', not 'same' with windows of unequal size")
+    flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:rank])), shape[-1]))
+    total = builder.sum(layer.name, builder.take(layer.name, flat, rows, 0), rank)
+    return _mean(reading, layer, total, rows.shape[-1])
+
+
+def global_average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Sum over all axes but the last, and divide."""
+    builder, edge = reading.builder, reading.edge(layer, values[0])
+    shape = builder.shape(edge)
+    count = int(np.prod(shape[:-1]))
+    total = builder.sum(layer.name, builder.reshape(layer.name, edge, (count, shape[-1])), 0)
+    if getattr(layer, "keepdims", False):
+        total = builder.reshape(layer.name, total, (*(1 for _ in shape[:-1]), shape[-1]))
+    return _mean(reading, layer, total, count)
+
+
+def _mean(reading: KerasReading, layer: Any, total: str, count: int) -> KerasValue:
+    bits = count.bit_length() - 1
+    if count == 1 << bits:
+        return KerasValue(reading.builder.scale(layer.name, total, np.array(1), bits))
+    return reading.later(layer, KerasValue(total), lambda x: keras.ops.divide(x, np.float32(count)))
+
+
+def _pair(sizes: Any, rank: int) -> tuple[int, ...]:
+    return (sizes,) * rank if isinstance(sizes, int) else tuple(sizes)
+
+
+def zero_padding(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Surround with zeros."""
+    edge = reading.edge(layer, values[0])
+    margins = layer.padding if isinstance(layer.padding[0], tuple | list) else [layer.padding]
+    return KerasValue(
+        padded(reading.builder, layer.name, edge, [(int(before), int(after)) for before, after in margins])
+    )

@@ -1,0 +1,116 @@
+"""Read a Keras or QKeras file without running any code of it: .keras, Keras 2's .h5, and .json with weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from edgephys.core.errors import ModelError
+from edgephys.core.hdf5 import check_content
+from edgephys.core.reading import open_archive, open_regular, parse_json
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.layers import LAYERS, QUANTISED
+
+SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
+CONFIGURATION, WEIGHTS = "config.json", "model.weights.h5"
+"""What is in a .keras file."""
+CODE = ("Lambda", "lambda", "pickle", "safe_mode", "unsafe")
+"""Words of Keras' reasons for files that would run code."""
+
+
+def read(path: Path) -> Any:
+    """Return the Keras model of a file; raise ModelError where it is none that may be loaded."""
+    if not path.exists():
+        raise ModelError(f"{path}: no such file; `edgephys train` makes one")
+    if path.suffix not in SUFFIXES:
+        raise ModelError(f"{path}: expected a Keras file ({', '.join(SUFFIXES)}), found '{path.suffix}'")
+    try:
+        _check_content(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: expected a whole {path.suffix} file (safe mode), found another or a damaged one ({error}); train "
+            f"again"
+        ) from error
+    try:
+        model = _json(path) if path.suffix == ".json" else _whole(path)
+    except ModelError:
+        raise
+    except Exception as error:  # Keras raises many kinds; all mean that the file is not a model we may load
+        reason = " ".join(str(error).split())
+        if any(word in reason for word in CODE):
+            reason = f"it holds a Lambda or pickled code, which would run on loading; use layers instead ({reason})"
+        raise ModelError(f"{path}: refused: {reason}") from error
+    _require_finite(path, model)
+    return model
+
+
+def _check_content(path: Path) -> None:
+    """Raise OSError or ValueError where a file is none of its kind, or holds more than such a file may."""
+    with open_regular(path) as stream:
+        if path.suffix == ".json":
+            parse_json(stream.read())
+        elif path.suffix == ".keras":
+            _check_archive(stream)
+        else:
+            check_content(stream.read())
+
+
+def _check_archive(stream: BinaryIO) -> None:
+    """Raise OSError or ValueError where a .keras file is none, or holds more than such a file may."""
+    with open_archive(stream) as archive:
+        missing = {CONFIGURATION, WEIGHTS} - set(archive.namelist())
+        if missing:
+            raise ValueError(f"no {' and no '.join(sorted(missing))}")
+        try:
+            configuration, weights = archive.read(CONFIGURATION), archive.read(WEIGHTS)
+        except Exception as error:  # zipfile and zlib raise many kinds
+            raise ValueError(f"a damaged archive: {error}") from error
+    parse_json(configuration)
+    check_content(weights)
+
+
+def _require_finite(path: Path, model: Any) -> None:
+    for weight in model.weights:
+        if not np.all(np.isfinite(np.asarray(weight, np.float64))):
+            raise ModelError(f"{path}: weights '{weight.path}' must be finite, NaN or infinity found; train again")
+
+
+def _whole(path: Path) -> Any:
+    return keras.models.load_model(path, custom_objects=known_objects(), compile=False, safe_mode=True)
+
+
+def _json(path: Path) -> Any:
+    """Return the model of an architecture in JSON, with the weights that lie beside it."""
+    text = path.read_text("utf-8")
+    if any(entry.get("class_name") == "Lambda" for entry in _entries(parse_json(text.encode()))):
+        raise ModelError(f"{path}: refused: it holds a Lambda layer, which would run code; use layers instead")
+    weights = next((beside for beside in _weights_beside(path) if beside.is_file()), None)
+    if weights is None:
+        names = " or ".join(beside.name for beside in _weights_beside(path))
+        raise ModelError(f"{path}: expected its weights beside it ({names}), found none; copy them there")
+    model = keras.models.model_from_json(text, custom_objects=known_objects())
+    model.load_weights(weights)
+    return model
+
+
+def _weights_beside(path: Path) -> list[Path]:
+    return [path.with_name(f"{path.stem}{ending}") for ending in ("_weights.h5", ".weights.h5", ".h5")]
+
+
+def _entries(config: Any) -> Any:
+    """Yield every record in a configuration."""
+    if isinstance(config, dict):
+        yield config
+        for value in config.values():
+            yield from _entries(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _entries(value)
+
+
+def known_objects() -> dict[str, Any]:
+    """Return the classes that a file may name: QKeras' and ours."""
+    theirs = {name: kind for name, kind in vars(qkeras).items() if isinstance(kind, type)}
+    return {**theirs, **{kind.__name__: kind for kind in (*LAYERS, *QUANTISED)}}

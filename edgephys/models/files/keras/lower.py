@@ -1,0 +1,274 @@
+"""Lower a Keras model to the Graph, or refuse it by the name of a layer.
+
+Every quantiser is read as a Fixed format and then tried on a grid of probe values, ties and ends included: a quantiser
+that rounds otherwise than its format says is computed on every integer that can reach it, or refused, not approximated.
+Every accumulator must fit float32's 24 bits, so that Keras' own sums are exact in any order: then and only then can all
+targets be compared with Keras bit for bit.
+
+A nested model is read as its layers. Several inputs become one, flat and joined in their order, and so do several
+outputs: a project has one port in and one port out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed
+from edgephys.graph.build import Builder
+from edgephys.graph.graph import Graph
+from edgephys.graph.ranges import derive
+from edgephys.models.files.keras import activations, dense, merge, moves
+from edgephys.models.files.keras.quantisers import FLOAT32_BITS
+from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.layers import ChannelActivation, ConstituentMean, FrameSum, Pairs, ReceivedSum
+
+Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """Hold the Graph of a model, and the Keras tensors that it must equal.
+
+    ``inputs`` are the model's own inputs, ``outputs`` the tensors that the Graph's output joins, ``tensors`` the tensor
+    at the end of each layer of the Graph. ``dropped`` names the layers that were left out.
+    """
+
+    graph: Graph
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+    tensors: dict[str, Any]
+    dropped: tuple[str, ...]
+
+
+def lower(model: Any, input_format: Fixed, name: str) -> Graph:
+    """Return the checked Graph of a Keras model whose inputs are values of ``input_format``.
+
+    Raises: ModelError naming the layer that cannot be computed exactly, and what would work.
+    """
+    return lowered(model, input_format, name).graph
+
+
+def lowered(model: Any, input_format: Fixed, name: str) -> Lowered:
+    """Return the Graph of a Keras model with the tensors that it must equal.  Raises: as ``lower``."""
+    builder = Builder(name)
+    reading = KerasReading(builder)
+    model = _functional(model)
+    values = _inputs(reading, model, input_format, name)
+    walk = _Walk(reading, {}, {})
+    results, tensors = walk.model(model, values, list(model.inputs))
+    edges, ends = [], []
+    for value, tensor in zip(results, tensors, strict=True):
+        edge, end = _ended(reading, walk, value, tensor)
+        edges.append(edge)
+        ends.append(end)
+    output = edges[0]
+    if len(edges) > 1:
+        flat = tuple(builder.reshape("outputs", edge, (prod(builder.shape(edge)),)) for edge in edges)
+        output = builder.concat("outputs", flat, 0)
+    metadata: dict[str, Any] = {"keras_layers": walk.names}
+    if reading.dropped:
+        metadata["dropped"] = list(reading.dropped)
+    graph = builder.finish(output, metadata=metadata)
+    _require_exact_in_keras(graph, reading)
+    return Lowered(graph, list(model.inputs), ends, walk.tensors, tuple(reading.dropped))
+
+
+def _functional(model: Any) -> Any:
+    """Return the functional model that a model is or holds; raise ModelError for one of another kind."""
+    functional = getattr(model, "_functional", None) or model
+    if not hasattr(functional, "_nodes_by_depth"):
+        raise ModelError(
+            f"model '{model.name}': {type(model).__name__} must be a Sequential or functional model with stated "
+            f"inputs; build it with keras.Model(inputs, outputs)"
+        )
+    return functional
+
+
+def _inputs(reading: KerasReading, model: Any, input_format: Fixed, name: str) -> list[KerasValue]:
+    """Return the value of each input of a model."""
+    builder = reading.builder
+    for tensor in model.inputs:
+        if any(length is None for length in tensor.shape[1:]):
+            raise ModelError(
+                f"model '{name}': input '{tensor.name}' must have a stated shape behind the batch, not "
+                f"{tensor.shape[1:]}"
+            )
+        if "int" in str(tensor.dtype) and input_format.fraction > 0:
+            raise ModelError(
+                f"model '{name}': input '{tensor.name}' takes integers ({tensor.dtype}); its format must have no "
+                f"fraction bits, not {input_format}"
+            )
+    if len(model.inputs) == 1:
+        (tensor,) = model.inputs
+        return [KerasValue(builder.input(tensor.name, tuple(tensor.shape[1:]), input_format))]
+    sizes = [prod(tensor.shape[1:]) for tensor in model.inputs]
+    joined = builder.input("inputs", (sum(sizes),), input_format)
+    values, first = [], 0
+    for tensor, size in zip(model.inputs, sizes, strict=True):
+        part = builder.take(tensor.name, joined, np.arange(first, first + size), 0)
+        values.append(KerasValue(builder.reshape(tensor.name, part, tuple(tensor.shape[1:]))))
+        first += size
+    return values
+
+
+@dataclass(eq=False)
+class _Walk:
+    """Read the layers of a model and of the models in it; ``names`` and ``tensors`` are by the Graph's layer."""
+
+    reading: KerasReading
+    names: dict[str, str]
+    tensors: dict[str, Any]
+
+    def model(
+        self, model: Any, values: Sequence[KerasValue], tensors: Sequence[Any]
+    ) -> tuple[list[KerasValue], list[Any]]:
+        """Return the values and the tensors of a model's outputs for those of its inputs."""
+        known = {id(own): (value, tensor) for own, value, tensor in zip(model.inputs, values, tensors, strict=True)}
+        for layer, node in _calls(model):
+            if isinstance(layer, keras.layers.InputLayer):
+                continue
+            arguments = [known[id(tensor)] for tensor in node.arguments.keras_tensors]
+            results = self.layer(layer, node, [value for value, _ in arguments], [tensor for _, tensor in arguments])
+            for own, result in zip(node.outputs, results, strict=True):
+                known[id(own)] = result
+        ends = [known[id(tensor)] for tensor in model.outputs]
+        return [value for value, _ in ends], [tensor for _, tensor in ends]
+
+    def layer(
+        self, layer: Any, node: Any, values: list[KerasValue], tensors: list[Any]
+    ) -> list[tuple[KerasValue, Any]]:
+        """Return the values and the tensors of a call of a layer."""
+        if isinstance(layer, keras.Model):
+            results = self.model(_functional(layer), values, tensors)
+            return list(zip(*results, strict=True))
+        rule = RULES.get(type(layer))
+        if rule is None:
+            raise ModelError(
+                f"layer '{layer.name}': {type(layer).__name__} cannot be computed exactly; "
+                f"use one of {', '.join(sorted(kind.__name__ for kind in RULES))}"
+            )
+        dtype = getattr(getattr(layer, "dtype_policy", None), "compute_dtype", "float32")
+        if dtype not in ("float32", "float64") and "int" not in str(dtype):
+            raise ModelError(
+                f"layer '{layer.name}': it computes in {dtype}, whose sums are not exact; build the model with float32"
+            )
+        value = rule(self.reading, layer, values)
+        tensor = _called(layer, node, tensors)
+        end = self.reading.builder.layer(value.edge)
+        if not value.pending:
+            self.names[end] = layer.name
+            self.tensors[end] = tensor
+        elif end == layer.name and getattr(layer, "activation", None) is not None:
+            self.tensors[end] = _without_activation(layer)(*tensors)
+        return [(value, tensor)]
+
+
+def _called(layer: Any, node: Any, tensors: list[Any]) -> Any:
+    """Return the tensor of a call of a layer on other tensors."""
+    if all(new is old for new, old in zip(tensors, node.arguments.keras_tensors, strict=True)):
+        return node.outputs[0]
+    args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.arguments.keras_tensors), tensors, strict=True)))
+    return layer(*args, **kwargs)
+
+
+def _without_activation(layer: Any) -> Any:
+    """Return a layer with the same weights and no activation."""
+    bare = type(layer).from_config(
+        {**layer.get_config(), "activation": None, "name": f"{layer.name}_before_activation"}
+    )
+    bare.build(layer._build_shapes_dict["input_shape"] if layer._build_shapes_dict else layer.input.shape)
+    bare.set_weights(layer.get_weights())
+    return bare
+
+
+def _ended(reading: KerasReading, walk: _Walk, value: KerasValue, tensor: Any) -> tuple[str, Any]:
+    """Return the edge and the tensor of an output, without a softmax or sigmoid at its end, which keeps the order."""
+    while value.pending:
+        function = value.pending[-1]
+        word = "softmax" if isinstance(function, activations.Softmax) else getattr(function, "__name__", "")
+        if word not in ("softmax", "sigmoid"):
+            raise ModelError(
+                f"layer '{value.last}': the model ends with a float result, which no integers give exactly; put "
+                f"QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}'"
+            )
+        reading.dropped.append(f"{value.last} ({word} at the end: the order of the outputs stays)")
+        value = KerasValue(value.edge, value.pending[:-1], value.last)
+        tensor = walk.tensors.get(reading.builder.layer(value.edge), tensor)
+    return value.edge, tensor
+
+
+def _calls(model: Any) -> list[tuple[Any, Any]]:
+    """Return (layer, node) of every call, in an order in which inputs come first."""
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    return [(node.operation, node) for depth in depths for node in model._nodes_by_depth[depth]]
+
+
+def _require_exact_in_keras(graph: Graph, reading: KerasReading) -> None:
+    """Refuse sums that float32 rounds."""
+    ranges = derive(graph)
+    for node in graph.nodes:
+        bits = ranges[node.name].partial.bit_length()
+        if bits > FLOAT32_BITS and node.name not in reading.emulated:
+            raise ModelError(
+                f"layer '{node.layer}': its accumulator needs {bits} bits, but Keras sums in float32, which holds "
+                f"{FLOAT32_BITS} exactly; use fewer weight or activation bits, or fewer inputs to the layer"
+            )
+        if node.name in reading.unclipped:  # that difference is taken in the finer of the two steps
+            source = graph.operands(node)[0]
+            finer = max(0, node.fixed.fraction - source.fixed.fraction)
+            bits = ranges[source.name].partial.bit_length() + finer
+            if bits > FLOAT32_BITS:
+                raise ModelError(
+                    f"layer '{node.layer}': Keras subtracts what it rounds to {node.fixed} in float32, which needs "
+                    f"{bits} bits and holds {FLOAT32_BITS} exactly; use fewer activation bits, or quantized_relu"
+                )
+
+
+_LAYERS, _OURS = keras.layers, qkeras
+RULES: dict[type, Rule] = {
+    _LAYERS.Dense: dense.dense,
+    _OURS.QDense: dense.dense,
+    _OURS.QDenseBatchnorm: dense.dense,
+    **dict.fromkeys((_LAYERS.Conv1D, _LAYERS.Conv2D, _OURS.QConv1D, _OURS.QConv2D), dense.convolution),
+    **dict.fromkeys((_LAYERS.DepthwiseConv2D, _OURS.QDepthwiseConv2D, _OURS.QConv2DBatchnorm), dense.convolution),
+    **dict.fromkeys((_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D), dense.average_pooling),
+    **dict.fromkeys((_LAYERS.GlobalAveragePooling1D, _LAYERS.GlobalAveragePooling2D), dense.global_average),
+    **dict.fromkeys((_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D), merge.max_pooling),
+    **dict.fromkeys((_LAYERS.GlobalMaxPooling1D, _LAYERS.GlobalMaxPooling2D), merge.global_maximum),
+    **dict.fromkeys((_LAYERS.ZeroPadding1D, _LAYERS.ZeroPadding2D), dense.zero_padding),
+    **dict.fromkeys((_LAYERS.Cropping1D, _LAYERS.Cropping2D), moves.crop),
+    **dict.fromkeys((_LAYERS.UpSampling1D, _LAYERS.UpSampling2D), moves.upsample),
+    _LAYERS.Permute: moves.permute,
+    _LAYERS.RepeatVector: moves.repeat,
+    _LAYERS.Flatten: moves.flatten,
+    _LAYERS.Reshape: moves.reshape,
+    _LAYERS.Concatenate: moves.concatenate,
+    _LAYERS.Add: merge.add,
+    _LAYERS.Subtract: merge.subtract,
+    _LAYERS.Average: merge.average,
+    _LAYERS.Maximum: merge.maximum,
+    _LAYERS.Minimum: merge.minimum,
+    _LAYERS.BatchNormalization: activations.elementwise,
+    **dict.fromkeys((_LAYERS.ELU, _LAYERS.PReLU), activations.elementwise),
+    _LAYERS.LeakyReLU: activations.leaky,
+    _LAYERS.ReLU: activations.relu,
+    _LAYERS.Softmax: activations.softmax,
+    _LAYERS.Activation: activations.activation,
+    _OURS.QActivation: activations.quantised,
+    **dict.fromkeys((_LAYERS.Dropout, _LAYERS.SpatialDropout1D, _LAYERS.SpatialDropout2D), activations.dropped),
+    **dict.fromkeys((_LAYERS.AlphaDropout, _LAYERS.GaussianDropout, _LAYERS.GaussianNoise), activations.dropped),
+    **dict.fromkeys((_LAYERS.ActivityRegularization, _LAYERS.Identity), activations.dropped),
+    ChannelActivation: activations.channels,
+    ConstituentMean: merge.constituent_mean,
+    Pairs: merge.pairs,
+    ReceivedSum: merge.received_sum,
+    FrameSum: merge.frame_sum,
+}
+"""The rule of every class of layer."""

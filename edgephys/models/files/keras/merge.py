@@ -1,0 +1,134 @@
+"""Layers of several inputs, pooling by maximum, and the layers of our own networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from edgephys.core.errors import ModelError
+from edgephys.graph.build import Builder
+from edgephys.models.files.keras.dense import _mean
+from edgephys.models.files.keras.moves import patches
+from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.networks.layers import reciprocal
+
+
+def add(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add any number of inputs of one shape."""
+    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: builder.add(layer.name, x, y)))
+
+
+def subtract(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Subtract the second input from the first."""
+    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: _difference(builder, layer.name, x, y)))
+
+
+def average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add the inputs and divide by their number."""
+    total = _joined(reading, layer, values, lambda builder, x, y: builder.add(layer.name, x, y))
+    return _mean(reading, layer, total, len(values))
+
+
+def maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Take the largest of the inputs, element by element."""
+    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: larger(builder, layer.name, x, y)))
+
+
+def minimum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Take the smallest of the inputs, element by element: y - max(y - x, 0)."""
+
+    def smaller(builder: Builder, x: str, y: str) -> str:
+        over = builder.relu(layer.name, _difference(builder, layer.name, y, x))
+        return _difference(builder, layer.name, y, over)
+
+    return KerasValue(_joined(reading, layer, values, smaller))
+
+
+def _joined(
+    reading: KerasReading, layer: Any, values: Sequence[KerasValue], join: Callable[[Builder, str, str], str]
+) -> str:
+    edges = reading.edges(layer, values)
+    shapes = {reading.builder.shape(edge) for edge in edges}
+    if len(shapes) > 1:
+        raise ModelError(f"layer '{layer.name}': inputs must have one shape, not {sorted(shapes)}")
+    return reduce(lambda x, y: join(reading.builder, x, y), edges)
+
+
+def _difference(builder: Builder, name: str, x: str, y: str) -> str:
+    return builder.add(name, x, builder.scale(name, y, np.array(-1), 0))
+
+
+def larger(builder: Builder, name: str, x: str, y: str) -> str:
+    """Return max(x, y) as x + max(y - x, 0)."""
+    return builder.add(name, x, builder.relu(name, _difference(builder, name, y, x)))
+
+
+def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Take the largest element of each window."""
+    builder, edge = reading.builder, reading.edge(layer, values[0])
+    shape = builder.shape(edge)
+    rank = len(shape) - 1
+    size, strides = ((n,) * rank if isinstance(n, int) else tuple(n) for n in (layer.pool_size, layer.strides))
+    rows = patches(shape[:rank], size, strides, (1,) * rank, layer.padding == "same")
+    # beyond the edges nothing is larger: the window's first point stands in
+    inside = np.where(rows < 0, rows.max(-1, keepdims=True), rows)
+    flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:rank])), shape[-1]))
+    points = [builder.take(layer.name, flat, inside[..., point], 0) for point in range(rows.shape[-1])]
+    return KerasValue(_tournament(builder, layer.name, points))
+
+
+def global_maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Take the largest element of each channel."""
+    builder, edge = reading.builder, reading.edge(layer, values[0])
+    shape = builder.shape(edge)
+    count = int(np.prod(shape[:-1]))
+    flat = builder.reshape(layer.name, edge, (count, shape[-1]))
+    kept_axes = tuple(1 for _ in shape[:-1]) if getattr(layer, "keepdims", False) else ()
+    points = [
+        builder.reshape(layer.name, builder.take(layer.name, flat, [point], 0), (*kept_axes, shape[-1]))
+        for point in range(count)
+    ]
+    return KerasValue(_tournament(builder, layer.name, points))
+
+
+def _tournament(builder: Builder, name: str, edges: list[str]) -> str:
+    """Return the largest of several edges, by pairs, so that the depth is that of a tree."""
+    while len(edges) > 1:
+        pairs = [larger(builder, name, *edges[at : at + 2]) for at in range(0, len(edges) - 1, 2)]
+        edges = pairs + edges[len(pairs) * 2 :]
+    return edges[0]
+
+
+# The layers of our own networks ---------------------------------------------------------------------
+
+
+def constituent_mean(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Return the mean over constituents as a sum times a short reciprocal."""
+    builder, x = reading.builder, reading.edge(layer, values[0])
+    integer, fraction = reciprocal(builder.shape(x)[0])
+    return KerasValue(builder.scale(layer.name, builder.sum(layer.name, x, 0), np.array(integer), fraction))
+
+
+def pairs(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Take both rows of every pair, in layers of their own, and add them; the addition is the same for every pair."""
+    builder, (one, other) = reading.builder, reading.edges(layer, values)
+    count = builder.shape(one)[0]
+    apart = ~np.eye(count, dtype=bool)
+    receivers, senders = (index.reshape(count, count - 1) for index in np.nonzero(apart))
+    received = builder.take(f"{layer.name}_receivers", one, receivers, 0)
+    sent = builder.take(f"{layer.name}_senders", other, senders, 0)
+    return KerasValue(builder.add(layer.name, received, sent))
+
+
+def received_sum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Sum over the senders of each receiver."""
+    return KerasValue(reading.builder.sum(layer.name, reading.edge(layer, values[0]), 1))
+
+
+def frame_sum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Return a weighted sum of the channels."""
+    weights = np.array(layer.factors)[:, None]
+    return KerasValue(reading.builder.dense(layer.name, reading.edge(layer, values[0]), weights, 0))

@@ -1,0 +1,287 @@
+"""Quantisers: the format of each, the integers of quantised weights, and the rounding of a value in a Graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Integers, narrowest
+from edgephys.core.rounding import Overflow, Rounding
+from edgephys.models.files.keras.affine import MOST_SHIFT, Affine, affine
+from edgephys.models.files.keras.reading import KerasReading, KerasValue, floats_of
+from edgephys.networks.backend import keras, qkeras
+
+FLOAT32_BITS = 24
+WIDEST_WEIGHT = 18
+"""Bits of the widest weight: that of a DSP's operand."""
+FINEST = 40
+"""Most fraction bits of a weight or a rounded value."""
+LARGEST_TABLE = 1 << 25
+"""Most integers, over all channels, on which a rounded function is computed."""
+CHUNK = 1 << 22
+MOST_STEPS = 64
+"""Most steps of a function that is computed as a sum of comparisons."""
+
+
+def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Integers, int]:
+    """Return the integers of quantised weights and their fraction.
+
+    Raises: ModelError where they are no integers times a power of two of up to ``WIDEST_WEIGHT`` bits.
+    """
+    if not has_format(quantiser):
+        return _dyadic(layer, which, keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64))
+    fixed = format_of(f"layer '{layer.name}' {which}", quantiser)
+    values = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) * 2.0**fixed.fraction
+    whole = np.rint(values).astype(np.int64)
+    if np.any(whole != values) or not fixed.holds(int(whole.min()), int(whole.max())):
+        raise ModelError(f"layer '{layer.name}': quantised {which} must be values of {fixed}, but some are not")
+    return whole, fixed.fraction
+
+
+def _dyadic(layer: Any, which: str, values: NDArray[np.float64]) -> tuple[Integers, int]:
+    """Return values as integers at the smallest fraction that holds them all."""
+    fraction = fraction_of(values)
+    integers = np.rint(np.ldexp(values, fraction or 0)).astype(np.int64)
+    bits = int(np.abs(integers).max(initial=0)).bit_length() + 1
+    if fraction is None or bits > WIDEST_WEIGHT:
+        raise ModelError(
+            f"layer '{layer.name}': its quantised {which} needs {bits} bits or scales that are no powers of two; use "
+            f"quantized_bits(bits, integer, alpha=1) or alpha='auto_po2'"
+        )
+    return integers, fraction
+
+
+def fraction_of(values: NDArray[np.float64]) -> int | None:
+    """Return the smallest number of fraction bits that holds all values; None with no such up to ``FINEST``."""
+    for fraction in range(FINEST + 1):
+        scaled = np.ldexp(values, fraction)
+        if np.all(scaled == np.rint(scaled)):
+            return fraction
+    return None
+
+
+def has_format(quantiser: Any) -> bool:
+    """Tell whether a quantiser is meant to be one format: rounding to nearest steps, half to even, and saturation."""
+    config = quantiser.get_config() if hasattr(quantiser, "get_config") else {}
+    kind = type(quantiser)
+    if kind is qkeras.quantized_bits:
+        alpha = config["alpha"]
+        return alpha is None or (not isinstance(alpha, str) and bool(np.all(np.equal(alpha, 1))))
+    return kind is qkeras.quantized_relu and not (
+        config["negative_slope"] or config["use_sigmoid"] or config["relu_upper_bound"] is not None
+    )
+
+
+def format_of(where: str, quantiser: Any) -> Fixed:
+    """Return the Fixed of a QKeras quantiser, tried on probes; raise ModelError where it has none."""
+    kind = type(quantiser).__name__
+    config = quantiser.get_config() if hasattr(quantiser, "get_config") else {}
+    if kind == "quantized_bits":
+        if not has_format(quantiser) or config.get("post_training_scale") is not None:
+            raise ModelError(f"{where}: quantized_bits needs alpha=1, not {config['alpha']!r}; set alpha=1")
+        signed = bool(config["keep_negative"])
+        overflow = Overflow.SAT_SYM if config["symmetric"] and signed else Overflow.SAT
+        fixed = Fixed(signed, config["bits"], config["integer"] + signed, Rounding.RND_CONV, overflow)
+    elif kind == "quantized_relu":
+        if config["negative_slope"] or config["use_sigmoid"] or config["relu_upper_bound"] is not None:
+            raise ModelError(
+                f"{where}: quantized_relu must have no negative_slope, use_sigmoid or relu_upper_bound; leave them out"
+            )
+        fixed = Fixed(False, config["bits"], config["integer"], Rounding.RND_CONV, Overflow.SAT)
+    else:
+        raise ModelError(f"{where}: quantiser {kind} cannot be computed exactly; use quantized_bits or quantized_relu")
+    if config["use_stochastic_rounding"] or config["qnoise_factor"] != 1.0:
+        raise ModelError(f"{where}: stochastic rounding and quantisation noise must be off; set qnoise_factor=1.0")
+    _probe(where, quantiser, fixed)
+    return fixed
+
+
+def _probe(where: str, quantiser: Any, fixed: Fixed) -> None:
+    """Compare the quantiser itself with the format on quarter steps around zero, the ends and between."""
+    steps = np.unique(np.concatenate([np.linspace(fixed.low - 3, fixed.high + 3, 64).round(), np.arange(-9, 10)]))
+    quarters = (steps[:, None] + np.arange(4) / 4).ravel()
+    values: NDArray[np.float32] = (quarters * fixed.step).astype(np.float32)
+    if type(quantiser).__name__ == "quantized_relu":
+        values = np.maximum(values, 0)
+    received = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) / fixed.step
+    wrong = np.flatnonzero(received != fixed.quantise(values))
+    if wrong.size:
+        value, result = float(values[wrong[0]]), received[wrong[0]] * fixed.step
+        raise ModelError(
+            f"{where}: {type(quantiser).__name__} turns {value:g} into {result:g}, but {fixed} "
+            f"gives {fixed.quantise(value) * fixed.step:g}; this quantiser setting has no exact firmware"
+        )
+
+
+def rounded(reading: KerasReading, owner: str, value: KerasValue, quantiser: Any, name: str) -> KerasValue:
+    """Return a value rounded by a quantiser, in layer ``owner``; ``name`` is the Keras layer's.
+
+    Raises: ModelError where the function from the last integers to the next ones is no integer arithmetic of ours.
+    """
+    where = f"layer '{name}'"
+    if has_format(quantiser) and not value.pending:
+        edge = value.edge
+        if type(quantiser) is qkeras.quantized_relu:
+            edge = reading.builder.relu(owner, edge)
+        result = reading.builder.requantise(owner, edge, format_of(where, quantiser))
+        if type(quantiser) is qkeras.quantized_bits:
+            reading.unclipped.add(result)
+        return KerasValue(result)
+    config = quantiser.get_config() if hasattr(quantiser, "get_config") else {}
+    if config.get("use_stochastic_rounding") or config.get("qnoise_factor", 1.0) != 1.0:
+        raise ModelError(f"{where}: stochastic rounding and quantisation noise must be off; set qnoise_factor=1.0")
+    low, results, fraction = _function(reading, value, quantiser, name)
+    return KerasValue(_staircase(reading, owner, value.edge, low, results, fraction, name))
+
+
+def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: str) -> tuple[int, Integers, int]:
+    """Return the first integer of a value, and what Keras makes of it and every further one: (integer, channel).
+
+    The third number is the fraction of the results.
+    """
+    range_, shape = reading.builder.range(value.edge), reading.shape(value)
+    low, high, channels = range_.lowest, range_.highest, shape[-1]
+    bits = range_.largest.bit_length()
+    if bits > FLOAT32_BITS or (high - low + 1) * channels > LARGEST_TABLE:
+        raise ModelError(
+            f"layer '{name}': it rounds a function of integers of {bits} bits in {channels} channels, too many to "
+            f"compute each; use fewer weight or activation bits before it"
+        )
+    fraction_in, size = reading.builder.fraction(value.edge), max(1, CHUNK // channels)
+    parts = []
+    for first in range(low, high + 1, size):
+        integers = np.arange(first, min(first + size, high + 1)).reshape(-1, *(1 for _ in shape[:-1]), 1)
+        x = floats_of(fraction_in, np.broadcast_to(integers, (*integers.shape[:-1], channels)))
+        for function in (*value.pending, quantiser):
+            x = np.asarray(keras.ops.convert_to_numpy(function(x)))
+        parts.append(x.reshape(-1, channels))
+    values = np.concatenate(parts).astype(np.float64)
+    fraction = fraction_of(np.unique(values))
+    if fraction is None:
+        raise ModelError(
+            f"layer '{name}': {type(quantiser).__name__} gives values between steps of 2^-{FINEST}; use alpha=1"
+        )
+    return low, np.rint(np.ldexp(values, fraction)).astype(np.int64), fraction
+
+
+def _staircase(
+    reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int, name: str
+) -> str:
+    """Write a function of an integer, a column for each channel, as a multiplication or a sum of comparisons."""
+    whole = _multiplied(reading, owner, edge, low, results, fraction)
+    if whole is not None:
+        return whole
+    if low < 0 < low + len(results) - 1:
+        halves = _halved(reading, owner, edge, low, results, fraction)
+        if halves is not None:
+            return halves
+    steps = np.diff(results, axis=0)
+    if max(np.count_nonzero(steps[:, channel]) for channel in range(steps.shape[1])) > MOST_STEPS:
+        raise ModelError(
+            f"layer '{name}': its rounded function is no multiplication, addition and shift, and has over {MOST_STEPS} "
+            f"steps; use fewer activation bits, or quantized_relu or quantized_bits"
+        )
+    return _compared(reading, owner, edge, low, results, fraction)
+
+
+def _low_zeros(results: Integers) -> int:
+    """Return the number of low bits that are 0 in all integers."""
+    together = int(np.bitwise_or.reduce(np.abs(results), axis=None))
+    return (together & -together).bit_length() - 1 if together else 0
+
+
+def _shift(low: int, results: Integers, sign: int) -> int | None:
+    """Return how many bits are rounded away, half to even, where that is all that a function does, but to saturate.
+
+    ``sign`` is -1 for a function of -x.
+    """
+    x = sign * np.arange(low, low + len(results))
+    fixed = narrowest(int(results.min()), int(results.max()), 0)
+    for dropped in range(FLOAT32_BITS + 1):
+        rounded_away = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
+        if np.array_equal(np.broadcast_to(rounded_away.requantise(x, dropped)[:, None], results.shape), results):
+            return dropped
+    return None
+
+
+def _fitted(low: int, results: Integers) -> list[Affine]:
+    """Return a multiplication for each channel, with the smallest shift that will do; none where a channel has none."""
+    ends = narrowest(int(results.min()), int(results.max()), 0)
+    for shift in range(MOST_SHIFT + 1):
+        fitted: list[Affine] = []
+        for column in results.T:
+            one = affine(low, column, (ends.low, ends.high), shift)
+            if one is None:
+                break
+            fitted.append(one)
+        else:
+            return fitted
+    return []
+
+
+def _halved(reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str | None:
+    """Write f(max(x, 0)) + (f(-max(-x, 0)) - f(0)), where each half is a multiplication; None where one is not."""
+    builder, zero = reading.builder, results[-low]
+    below = np.flip(results[: -low + 1] - zero, axis=0)
+    upper = _multiplied(reading, owner, builder.relu(owner, edge), 0, results[-low:], fraction)
+    if upper is None:
+        return None
+    negative = builder.relu(owner, builder.scale(owner, edge, np.array(-1), 0))
+    lower = _multiplied(reading, owner, negative, 0, below, fraction)
+    return None if lower is None else builder.add(owner, upper, lower)
+
+
+def _multiplied(reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str | None:
+    """Write (m * x + b) >> shift, clipped to a format; None where no such integers give the function.
+
+    A shift alone rounds half to even, as the quantisers do, which no addend does.
+    """
+    zeros = _low_zeros(results)
+    results, fraction = results >> zeros, fraction - zeros
+    builder, fixed = reading.builder, narrowest(int(results.min()), int(results.max()), fraction)
+    for sign in (1, -1):
+        dropped = _shift(low, results, sign)
+        if dropped is not None:
+            coarser = builder.scale(owner, edge, np.array(sign), dropped + fraction - builder.fraction(edge))
+            modes = (Rounding.RND_CONV, Overflow.SAT)
+            return builder.requantise(owner, coarser, Fixed(fixed.signed, fixed.bits, fixed.integer, *modes))
+    fitted = _fitted(low, results)
+    if not fitted:
+        return None
+    shift = fitted[0].shift
+    own, finest = builder.fraction(edge), max(one.fraction for one in fitted)
+    addends = np.array([one.addend << (finest - one.fraction) for one in fitted])
+    finer = shift + fixed.fraction
+    moved = builder.bias(owner, edge, addends, own + finest) if addends.any() else edge
+    scaled = builder.scale(owner, moved, np.array([one.multiplier for one in fitted]), finer - own)
+    offsets = np.array([one.offset for one in fitted])
+    reading.emulated |= {moved, scaled} - {edge}
+    if offsets.any():
+        scaled = builder.bias(owner, scaled, offsets, finer)
+        reading.emulated.add(scaled)
+    moved = scaled
+    truncated = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.TRN, Overflow.SAT)
+    return builder.requantise(owner, moved, truncated)
+
+
+def _compared(reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str:
+    """Write first + sum_k jump_k * [x >= T_k]; a comparison is x - (T - 1), clipped to 0 and 1."""
+    builder, own = reading.builder, reading.builder.fraction(edge)
+    bit = Fixed(False, 1, 1 - own, Rounding.TRN, Overflow.SAT)
+    steps = [np.flatnonzero(column) for column in np.diff(results, axis=0).T]
+    total: str | None = None
+    for number in range(max(len(step) for step in steps)):
+        places = [int(step[number]) if number < len(step) else 0 for step in steps]
+        jumps = [
+            int(results[place + 1, channel] - results[place, channel]) if number < len(steps[channel]) else 0
+            for channel, place in enumerate(places)
+        ]
+        compared = builder.requantise(owner, builder.bias(owner, edge, -(low + np.array(places)), own), bit)
+        part = builder.scale(owner, compared, np.array(jumps), fraction - own)
+        total = part if total is None else builder.add(owner, total, part)
+    if total is None:
+        total = builder.scale(owner, edge, np.zeros(results.shape[1], np.int64), fraction - own)
+    return builder.bias(owner, total, results[0], fraction)

@@ -1,0 +1,74 @@
+"""What the rules of Keras layers share: the values of a model as it is read, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.graph.build import Builder
+
+FloatLayer = Callable[[Any], Any]
+"""A Keras layer or function that computes floats: it is called on an array with the batch first."""
+
+
+@dataclass(frozen=True)
+class KerasValue:
+    """Hold an edge of the Graph, and the float functions that Keras applies to it before it is rounded again.
+
+    Every function works on each element apart, so that all of them and the rounding are one function of an integer.
+    """
+
+    edge: str
+    pending: tuple[FloatLayer, ...] = ()
+    last: str = ""
+
+
+@dataclass(eq=False)
+class KerasReading:
+    """Collect the Graph of a model, and what a user should know of its conversion.
+
+    ``unclipped`` are roundings that QKeras computes as x + (rounded - x). ``emulated`` are edges that Keras does not
+    compute: integers of a function that was tried on every integer.
+    """
+
+    builder: Builder
+    dropped: list[str] = field(default_factory=list)
+    unclipped: set[str] = field(default_factory=set)
+    emulated: set[str] = field(default_factory=set)
+
+    def edge(self, layer: Any, value: KerasValue) -> str:
+        """Return the edge of a value that a layer needs exactly; raise ModelError where it is a float."""
+        if value.pending:
+            raise ModelError(
+                f"layer '{value.last}': its float result goes to '{layer.name}' ({type(layer).__name__}), which no "
+                f"integers give exactly; put QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}'"
+            )
+        return value.edge
+
+    def edges(self, layer: Any, values: Sequence[KerasValue]) -> tuple[str, ...]:
+        """Return the edges of several values."""
+        return tuple(self.edge(layer, value) for value in values)
+
+    def later(self, layer: Any, value: KerasValue, function: FloatLayer | None = None) -> KerasValue:
+        """Return a value with a float function that its next rounding takes in."""
+        return KerasValue(value.edge, (*value.pending, function or layer), layer.name)
+
+    def shape(self, value: KerasValue) -> tuple[int, ...]:
+        """Return the shape of a value, without the batch."""
+        return self.builder.shape(value.edge)
+
+
+def floats_of(fixed_fraction: int, integers: Integers) -> NDArray[np.float32]:
+    """Return integers at a fraction as Keras' float32 values."""
+    return (integers * 2.0**-fixed_fraction).astype(np.float32)
+
+
+def input_fixed(fixed: Fixed) -> Fixed:
+    """Return an input's format, which neither rounds nor overflows."""
+    return Fixed(fixed.signed, fixed.bits, fixed.integer)

@@ -1,0 +1,224 @@
+"""Import a Keras or QKeras file: lower it, prove its Graph against Keras, and write a model's folder.
+
+``model.keras`` (the file as it came, or the same model saved so), ``card.json`` (where the model came from and how it
+was proven) and ``held_out.npz`` (input integers and answers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys import __version__
+from edgephys.core.errors import MismatchError, ModelError, UsageError
+from edgephys.core.files import check_free, replace_folder
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.rounding import Overflow, Rounding
+from edgephys.graph import evaluate, stimuli
+from edgephys.models import user_data
+from edgephys.models.card import CARD, Card, ImportedFile, write_card
+from edgephys.models.files.keras import Lowered, lowered
+from edgephys.models.files.keras import file as keras_file
+from edgephys.models.keras_framework import KerasFileReference, KerasFramework
+from edgephys.models.model import Model
+from edgephys.models.trained import MODEL
+from edgephys.models.user_data import UserData
+from edgephys.models.vectors import HELD_OUT, HeldOut
+
+MOST_BITS = 16
+"""Bits of an input's format that is proposed: what the first layer's sums take in exactly, and not more."""
+FEWEST_BITS = 4
+LARGEST_INTEGER = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """Hold an imported model, and what its user should know of the conversion."""
+
+    model: Model
+    warnings: tuple[str, ...]
+
+
+def import_keras(
+    path: Path,
+    out: Path,
+    input_format: Fixed | None = None,
+    data: Path | None = None,
+    count: int = 1000,
+    seed: int = 1,
+    force: bool = False,
+) -> Imported:
+    """Lower a Keras file, prove its Graph against Keras on the data and on generated vectors, and write the folder.
+
+    ``data`` is a file that ``user_data`` reads; without it, ``count`` random inputs are drawn.
+    Raises: ModelError naming what is refused; DataError for data that do not fit; MismatchError where the Graph
+    computes other integers than Keras; UsageError where ``out`` is not ours or no format is known. Nothing is written
+    then.
+    """
+    check_free(out, CARD, force, "a model")
+    keras_model = keras_file.read(path)
+    name = out.absolute().name
+    own_data = None if data is None else user_data.read(data, _inputs(keras_model))
+    warnings: list[str] = []
+    low = _lowered(keras_model, input_format, own_data, name, warnings)
+    graph, reference = low.graph, KerasFileReference(low)
+    inputs = _random(low, count, seed) if own_data is None else _quantised(low, own_data, warnings)
+    outputs = _proven(low, reference, inputs)
+    _proven(low, reference, stimuli.make(graph))
+    answers = None if own_data is None or own_data.answers is None else _classes(own_data.answers, outputs)
+    own = outputs.argmax(-1) if outputs.ndim == 2 else outputs
+    held_out = HeldOut(inputs, own if answers is None else answers)
+    card = _card(path, low, len(inputs), None if own_data is not None else seed, answers, outputs)
+
+    def write(folder: Path) -> None:
+        if path.suffix == ".keras":
+            shutil.copyfile(path, folder / MODEL)
+        else:
+            keras_model.save(folder / MODEL, include_optimizer=False)
+        np.savez_compressed(folder / HELD_OUT, inputs=held_out.inputs, labels=held_out.labels)
+        write_card(card, folder)
+
+    replace_folder(out, write, CARD, force, "a model")
+    return Imported(Model(out, graph, held_out, card, KerasFramework()), tuple(warnings))
+
+
+def _inputs(model: Any) -> dict[str, tuple[int, ...]]:
+    """Return the inputs of a model by name, each with its shape."""
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        raise ModelError(f"model '{model.name}': it states no inputs; build it with keras.Model(inputs, outputs)")
+    return {tensor.name: tuple(tensor.shape[1:]) for tensor in inputs}
+
+
+def _lowered(model: Any, input_format: Fixed | None, data: UserData | None, name: str, warnings: list[str]) -> Lowered:
+    """Return the Graph with a stated input format, or with the widest proposed one that its sums take in exactly."""
+    if input_format is not None:
+        return lowered(model, input_format, name)
+    if data is None:
+        raise UsageError("--input-format must be stated, such as 'fixed<12,4>', or --data, which shows what is needed")
+    refusal: ModelError | None = None
+    for bits in range(MOST_BITS, FEWEST_BITS - 1, -1):
+        fixed = proposed(data.inputs, bits)
+        try:
+            result = lowered(model, fixed, name)
+        except ModelError as error:
+            if "accumulator" not in str(error) and "integers of" not in str(error):
+                raise
+            refusal = refusal or error
+            continue
+        warnings.append(f"input format {fixed}, which holds the data; --input-format states another")
+        return result
+    raise refusal or ModelError(f"model '{name}': no input format of {FEWEST_BITS} to {MOST_BITS} bits will do")
+
+
+def proposed(values: NDArray[np.float64], bits: int) -> Fixed:
+    """Return the format with the finest steps that holds all values in so many bits, or in fewer where they suffice."""
+    signed, ends = bool(values.min() < 0), np.array([values.min(), values.max()])
+    for integer in range(-bits, LARGEST_INTEGER):
+        fixed = Fixed(signed, bits, integer, Rounding.RND_CONV, Overflow.SAT)
+        low, high = np.rint(np.ldexp(ends, fixed.fraction))
+        if fixed.low <= low and high <= fixed.high:
+            break
+    while fixed.bits > 1 + signed:
+        fewer = Fixed(signed, fixed.bits - 1, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
+        if not np.array_equal(fewer.values(fewer.quantise(values)), values):
+            break
+        fixed = fewer
+    return Fixed(fixed.signed, fixed.bits, fixed.integer)
+
+
+def _quantised(low: Lowered, data: UserData, warnings: list[str]) -> Integers:
+    """Return the data as input integers, and warn of values that the format does not hold."""
+    fixed = low.graph.input.fixed
+    grid = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
+    steps = np.ldexp(data.inputs, fixed.fraction)
+    clipped = int(np.count_nonzero((steps < fixed.low - 0.5) | (steps > fixed.high + 0.5)))
+    if clipped:
+        warnings.append(
+            f"{clipped:,} of {data.inputs.size:,} input values are beyond {fixed} and are clipped; the data reach "
+            f"{data.inputs.min():g}..{data.inputs.max():g}"
+        )
+    bounded = np.clip(data.inputs, (fixed.low - 1) * fixed.step, (fixed.high + 1) * fixed.step)
+    return grid.quantise(bounded).reshape(-1, *low.graph.input.shape)
+
+
+def _random(low: Lowered, count: int, seed: int) -> Integers:
+    if count < 1:
+        raise UsageError(f"--count must be 1 or more, not {count}")
+    fixed, shape = low.graph.input.fixed, low.graph.input.shape
+    return np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *shape), endpoint=True)
+
+
+def _proven(low: Lowered, reference: KerasFileReference, inputs: Integers) -> Integers:
+    """Return Keras' outputs; raise MismatchError naming the first layer where the Graph differs from them."""
+    graph, outputs = low.graph, reference.outputs(inputs)
+    wrong = np.flatnonzero((evaluate.run(graph, inputs) != outputs).reshape(len(inputs), -1).any(1))
+    if not wrong.size:
+        return outputs
+    first = inputs[wrong[:1]]
+    edges, layers, ends = (
+        evaluate.trace(graph, {graph.input.name: first}),
+        reference.layers(first),
+        dict(graph.layers()),
+    )
+    layer = next((name for name in ends if name in layers and np.any(layers[name] != edges[ends[name].name])), None)
+    raise MismatchError(
+        f"graph '{graph.name}': layer '{layer or graph.output.layer}' differs first from Keras, in {wrong.size} of "
+        f"{len(inputs)} vectors; this is a fault of ours: report it with the file"
+    )
+
+
+def _classes(answers: NDArray[Any], outputs: Integers) -> NDArray[np.int64] | None:
+    """Return class numbers from numbers or one-hot rows; None where the answers are no classes of the outputs."""
+    if outputs.ndim != 2:
+        return None
+    if answers.ndim == 2 and answers.shape[1] == outputs.shape[1] > 1:
+        return np.asarray(answers.argmax(-1), np.int64)
+    flat = answers.reshape(len(answers), -1)
+    if flat.shape[1] != 1 or not np.array_equal(flat, np.rint(flat)):
+        return None
+    classes = flat[:, 0].astype(np.int64)
+    most = max(2, outputs.shape[1])
+    return classes if classes.min() >= 0 and classes.max() < most else None
+
+
+def _card(
+    path: Path, low: Lowered, count: int, seed: int | None, labels: NDArray[np.int64] | None, outputs: Integers
+) -> Card:
+    from edgephys.networks.backend import keras
+
+    graph = low.graph
+    metrics: dict[str, Any] = {}
+    if labels is not None:
+        answered = outputs.argmax(-1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
+        right = float(np.mean(answered == labels))
+        metrics = {"accuracy": right, "accuracy_error": float(np.sqrt(right * (1 - right) / len(labels)))}
+    return Card(
+        name=graph.name,
+        seed=seed,
+        classes=[str(at) for at in range(outputs.shape[-1])] if outputs.ndim == 2 else [],
+        parameters=sum(node.op.parameter_count for node in graph.nodes),
+        metrics=metrics,
+        recipe={},
+        standardisation=None,
+        versions={"edgephys": __version__, "keras": keras.__version__},
+        imported=ImportedFile(
+            file=path.name,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            producer=f"Keras {keras.__version__}",
+            opset=None,
+            operators=len(low.tensors),
+            input_format=str(graph.input.fixed),
+            dropped=list(low.dropped),
+            vectors=f"{count}, {'random' if seed is not None else 'given'}",
+            labels="given" if labels is not None else "what the file itself answers",
+            outputs_compared=int(outputs.size),
+            mismatches=0,
+        ),
+    )

@@ -1,0 +1,217 @@
+"""A user's own Keras file and data come in with one command and are verified, or one line says why not."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from keras_models import bits, model_of, qconv, qdense, scattered
+
+from edgephys.core.errors import DataError
+from edgephys.core.fixed import Fixed
+from edgephys.models import user_data
+from edgephys.models.frameworks import load
+from edgephys.models.imported_keras import proposed
+from edgephys.networks.backend import keras, qkeras
+
+SHAPES = {"x": (5,)}
+
+
+def tagger(seed=1):
+    """Return a small tagger with a softmax, as a user has it."""
+    layers = (qdense(6, "hidden"), qkeras.QActivation(qkeras.quantized_relu(6, 1), name="a"), qdense(3, "logits"))
+    return scattered(model_of((5,), *layers, keras.layers.Activation("softmax", name="soft")), seed)
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    """A folder with a Keras file, and data whose labels are the model's own answers but for a tenth of them."""
+    folder = tmp_path_factory.mktemp("mine")
+    model = tagger()
+    model.save(folder / "mine.keras")
+    generator = np.random.default_rng(0)
+    x = generator.integers(-64, 64, (400, 5)) / 16
+    y = np.asarray(model(x.astype(np.float32))).argmax(-1)
+    y[:40] = (y[:40] + 1) % 3
+    np.savez(folder / "mine.npz", x=x, y=y)
+    return folder
+
+
+def test_a_keras_file_comes_in_with_its_data_and_goes_to_c(run, mine, tmp_path):
+    out = tmp_path / "imported"
+    ended = run(
+        "import",
+        mine / "mine.keras",
+        "--data",
+        mine / "mine.npz",
+        "--input-format",
+        "fixed<8,4>",
+        "--out",
+        out,
+        "--json",
+    )
+    assert ended.status == 0, ended.err
+    record = ended.json
+    assert (record["exact"], record["mismatches"], record["outputs_compared"]) == (True, 0, 1200)
+    assert (
+        record["dropped"] == ["soft (softmax at the end: the order of the outputs stays)"] and record["warnings"] == []
+    )
+    model = load(out)
+    assert model.card.metrics["accuracy"] == pytest.approx(0.9) and model.framework.name == "keras"
+    assert run("emit", out, "--to", "c", "--out", tmp_path / "p").status == 0
+    verified = run("verify", tmp_path / "p", "--json")
+    assert verified.status == 0, verified.err
+    assert verified.json["targets"]["keras"] == {"vectors": 400, "generated": 4096, "mismatches": 0}
+    shown = {f["name"]: f for f in run("report", tmp_path / "p", "--json").json["figures"]}
+    assert shown["accuracy"]["value"] == pytest.approx(0.9)
+
+
+def test_without_a_format_the_data_decide_and_the_choice_is_said(run, mine, tmp_path):
+    ended = run("import", mine / "mine.keras", "--data", mine / "mine.npz", "--out", tmp_path / "imported", "--json")
+    assert ended.status == 0, ended.err
+    assert ended.json["input_format"] == "fixed<7,3>"  # 1/16 up to 4
+    assert ended.json["warnings"] == ["input format fixed<7,3>, which holds the data; --input-format states another"]
+
+
+def test_clipped_values_are_counted(run, mine, tmp_path):
+    np.savez(tmp_path / "wide.npz", x=np.array([[400.0, 0, 0, 0, -400], [1, 1, 1, 1, 1]]))
+    words = ("--data", tmp_path / "wide.npz", "--input-format", "fixed<8,4>", "--out", tmp_path / "imported")
+    ended = run("import", mine / "mine.keras", *words, "--json")
+    assert ended.status == 0, ended.err
+    (warning,) = ended.json["warnings"]
+    assert warning == "2 of 10 input values are beyond fixed<8,4> and are clipped; the data reach -400..400"
+
+
+def test_without_data_and_format_one_line_says_what_to_state(run, mine, tmp_path):
+    ended = run("import", mine / "mine.keras", "--out", tmp_path / "imported")
+    assert ended.status == 2 and "--input-format must be stated" in ended.err
+    random = run(
+        "import", mine / "mine.keras", "--input-format", "fixed<8,4>", "--count", 50, "--out", tmp_path / "r", "--json"
+    )
+    assert random.status == 0 and random.json["vectors"] == "50, random" and load(tmp_path / "r").card.metrics == {}
+
+
+@pytest.mark.parametrize("kind", ["h5", "json"])
+def test_files_of_keras_2_come_in_as_the_same_graph(run, mine, tmp_path, kind):
+    model = tagger()
+    if kind == "h5":
+        model.save(tmp_path / "old.h5", include_optimizer=False)
+    else:
+        (tmp_path / "old.json").write_text(model.to_json())
+        model.save_weights(tmp_path / "old.weights.h5")
+    words = ("--input-format", "fixed<8,4>", "--count", 20, "--json")
+    ended = run("import", tmp_path / f"old.{kind}", *words, "--out", tmp_path / "same")
+    assert ended.status == 0, ended.err
+    other = run("import", mine / "mine.keras", *words, "--out", tmp_path / "other" / "same")
+    assert ended.json["graph"] == other.json["graph"]
+
+
+def test_a_file_that_would_run_code_is_refused(run, tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: x)(inputs))
+    (tmp_path / "code.json").write_text(model.to_json())
+    model.save(tmp_path / "code.keras")
+    for kind in ("json", "keras"):
+        ended = run("import", tmp_path / f"code.{kind}", "--input-format", "fixed<8,4>")
+        assert ended.status == 1 and "Lambda" in ended.err and "would run" in ended.err
+
+
+def test_weights_that_are_not_there_are_named(run, tmp_path):
+    (tmp_path / "alone.json").write_text(tagger().to_json())
+    ended = run("import", tmp_path / "alone.json", "--input-format", "fixed<8,4>")
+    assert ended.status == 1 and "alone_weights.h5 or alone.weights.h5 or alone.h5" in ended.err
+
+
+def test_a_field_and_regression_targets_come_in(run, tmp_path):
+    model = scattered(model_of((4, 4, 1), qconv(2, 3, "c"), qkeras.QActivation(bits(6, 1), name="a")), 2)
+    model.save(tmp_path / "field.keras")
+    generator = np.random.default_rng(1)
+    np.savez(tmp_path / "field.npz", x=generator.normal(size=(30, 4, 4, 1)), y=generator.normal(size=(30, 4, 4, 2)))
+    ended = run("import", tmp_path / "field.keras", "--data", tmp_path / "field.npz", "--out", tmp_path / "i", "--json")
+    assert ended.status == 0, ended.err
+    assert load(tmp_path / "i").held_out.inputs.shape == (30, 4, 4, 1)
+
+
+def test_vectors_are_of_onnx_files(run, mine):
+    ended = run("import", mine / "mine.keras", "--vectors", mine / "mine.npz")
+    assert ended.status == 2 and "--vectors goes with an ONNX file; use --data" in ended.err
+
+
+# Data -----------------------------------------------------------------------------------------------
+
+
+def test_data_are_read_from_every_kind_of_file(tmp_path):
+    x, y = np.arange(15.0).reshape(3, 5), np.array([0, 2, 1])
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    np.save(tmp_path / "a.npy", x)
+    header = "a,b,c,d,e,label\n"
+    (tmp_path / "a.csv").write_text(
+        header + "\n".join(",".join(map(str, [*row, n])) for row, n in zip(x, y, strict=True))
+    )
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = x, y
+    for kind in ("npz", "npy", "csv", "h5"):
+        data = user_data.read(tmp_path / f"a.{kind}", SHAPES)
+        assert np.array_equal(data.inputs, x)
+        assert data.answers is None if kind == "npy" else np.array_equal(data.answers, y)
+
+
+def test_several_inputs_are_read_by_their_names_or_numbers(tmp_path):
+    one, two = np.ones((3, 2)), np.zeros((3, 2, 2))
+    for names in (("left", "right"), ("x0", "x1")):
+        np.savez(tmp_path / "two.npz", **dict(zip(names, (one, two), strict=True)))
+        data = user_data.read(tmp_path / "two.npz", {"left": (2,), "right": (2, 2)})
+        assert data.inputs.shape == (3, 6) and data.inputs[0].tolist() == [1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"z": np.ones((3, 5))}, "expected the inputs as x, found z"),
+        ({"x": np.ones((3, 4))}, r"input 'x' must be numbers of shape \(example, 5\), not float64 \(3, 4\)"),
+        ({"x": np.full((3, 5), np.nan)}, "input 'x' must be finite, not NaN or infinite in 3 examples, 0 first"),
+        ({"x": np.ones((3, 5)), "y": np.ones(2)}, r"as many examples in every array, 1 or more, found \[2, 3\]"),
+        ({"x": np.ones((0, 5))}, r"as many examples in every array, 1 or more, found \[0\]"),
+    ],
+)  # fmt: skip
+def test_data_that_do_not_fit_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "d.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        user_data.read(tmp_path / "d.npz", SHAPES)
+
+
+def test_files_that_are_no_data_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"found no such file; check the path"):
+        user_data.read(tmp_path / "none.npz", SHAPES)
+    (tmp_path / "d.xlsx").write_bytes(b"")
+    with pytest.raises(DataError, match=r"expected a .npz, .npy, .csv or HDF5 file \(.h5\), found '.xlsx'; convert it"):
+        user_data.read(tmp_path / "d.xlsx", SHAPES)
+    for text, reason in (
+        ("a,b\n", "no row behind the header"),
+        ("a,b\n1,2\n3\n", "rows of different lengths"),
+        ("a\nword\n", "word"),
+    ):
+        (tmp_path / "d.csv").write_text(text)
+        with pytest.raises(DataError, match=reason):
+            user_data.read(tmp_path / "d.csv", SHAPES)
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "text"),
+    [
+        ([-4.0, 3.9375], 16, "fixed<7,3>"),
+        ([0.0, 0.5], 16, "ufixed<1,0>"),
+        ([0.1, 200.0], 8, "ufixed<8,8>"),
+        ([-1e-3, 1e-3], 6, "fixed<6,-8>"),
+        ([0.0, 0.0], 16, "ufixed<1,-15>"),
+    ],
+)
+def test_a_proposed_format_holds_the_data_in_no_more_bits_than_they_need(values, bits, text):
+    fixed = proposed(np.array(values), bits)
+    assert str(fixed) == text or fixed.holds(*(int(np.floor(np.ldexp(v, fixed.fraction))) for v in values)), str(fixed)
+    assert fixed.bits <= bits and Fixed.of_text(str(fixed)) == fixed
+
+
+def test_the_record_is_json_with_what_was_dropped(run, mine, tmp_path):
+    ended = run("import", mine / "mine.keras", "--input-format", "fixed<8,4>", "--out", tmp_path / "i", "--json")
+    assert {"model", "vectors", "exact", "dropped", "warnings"} <= set(json.loads(ended.out))
