@@ -269,15 +269,16 @@ def test_a_constant_too_wide_for_a_header_is_refused():
         plan(build.graph())
 
 
-def test_a_window_is_refused_without_a_stream_with_the_projects_that_have_it():
-    build = Builder((2, 2, 1), Fixed(True, 4, 2))
-    build.add(Window, "conv_window", size=(3, 3))
-    with pytest.raises(
-        ModelError,
-        match=r"^layer 'conv_window': a window over a field has no HLS project that takes all pixels at once; use io "
-        "'stream', or emit it to rtl, fully parallel, where the field is small$",
-    ):
-        plan(build.graph())
+def test_windows_of_a_small_field_are_gathered_at_once(tmp_path):
+    build = Builder((2, 3, 2), Fixed(True, 4, 2))
+    build.add(Window, "conv_window", size=(3, 2))
+    build.dense("conv", 2)
+    build.add(Reshape, "flat", shape=(12,))
+    build.dense("last", 2)
+    graph = build.graph()
+    facts = emit(graph, tmp_path / "p", HlsOptions())
+    x = vectors(graph, 200)
+    assert np.array_equal(csim.simulate(tmp_path / "p", facts, x), evaluate.run(graph, x))
 
 
 def test_a_single_bit_is_refused_for_catapult(tmp_path):

@@ -215,3 +215,44 @@ def test_a_proposed_format_holds_the_data_in_no_more_bits_than_they_need(values,
 def test_the_record_is_json_with_what_was_dropped(run, mine, tmp_path):
     ended = run("import", mine / "mine.keras", "--input-format", "fixed<8,4>", "--out", tmp_path / "i", "--json")
     assert {"model", "vectors", "exact", "dropped", "warnings"} <= set(json.loads(ended.out))
+
+
+def fields():
+    """Return a small network of convolutions, pooling and a classifier."""
+    pooled = (
+        qconv(2, 3, "c", padding="valid"),
+        qkeras.QActivation(qkeras.quantized_relu(4, 1)),
+        keras.layers.MaxPooling2D(2),
+    )
+    return model_of((5, 5, 1), *pooled, keras.layers.Flatten(data_format="channels_first"), qdense(3, "d"))
+
+
+def normalised():
+    """Return a network with a batch normalisation of its own statistics, and a leaky activation."""
+    norm = keras.layers.BatchNormalization(name="n")
+    leaky = qkeras.QActivation(qkeras.quantized_relu(4, 1, negative_slope=0.25), name="leaky")
+    model = model_of((4,), qdense(4, "d", 3), norm, qkeras.QActivation(bits(5, 1), name="q"), qdense(4, "e", 3), leaky)
+    generator = np.random.default_rng(5)
+    norm.set_weights([generator.uniform(0.5, 1.5, 4), *generator.normal(size=(2, 4)), generator.uniform(0.5, 1.5, 4)])
+    return model
+
+
+def joined():
+    """Return a network of two inputs, with the larger of two branches and a difference."""
+    one, two = keras.Input((3,), name="one"), keras.Input((2,), name="two")
+    a, b = qdense(3, "a", 3)(one), qdense(3, "b", 3)(two)
+    both = keras.layers.Concatenate()([keras.layers.Maximum()([a, b]), keras.layers.Subtract()([a, b])])
+    return keras.Model([one, two], qkeras.QActivation(bits(5, 2), name="q")(both))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["c", "onnx", "rtl", "hls"])
+@pytest.mark.parametrize("make", [fields, normalised, joined])
+def test_a_users_model_is_exact_on_a_target(run, tmp_path, make, target):
+    make().save(tmp_path / "model.keras")
+    words = ("--input-format", "fixed<6,3>", "--count", 200, "--out", tmp_path / "imported")
+    assert run("import", tmp_path / "model.keras", *words).status == 0
+    emitted = run("emit", tmp_path / "imported", "--to", target, "--out", tmp_path / "p")
+    assert emitted.status == 0, emitted.err
+    verified = run("verify", tmp_path / "p", "--json")
+    assert verified.status == 0 and verified.json["mismatches"] == 0, verified.err

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph.graph import Constant, Node
 from edgephys.graph.ops import (
@@ -31,6 +30,7 @@ from edgephys.graph.ops import (
     Window,
     WithConstant,
     constant_of,
+    windows,
 )
 from edgephys.graph.partition import one_row
 from edgephys.targets.hls.step import Call, HlsStep, Place, flat, of_constant, plain
@@ -191,13 +191,43 @@ def _convolution(rows: int, weight: tuple[int, ...], at_once: int) -> dict[str, 
     }
 
 
+GATHER_TEXT = """\
+// y[r] = x[rows(r)], and 0 for the row behind the last one: every neighbour of every pixel, zeros beyond the edges.
+template <class in_T, class out_T, typename CONFIG_T>
+void edge_gather(in_T x[CONFIG_T::length * CONFIG_T::inner], out_T y[CONFIG_T::count * CONFIG_T::inner]) {
+    #pragma HLS INLINE
+    #pragma hls_unroll yes
+    for (unsigned r = 0; r < CONFIG_T::count; r++) {
+        #pragma HLS UNROLL
+        #pragma hls_unroll yes
+        for (unsigned i = 0; i < CONFIG_T::inner; i++) {
+            #pragma HLS UNROLL
+            if (CONFIG_T::rows(r) < CONFIG_T::length)
+                y[r * CONFIG_T::inner + i] = x[CONFIG_T::rows(r) * CONFIG_T::inner + i];
+            else
+                y[r * CONFIG_T::inner + i] = 0;
+        }
+    }
+}
+"""
+
+
+def _gathered(node: Node, operands: Sequence[Node]) -> tuple[Call, ...]:
+    """Return the call that gathers all windows of a field at once."""
+    (height, width), channels = node.shape[:AXES], operands[0].shape[-1]
+    pixels = np.arange(height * width).reshape(height, width, 1)
+    rows = windows(pixels, node.op.neighbours or (1, 1), height * width).reshape(-1)
+    return (Call((0,), {"length": height * width, "inner": channels, "count": rows.size}, {"rows": rows}),)
+
+
+GATHER = KernelRule("gather", _gathered, GATHER_TEXT)
+"""The windows of a field that is no stream."""
+
+
 def _window(place: Place) -> HlsStep:
     node, op = place.node, place.node.op
     if not place.axes or op.neighbours is None:
-        raise ModelError(
-            f"layer '{node.layer}': a window over a field has no HLS project that takes all pixels at once; use io "
-            f"'stream', or emit it to rtl, fully parallel, where the field is small"
-        )
+        return GATHER(place)
     (height, width), (rows, columns) = node.shape[:AXES], op.neighbours
     channels = place.graph.operands(node)[0].shape[-1]
     sizes = {"height": height, "width": width, "rows": rows, "columns": columns, "channels": channels}

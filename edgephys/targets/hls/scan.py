@@ -17,7 +17,7 @@ from typing import Any
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import require_count, require_identifier
 from edgephys.targets.hls.csim import KERNELS, TYPES
-from edgephys.targets.hls.rules import RULES, KernelRule
+from edgephys.targets.hls.rules import GATHER, RULES, KernelRule
 from edgephys.targets.source_scan import Scanned, Token, c_tokens
 
 KEYWORDS = """array bool class const extern false for if inline namespace public return size_t static struct template
@@ -165,8 +165,7 @@ def _is_called(source: Sequence[Token], at: int) -> bool:
 
 def _without_kernels(text: str) -> str:
     """Return a source without the kernels that rules of the installed operations state."""
-    for operation in RULES.operations():
-        rule = RULES.entry(operation)
+    for rule in (GATHER, *map(RULES.entry, RULES.operations())):
         if isinstance(rule, KernelRule) and rule.text and rule.text in text:
             text = text.replace(rule.text, "\n" * rule.text.count("\n"))
     return text
