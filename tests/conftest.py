@@ -85,6 +85,32 @@ def run():
     return command_line
 
 
+@pytest.fixture(scope="module")
+def uncompiled():
+    """Run TensorFlow's functions as they are written, to the end of the module.
+
+    Compiling them takes longer than a few calls on a small model.
+    """
+    from edgephys.networks.backend import tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def no_ranks(model, x):
+    """Return the local rank of no layer."""
+    return {}
+
+
+@pytest.fixture
+def unranked(monkeypatch):
+    """Leave the local rank, which takes most of a stage of a small model, out of the gains."""
+    from edgephys.compress import gains
+
+    monkeypatch.setattr(gains, "local_rank", no_ranks)
+
+
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     from small_model import save_small  # loads Keras

@@ -17,6 +17,8 @@ from edgephys.train import fit as train
 from edgephys.train.equalise import WeightRange, assign, rescaled
 from edgephys.train.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 FLOAT = WaveCnn(grid=8, width=3, depth=2, bits=None, input_bits=15, input_integer=3)
 ALL = (100.0, 100.0)

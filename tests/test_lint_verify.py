@@ -18,6 +18,7 @@ def broken_hls(folder, text):
     return f"firmware/{path.name}:{before.count(chr(10)) + 2}"
 
 
+@pytest.mark.slow
 def test_verify_says_which_line_of_the_hls_cannot_be_synthesised(project, run):
     folder = project("hls")
     at = broken_hls(folder, NEW)
@@ -34,7 +35,10 @@ def test_verify_says_which_line_of_the_rtl_is_a_latch(project, run):
     _, line = broken(folder, LATCH)
     done = run("verify", folder)
     assert done.status == 1
-    assert f"verilator: src/layer_phi_1.v:{line}: LATCH: Latch inferred" in done.err.strip().splitlines()[-1]
+    last = done.err.strip().splitlines()[-1]
+    assert f"verilator: src/layer_phi_1.v:{line}: LATCH: Latch inferred" in last
+    assert "changed since its emission" in last
+    assert "tools that read the sources" in done.out
 
 
 @pytest.mark.slow

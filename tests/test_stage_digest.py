@@ -14,6 +14,8 @@ from edgephys.compress.stage_digest import digests
 from edgephys.core.errors import UsageError
 from edgephys.models.trained import save
 
+pytestmark = pytest.mark.usefixtures("uncompiled", "unranked")
+
 SCRIPT = """
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.train.recipe import Recipe

@@ -17,8 +17,6 @@ from edgephys.networks.kernels import kernel_of
 
 STAGES = stage_classes()
 
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
-
 GIVEN: dict[str, dict[str, object]] = {
     "bitwise": {"lut_cost": 1e-5, "widths": "tensor"},
     "frugal": {"widths": "channel"},

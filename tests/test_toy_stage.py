@@ -10,15 +10,18 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, no_ranks
 from test_stage_digest import saved
 
-from edgephys.compress import registry
+from edgephys import cli
+from edgephys.compress import gains, registry
 from edgephys.compress.registry import register
 from edgephys.compress.stage import Stage, StageResult
 from edgephys.core.errors import UsageError
 from edgephys.models.trained import load
 from edgephys.report.gains import tabulate
+
+pytestmark = pytest.mark.usefixtures("uncompiled", "unranked")
 
 PIPELINE = """
 [[stage]]
@@ -68,12 +71,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+def in_another_process():
+    """Run the command line with the toy."""
+    gains.local_rank = no_ranks
+    register("toy")(Toy)
+    cli.main()
+
+
 def words(folder, data):
     return ["compress", folder / "start", folder / "toys.toml", "--data", data, "--out", folder / "out"]
 
 
 def test_a_stage_from_outside_is_resumed_after_a_kill_and_stands_in_the_gains_table(run, folder, few_jets):
-    code = "import test_toy_stage as here; here.register('toy')(here.Toy); from edgephys import cli; cli.main()"
+    code = "import test_toy_stage as here; here.in_another_process()"
     command = [sys.executable, "-c", code, *map(str, words(folder, few_jets))]
     killed = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300)
     assert killed.returncode == -9, killed.stderr

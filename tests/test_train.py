@@ -122,6 +122,7 @@ def test_the_rate_is_that_of_the_nearest_stated_size():
         assert dataclasses.replace(stated, net=DeepSets(constituents=size)).rate() == rate
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_a_start_with_other_layers_is_refused(trained, few_jets):
     other = dataclasses.replace(RECIPE, net=dataclasses.replace(NET, phi=(4,)))
     with pytest.raises(ModelError, match=r"starting model 'small_n4_6bit': its weights .* must be the recipe's"):
@@ -131,6 +132,7 @@ def test_a_start_with_other_layers_is_refused(trained, few_jets):
         train.fit(other, few_jets, start=floating)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_a_model_of_the_same_bits_goes_on_where_it_stood(trained, few_jets):
     rested = train.fit(with_settings(RECIPE, ["epochs=1", "learning_rate=1e-30"]), few_jets, start=trained)
     for ours, theirs in zip(trained.model.get_weights(), rested.model.get_weights(), strict=True):

@@ -144,9 +144,9 @@ def _checked(program: SyntaxTree, pragma: Pragma, table: Mapping[str, KnownPragm
     if not set(known.places) & stands:
         where = " or ".join(known.places)
         yield Wrong(place.path, place.line, PLACE, f"#pragma {pragma.text}: {name} may only stand in {where}")
-    elif function is not None:
+    elif function is not None and (variables := list(_variables(words, known))):
         visible = _visible(program, function, blocks, place.line)
-        for variable in _variables(words, known):
+        for variable in variables:
             if variable not in visible:
                 yield Wrong(
                     place.path, place.line, VARIABLE, f"#pragma {pragma.text}: no variable {variable} is in scope"

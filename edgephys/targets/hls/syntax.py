@@ -200,8 +200,13 @@ def _resolved(name: str) -> Path:
 
 
 def _is_ours(cursor: Cursor, sources: Path) -> bool:
-    path = _path(cursor)
-    if path is None or not path.is_relative_to(sources):
+    return cursor.location.file is not None and _stands_in_ours(cursor.location.file.name, sources)
+
+
+@functools.lru_cache(4096)
+def _stands_in_ours(name: str, sources: Path) -> bool:
+    path = _resolved(name)
+    if not path.is_relative_to(sources):
         return False
     folder = path.relative_to(sources).parts[0]
     return folder == OURS or not folder.startswith(("ap_", "ac_"))
@@ -269,7 +274,7 @@ def _pragmas(path: Path, flags: list[str], root: Path, sources: Path) -> tuple[P
     text = processes.run([*compiler.command, "-E", *flags, str(path)], root, PREPROCESS_S)
     pragmas, name, line = [], path, 0
     for row in text.splitlines():
-        marker = re.match(r'# (\d+) "(.*?)"', row)
+        marker = re.match(r'# (\d+) "(.*?)"', row) if row.startswith("#") else None
         if marker:
             line, name = int(marker[1]), _resolved(marker[2]) if marker[2].startswith("/") else root / marker[2]
             continue

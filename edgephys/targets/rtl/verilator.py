@@ -82,7 +82,7 @@ SOURCE = "source_"
 GUARD = "VL_PCH_INCLUDED"
 """Macro by which Verilator checks for a precompiled header; no header is precompiled here."""
 RUNTIME = ("verilated", "verilated_dpi", "verilated_threads")
-COMPILE = """# fast_*.cpp are what runs every clock, slow.cpp what runs once: one header parse each. On expressions
+COMPILE = """# fast_*.cpp run every clock; slow.cpp, if there is one, runs once. Each parses the headers. On expressions
 # of adders the search for instructions to combine takes half of -O1 and more, and makes nothing faster.
 CPPFLAGS = -I$(ROOT)/include -I$(ROOT)/include/vltstd -DVERILATOR=1 -DVM_TRACE=0 -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TIMING=0
 simulator: $(OBJECTS)
@@ -98,6 +98,8 @@ JOBS = 2
 HIERARCHICAL = ("--hierarchical", "--build-jobs", str(JOBS))
 SPLIT = 2_000_000
 """Bytes of C++ from which compiling on both cores is worth a second parse of the headers."""
+SLOW = 100_000
+"""Bytes of C++ that runs once from which compiling it without optimisation is worth a second parse of the headers."""
 
 
 def built(
@@ -125,12 +127,15 @@ def built(
             command += ["--top-module", top, "--Mdir", "objects", "dut.vlt", *(path.name for path in copies)]
             tools.run(command, work, timeout_s, verilator.environment, log=home / LOG)
             generated = sorted((work / "objects").rglob("*.cpp"))
-            fast = [path for path in generated if not path.stem.endswith("__Slow")]
-            shares = _shared_out([*fast, work / "main.cpp"])
-            for i, share in enumerate(shares):
-                _include(work / f"fast_{i}.cpp", share)
-            _include(work / "slow.cpp", [path for path in generated if path not in fast])
-            objects = " ".join([*(f"fast_{i}.o" for i in range(len(shares))), "slow.o"])
+            slow = [path for path in generated if path.stem.endswith("__Slow")]
+            if sum(path.stat().st_size for path in slow) < SLOW:
+                slow = []
+            shares = _shared_out([*(path for path in generated if path not in slow), work / "main.cpp"])
+            units = {"slow": slow} if slow else {}
+            units |= {f"fast_{i}": share for i, share in enumerate(shares)}
+            for name, included in units.items():
+                _include(work / f"{name}.cpp", included)
+            objects = " ".join(f"{name}.o" for name in units)
             _make(work, timeout_s, verilator, "RUNTIME=runtime", f"OBJECTS={objects}", "simulator")
             shutil.copy2(work / "simulator", home / "simulator")
 
