@@ -24,7 +24,7 @@ class Limits:
 
     Units: bits.  ``input``, ``constant`` and ``requantised`` are the most, ``least`` is the least of all three where
     that is below the most. ``dropped`` is how many more fraction bits an edge may have than what it is requantised to;
-    an edge of over ``edge`` bits is requantised before the graph goes on.
+    an edge of over ``edge`` bits is requantised before the graph goes on. ``lookups``: tables occur.
     """
 
     roundings: tuple[Rounding, ...] = tuple(Rounding)
@@ -35,14 +35,20 @@ class Limits:
     requantised: int = 8
     dropped: int = 4
     edge: int = 40
+    lookups: bool = True
 
 
 EVERY = Limits()
+WITHOUT_LOOKUPS = Limits(lookups=False)
+"""Operations that QONNX computes."""
 WITH_RTL = Limits(overflows=(Overflow.WRAP, Overflow.SAT, Overflow.SAT_SYM))
 """Modes that the RTL back end computes: ``EVERY`` has one more, which it must refuse."""
 
 WIDEST_PIXEL = 12
 """Channels beyond which a random field gives up some of them before it goes on."""
+
+TABLE_BITS = 7
+"""Bits of the widest operand of a table."""
 
 LARGEST = 24
 """Elements of an edge beyond which a random graph is summed or shortened before it goes on."""
@@ -60,7 +66,7 @@ def build(draw: Draw, limits: Limits = EVERY, steps: int = 6, rows: int = 3) -> 
         x = edges[-1 - (draw(0, 3) == 3 and len(edges) > 1)]  # now and then not the newest: a branch
         layer = f"l{number - (draw(0, 2) == 2)}"  # now and then two operations in one layer
         small = np.prod(builder.shape(x)) <= LARGEST
-        operation = OPERATIONS[draw(0, len(OPERATIONS) - 1)] if small else _folded
+        operation = _drawn(OPERATIONS, draw, limits) if small else _folded
         edges.append(_applied(operation, builder, draw, limits, layer, x, edges))
     return builder.finish(edges[-1])
 
@@ -79,7 +85,7 @@ def build_field(draw: Draw, limits: Limits = EVERY, steps: int = 5, sides: int =
         x = edges[-1 - draw(0, min(2, len(edges) - 1))]
         layer = f"l{number - (draw(0, 2) == 2)}"  # now and then two operations in one layer
         small = builder.shape(x)[-1] <= WIDEST_PIXEL
-        operation = ON_PIXELS[draw(0, len(ON_PIXELS) - 1)] if small else _some_channels
+        operation = _drawn(ON_PIXELS, draw, limits) if small else _some_channels
         edges.append(_applied(operation, builder, draw, limits, layer, x, edges))
     last = builder.window("last", edges[-1], (draw(1, 3), draw(2, 3)))  # no graph is without one
     return builder.finish(_applied(_dense, builder, draw, limits, "out", last, edges))
@@ -103,6 +109,11 @@ def vectors(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
     x = np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *shape), endpoint=True)
     x[0], x[1] = fixed.low, fixed.high
     return x
+
+
+def _drawn(operations, draw: Draw, limits: Limits):
+    allowed = [operation for operation in operations if limits.lookups or operation is not _lookup]
+    return allowed[draw(0, len(allowed) - 1)]
 
 
 def _format(draw: Draw, limits: Limits, widest: int, near: int = 0) -> Fixed:
@@ -239,6 +250,19 @@ def _activation(builder, draw, limits, layer, x, edges):
     return _requantise(builder, draw, limits, layer, builder.relu(layer, x), edges)
 
 
+def _lookup(builder, draw, limits, layer, x, edges):
+    """Any results for every integer of the operand, rounded first where it is wide; entries more than it reads."""
+    if builder.range(x).largest.bit_length() >= TABLE_BITS:
+        fraction = _fraction(builder, x)
+        x = builder.requantise(layer, x, _format(draw, limits, TABLE_BITS, fraction - draw(0, limits.dropped)))
+    range_, shape, more = builder.range(x), builder.shape(x), draw(0, 2)
+    first, entries = range_.lowest - more, range_.highest - range_.lowest + 1 + 2 * more
+    channels = (shape[-1],) if shape and draw(0, 1) else ()
+    bits, seed = draw(1, limits.requantised), draw(0, 1 << 16)
+    results = np.random.default_rng(seed).integers(-(1 << bits), 1 << bits, (*channels, entries)) << draw(0, 2)
+    return builder.lookup(layer, x, first, results if draw(0, 1) else np.abs(results), draw(-2, 6))
+
+
 def _fraction(builder: Builder, x: str) -> int:
     return builder.finish(x).output.fixed.fraction
 
@@ -256,6 +280,7 @@ OPERATIONS = (
     _pairs,
     _requantise,
     _activation,
+    _lookup,
     _dense,
     _dense,
     _window,
@@ -293,6 +318,7 @@ ON_PIXELS = (
     _some_channels,
     _requantise,
     _activation,
+    _lookup,
     _dense,
     _neighbours,
     _neighbours,

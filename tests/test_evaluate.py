@@ -20,6 +20,7 @@ from edgephys.graph.ops import (
     Concat,
     Dense,
     Input,
+    Lookup,
     Relu,
     Requantise,
     Reshape,
@@ -78,6 +79,11 @@ def plain_node(graph: Graph, node: Node, v: np.ndarray, *more: np.ndarray) -> np
         return found
     if isinstance(node.op, Window):
         return plain_window(v, node.op.size)
+    if isinstance(node.op, Lookup):
+        places = [int(value * 2**node.op.operand_fraction) - node.op.first for value in v.ravel()]
+        tables = np.broadcast_to(constant, (node.shape[-1] if node.shape else 1, node.op.entries))
+        found = [tables[number % len(tables), place] for number, place in enumerate(places)]
+        return np.array(found, object).reshape(v.shape)
     assert isinstance(node.op, Requantise)
     step = Fraction(2) ** -graph.operands(node)[0].fixed.fraction
     integers = np.array([int(value / step) for value in v.ravel()], np.int64).reshape(v.shape)

@@ -14,7 +14,7 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate, passes
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Constant, Graph, Node, check
-from edgephys.graph.ops import Input, Relu, Requantise, Reshape, Window, WithConstant
+from edgephys.graph.ops import Input, Lookup, Relu, Requantise, Reshape, Window, WithConstant
 from edgephys.graph.passes import PASSES, drop_dead, drop_identity, lowered, tighten, trim_constants
 from edgephys.graph.ranges import derive
 
@@ -29,9 +29,14 @@ def values(graph, integers):
 def loosened(graph: Graph) -> Graph:
     """Return the same program as someone else might have written it: loose formats, even constants, idle nodes."""
     nodes, latest = [], {}
+    looked_up: set[str] = set()  # what a table reads, which is for steps of its operand
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, Lookup) or node.name in looked_up:
+            looked_up.update(node.inputs)
     for node in graph.nodes:
         node = replace(node, inputs=tuple(latest[name] for name in node.inputs))
-        if isinstance(node.op, WithConstant) and node.op.constant.integers.any():  # zeros have no trailing zero to trim
+        has_constant = isinstance(node.op, WithConstant) and node.op.constant.integers.any()  # zeros are not trimmed
+        if has_constant and node.name not in looked_up:
             constant = Constant(node.op.constant.integers * 4, node.op.constant.fraction + 2)
             node = replace(node, op=replace(node.op, constant=constant))
         if node.inputs:

@@ -17,6 +17,7 @@ from edgephys.graph.ops import (
     Constant,
     Dense,
     Input,
+    Lookup,
     Op,
     Relu,
     Requantise,
@@ -82,6 +83,13 @@ class Builder:
     def window(self, layer: str, x: str, size: tuple[int, int]) -> str:
         """Gather the (rows, columns) of neighbours of every pixel, zeros beyond the edges, into its channels."""
         return self.exact(layer, Window(size), x)
+
+    def lookup(self, layer: str, x: str, first: int, results: Any, fraction: int) -> str:
+        """Replace integers by entries of a table at 2**-fraction; the first entry is that of ``first``, in steps of x.
+
+        Shape: results (entries,), or (channels, entries) with a table for each channel of the last axis.
+        """
+        return self.exact(layer, Lookup(Constant(np.asarray(results), fraction), first, self.fraction(x)), x)
 
     def requantise(self, layer: str, x: str, fixed: Fixed) -> str:
         """Round and overflow into a format."""

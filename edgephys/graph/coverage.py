@@ -1,10 +1,10 @@
-"""Which bits, ties and overflows of a Graph a set of vectors reaches.
+"""Which bits, ties, overflows and entries of tables of a Graph a set of vectors reaches.
 
 A bit of an element counts as up to four cases: 0 and 1, in negative numbers and in the others. (In two's complement the
 high bits of a small number repeat its sign, and nothing is lost without them.) A case that is excluded by the proven
 range of the element, or by its low bits that are always 0, is not counted. A tie is a rounding exactly between two
 steps, an overflow a value that does not fit the format that it is rounded to; both are counted for every element of a
-requantised edge.
+requantised edge. An entry of a table counts where the proven range of an element of its channel includes its integer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from edgephys.core.fixed import WIDEST, Fixed, Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, Node
-from edgephys.graph.ops import Input, Requantise
-from edgephys.graph.ranges import derive
+from edgephys.graph.ops import Input, Lookup, Requantise
+from edgephys.graph.ranges import Range, derive
 from edgephys.graph.round_first import low_zero_bits
 
 CASES = 4
@@ -46,11 +46,16 @@ class Share:
 
 @dataclass(eq=False)
 class Reached:
-    """Hold what was reached of one edge: a mask of bits for each case, (4, *shape), and the events of each element."""
+    """Hold what was reached of one edge.
+
+    Shape: bits, a mask for each case, (4, *shape); events, a flag for each element; entries (channels, entries), those
+    of a table that were read, and (0,) for other operations.
+    """
 
     node: Node
     bits: Integers
     events: dict[str, Flags]
+    entries: Flags
 
 
 @dataclass(eq=False)
@@ -64,7 +69,8 @@ class Coverage:
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
             events = {name: np.zeros(node.shape, bool) for name in self.possible[node.name].events}
-            self.reached[node.name] = Reached(node, np.zeros((CASES, *node.shape), np.int64), events)
+            entries = np.zeros_like(self.possible[node.name].entries)
+            self.reached[node.name] = Reached(node, np.zeros((CASES, *node.shape), np.int64), events, entries)
 
     @cached_property
     def possible(self) -> dict[str, Reached]:
@@ -77,7 +83,11 @@ class Coverage:
             if isinstance(node.op, Requantise):
                 (source,) = self.graph.operands(node)
                 events = _possible_events(node, source, ranges[source.name], grids[source.name])
-            allowed[node.name] = Reached(node, reachable_bits(low, high, zeros, node.fixed), events)
+            entries = np.zeros(0, bool)
+            if isinstance(node.op, Lookup):
+                (operand,) = self.graph.operands(node)
+                entries = _possible_entries(node.op, operand, ranges[operand.name], grids[operand.name])
+            allowed[node.name] = Reached(node, reachable_bits(low, high, zeros, node.fixed), events, entries)
         return allowed
 
     def add(self, x: Integers) -> Flags:
@@ -105,6 +115,11 @@ class Coverage:
                 missing = possible.events[event] & ~before
                 if missing.any():
                     new |= _counted(before, missing, _event(event, reached.node, source, edges[source.name]))
+            unread = possible.entries & ~reached.entries
+            if isinstance(reached.node.op, Lookup) and unread.any():
+                (operand,) = self.graph.operands(reached.node)
+                x = edges[operand.name] << reached.node.op.shift(operand)
+                new |= _read(reached.node.op, reached.entries, unread, x)
         return new
 
     def bits(self, *kinds: str) -> Share:
@@ -126,6 +141,11 @@ class Coverage:
         ]
         return Share(sum(int(a.sum()) for a, _ in pairs), sum(int(b.sum()) for _, b in pairs))
 
+    def entries(self) -> Share:
+        """Return how many entries of tables were read."""
+        reached, possible = self.reached.values(), self.possible.values()
+        return Share(sum(int(of.entries.sum()) for of in reached), sum(int(of.entries.sum()) for of in possible))
+
     def shares(self) -> dict[str, Share]:
         """Return every share, by what it counts."""
         return {
@@ -136,6 +156,7 @@ class Coverage:
             "rounding ties": self.events("tie"),
             "overflows below": self.events("below"),
             "overflows above": self.events("above"),
+            "table entries": self.entries(),
         }
 
     def least(self, most: int = 5) -> list[dict[str, Any]]:
@@ -221,6 +242,27 @@ def _event(event: str, node: Node, source: Node, x: Integers) -> Flags:
         steps = fixed.in_steps(x, source.fixed.fraction)
         occurs = steps < fixed.low if event == "below" else steps > fixed.high
     return occurs
+
+
+def _possible_entries(op: Lookup, operand: Node, range_: Range, zeros: Integers) -> Flags:
+    """Return the entries that integers of the operand's range read, the low ``zeros`` bits of which are always 0."""
+    entries = np.zeros(op.tables.shape, bool)
+    elements = np.stack([range_.low, range_.high, zeros], -1).reshape(-1, len(op.tables), 3)
+    for channel, row in enumerate(entries):
+        for low, high, zero_bits in np.unique(elements[:, channel], axis=0).tolist():
+            step = 1 << min(zero_bits, WIDEST)
+            multiples = np.arange(-(-low // step), high // step + 1) * step
+            row[(multiples << op.shift(operand)) - op.first] = True
+    return entries
+
+
+def _read(op: Lookup, before: Flags, unread: Flags, x: Integers) -> Flags:
+    """Mark the entries that integers read, and tell which vectors read one that was not read before."""
+    channels, places = np.broadcast_arrays(op.channels(x.shape[1:]), x - op.first)
+    fresh = unread[channels, places]
+    before[channels[fresh], places[fresh]] = True
+    flags: Flags = fresh.reshape(len(x), -1).any(axis=1)
+    return flags
 
 
 def _counted(before: Any, missing: Any, reached: Any) -> Flags:

@@ -17,6 +17,8 @@ Take                  rows of x along one axis, as often as named             ax
 Reshape               the same integers in another shape
 Window                the channels of every pixel's neighbours, zeros         size
                       beyond the edges: (H, W, C) -> (H, W, kh * kw * C)
+Lookup                the entry for x in a table, one for all or one for      constant, first
+                      each channel of the last axis                           and operand_fraction
 Requantise            x in the node's format, by its rounding and overflow
 ====================  ======================================================  =====================
 

@@ -49,3 +49,9 @@ def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
 def constant(integers: Integers, x: Any) -> Any:
     """Return constant integers in the type that carries ``x``."""
     return integers.astype(x.dtype)
+
+
+def looked_up(x: Any, tables: Integers, channels: Integers, first: int) -> Any:
+    """Return the entry for each integer in the table of its channel, in the type that carries ``x``."""
+    places = x.astype(np.int64) + (channels * tables.shape[-1] - first)
+    return np.take(tables.astype(x.dtype), places)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from edgephys.core.rounding import Rounding
 from edgephys.graph.graph import Graph, Node, check
 from edgephys.graph.ops import Input, Move, Requantise
-from edgephys.graph.ranges import derive, format_of
+from edgephys.graph.ranges import derive, format_of, require_proven
 
 
 def drop_dead(graph: Graph) -> Graph:
@@ -98,8 +98,8 @@ PASSES = (drop_dead, trim_constants, drop_identity, round_half_up, tighten)
 
 
 def lowered(graph: Graph) -> Graph:
-    """Return the graph after all passes, checked before and after each."""
+    """Return the graph after all passes, checked before and after each, and proven at the end."""
     check(graph)
     for step in PASSES:
         graph = check(step(graph))
-    return graph
+    return require_proven(graph)

@@ -29,9 +29,14 @@ def derive(graph: Graph) -> dict[str, Range]:
 
 
 def require_proven(graph: Graph) -> Graph:
-    """Return the graph if every exact edge's format holds its derived range; raise ModelError where one does not."""
-    for name, range_ in derive(graph).items():
+    """Return the graph if every exact edge's format holds its derived range; raise ModelError where one does not.
+
+    Raises it too where an operand can leave what its operation is defined for.
+    """
+    ranges = derive(graph)
+    for name, range_ in ranges.items():
         node = graph.by_name[name]
+        node.op.require_inside(node, graph.operands(node), [ranges[operand] for operand in node.inputs])
         if not node.op.states_format and not node.fixed.holds(range_.lowest, range_.highest):
             raise ModelError(
                 f"layer '{node.layer}': {node.op.word} '{name}' reaches {range_.lowest}..{range_.highest} steps, "

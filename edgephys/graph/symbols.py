@@ -37,6 +37,20 @@ def constant(integers: Integers, x: Any) -> Any:
     return integers
 
 
+def looked_up(x: Any, tables: Integers, channels: Integers, first: int) -> Any:
+    """Return symbols that are read from a table.
+
+    An integer that a symbol's own range includes, but not the proven one, gets the entry at the end of the table.
+    """
+    read, table_of = x.copy(), np.broadcast_to(channels, x.shape)
+    for place in np.ndindex(x.shape):
+        symbol = x[place]
+        reached = np.arange(symbol.low, symbol.high + 1, symbol.step).astype(np.int64)
+        entries = tables[table_of[place], np.clip(reached - first, 0, tables.shape[-1] - 1)]
+        read[place] = symbol.lookup(entries.astype(np.float64))
+    return read
+
+
 def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
     """Return symbols at ``2**-fraction`` in a format; raise ModelError for an overflow mode that has no RTL."""
     drop = fraction - fixed.fraction

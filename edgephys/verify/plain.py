@@ -66,11 +66,7 @@ def _finer(x: Array, bits: int) -> Array:
 
 
 def _product(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
-    return _each(np.matmul, operands[0], whole(node["constant"]["integers"]))
-
-
-def _each(function: Callable[[Array, Array], Array], x: Array, constant: Array) -> Array:
-    return np.asarray(function(x, constant), dtype=object)
+    return np.asarray(np.matmul(operands[0], whole(node["constant"]["integers"])), dtype=object)
 
 
 def _bias(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
@@ -140,6 +136,14 @@ def _requantise(node: Record, operands: Sequence[Array], fractions: Sequence[int
     return _by_element(one)(operands[0])
 
 
+def _lookup(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
+    results = node["constant"]["integers"]
+    tables = results if isinstance(results[0], list) else [results] * (node["shape"] or [1])[-1]
+    entry = np.frompyfunc(lambda n, channel: tables[channel][n - node["first"]], 2, 1)
+    x = _finer(operands[0], node["operand_fraction"] - fractions[0])
+    return np.asarray(entry(x, np.arange(len(tables)) if node["shape"] else 0), dtype=object)
+
+
 def _by_element(function: Callable[[int], int]) -> Callable[[Array], Array]:
     return np.frompyfunc(function, 1, 1)
 
@@ -190,5 +194,6 @@ RULES: dict[str, Rule] = {
     "reshape": _reshape,
     "window": _window,
     "requantise": _requantise,
+    "lookup": _lookup,
 }
 """The rule of every operation by its word; one from outside of the package adds its own."""

@@ -6,6 +6,7 @@ from edgephys.graph.ops.concat import Concat
 from edgephys.graph.ops.constant import Broadcast, Constant, WithConstant, constant_of
 from edgephys.graph.ops.dense import Dense
 from edgephys.graph.ops.input import Input
+from edgephys.graph.ops.lookup import Lookup
 from edgephys.graph.ops.op import OPS, AlongAxis, Arithmetic, Elementwise, Move, Op
 from edgephys.graph.ops.relu import Relu
 from edgephys.graph.ops.requantise import Requantise
@@ -17,6 +18,6 @@ from edgephys.graph.ops.window import Window, windows
 
 __all__ = [
     "OPS", "Add", "AlongAxis", "Arithmetic", "Bias", "Broadcast", "Concat", "Constant", "Dense", "Elementwise",
-    "Input", "Move", "Op", "Relu", "Requantise", "Reshape", "Scale", "Sum", "Take", "Window", "WithConstant",
+    "Input", "Lookup", "Move", "Op", "Relu", "Requantise", "Reshape", "Scale", "Sum", "Take", "Window", "WithConstant",
     "constant_of", "windows",
 ]  # fmt: skip

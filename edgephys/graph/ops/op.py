@@ -40,6 +40,12 @@ class Arithmetic(Protocol):
     def constant(self, integers: Integers, x: Any) -> Any:
         """Return constant integers as ``x`` carries its own."""
 
+    def looked_up(self, x: Any, tables: Integers, channels: Integers, first: int) -> Any:
+        """Return the entry for each integer in the table of its channel, whose first entry is that of ``first``.
+
+        Shape: tables (channels, entries); channels broadcasts to x.
+        """
+
 
 class Op(ABC):
     """State one operation.  Subclasses are frozen dataclasses whose fields are its parameters.
@@ -77,6 +83,10 @@ class Op(ABC):
     @abstractmethod
     def range(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> Range:
         """Return the range of the result from the ranges of the operands, each in its operand's steps."""
+
+    def require_inside(self, node: Node, operands: Nodes, ranges: Sequence[Range]) -> None:
+        """Raise ModelError where the proven range of an operand includes integers that have no result."""
+        return None
 
     @abstractmethod
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:

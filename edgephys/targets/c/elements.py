@@ -1,4 +1,4 @@
-"""Rules of the element-wise operations: bias, scale, addition, ReLU and requantise in signed integers of C.
+"""Rules of the element-wise operations: bias, scale, addition, ReLU, tables and requantise in signed integers of C.
 
 A product with a power of two stands for the left shift, which is undefined for negative numbers. ``>>`` rounds down:
 the emitted source does not compile where a compiler does not shift arithmetically.
@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from edgephys.core.fixed import WIDEST, Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.graph import Node
-from edgephys.graph.ops import Bias, Op, Scale
-from edgephys.targets.c.access import literal
+from edgephys.graph.ops import Bias, Lookup, Op, Scale
+from edgephys.targets.c.access import Index, literal, summed
 from edgephys.targets.c.chain import Chain, Value, carrier
 from edgephys.targets.c.roles import ElementRule
 
@@ -55,6 +55,16 @@ def bias(chain: Chain, node: Node, op: Bias, operands: Sequence[Value]) -> Value
     return chain.define(
         low, high, f"{_raised(x, shifts[0], ctype)} + {chain.constant(node, op.constant, up, ctype)}", ctype
     )
+
+
+def lookup(chain: Chain, node: Node, op: Lookup, operands: Sequence[Value]) -> Value:
+    """Write the entry of a table, whose tables for the channels follow one another."""
+    (x,), (low, high) = operands, chain.range(node)
+    terms: list[tuple[int, Index]] = [(op.entries, chain.at[1])] if len(op.tables) > 1 else []
+    shift = op.shift(chain.writer.program.graph.by_name[node.inputs[0]])
+    place = summed(-op.first, [(1, _raised(x, shift, carrier(x.magnitude << shift))), *terms])
+    ctype = carrier(max(abs(low), abs(high)))
+    return chain.define(low, high, chain.writer.tables.entry(op.tables, place, ctype), ctype)
 
 
 def _shifts(chain: Chain, node: Node) -> list[int]:

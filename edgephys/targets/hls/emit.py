@@ -25,7 +25,7 @@ from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, check
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.hls.options import HlsOptions
-from edgephys.targets.hls.step import HlsStep, clean, plain
+from edgephys.targets.hls.step import HlsStep, ac_type, ap_type, clean
 from edgephys.targets.hls.steps import plan
 from edgephys.targets.hls.stream import Times, connected, is_streamed, times
 
@@ -68,22 +68,6 @@ def precision(fixed: Fixed) -> str:
     """Return a format as hls4ml's configuration spells it."""
     name = "fixed" if fixed.signed else "ufixed"
     return f"{name}<{fixed.bits},{fixed.integer},{fixed.rounding.value},{fixed.overflow.value}>"
-
-
-def ap_type(fixed: Fixed) -> str:
-    """Return a format as AMD's C++ type."""
-    name = "ap_fixed" if fixed.signed else "ap_ufixed"
-    if fixed == plain(fixed):
-        return f"{name}<{fixed.bits},{fixed.integer}>"
-    return f"{name}<{fixed.bits},{fixed.integer},AP_{fixed.rounding.value},AP_{fixed.overflow.value},0>"
-
-
-def ac_type(fixed: Fixed) -> str:
-    """Return a format as Siemens' C++ type."""
-    head = f"ac_fixed<{fixed.bits},{fixed.integer},{str(fixed.signed).lower()}"
-    if fixed == plain(fixed):
-        return f"{head}>"
-    return f"{head},AC_{fixed.rounding.value},AC_{fixed.overflow.value}>"
 
 
 def _converted(steps: tuple[HlsStep, ...], folder: Path, top: str, options: HlsOptions, io_type: str) -> Any:

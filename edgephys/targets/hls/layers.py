@@ -16,7 +16,8 @@ from hls4ml.backends import get_backend
 from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
 from hls4ml.model.layers import Layer, register_layer
 
-from edgephys.core.fixed import Integers
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.targets.hls.step import ac_type, ap_type
 
 HEADER = Path(__file__).parent / "kernels" / "nnet_edgephys.h"
 
@@ -40,9 +41,14 @@ def _config(template: Any, layer: Any) -> str:
     """Return one struct for each call: its compile-time sizes and tables."""
     structs = []
     for number, call in enumerate(layer.get_attr("calls")):
-        lines = [f"    static const unsigned {name} = {value};" for name, value in call.sizes.items()]
+        lines = [
+            f"    static const {'unsigned' if value >= 0 else 'int'} {name} = {value};"
+            for name, value in call.sizes.items()
+        ]
         for name, values in call.tables.items():
             lines += _table(name, values)
+        for name, exponent in call.powers.items():
+            lines += _power(name, exponent, layer.model.config.backend.name)
         if layer.get_attr("constant_data") is not None:
             lines.append(f"    typedef {layer.get_weights('constant').type.name} constant_t;")
         structs.append("\n".join([f"struct config{layer.index}_{number} {{", *lines, "};"]))
@@ -66,6 +72,17 @@ def _table(name: str, values: Integers) -> list[str]:
         "        #pragma HLS INLINE",
         f"        static const unsigned values[{values.size}] = {{{numbers}}};",
         "        return values[i];",
+        "    }",
+    ]
+
+
+def _power(name: str, exponent: int, backend: str) -> list[str]:
+    """Return 2**exponent as a function that gives a number of one bit."""
+    fixed = Fixed(False, 1, exponent + 1)
+    return [
+        f"    static {(ac_type if backend == 'Catapult' else ap_type)(fixed)} {name}() {{",
+        "        #pragma HLS INLINE",
+        f"        return {2.0**exponent!r};",
         "    }",
     ]
 

@@ -21,6 +21,7 @@ from edgephys.graph.ops import (
     Concat,
     Dense,
     Input,
+    Lookup,
     Relu,
     Requantise,
     Reshape,
@@ -37,6 +38,8 @@ from edgephys.targets.hls.step import Call, HlsStep, Place, flat, of_constant, p
 from edgephys.targets.rtl.stream import AXES
 from edgephys.targets.rules import RuleTable
 
+INT = 30
+"""Bits of an integer that C++'s int holds, whatever is added to it."""
 Calls = Callable[[Node, Sequence[Node]], tuple[Call, ...]]
 """Return the calls of a kernel that compute a node from its operands, all as they are at one pixel of a stream."""
 
@@ -118,17 +121,19 @@ def kernel_step(
     calls: tuple[Call, ...],
     result: Fixed,
     axes: int,
+    constant: Constant | None = None,
 ) -> HlsStep:
-    """Return the step that calls a kernel, with the constant that the calls read."""
+    """Return the step that calls a kernel, with the constant that the calls read, or that of the node."""
     shape, formats, constants = flat(node.shape, axes), {"result": result}, {}
     attributes: dict[str, Any] = {"kernel": rule.kernel, "calls": calls, "shape": list(shape)}
     if rule.text:
         attributes["kernel_text"] = rule.text
     if "period" in calls[0].sizes:
-        period, constant = calls[0].sizes["period"], constant_of(one_row(node, axes))
-        repeated = np.broadcast_to(constant.integers, node.shape[axes:]).reshape(-1)[:period]
-        constants["constant"] = Constant(repeated, constant.fraction)
-        formats["constant"] = of_constant(constants["constant"])
+        period, own = calls[0].sizes["period"], constant_of(one_row(node, axes))
+        repeated = np.broadcast_to(own.integers, node.shape[axes:]).reshape(-1)[:period]
+        constant = Constant(repeated, own.fraction)
+    if constant is not None:
+        constants["constant"], formats["constant"] = constant, of_constant(constant)
     class_name = "EdgephysProcess" if axes else "EdgephysKernel"
     return HlsStep(node, name, class_name, inputs, shape, formats, constants, attributes)
 
@@ -140,6 +145,40 @@ def copy_step(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes
     """Return the step that copies an edge into a format."""
     call = Call((0,), {"size": prod(node.shape[axes:])})
     return kernel_step(node, name, inputs, COPY, (call,), fixed, axes)
+
+
+LOOKUP = """\
+// c holds the table of each channel, one behind the other; 1 is steps() steps of the integers that are looked up.
+template <class in_T, class out_T, typename CONFIG_T>
+void edge_lookup(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size],
+                typename CONFIG_T::constant_t c[CONFIG_T::channels * CONFIG_T::entries]) {
+    #pragma HLS INLINE
+    #pragma hls_unroll yes
+    for (unsigned i = 0; i < CONFIG_T::size; i++) {
+        #pragma HLS UNROLL
+        const int place = (x[i] * CONFIG_T::steps()).to_int() - int(CONFIG_T::first);
+        y[i] = c[(i % CONFIG_T::channels) * CONFIG_T::entries + place];
+    }
+}"""
+
+
+@dataclass(frozen=True)
+class LookupRule(KernelRule):
+    """Emit a table as a constant array that a kernel reads."""
+
+    def __call__(self, place: Place) -> HlsStep:
+        """Return the step of a node; raise ModelError where its integers need more bits than C++'s int has."""
+        node, axes = place.node, place.axes
+        op: Any = one_row(node, axes).op
+        if max(abs(op.first), abs(op.last)) >= 1 << INT:
+            raise ModelError(
+                f"layer '{node.layer}': its table is for integers {op.first}..{op.last}, of over {INT} bits; round "
+                f"its operand to fewer bits"
+            )
+        sizes = {"size": prod(node.shape[axes:]), "channels": len(op.tables), "entries": op.entries, "first": op.first}
+        calls = (Call((0,), sizes, powers={"steps": op.operand_fraction}),)
+        constant = Constant(op.tables.reshape(-1), op.constant.fraction)
+        return kernel_step(node, place.name, place.inputs, self, calls, plain(node.fixed), axes, constant)
 
 
 # Layers of hls4ml, and windows ---------------------------------------------------------------------
@@ -250,6 +289,7 @@ RULES: RuleTable[Rule] = RuleTable(
         Reshape: COPY,
         Window: _window,
         Requantise: COPY,
+        Lookup: LookupRule("lookup", elementwise, LOOKUP),
     },
 )
 """The rule of each operation."""

@@ -14,11 +14,15 @@ from edgephys.graph.graph import Constant, Graph, Node
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """State one call of a kernel: the positions of the inputs that it reads, and its compile-time sizes and tables."""
+    """State one call of a kernel: the positions of the inputs that it reads, and what it knows at compile time.
+
+    These are sizes, tables of unsigned integers, and powers of two, of which the exponent is stated.
+    """
 
     reads: tuple[int, ...]
     sizes: Mapping[str, int]
     tables: Mapping[str, Integers] = field(default_factory=dict)
+    powers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,22 @@ class Place:
 def plain(fixed: Fixed) -> Fixed:
     """Return the format of an exact result: nothing is rounded, nothing overflows."""
     return Fixed(fixed.signed, fixed.bits, fixed.integer)
+
+
+def ap_type(fixed: Fixed) -> str:
+    """Return a format as AMD's C++ type."""
+    name = "ap_fixed" if fixed.signed else "ap_ufixed"
+    if fixed == plain(fixed):
+        return f"{name}<{fixed.bits},{fixed.integer}>"
+    return f"{name}<{fixed.bits},{fixed.integer},AP_{fixed.rounding.value},AP_{fixed.overflow.value},0>"
+
+
+def ac_type(fixed: Fixed) -> str:
+    """Return a format as Siemens' C++ type."""
+    head = f"ac_fixed<{fixed.bits},{fixed.integer},{str(fixed.signed).lower()}"
+    if fixed == plain(fixed):
+        return f"{head}>"
+    return f"{head},AC_{fixed.rounding.value},AC_{fixed.overflow.value}>"
 
 
 def flat(shape: tuple[int, ...], axes: int = 0) -> tuple[int, ...]:

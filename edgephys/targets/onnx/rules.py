@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, Node
@@ -27,6 +28,7 @@ from edgephys.graph.ops import (
     Concat,
     Dense,
     Input,
+    Lookup,
     Relu,
     Requantise,
     Reshape,
@@ -225,6 +227,19 @@ def _scale(writer: OnnxWriter, node: Node, op: Scale) -> None:
     writer.result(node, "Mul", [form], (constant,), unit=unit)
 
 
+def _lookup(writer: OnnxWriter, node: Node, op: Lookup) -> None:
+    """Gather entries by whole numbers; the tables for the channels follow one another."""
+    (form,), tensors = writer.read(node, unit=op.operand_fraction), writer.tensors
+    starts = op.channels(node.shape) * op.entries - op.first
+    integers = tensors.add("Cast", [form.tensor], f"{node.name}_integers", to=TensorProto.INT64)
+    offset = tensors.constant(f"{node.name}_starts", _laid_out(starts, form.layout, len(node.shape)))
+    places = tensors.add("Add", [integers, offset], f"{node.name}_places")
+    unit = writer.plan.units[node.name]
+    values = op.tables.reshape(-1) * 2.0 ** (unit - op.constant.fraction)
+    entries = tensors.number(f"{node.name}_entries", values, form.carrier)
+    _edge(writer, node, "Gather", [entries, places], replace(form, unit=unit, quantised=0), {"axis": 0})
+
+
 def _broadcast_form(writer: OnnxWriter, node: Node) -> Form:
     """Return the operand in a layout to which the node's constant broadcasts."""
     (form,) = writer.read(node)
@@ -316,5 +331,6 @@ RULES: RuleTable[OnnxRule] = RuleTable(
         Reshape: OnnxRule(_reshape),
         Window: OnnxRule(_window),
         Requantise: OnnxRule(_requantise, Unit.FORMAT),
+        Lookup: OnnxRule(_lookup, Unit.READER),
     },
 )

@@ -18,6 +18,7 @@ from edgephys.graph.ops import (
     Concat,
     Dense,
     Input,
+    Lookup,
     Relu,
     Requantise,
     Reshape,
@@ -28,7 +29,7 @@ from edgephys.graph.ops import (
 )
 from edgephys.graph.ranges import Range
 from edgephys.targets.qonnx.writer import AXES, FIELD, FIRST, PLAIN, QonnxWriter, laid_out, tensor_shape
-from edgephys.targets.rules import RuleTable
+from edgephys.targets.rules import Refusal, RuleTable
 
 QonnxRule = Callable[[QonnxWriter, Node, Any], None]
 """Adds the operators of a node, of which the operation is the last argument."""
@@ -241,5 +242,9 @@ RULES: RuleTable[QonnxRule] = RuleTable(
         Reshape: _reshape,
         Window: _window,
         Requantise: _requantise,
+        Lookup: Refusal(
+            "a table of results has no operator in QONNX that its readers quantise; emit it to onnx, or use "
+            "quantized_relu or quantized_bits for its activation"
+        ),
     },
 )

@@ -338,9 +338,43 @@ def text(logic: Logic, schedule: Schedule, language: str, enable: str = "") -> s
     title = netlist.remark(f"layer {', '.join(logic.block.layers)}")
     head = f"// {title}\n`timescale 1ns / 1ps\n\n" if language == "verilog" else f"-- {title}\n"
     if len(programs) == 1:
-        return head + str(write(programs[0], logic.module))
+        return head + _with_tables(logic, str(write(programs[0], logic.module)), language)
     texts = [write(program, f"{logic.module}_stage_{slot.first + i}") for i, program in enumerate(programs)]
-    return head + "\n".join([*texts, netlist.text(_pipeline(logic, programs, slot.first, title, enable), language)])
+    texts.append(netlist.text(_pipeline(logic, programs, slot.first, title, enable), language))
+    return head + _with_tables(logic, "\n".join(texts), language)
+
+
+def _with_tables(logic: Logic, text: str, language: str) -> str:
+    """Return the text of a block behind the modules of the tables that it reads, which get names of the block's own.
+
+    alkaid's own text of a table leaves the results undefined that nothing reads. Here they are the nearest ones that
+    are read, so that no tool finds an undefined bit.
+    """
+    from alkaid.codegen.rtl.verilog.lookup import lookup_name, lookup_ops
+
+    tables: dict[str, str] = {}
+    for op in lookup_ops(logic.program):
+        name = lookup_name(logic.program, op)
+        if name not in tables:
+            own = f"{logic.module}_table_{len(tables)}"
+            operand = logic.program.ops[op.addr[0]].qint
+            entries = logic.program.lookup_tables[op.data[0]].padded_table(operand)
+            tables[name] = netlist.lookup(own, _defined(entries, operand.min < 0), sum(op.qint.kif), language)
+            text = text.replace(name, own)
+    return "\n".join([*tables.values(), text])
+
+
+def _defined(entries: Any, signed: bool) -> list[int]:
+    """Return entries by address, with those that are not a number replaced by the nearest one in the operand's order.
+
+    Addresses of negative integers are the higher half.
+    """
+    half = len(entries) // 2 if signed else 0
+    ordered = np.roll(entries, half)
+    read = np.flatnonzero(np.isfinite(ordered))
+    nearest = np.abs(np.arange(len(ordered))[:, None] - [read[0], read[-1]]).argmin(1)
+    filled = np.where(np.isfinite(ordered), ordered, ordered[read[[0, -1]]][nearest])
+    return [int(number) for number in np.roll(filled, half)]
 
 
 def _pipeline(logic: Logic, programs: list[Any], first: int, title: str, enable: str) -> Module:

@@ -5,11 +5,14 @@ All computation is in alkaid's text; these modules connect it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgephys.core.errors import UsageError
 from edgephys.targets.rtl.options import SUFFIX
+
+IN_LOGIC = '(* rom_style = "logic" *)'
+"""Attribute of a table for Yosys, which else merges larger ones with the registers behind them into block RAMs."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,27 @@ def _vhdl_piece(piece: Piece) -> str:
     if piece.repeated:
         return f"(others => {piece.signal}({piece.low}))"
     return f"{piece.signal}({piece.low + piece.width - 1} downto {piece.low})"
+
+
+def lookup(name: str, entries: Sequence[int], bits: int, language: str) -> str:
+    """Return the module of a table, the entries of which are by address; the most frequent one is the default.
+
+    Its ports are an address in as many bits as the entries need, and the entry in ``bits`` bits.
+    """
+    address = (len(entries) - 1).bit_length()
+    words = [f"{entry % (1 << bits):0{bits}b}" for entry in entries]
+    default = max(sorted(set(words)), key=words.count)
+    cases = {f"{place:0{address}b}": word for place, word in enumerate(words) if word != default}
+    if language == "verilog":
+        lines = [f"module {name} (input wire [{address - 1}:0] in, output reg [{bits - 1}:0] out);"]
+        lines += ["  always @(*)", f"    {IN_LOGIC}", "    case (in)"]
+        lines += [f"      {address}'b{place}: out = {bits}'b{word};" for place, word in cases.items()]
+        return "\n".join([*lines, f"      default: out = {bits}'b{default};", "    endcase", "endmodule", ""])
+    lines = ["library ieee;", "use ieee.std_logic_1164.all;", "", f"entity {name} is port ("]
+    lines += [f"    inp: in {_vector(address)};", f"    outp: out {_vector(bits)}", "  );", f"end entity {name};", ""]
+    lines += [f"architecture rtl of {name} is", "begin", "  with inp select outp <="]
+    lines += [f'    "{word}" when "{place}",' for place, word in cases.items()]
+    return "\n".join([*lines, f'    "{default}" when others;', "end architecture rtl;", ""])
 
 
 def remark(words: str) -> str:

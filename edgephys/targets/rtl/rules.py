@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgephys.graph.ops import Add, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Take, Window
+from edgephys.graph.ops import (
+    Add,
+    Bias,
+    Concat,
+    Dense,
+    Input,
+    Lookup,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+    Window,
+)
 from edgephys.targets.rules import RuleTable
 
 
@@ -40,6 +54,7 @@ RULES: RuleTable[RtlRule] = RuleTable(
         Reshape: WIRES,
         Window: WIRES,
         Requantise: LOGIC,
+        Lookup: RtlRule(constant_bits=24),  # alkaid finds the lowest bits of a table in float32
     },
 )
 """The rule of each operation."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import own_file, require_count, require_identifier
+from edgephys.targets.rtl.netlist import IN_LOGIC
 from edgephys.targets.source_scan import Scanned, require_no
 
 TOOL_WORDS = re.compile(r"\b(verilator|synopsys|synthesis|translate|pragma|yosys|coverage|psl)\b", re.IGNORECASE)
@@ -29,7 +30,7 @@ class Language:
 
 LANGUAGES = {
     "verilog": Language(
-        re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL),
+        re.compile(rf"//[^\n]*|/\*.*?\*/|{re.escape(IN_LOGIC)}", re.DOTALL),
         re.compile(r"\$(?!signed\b)\S*|`(?!timescale 1ns / 1ps\s*$)[^\n]*|\(\*(?!\s*\))|[\"\\]|/\*", re.MULTILINE),
         frozenset(
             [
@@ -120,8 +121,9 @@ LANGUAGES = {
         ),
     ),
 }
-"""Verilog of ours has no system task but $signed, no directive but `timescale, no attribute and no text; VHDL no
-library but ieee and no text but bits. The words are those that reach beyond modules, wires and registers."""
+"""Verilog of ours has no system task but $signed, no directive but `timescale, no attribute but IN_LOGIC and no
+text; VHDL no library but ieee and no text but bits. The words are those that reach beyond modules, wires and
+registers."""
 
 
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
