@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph.graph import Constant, Node
 from edgephys.graph.ops import (

@@ -24,6 +24,10 @@ from edgephys.core.fixed import Integers
 MOST_SHIFT = 40
 """Bits of the shift that are tried; twice as many as a float32 has would never be needed."""
 LARGEST = 1 << 40
+MOST_POINTS = 2048
+"""Most points from which slopes are derived; whether a slope will do is decided by all of them."""
+MOST_LEVELS = 1 << 20
+"""Most results of a function that are fitted."""
 MOST_FRACTION = 6
 """Fraction bits of the number that is added to x."""
 
@@ -60,6 +64,8 @@ def affine(low: int, results: Integers, ends: tuple[int, int], shift: int) -> Af
             return None
         return Affine(-reverse.multiplier, -reverse.addend, reverse.fraction, reverse.offset, shift)
     first, last = int(results[0]), int(results[-1])
+    if last - first > MOST_LEVELS:
+        return None
     one = 1 << shift
     levels = np.arange(first + 1, last + 1)
     steps = low + np.searchsorted(results, levels)  # T_k
@@ -91,6 +97,11 @@ def roundest(low: int, high: int) -> int:
     return low
 
 
+def _thinned(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return points evenly drawn, with both ends, where there are many."""
+    return [points[at] for at in np.linspace(0, len(points) - 1, min(len(points), MOST_POINTS)).astype(int)]
+
+
 def _multipliers(at_least: list[tuple[int, int]], below: list[tuple[int, int]], shift: int) -> list[int]:
     """Return multipliers to try: the least, the middle and the largest slope that the steps allow, as integers.
 
@@ -98,8 +109,8 @@ def _multipliers(at_least: list[tuple[int, int]], below: list[tuple[int, int]], 
     """
     if not at_least or not below:
         return [0]
-    x, k = np.array(at_least, float).T
-    y, j = np.array(below, float).T
+    x, k = np.array(_thinned(at_least), float).T
+    y, j = np.array(_thinned(below), float).T
     run, rise = np.subtract.outer(x, y), np.subtract.outer(k, j)
     least = max((rise[run > 0] / run[run > 0]).max(initial=0.0), 0.0)
     most = (rise[run < 0] / run[run < 0]).min(initial=np.inf)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers, narrowest
 from edgephys.core.rounding import Overflow, Rounding
+from edgephys.graph.ops.lookup import MOST_ENTRIES
 from edgephys.models.files.keras.affine import MOST_SHIFT, Affine, affine
+from edgephys.models.files.keras.looked_up import looked_up
 from edgephys.models.files.keras.reading import KerasReading, KerasValue, floats_of
 from edgephys.networks.backend import keras, qkeras
 
@@ -170,7 +172,7 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
 def _staircase(
     reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int, name: str
 ) -> str:
-    """Write a function of an integer, a column for each channel, as a multiplication or a sum of comparisons."""
+    """Write a function of an integer, a column for each channel, as a multiplication, tables or comparisons."""
     whole = _multiplied(reading, owner, edge, low, results, fraction)
     if whole is not None:
         return whole
@@ -178,11 +180,15 @@ def _staircase(
         halves = _halved(reading, owner, edge, low, results, fraction)
         if halves is not None:
             return halves
+    table = looked_up(reading, owner, edge, low, results, fraction)
+    if table is not None:
+        return table
     steps = np.diff(results, axis=0)
     if max(np.count_nonzero(steps[:, channel]) for channel in range(steps.shape[1])) > MOST_STEPS:
         raise ModelError(
-            f"layer '{name}': its rounded function is no multiplication, addition and shift, and has over {MOST_STEPS} "
-            f"steps; use fewer activation bits, or quantized_relu or quantized_bits"
+            f"layer '{name}': its rounded function of {len(results)} integers is no multiplication, addition and "
+            f"shift, has over {MOST_STEPS} steps, and needs a table of over {MOST_ENTRIES} entries; put "
+            f"QActivation(quantized_bits(bits, integer, alpha=1)) with fewer bits before it"
         )
     return _compared(reading, owner, edge, low, results, fraction)
 
@@ -200,9 +206,12 @@ def _shift(low: int, results: Integers, sign: int) -> int | None:
     """
     x = sign * np.arange(low, low + len(results))
     fixed = narrowest(int(results.min()), int(results.max()), 0)
+    rounded_away = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
+    some = slice(None, None, max(1, len(x) >> 10))  # most shifts fail on these
     for dropped in range(FLOAT32_BITS + 1):
-        rounded_away = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
-        if np.array_equal(np.broadcast_to(rounded_away.requantise(x, dropped)[:, None], results.shape), results):
+        if all(
+            np.all(rounded_away.requantise(x[part], dropped)[:, None] == results[part]) for part in (some, slice(None))
+        ):
             return dropped
     return None
 
