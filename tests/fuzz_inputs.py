@@ -67,6 +67,7 @@ COMMANDS = (
     Command(("emit", "imported", "--to", "rtl", "--out", "out"), ("imported/graph.json",)),
     Command(("import", "file.onnx", "--out", "out"), ("file.onnx",)),
     Command(("import", "file.onnx", "--out", "out", "--vectors", "vectors.npz"), ("vectors.npz",)),
+    Command(("quantise", "float.keras", "--data", "mine.npz", "--out", "out"), ("float.keras", "mine.npz")),
     Command(("verify", "project"), ("project/edgephys.json", "project/graph.json", "project/vectors.npz")),
     Command(("verify", "project"), ("project/model/card.json", "project/firmware/model.onnx")),
     Command(("verify", "project", "--data", "jets.h5", "--limit", "5"), ("jets.h5",)),
@@ -112,8 +113,11 @@ SETTINGS = (
 
 def prepare(home: Path, call: Callable[..., Ended]) -> None:
     """Make the files that are spoiled: small models of two applications, an imported one, a project, data, tables."""
+    import numpy as np
     from small_model import save_small
     from wave_model import NET, save_waves
+
+    from edgephys.networks.backend import keras
 
     save_small(home / "tagger")
     save_waves(home / "waves", dataclasses.replace(NET, grid=32))
@@ -133,6 +137,9 @@ def prepare(home: Path, call: Callable[..., Ended]) -> None:
     shutil.copyfile(home / "qonnx/firmware/model.onnx", home / "file.onnx")
     shutil.copyfile(home / "imported/held_out.npz", home / "vectors.npz")
     shutil.rmtree(home / "qonnx")
+    layers = keras.layers
+    keras.Sequential([keras.Input((4,)), layers.Dense(3, "relu"), layers.Dense(2)]).save(home / "float.keras")
+    np.savez(home / "mine.npz", x=np.random.default_rng(0).normal(size=(40, 4)), y=np.arange(40) % 2)
     shutil.copyfile(RESULTS / "uniform.json", home / "uniform.json")
     (home / "run").mkdir()
     shutil.copyfile(next(RESULTS.glob("runs/*/compression.json")), home / "run/compression.json")

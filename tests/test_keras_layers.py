@@ -86,6 +86,8 @@ VECTORS = {
     "linear": [qdense(4, "d"), LAYERS.Activation("linear"), relu()],
     "relu": [qdense(4, "d", activation="relu"), qkeras.QActivation(bits(6, 1))],
     "relu layer": [qdense(4, "d"), LAYERS.ReLU(), qkeras.QActivation(bits(6, 1))],
+    "bounded relu layer": [qdense(4, "d"), relu(8, 1), LAYERS.ReLU(max_value=0.75), qdense(2, "e")],
+    "relu bounded by all but one step": [qdense(4, "d"), relu(4, 0), LAYERS.ReLU(max_value=0.9375), qdense(2, "e")],
     "relu6": [qdense(4, "d"), LAYERS.ReLU(max_value=0.5), qkeras.QActivation(bits(6, 1))],
     "leaky relu": [qdense(4, "d"), LAYERS.LeakyReLU(negative_slope=0.25), relu(6, 1)],
     "leaky relu of any slope": [

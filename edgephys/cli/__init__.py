@@ -45,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "score": models.score,
     "cards": models.cards,
     "import": models.import_,
+    "quantise": models.quantise,
     "compress": compression.compress,
     "gains": compression.gains,
     "pareto": compression.pareto,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -151,3 +152,56 @@ def import_(
     compared = f"{facts['outputs_compared']:,} outputs equal to the file's in {framework}"
     line = f"{folder}: {facts['operators']} {'operators' if framework == 'qonnx' else 'layers'}, {compared}"
     give(as_json, record, lambda: line)
+
+
+def quantise(
+    file: Annotated[Path, typer.Argument(metavar="MODEL", help="Keras model with float layers (.keras, .h5, .json).")],
+    data: Annotated[
+        Path, typer.Option(help="Your data (.npz, .npy, .csv, HDF5) with x and perhaps y, for ranges and the score.")
+    ],
+    bits: Annotated[int, typer.Option(min=2, max=16, help="Bits of weights and activations.")] = 8,
+    out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name of the file> by default.")] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="Format of the input, such as fixed<12,4>; the data decide by default.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=0, max=10**6, help="Epochs of fine-tuning on the data; needs y.")] = 0,
+    held_out: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the data that gives the score, and is not used for anything else."),
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the held-out share and the tuning.")] = 1,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Quantise a float Keras model with your data, and import it; emit, verify and report then accept it.
+
+    Batch normalisations are folded. Weights and activations get a power of two of their own a tensor. The table of what
+    each layer lost is written to OUT/quantised.json, .md and .csv.
+
+    \b
+    Example: edgephys quantise model.keras --data mine.npz --bits 8 --out runs/mine
+    """
+    from edgephys.core.fixed import Fixed
+    from edgephys.report import quantisation, render
+    from edgephys.train.quantise.run import Settings
+    from edgephys.train.quantise.run import quantise as quantise_file
+
+    folder = out or Path("runs") / file.stem
+    fixed = None if input_format is None else Fixed.of_text(input_format)
+    say(f"quantise {file} with {data}")
+    settings = Settings(bits, fixed, epochs, held_out, seed)
+    with bar("epochs", epochs) if epochs else nullcontext() as tick:
+        record = quantise_file(file, data, folder, settings, force, _ticking(tick)).record
+    table = quantisation.table(record)
+    render.write(table, folder / "quantised")
+    for warning in record["warnings"]:
+        say(f"note: {warning}")
+    end = f"{folder}: {quantisation.sentence(record)}; {record['outputs_compared']:,} outputs equal to Keras'"
+    give(as_json, record, lambda: table, lambda: end)
+
+
+def _ticking(tick: Callable[..., None] | None) -> Callable[[int, int, Mapping[str, float]], None] | None:
+    """Return what shows an epoch with its loss."""
+    if tick is None:
+        return None
+    return lambda epoch, epochs, logs: tick(epoch, epochs, f"loss {logs['loss']:.4f}")

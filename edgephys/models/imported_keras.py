@@ -64,14 +64,14 @@ def import_keras(
     check_free(out, CARD, force, "a model")
     keras_model = keras_file.read(path)
     name = out.absolute().name
-    own_data = None if data is None else user_data.read(data, _inputs(keras_model))
+    own_data = None if data is None else user_data.read(data, inputs_of(keras_model))
     warnings: list[str] = []
     low = _lowered(keras_model, input_format, own_data, name, warnings)
     graph, reference = low.graph, KerasFileReference(low)
     inputs = _random(low, count, seed) if own_data is None else _quantised(low, own_data, warnings)
     outputs = _proven(low, reference, inputs)
     _proven(low, reference, stimuli.make(graph))
-    answers = None if own_data is None or own_data.answers is None else _classes(own_data.answers, outputs)
+    answers = None if own_data is None or own_data.answers is None else classes_of(own_data.answers, outputs.shape)
     own = outputs.argmax(-1) if outputs.ndim == 2 else outputs
     held_out = HeldOut(inputs, own if answers is None else answers)
     card = _card(path, low, len(inputs), None if own_data is not None else seed, answers, outputs)
@@ -88,7 +88,7 @@ def import_keras(
     return Imported(Model(out, graph, held_out, card, KerasFramework()), tuple(warnings))
 
 
-def _inputs(model: Any) -> dict[str, tuple[int, ...]]:
+def inputs_of(model: Any) -> dict[str, tuple[int, ...]]:
     """Return the inputs of a model by name, each with its shape."""
     inputs = getattr(model, "inputs", None)
     if not inputs:
@@ -174,17 +174,21 @@ def _proven(low: Lowered, reference: KerasFileReference, inputs: Integers) -> In
     )
 
 
-def _classes(answers: NDArray[Any], outputs: Integers) -> NDArray[np.int64] | None:
-    """Return class numbers from numbers or one-hot rows; None where the answers are no classes of the outputs."""
-    if outputs.ndim != 2:
+def classes_of(answers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """Return class numbers from numbers or one-hot rows; None where the answers are no classes of such outputs.
+
+    Shape: answers (example, ...); ``shape`` is (example, output).
+    """
+    if len(shape) != 2:
         return None
-    if answers.ndim == 2 and answers.shape[1] == outputs.shape[1] > 1:
-        return np.asarray(answers.argmax(-1), np.int64)
+    if answers.ndim == 2 and answers.shape[1] == shape[1] > 1:
+        one_hot = np.all((answers == 0) | (answers == 1)) and np.all(np.count_nonzero(answers, axis=1) == 1)
+        return np.asarray(answers.argmax(-1), np.int64) if one_hot else None
     flat = answers.reshape(len(answers), -1)
     if flat.shape[1] != 1 or not np.array_equal(flat, np.rint(flat)):
         return None
     classes = flat[:, 0].astype(np.int64)
-    most = max(2, outputs.shape[1])
+    most = max(2, shape[1])
     return classes if classes.min() >= 0 and classes.max() < most else None
 
 

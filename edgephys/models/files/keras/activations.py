@@ -76,10 +76,27 @@ def softmax(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> 
 def relu(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Add a ReLU layer, with a bound or slope as Keras has them."""
     (value,), config = values, layer.get_config()
-    plain = not (config.get("negative_slope") or config.get("threshold") or config.get("max_value") is not None)
-    if plain and not value.pending:
-        return KerasValue(reading.builder.relu(layer.name, value.edge))
-    return reading.later(layer, value)
+    plain = not (config.get("negative_slope") or config.get("threshold")) and not value.pending
+    bound = config.get("max_value")
+    steps = None if bound is None else float(bound) * 2.0 ** reading.builder.fraction(value.edge)
+    if not plain or (steps is not None and (steps != int(steps) or steps < 1)):
+        return reading.later(layer, value)
+    edge = reading.builder.relu(layer.name, value.edge)
+    return KerasValue(edge if steps is None else _at_most(reading, layer.name, edge, int(steps)))
+
+
+def _at_most(reading: KerasReading, name: str, edge: str, bound: int) -> str:
+    """Return min(x, bound) of an edge that is not negative: x + offset saturates where x reaches the bound."""
+    builder, fraction = reading.builder, reading.builder.fraction(edge)
+    bits = bound.bit_length()
+    offset = (1 << bits) - 1 - bound
+    form = Fixed(False, bits, bits - fraction, Rounding.TRN, Overflow.SAT)
+    if not offset:
+        return builder.requantise(name, edge, form)
+    moved = builder.bias(name, edge, np.array(offset), fraction)
+    saturated = builder.requantise(name, moved, form)
+    reading.emulated |= {moved, saturated}
+    return builder.bias(name, saturated, np.array(-offset), fraction)
 
 
 def leaky(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

@@ -59,7 +59,7 @@ def lowered(model: Any, input_format: Fixed, name: str) -> Lowered:
     """Return the Graph of a Keras model with the tensors that it must equal.  Raises: as ``lower``."""
     builder = Builder(name)
     reading = KerasReading(builder)
-    model = _functional(model)
+    model = functional(model)
     values = _inputs(reading, model, input_format, name)
     walk = _Walk(reading, {}, {})
     results, tensors = walk.model(model, values, list(model.inputs))
@@ -80,15 +80,15 @@ def lowered(model: Any, input_format: Fixed, name: str) -> Lowered:
     return Lowered(graph, list(model.inputs), ends, walk.tensors, tuple(reading.dropped))
 
 
-def _functional(model: Any) -> Any:
+def functional(model: Any) -> Any:
     """Return the functional model that a model is or holds; raise ModelError for one of another kind."""
-    functional = getattr(model, "_functional", None) or model
-    if not hasattr(functional, "_nodes_by_depth"):
+    inner = getattr(model, "_functional", None) or model
+    if not hasattr(inner, "_nodes_by_depth"):
         raise ModelError(
             f"model '{model.name}': {type(model).__name__} must be a Sequential or functional model with stated "
             f"inputs; build it with keras.Model(inputs, outputs)"
         )
-    return functional
+    return inner
 
 
 def _inputs(reading: KerasReading, model: Any, input_format: Fixed, name: str) -> list[KerasValue]:
@@ -131,7 +131,7 @@ class _Walk:
     ) -> tuple[list[KerasValue], list[Any]]:
         """Return the values and the tensors of a model's outputs for those of its inputs."""
         known = {id(own): (value, tensor) for own, value, tensor in zip(model.inputs, values, tensors, strict=True)}
-        for layer, node in _calls(model):
+        for layer, node in calls(model):
             if isinstance(layer, keras.layers.InputLayer):
                 continue
             arguments = [known[id(tensor)] for tensor in node.arguments.keras_tensors]
@@ -146,7 +146,7 @@ class _Walk:
     ) -> list[tuple[KerasValue, Any]]:
         """Return the values and the tensors of a call of a layer."""
         if isinstance(layer, keras.Model):
-            results = self.model(_functional(layer), values, tensors)
+            results = self.model(functional(layer), values, tensors)
             return list(zip(*results, strict=True))
         rule = RULES.get(type(layer))
         if rule is None:
@@ -204,7 +204,7 @@ def _ended(reading: KerasReading, walk: _Walk, value: KerasValue, tensor: Any) -
     return value.edge, tensor
 
 
-def _calls(model: Any) -> list[tuple[Any, Any]]:
+def calls(model: Any) -> list[tuple[Any, Any]]:
     """Return (layer, node) of every call, in an order in which inputs come first."""
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [(node.operation, node) for depth in depths for node in model._nodes_by_depth[depth]]

@@ -1,0 +1,1 @@
+"""Quantise a float Keras model after its training: a QKeras model whose formats come from data."""
