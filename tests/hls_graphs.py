@@ -9,7 +9,7 @@ from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import ranges
 from edgephys.graph.graph import Constant, Graph, Node, check
-from edgephys.graph.ops import Add, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Take
+from edgephys.graph.ops import Add, Bias, Concat, Dense, Input, Lookup, Relu, Requantise, Reshape, Scale, Sum, Take
 from edgephys.models.files.keras import lower
 
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
@@ -22,8 +22,8 @@ class Builder:
         self.random = np.random.default_rng(seed)
         self.nodes = [Node("x", Input(), (), shape, fixed, "input")]
 
-    def add(self, kind, layer, *, of=None, constant=None, axis=None, rows=None, size=None, fixed=None, shape=None):
-        op = kind(*(parameter for parameter in (constant, axis, rows, size) if parameter is not None))
+    def add(self, kind, layer, *more, of=None, constant=None, axis=None, rows=None, size=None, fixed=None, shape=None):
+        op = kind(*(parameter for parameter in (constant, axis, rows, size, *more) if parameter is not None))
         by_name = {node.name: node for node in self.nodes}
         inputs = tuple(of or [self.nodes[-1].name])
         operands = tuple(by_name[name] for name in inputs)
@@ -77,11 +77,13 @@ def everything(empty=True):
     build.add(Sum, "middle", of=[shared], axis=1)
     build.add(Scale, "negative", constant=Constant(np.array([[-3], [7]]), 3))
     narrow = build.add(Requantise, "narrow", fixed=Fixed(True, 6, 8, Rounding.RND, Overflow.WRAP))
+    results = Constant(build.random.integers(-40, 40, (3, 64)), 1)
+    looked_up = build.add(Lookup, "looked_up", -32, -2, of=[narrow], constant=results)
     build.add(Add, "twice", of=[narrow, narrow])
     build.add(Take, "turned", axis=0, rows=[1, 0])
     build.add(Relu, "cut")
     flat = build.add(Reshape, "flat", of=[below], shape=(2, 20))
-    build.add(Concat, "join", of=[narrow, flat, narrow], axis=1)
+    build.add(Concat, "join", of=[narrow, flat, looked_up], axis=1)
     build.add(Reshape, "column", shape=(52, 1))
     build.add(Sum, "row", axis=1)
     pruned = build.random.integers(-8, 8, (52, 6))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
-from random_graphs import EVERY, build_field, field_graphs, vectors
+from random_graphs import EVERY, WITHOUT_LOOKUPS, build_field, field_graphs, vectors
 from rtl_graphs import tagger
 from test_stream import blurred, joined
 
@@ -88,7 +88,8 @@ def every_kind_of_pixel() -> Graph:
     seen = builder.window("seen", x, (2, 4))
     twice = builder.add("twice", x, x)
     far = builder.requantise("far", x, Fixed(True, 4, 12, Rounding.RND_CONV, Overflow.SAT_SYM))
-    many = builder.concat("many", (x, summed, turned, seen, twice, far, x, *[x] * COPIES), 2)
+    looked_up = builder.lookup("looked_up", far, -7, generator.integers(-9, 9, (2, 15)), 1)
+    many = builder.concat("many", (x, summed, turned, seen, twice, far, looked_up, x, *[x] * COPIES), 2)
     wide = builder.window("last_window", builder.relu("cut", many), (1, 3))
     last = builder.dense("last", wide, generator.integers(-2, 3, (builder.shape(wide)[-1], 2)), 0)
     builder.relu("unread", last)
@@ -189,7 +190,7 @@ def waited(step) -> int:
     return rows // 2 * width + columns // 2
 
 
-@given(field_graphs(EVERY, 8, 6), strategies.integers(0, 1000))
+@given(field_graphs(WITHOUT_LOOKUPS, 8, 6), strategies.integers(0, 1000))
 def test_a_pixel_comes_every_clock_and_no_fifo_stops_it_however_deep_the_pipelines_are(graph, seed):
     steps = connected(plan(graph, True))
     known, pixels = times(steps), steps[0].shape[0]
