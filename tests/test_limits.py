@@ -282,7 +282,10 @@ PRUNE = '[[stage]]\nkind = "prune"\nepochs = 1\n\n'
     ("stage", "message"),
     [
         ('kind = "finetune"\nteacher = ["none"]', "none: no such model"),
-        ('kind = "finetune"\nteacher = ["cut"]', "stage 2 (finetune): .*cut/model.keras: expected a whole .keras file"),
+        (
+            'kind = "finetune"\nteacher = ["cut"]',
+            "stage 2 (finetune): .*cut/model.keras: expected the bytes whose SHA-256",
+        ),
         ('kind = "distil"\nscript = "none.py"', "none.py: no such file"),
         ('kind = "distil"\nscript = "broken.py"', "stage 2 (distil): .*broken.py: SyntaxError when it was read"),
         ('kind = "distil"\nscript = "waves.py"', "stage 2 (distil): student of .*waves.py: it must read jets"),
@@ -297,7 +300,9 @@ def test_what_a_later_stage_needs_is_checked_before_the_first_one(run, trained, 
     (tmp_path / "broken.py").write_text("RECIPE = (\n")
     shutil.copyfile(top / "models/wave_cnn.py", tmp_path / "waves.py")
     (tmp_path / "stages.toml").write_text(f"{PRUNE}[[stage]]\n{stage}\n")
-    ended = run("compress", trained, tmp_path / "stages.toml", "--data", jets, "--out", tmp_path / "out")
+    scripts = [word for name in ("none.py", "broken.py", "waves.py") for word in ("--run-script", tmp_path / name)]
+    words = ("--data", jets, "--out", tmp_path / "out", *scripts)
+    ended = run("compress", trained, tmp_path / "stages.toml", *words)
     assert ended.status in (1, 2) and re.search(message.replace("(", r"\(").replace(")", r"\)"), ended.err), ended.err
     assert not (tmp_path / "out").exists() and "epoch" not in ended.err
 

@@ -213,7 +213,7 @@ def test_what_cannot_be_run_says_so(tmp_path):
     with pytest.raises(ToolError, match="qonnx does not execute the model"):
         qonnx.run(tmp_path, facts, x)
     path.unlink()
-    with pytest.raises(ProjectError, match="the model is missing; emit the project again"):
+    with pytest.raises(ProjectError, match=r"the model is missing or no file .*; emit the project again"):
         qonnx.run(tmp_path, facts, x)
 
 

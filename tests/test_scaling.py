@@ -353,7 +353,7 @@ def test_a_mismatch_is_loud(zoo, projects, monkeypatch, run, tmp_path):
         (["DEEP_SETS", "--to", "rtl,rtl"], 2, "each once at most"),
         (["DEEP_SETS", "--to", ""], 2, "--to must name hls and rtl"),
         (["DEEP_SETS", "--synth-seconds", "0"], 2, "--synth-seconds must be over 0, not 0"),
-        (["DEEP_SETS", "--memory-gb", "nan"], 2, "--memory-gb must be over 0, not nan"),
+        (["DEEP_SETS", "--memory-gb", "nan"], 2, "Invalid value for '--memory-gb'"),
         (["DEEP_SETS", "--clock-ns", "0"], 2, "clock_ns must be 0.1..1000"),
         (["DEEP_SETS", "--part", "a part"], 2, "part"),
         ([], 2, "MODEL"),

@@ -24,6 +24,10 @@ def read(path: Path) -> Any:
     """Return the Keras model of a file; raise ModelError where it is none that may be loaded."""
     if not path.exists():
         raise ModelError(f"{path}: no such file; `edgephys train` makes one")
+    try:
+        open_regular(path).close()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: expected a model's file, but it is {error}; check the path") from error
     if path.suffix not in SUFFIXES:
         raise ModelError(f"{path}: expected a Keras file ({', '.join(SUFFIXES)}), found '{path.suffix}'")
     try:
