@@ -97,14 +97,16 @@ def test_the_keras_layer_that_ends_each_layer_is_remembered():
 
 def test_a_float_dense_is_refused():
     refuses(
-        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\)",
+        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\), "
+        r"or `edgephys quantise`",
         keras.layers.Dense(3, name="d"),
     )
 
 
 def test_a_dense_without_quantiser_is_refused():
     refuses(
-        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\)",
+        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\), "
+        r"or `edgephys quantise`",
         qkeras.QDense(3, bias_quantizer=bits(4), name="d"),
     )
 

@@ -12,7 +12,7 @@ from edgephys.core.fixed import Fixed
 from edgephys.models.imported_keras import proposed
 from edgephys.networks.backend import keras
 from edgephys.train.quantise.formats import chosen, decibels, exponent, fixed, rounded
-from edgephys.train.quantise.steps import Floats, Kind, Network, Step, weights_of
+from edgephys.train.quantise.steps import MAXIMA, Floats, Kind, Network, Step, weights_of
 
 WITHIN = 99.99
 """Per cent of a step's values, by magnitude, whose errors are counted."""
@@ -115,6 +115,8 @@ def _rounded(
     for name, step in network.steps.items():
         sources = [reaches[source] for source in step.sources] or [Reach.of(own)]
         reach = Reach(max(source.fraction for source in sources), max(source.largest for source in sources))
+        if isinstance(step.layer, MAXIMA):
+            reach = Reach(reach.fraction, reach.largest * 2.0 ** exponent(step.count))
         if name in rounded_steps:
             by_step[name] = _untied(_format(network, step, values, bits), step.count, reach.fraction)
             reach = Reach.of(by_step[name])
@@ -128,7 +130,7 @@ def _exact(step: Step, form: Fixed, reads: Reach) -> Fixed:
     Where the bias is far larger than all that is added to it, fine steps of the weights would be lost in it.
     """
     weights = weights_of(step)
-    sums = np.abs(weights).sum(_summed(step)) * reads.largest
+    sums = np.abs(weights).sum(_summed(step)).ravel() * reads.largest
     if step.bias is not None:
         sums = sums + np.abs(step.bias)
     excess = form.fraction + reads.fraction + exponent(float(sums.max(initial=0.0))) - SUM_BITS

@@ -39,7 +39,7 @@ class Step:
     """Hold one call of a layer: ``layer`` has its settings, ``sources`` are the steps that it reads.
 
     ``kernel`` and ``bias`` are those of a product, in the layer's shape; ``bound`` is that of a ReLU which has one,
-    ``count`` the number of values of a mean.
+    ``count`` the number of values of a mean or maximum.
     """
 
     name: str
@@ -94,6 +94,11 @@ DROPPED = (
     *(_L.Dropout, _L.SpatialDropout1D, _L.SpatialDropout2D, _L.AlphaDropout, _L.GaussianDropout, _L.GaussianNoise),
     *(_L.ActivityRegularization, _L.Identity),
 )
+MAXIMA = (
+    *(_L.MaxPooling1D, _L.MaxPooling2D, _L.GlobalMaxPooling1D, _L.GlobalMaxPooling2D),
+    *(_L.Maximum, _L.Minimum),
+)
+"""Layers whose range is proven as that of x + max(y - x, 0), which doubles with every pair."""
 SLOPE_BITS = 8
 """Bits behind the point of a leaky ReLU's slope."""
 LEAKY = 0.2
@@ -213,8 +218,8 @@ class _Reader:
 
 
 def _count(layer: Any, shapes: Sequence[tuple[int, ...]]) -> int:
-    """Return of how many values a layer computes the mean."""
-    if isinstance(layer, _L.Average):
+    """Return of how many values a layer computes the mean or the maximum."""
+    if isinstance(layer, (_L.Average, _L.Maximum, _L.Minimum)):
         return len(shapes)
     rank = len(shapes[0]) - 1
     size = getattr(layer, "pool_size", shapes[0][:-1])

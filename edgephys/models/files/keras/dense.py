@@ -88,7 +88,8 @@ def _weights(layer: Any) -> tuple[Weights, Weights | None]:
     if quantiser is None:
         quantised = f"Q{type(layer).__name__.removeprefix('Q')}"
         raise ModelError(
-            f"layer '{layer.name}': its kernel has no quantiser; use {quantised} with quantized_bits(bits, 0, alpha=1)"
+            f"layer '{layer.name}': its kernel has no quantiser; use {quantised} with quantized_bits(bits, 0, "
+            f"alpha=1), or `edgephys quantise`"
         )
     kernel, bias = kernels.kernel_of(layer), layer.bias if layer.use_bias else None
     if type(layer).__name__ in FOLDED:
