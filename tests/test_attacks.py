@@ -82,7 +82,9 @@ def drop_top_bit(folder, kind):
         onnx.save(emitted, path)
 
 
-@pytest.mark.parametrize("kind", ["c", "onnx", "rtl", pytest.param("hls", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["c", "onnx", pytest.param("rtl", marks=pytest.mark.slow), pytest.param("hls", marks=pytest.mark.slow)]
+)
 def test_a_feature_without_its_top_bit_is_a_mismatch(run, emitted, kind):
     folder = emitted(kind)
     drop_top_bit(folder, kind)
@@ -177,6 +179,7 @@ def test_a_program_that_an_access_ends_is_run_with_checks(run, emitted):
     assert ended.status == 1 and re.search(rf"{C}:\d+, small_\w+_phi_1: (writes 1 byte|SEGV)", words(ended))
 
 
+@pytest.mark.slow
 def test_hls_with_an_array_one_row_too_short_is_stopped_and_the_layer_named(emitted):
     folder = emitted("hls")
     change(folder, HLS, r"layer3_out\[4\*6\]", "layer3_out[3*6]")
@@ -241,6 +244,7 @@ def test_a_program_that_fails_for_another_reason_stays_a_failed_tool(tmp_path):
 # Widths -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_verilog_that_reads_an_edge_one_bit_short_is_a_mismatch(run, emitted):
     folder = emitted("rtl")
     change(folder, "src/layer_rho_1.v", r"(op_33 \(v8\[6:0\]),v4\[6:0\]", r"\1,v4[6:1]")

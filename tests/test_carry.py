@@ -71,6 +71,7 @@ def kill_half_way(out, name, what, killed):
     (out / "done").touch()
 
 
+@pytest.mark.slow
 def test_a_killed_workers_run_is_finished_by_another_and_no_finished_run_is_lost_or_repeated(tmp_path, dask):
     of, killed, said = pareto_runs.sweep_of(tmp_path), [], []
     of.out.mkdir()
@@ -91,6 +92,7 @@ def test_a_killed_workers_run_is_finished_by_another_and_no_finished_run_is_lost
     assert (of.out / "log.txt").read_text() == before
 
 
+@pytest.mark.slow
 def test_an_order_that_kills_every_worker_is_told_and_the_others_end(dask):
     said = []
     ended = dict(DaskExecutor(dask.scheduler_address, said.append)({"a": "deadly", "b": "fine"}, pareto_runs.deadly))

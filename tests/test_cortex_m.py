@@ -120,6 +120,7 @@ def test_constants_of_64_bits_survive_start_up_and_the_way_back(toy):
     assert cortex_m.run(folder, FACTS, X[1:2]).tolist() == [[-9000000000000000001, -512000000000]]
 
 
+@pytest.mark.slow
 @needs_tools
 @settings(max_examples=6)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 5))
@@ -142,6 +143,7 @@ def test_random_dense_layers_compute_the_golden_integers(seed, inputs, outputs):
         assert np.array_equal(cortex_m.run(Path(name), facts, x), x @ weights)
 
 
+@pytest.mark.slow
 @needs_tools
 @pytest.mark.parametrize("seed", range(8))
 def test_the_emitted_c_of_random_graphs_computes_the_golden_integers(tmp_path, seed):
@@ -263,6 +265,7 @@ def test_instructions_beyond_the_timer_are_not_claimed():
 # What goes wrong ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_tools
 def test_a_model_that_hangs_is_stopped_and_says_so(toy):
     hangs = toy(body('(void)arena; while (input[0] != 77) { __asm volatile(""); } output[0] = 1;'))

@@ -99,6 +99,7 @@ def test_a_network_that_goes_on_straight_makes_every_wave_too_slow_to_turn(netwo
     assert known.any() and np.all(found.ratio[known] < 0.3)
 
 
+@pytest.mark.slow
 def test_the_command_writes_page_picture_and_numbers(network, run, tmp_path, monkeypatch):
     monkeypatch.setattr(dispersion_table, "MESHES", (1, 2))
     ended = run("dispersion", network, "--out", tmp_path / "d", "--json")

@@ -62,6 +62,7 @@ def keyed(values):
     return [np.sort(jet.view(np.dtype((np.void, jet.itemsize * jet.shape[-1]))), axis=0).tobytes() for jet in values]
 
 
+@pytest.mark.slow
 def test_a_large_interaction_network_answers_to_the_jets_of_a_small_deep_sets_in_their_order(
     student, task, teachers, few_jets
 ):

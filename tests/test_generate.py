@@ -36,6 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_generation_depends_on_the_seed_but_not_on_the_number_of_workers(tiny: Path, tmp_path: Path) -> None:
     again = generate.generate(tmp_path / "again.h5", TINY, 11, workers=1)
     assert again.read_bytes() == tiny.read_bytes()
@@ -200,6 +201,7 @@ def test_a_killed_worker_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deadly", "left"), [("SIGKILL", ["jets.h5", "jets.h5.part"]), ("SIGINT", ["jets.h5"])])
 def test_ended_generation_never_touches_the_old_file(tmp_path: Path, deadly: str, left: list[str]) -> None:
     out = tmp_path / "jets.h5"

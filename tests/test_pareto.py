@@ -283,6 +283,7 @@ def test_the_command_refuses_in_one_line(run, file, tmp_path, words, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_sweeps_writes_and_shows(run, file, tmp_path, monkeypatch):
     monkeypatch.setattr(pareto, "run", pareto_runs.pretend)
     file.write_text(KNOB.replace("3e-8, 1e-7, 1e-6", "1e-7"))

@@ -89,6 +89,7 @@ def test_runs_that_are_too_short_and_horizons_that_are_none_are_refused(of):
         Horizon(0)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_with_a_row_a_network_and_its_pictures(folders, run, tmp_path):
     ended = run("waves", *folders, "--data", SAMPLE, "--steps", "10", "--starts", "2", "--out", tmp_path / "waves")
     assert ended.status == 0, ended.err
@@ -176,6 +177,7 @@ def test_rows_measured_earlier_on_the_same_bytes_stand_in_the_table(folders, ear
     assert [row["measured_by"] for row in again["rows"]] == [0, 1] and len(again["runs"]) == 3
 
 
+@pytest.mark.slow
 def test_pictures_are_of_the_best_network_named_and_say_which_run(folders):
     from edgephys.applications.waves.study import table as networks_table
 

@@ -68,6 +68,7 @@ def joined(graphs: list[Graph]) -> Graph:
     return lowered(Graph("joined", (source, *nodes, both), (source.name,), ("both",)))
 
 
+@pytest.mark.slow
 def test_networks_of_all_formats_give_the_golden_integers_a_pixel_a_clock(tmp_path):
     from wave_model import NET, random_model  # loads Keras
 
@@ -194,6 +195,7 @@ def changed(project, tmp_path, module: str, old: str, new: str):
     return graph, tmp_path / "changed", facts
 
 
+@pytest.mark.slow
 def test_a_window_that_does_not_see_the_edge_is_named_by_its_layer(project, tmp_path):
     graph, folder, facts = changed(project, tmp_path, "layer_blur_window", "no_column_2 = x >= 6", "no_column_2 = 1")
     x = vectors(graph, 4)

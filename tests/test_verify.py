@@ -159,6 +159,7 @@ def test_a_folder_that_is_no_project_or_a_damaged_one_is_refused(run, project, t
     assert "does not hold; lower the model again" in " ".join(run("verify", folder).err.split())
 
 
+@pytest.mark.slow
 def test_report_gives_every_figure_a_provenance_and_says_what_was_not_measured(run, project):
     folder = project("rtl")
     shutil.rmtree(folder / "results", ignore_errors=True)  # what an earlier test may have found
