@@ -105,7 +105,7 @@ def test_a_hundred_more_random_graphs_are_exact(first, style, tmp_path):
         assert not differing(graph, x, layers)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", [pytest.param(s, marks=pytest.mark.slow) if s != "auto" else s for s in STYLES])
 def test_networks_of_more_rows_than_a_loop_holds_lanes_are_exact(style, tmp_path):
     """Rows in tiles, primes among them; sparse weights as lists; lines of a field with their edges."""
     many = [
@@ -117,6 +117,7 @@ def test_networks_of_more_rows_than_a_loop_holds_lanes_are_exact(style, tmp_path
         assert not differing(graph, x, layers)
 
 
+@pytest.mark.slow
 def test_every_mode_is_exact_at_every_number_of_dropped_bits(tmp_path):
     """From no bit to more than the value has, on both sides of zero; some need 64 bits on the way."""
     many = []

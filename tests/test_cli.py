@@ -241,6 +241,7 @@ def test_a_command_that_fails_half_way_leaves_the_former_result_whole(run, model
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
+@pytest.mark.slow
 def test_a_killed_emission_leaves_the_former_result_whole(model, run, tmp_path):
     out = tmp_path / "p"
     assert run("emit", model, "--to", "rtl", "--out", out).status == 0

@@ -192,6 +192,7 @@ def teachers(tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 def test_several_teachers_of_frames_answer_with_their_mean(teachers):
     task = task_of(NET, 16)
     taught = task.with_teachers(teachers[:2], 2.0, 0.5)
@@ -248,6 +249,7 @@ def test_the_epoch_of_the_least_error_is_kept():
     assert task.validation_score(made.model) == pytest.approx(min(seen), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_and_local_ranks_of_convolutions_are_told_by_layer(model):
     assert set(gradient_norms(model, task_of(NET), 8, 1)) == {layer.name for layer in kernel_layers(model)}
     ranks = local_rank(model, task_of(NET).validation[0][:4])

@@ -165,6 +165,7 @@ def test_pragmas_of_the_table_are_spelled_as_the_vendors_spell_them():
     assert all(name.isupper() or name.startswith("hls_") for name in KNOWN)
 
 
+@pytest.mark.slow
 def test_the_emitted_sources_of_a_small_tagger_break_no_rule(projects):
     from edgephys.project import read
 

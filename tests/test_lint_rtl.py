@@ -24,6 +24,7 @@ def broken(folder, text):
     return read(folder), before.count("\n") + 2
 
 
+@pytest.mark.slow
 def test_the_emitted_modules_of_a_small_tagger_have_no_findings(projects):
     project = read(projects / "rtl")
     lints = project.target.lint(project.emitted)

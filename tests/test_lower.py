@@ -235,6 +235,7 @@ def test_a_saved_model_lowers_to_the_same_graph(tmp_path):
     assert lower(load_keras(tmp_path / "m.keras"), net.input, "m").digest == lower(model, net.input, "m").digest
 
 
+@pytest.mark.slow
 def test_a_saved_model_loads_in_a_fresh_process(tmp_path):
     """Our own layers must be known to the loader itself, not only where something else has imported them."""
     DeepSets(3, bits=4, phi=(4,), rho=(4,)).build().save(tmp_path / "m.keras")

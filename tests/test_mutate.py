@@ -12,7 +12,7 @@ from edgephys.report import render
 @pytest.mark.parametrize(
     ("target", "count"),
     [
-        ("c", 12),
+        pytest.param("c", 12, marks=pytest.mark.slow),
         ("onnx", 60),
         pytest.param("hls", 12, marks=pytest.mark.slow),
         pytest.param("rtl", 12, marks=pytest.mark.slow),

@@ -85,7 +85,8 @@ def test_a_flipped_bit_of_one_lut_changes_the_outputs_in_simulation(graph, emitt
     assert not np.array_equal(gate_level.simulated(folder, facts, "ecp5", x).outputs, evaluate.run(graph, x))
 
 
-@pytest.mark.parametrize("family", [pytest.param("xcup", marks=pytest.mark.slow), "ecp5"])
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["xcup", "ecp5"])
 def test_every_module_of_a_small_network_is_proven_equal_to_its_rtl(emitted, family):
     proofs = proofs_of(emitted, family)
     assert {"edgephys_top", PHI} <= {proof.module for proof in proofs}

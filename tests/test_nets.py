@@ -220,8 +220,12 @@ def test_a_network_trains_a_step_saves_loads_lowers_and_equals_keras(name, bits,
     assert (golden == found).all() and len(np.unique(golden)) > 50
 
 
+FEWER = [pytest.param(name, marks=pytest.mark.slow) if name == "interaction" else name for name in SMALL]
+"""The small networks, the largest of which is left to the slow tests."""
+
+
 @pytest.mark.parametrize("fit", WeightRange)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", FEWER)
 def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
     net = replace(SMALL[name], bits=None)
     source, target = random_net(net, 3), net.build()
@@ -242,7 +246,7 @@ def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
 
 
 @pytest.mark.parametrize("fit", WeightRange)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", FEWER)
 def test_a_rescaled_networks_activations_fit_the_quantisers_of_its_target(name, fit):
     net = replace(SMALL[name], bits=None)
     source, target = random_net(net, 3), net.build()
@@ -254,7 +258,7 @@ def test_a_rescaled_networks_activations_fit_the_quantisers_of_its_target(name, 
             assert np.mean(reached < 1) > 0.99
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", FEWER)
 def test_weights_in_ranges_of_their_own_lower_and_equal_keras(name):
     source = random_net(replace(SMALL[name], bits=None), 3)
     source.set_weights([weight / 9 for weight in source.get_weights()])

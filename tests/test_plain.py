@@ -88,6 +88,7 @@ def test_it_imports_nothing_of_the_golden_models_arithmetic_and_stays_short():
     assert len(source.splitlines()) < 200
 
 
+@pytest.mark.slow
 def test_a_golden_model_with_another_rounding_is_found(monkeypatch, run, projects):
     from edgephys.graph import numbers
 

@@ -166,7 +166,7 @@ def test_a_float_model_has_no_row_and_its_accuracy_stands_beside_its_twin(finish
     assert row_of(table, MLP)["accuracy_float"] is None
 
 
-@pytest.mark.parametrize("name", [DEEP_SETS, pytest.param(MLP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in (DEEP_SETS, MLP)])
 def test_both_targets_are_summed_and_the_finished_one_is_kept(zoo, projects, steps, name):
     plan = FirmwarePlan(to=("hls", "rtl"), projects=projects)
     table = scaling.tabulate([zoo / name], plan, "", lambda text: None, lambda table: None)
