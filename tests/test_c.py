@@ -82,6 +82,7 @@ def emitted(graph, folder, **options):
 
 @given(st.data(), st.sampled_from(STYLES))
 @settings(max_examples=3, phases=(Phase.generate,))  # to shrink is to compile again and again
+@pytest.mark.slow
 def test_twenty_random_graphs_in_one_program_keep_every_layers_integers(data, style):
     """With address and undefined-behaviour sanitisers, and all warnings on. Drawn within: twenty are long to print."""
     drawn = st.lists(st.one_of(graphs(), graphs(steps=9), field_graphs()), min_size=20, max_size=20)

@@ -240,6 +240,7 @@ def test_a_student_of_other_inputs_is_refused(model, script, asked, words):
         Distil(script=script, settings=asked).apply(model, task_of(NET, 8), 1)
 
 
+@pytest.mark.slow
 def test_the_epoch_of_the_least_error_is_kept():
     task = task_of(NET, 128)
     finetune = stage_classes()["finetune"](epochs=3, batch=16, learning_rate=3e-3)

@@ -81,6 +81,7 @@ def test_a_large_interaction_network_answers_to_the_jets_of_a_small_deep_sets_in
     assert len(np.unique(found, axis=0)) > 100
 
 
+@pytest.mark.slow
 def test_several_teachers_answer_with_their_mean(task, teachers):
     one, other = (task.with_teachers([teacher], 2.0, 0.7).distillation.outputs for teacher in teachers[1:3])
     both = task.with_teachers(teachers[1:3], 2.0, 0.7).distillation.outputs

@@ -160,6 +160,7 @@ def test_patience_falls_from_the_first_epoch_to_the_last():
     assert patience_of(0, 1) == 0.04
 
 
+@pytest.mark.slow
 def test_finetuning_with_digits_kept_leaves_roundings_free():
     model = Untie().apply(model_of(NET), task_of(NET), 1).model
     tuned = Finetune(**QUICK, learning_rate=0.05, digits="kept").apply(model, task_of(NET), 1).model

@@ -56,6 +56,7 @@ def test_a_quantised_network_has_the_rank_of_its_quantised_kernels():
     assert local_rank(network(kernel), examples(3, 3))["layer_0"] == 3
 
 
+@pytest.mark.slow
 def test_a_network_s_rank_is_at_most_its_input_s_and_its_layers_widths():
     net = NETS["interaction"]
     model, task = model_of(net), task_of(net)

@@ -81,6 +81,7 @@ def test_networks_of_all_formats_give_the_golden_integers_a_pixel_a_clock(tmp_pa
 
 @given(field_graphs(WITH_RTL), strategies.sampled_from([0.5, 1.5, 5.0]))
 @settings(max_examples=4)
+@pytest.mark.slow
 def test_random_graphs_on_fields_stream_as_the_golden_model(tmp_path_factory, graph, clock_ns):
     simulated_as_the_golden_model(graph, tmp_path_factory.mktemp("random"), 5, RtlOptions(clock_ns=clock_ns))
 

@@ -189,6 +189,7 @@ def test_sources_changed_after_verify_leave_no_simulated_figure(run, project):
     assert found["latency_cycles"]["value"] is None and "not verified as it stands" in found["latency_cycles"]["why"]
 
 
+@pytest.mark.slow
 def test_compare_tabulates_one_row_a_model_with_both_targets(run, project, tmp_path):
     for kind in ("hls", "rtl"):
         assert run("verify", project(kind)).status == 0
