@@ -112,7 +112,7 @@ def test_a_cost_removes_digits():
 
     plan = {"epochs": 3, "batch": 64, "learning_rate": 0.2}
     _, free = layers_after(Bitwise(**plan))
-    _, frugal = layers_after(Bitwise(**plan, lut_cost=1e-3))
+    _, frugal = layers_after(Bitwise(**plan, lut_cost=2e-3))
     assert total(frugal) < total(free) / 2
 
 

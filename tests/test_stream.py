@@ -415,10 +415,10 @@ def test_emit_streams_a_field_by_itself_and_verify_and_report_tell_a_frames_time
     assert figures["memory_bits"]["value"] == facts["memory_bits"] and figures["memory_bits"]["stage"] == "estimated"
 
 
-@pytest.mark.parametrize(("always", "told"), [(1, "rtl: "), (0, "changed by other frames before and after it, .*")])
+@pytest.mark.parametrize("always", [1, 0])
 @pytest.mark.slow
-def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_path, always, told):
-    """Rows above that are never seen give other pixels; those that always are, other pixels among other frames."""
+def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_path, always):
+    """Rows above that are never read give other pixels; those that always are, other pixels after other frames."""
     folder = tmp_path / "small_rtl"
     assert run("emit", waves, "--to", "rtl", "--out", folder, "--vectors", 3).status == 0
     source = folder / "firmware" / "src" / "layer_stage_1_down_window.v"
@@ -427,7 +427,7 @@ def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_pat
     source.write_text(text)
     ended = run("verify", folder)
     assert ended.status == 1
-    assert re.search(rf"{told}layer 'stage_1_down_window' differs first: vector", " ".join(ended.err.split()))
+    assert re.search(r"rtl: layer 'stage_1_down_window' differs first: vector", " ".join(ended.err.split())), ended.err
 
 
 def test_io_goes_with_firmware(run, waves, tmp_path):
