@@ -1,4 +1,4 @@
-"""Graphs for the HLS house: each exercises something that a compiler of C++ or hls4ml may get wrong."""
+"""Graphs for the HLS target: each exercises something that a compiler of C++ or hls4ml may get wrong."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Graphs for the RTL house, small enough to simulate in every test."""
+"""Graphs for the RTL target, small enough to simulate in every test."""
 
 import numpy as np
 
