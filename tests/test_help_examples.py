@@ -6,11 +6,14 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from keras_models import model_of, qdense
 from scaling_models import edit_card
 
 from edgephys import cli
+from edgephys.networks.backend import keras
 
 TOP = Path(__file__).parent.parent
 PATHS = re.compile(r"[\w.*/-]+/[\w.*/-]+|[\w-]+\.(?:toml|py|h5|json|onnx)")
@@ -98,6 +101,7 @@ SMALLER = {
     "--set bits=6": "--set bits=4 --set constituents=2 --set epochs=1 --set phi=2 --set rho=2 --set batch=2048",
     "--clock-ns 20 --out": "--clock-ns 60 --cutoffs 30 --vectors 20 --device 25k --out",
     "--seeds 1,2,3": "--seeds 1",
+    "quantise model.keras": "quantise float.keras",
     "hls_projects/jet_deepsets_n8_8bit_onnx": "hls_projects/jet_deepsets_n8_8bit_onnx --seconds 1 --rounds 3",
 }
 """What is shortened in the examples, which else stay as they are; networks are small ones of the same names."""
@@ -136,6 +140,15 @@ def scratch(run, few_jets, tmp_path, monkeypatch):
         name = Path(folder).name
         edit_card(Path(folder), lambda card, name=name: card.update(name=NAMES.get(name, name)))
     shorten(Path("compress/frugal.toml"))
+    users_files()
+
+
+def users_files() -> None:
+    """Write what a user brings: a quantised model, one that is not, and data for both."""
+    model_of((4,), qdense(3, "dense")).save("model.keras")
+    model_of((4,), keras.layers.Dense(3, name="dense")).save("float.keras")
+    rng = np.random.default_rng(0)
+    np.savez("mine.npz", x=rng.uniform(-2, 2, (40, 4)), y=rng.integers(0, 3, 40))
 
 
 def shorten(pipeline: Path) -> None:

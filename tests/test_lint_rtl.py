@@ -4,12 +4,18 @@ import shutil
 
 import pytest
 
-from edgephys.core.errors import ToolError
+from edgephys.core.errors import ProjectError, ToolError
 from edgephys.project import read
 from edgephys.targets.lint import cached
 from edgephys.targets.rtl import lint, verilator
 
 LATCH = "reg latched; always @* if (model_inp[0]) latched = model_inp[1];"
+LATCHES = [
+    "process (clk) begin if clk = '1' then waits <= clk; end if; end process;",
+    "process (clk) begin if rising_edge(clk) then waits <= clk; end if; waits <= clk; end process;",
+    "waits <= clk when clk = '1';",
+]
+"""Lines of VHDL from which GHDL 2.0 makes latches without a word."""
 TWICE = "wire [1:0] twice; assign twice = model_inp[1:0]; assign twice[0] = model_inp[2];"
 UNDRIVEN = "wire nothing; wire [1:0] two; shift_adder #(1,1,0,0,2,0,0,0) op_x (nothing,model_inp[0],two);"
 BODY = "    // verilator lint_off UNUSEDSIGNAL\n"
@@ -116,11 +122,14 @@ def test_vhdl_passes_the_synthesis_of_ghdl_and_a_wait_does_not(model, run, tmp_p
     path = folder / "firmware" / "src" / "layer_pool.vhd"
     text = path.read_text()
     begin = text.index("begin\n", text.index("architecture")) + len("begin\n")
-    wait = "  process begin waits <= '1'; wait for 1 ns; end process;\n"
     head = text[:begin].replace("begin\n", "  signal waits : std_logic;\nbegin\n")
-    path.write_text(head + wait + text[begin:])
-    (entry,) = read(folder).target.lint(read(folder).emitted)
+    path.write_text(f"{head}  process begin waits <= '1'; wait for 1 ns; end process;\n{text[begin:]}")
+    entry = lint._ghdl(folder / "firmware", project.facts)
     assert entry.findings and "wait" in entry.findings[0] and "src/layer_pool.vhd:" in entry.findings[0]
+    for latch in LATCHES:
+        path.write_text(f"{head}  {latch}\n{text[begin:]}")
+        with pytest.raises(ProjectError, match=r"src/layer_pool.vhd, line \d+: '(process|when).*which we do not emit"):
+            _ = read(folder).emitted
 
 
 @pytest.mark.slow

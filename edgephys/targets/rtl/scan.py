@@ -87,7 +87,9 @@ LANGUAGES = {
         re.compile(r'--[^\n]*|"[01]*"'),
         re.compile(
             r"\blibrary\s+(?!ieee\s*;)\w*|\buse\s+(?!ieee\.(std_logic_1164|numeric_std|std_logic_misc)\.\w+\s*;)\S*|"
-            r"[\"\\`]|/\*|<<",
+            r"[\"\\`]|/\*|<<|(?<!end )\bprocess\b(?!\s*\(clk\)\s*begin\s+if rising_edge\(clk\) then\s+"
+            r"(?:\w+ <= \w+;\s+)+end if;\s+end process;)|\bwhen\b(?!\s*,|\s*others;)"
+            r"(?:(?!\belse\b)[^;])*;",
             re.IGNORECASE,
         ),
         frozenset(
@@ -122,8 +124,8 @@ LANGUAGES = {
     ),
 }
 """Verilog of ours has no system task but $signed, no directive but `timescale, no attribute but IN_LOGIC and no
-text; VHDL no library but ieee and no text but bits. The words are those that reach beyond modules, wires and
-registers."""
+text; VHDL no library but ieee, no text but bits, no process but that of registers and no choice without an ``else``,
+so no latch. The words are those that reach beyond modules, wires and registers."""
 
 
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
