@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
-from random_graphs import EVERY, WITHOUT_LOOKUPS, build_field, field_graphs, vectors
+from random_graphs import EVERY, build_field, field_graphs, vectors
 from rtl_graphs import tagger
 from test_stream import blurred, joined
 
@@ -192,7 +192,7 @@ def waited(step) -> int:
     return rows // 2 * width + columns // 2
 
 
-@given(field_graphs(WITHOUT_LOOKUPS, 8, 6), strategies.integers(0, 1000))
+@given(field_graphs(EVERY, 8, 6), strategies.integers(0, 1000))
 def test_a_pixel_comes_every_clock_and_no_fifo_stops_it_however_deep_the_pipelines_are(graph, seed):
     steps = connected(plan(graph, True))
     known, pixels = times(steps), steps[0].shape[0]
@@ -205,7 +205,6 @@ def test_a_pixel_comes_every_clock_and_no_fifo_stops_it_however_deep_the_pipelin
     assert known.first <= first + len(steps) and known.lag <= first
 
 
-@pytest.mark.xfail(strict=True, reason="known fault: the depths at a join take all its branches for equally deep")
 def test_branches_of_unequal_depth_do_not_stop_a_stream_at_their_join():
     builder = Builder("branches")
     x = builder.input("x", (3, 5, 1), PIXEL)

@@ -2,7 +2,8 @@
 
 Every step is a process of the dataflow. It reads one pixel a clock, and waits where there is no pixel or no space for
 its result. A stream has one reader: where several processes read an edge, another process copies it for them. Where
-branches meet again, the pixels of the shorter branch wait in its FIFO for those of the longer one.
+branches meet again, the pixels of one branch wait in its FIFO for those of the other: as many as it can be ahead when
+its pipelines are short and those of the other are deep.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+import numpy as np
+
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph.graph import Graph
 from edgephys.targets.fpga import AUTO, STREAM
+from edgephys.targets.hls.dataflow import Lead, LoopPasses, StreamProcess, arrivals
 from edgephys.targets.hls.step import HlsStep
 from edgephys.targets.rtl.line_buffer import lag
 from edgephys.targets.rtl.stream import is_field
@@ -111,35 +115,67 @@ def times(steps: Sequence[HlsStep]) -> Times:
     A window outputs its first pixel when the last neighbour has arrived, and then one pixel a clock. A frame therefore
     takes as many clocks as it has pixels, plus the pixels that the window waits for; the next frame follows. Ours.
     """
-    pixels = steps[0].shape[0]
-    waits = {step.name: _lag(step) for step in steps}
-    slow = _arrivals(steps, waits, DEEPEST_PIPELINE)
+    processes = _processes(steps)
     wide = {name: _beat_bits(step) for step in steps for name in step.outputs or (step.name,)}
-    depths: dict[str, int] = {}
-    for step in steps:
-        latest = max((slow[name] for name in step.inputs), default=0)
-        depths |= {name: min(pixels, latest - slow[name] + SHALLOW) for name in step.inputs}
+    depths = _depths(steps, processes)
     end = steps[-1].name
-    first = _arrivals(steps, waits, FASTEST_PROCESS)[end]
+    arrived = arrivals(processes, FASTEST_PROCESS)[end]
     waiting = sum(wide[name] * depth for name, depth in depths.items() if depth > SHALLOW)
     return Times(
-        lag=_arrivals(steps, waits, 0)[end],
-        processes=_arrivals(steps, dict.fromkeys(waits, 0), 1)[end],
-        first=first,
-        latency=first + pixels - 1,
-        ii=pixels + max(waits.values()),
+        lag=int(arrivals(processes, 0)[end][0]),
+        processes=_longest(processes),
+        first=int(arrived[0]),
+        latency=int(arrived[-1]),
+        ii=max(process.loop.passes for process in processes),
         depths=depths,
         memory_bits=waiting + sum(_line_bits(step, wide[step.inputs[0]]) for step in steps if _is_window(step)),
     )
 
 
-def _arrivals(steps: Sequence[HlsStep], waits: dict[str, int], process: int) -> dict[str, int]:
-    """Return when the first pixel of each stream is ready, if each process takes ``process`` clocks beside its wait."""
-    arrivals: dict[str, int] = {}
+def _processes(steps: Sequence[HlsStep]) -> tuple[StreamProcess, ...]:
+    """Return the processes of steps; what a process reads is named by the process that writes it."""
+    writers = _writers(steps)
+    return tuple(
+        StreamProcess(step.name, tuple(writers[name] for name in step.inputs), loop_of(step)) for step in steps
+    )
+
+
+def _writers(steps: Sequence[HlsStep]) -> dict[str, str]:
+    return {name: step.name for step in steps for name in step.outputs or (step.name,)}
+
+
+def _depths(steps: Sequence[HlsStep], processes: Sequence[StreamProcess]) -> dict[str, int]:
+    """Return the beats of the FIFO of each stream.
+
+    Where a process reads several streams, each holds what its branch may have written while a beat of another branch is
+    still missing.
+    """
+    lead, writers = Lead(processes, DEEPEST_PIPELINE), _writers(steps)
+    beats = {process.name: len(process.loop.writes) for process in processes}
+    depths: dict[str, int] = {}
     for step in steps:
-        first = max((arrivals[name] for name in step.inputs), default=-process)  # the input is no process
-        arrivals |= dict.fromkeys(step.outputs or (step.name,), first + waits[step.name] + process)
-    return arrivals
+        for name in step.inputs:
+            ahead = writers[name]
+            read = np.arange(beats[ahead])
+            others = {writers[other] for other in step.inputs} - {ahead}
+            waiting = max((int((lead.of(ahead, other) - read).max()) for other in others), default=0)
+            depths[name] = min(beats[ahead], waiting + SHALLOW)
+    return depths
+
+
+def _longest(processes: Sequence[StreamProcess]) -> int:
+    """Return the number of processes on the longest path from the input, which is none."""
+    counts: dict[str, int] = {}
+    for process in processes:
+        counts[process.name] = 1 + max((counts[name] for name in process.inputs), default=-1)
+    return counts[processes[-1].name]
+
+
+def loop_of(step: HlsStep) -> LoopPasses:
+    """Return the passes of a step."""
+    pixels = np.arange(step.shape[0])
+    lag = _lag(step)
+    return LoopPasses(len(pixels) + lag, pixels, pixels + lag)
 
 
 def _lag(step: HlsStep) -> int:
