@@ -8,8 +8,9 @@ from keras_models import INPUT, activation, bits, model_of, qconv, qdense, qdept
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
+from edgephys.models.files.functions.affine import affine
+from edgephys.models.files.functions.steps import Steps
 from edgephys.models.files.keras import lowered
-from edgephys.models.files.keras.affine import affine
 from edgephys.models.keras_framework import KerasFileReference
 from edgephys.networks.backend import keras, qkeras
 
@@ -208,12 +209,14 @@ def test_a_rounded_line_is_found_and_equals_it_everywhere(data):
     offset = data.draw(strategies.floats(-100, 100, width=32))
     x = np.arange(low, low + count)
     results = np.clip(np.floor(x * np.float64(slope) / 16 + offset), -32, 31).astype(np.int64)
-    line = next((f for f in (affine(low, results, (-32, 31), shift) for shift in range(41)) if f), None)
+    steps = Steps.of_results(low, results[:, None])
+    line = next((f for f in (affine(steps, (-32, 31), shift) for shift in range(41)) if f), None)
     assert line is not None
     assert np.array_equal(np.clip(line(x), -32, 31), results)
 
 
 def test_what_is_no_line_is_not_taken_for_one():
     x = np.arange(-20, 21)
-    assert all(affine(-20, np.abs(x), (0, 31), shift) is None for shift in range(20))
-    assert all(affine(-20, x**3 // 100, (-128, 127), shift) is None for shift in range(20))
+    hill, cubic = (Steps.of_results(-20, results[:, None]) for results in (np.abs(x), x**3 // 100))
+    assert all(affine(hill, (0, 31), shift) is None for shift in range(20))
+    assert all(affine(cubic, (-128, 127), shift) is None for shift in range(20))

@@ -9,9 +9,9 @@ from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.ops import Lookup
+from edgephys.models.files.functions.steps import Steps
+from edgephys.models.files.functions.tables import looked_up
 from edgephys.models.files.keras import lower
-from edgephys.models.files.keras.looked_up import looked_up
-from edgephys.models.files.keras.reading import KerasReading
 from edgephys.networks.backend import keras, qkeras
 from edgephys.targets.registry import TARGETS
 
@@ -84,7 +84,7 @@ def test_any_function_with_few_steps_is_exact_for_every_integer(seed, width, cha
         results[:, channel] = values[np.searchsorted(steps, np.arange(len(x)), "right")]
     builder = Builder("f")
     edge = builder.input("x", (channels,), fixed)
-    end = looked_up(KerasReading(builder), "f", edge, fixed.low, results, 3)
+    end = looked_up(builder, set(), "f", edge, Steps.of_results(fixed.low, results), 3)
     assert end is not None
     graph = builder.finish(end)
     computed = evaluate.run(graph, np.broadcast_to(x[:, None], results.shape))
@@ -95,7 +95,7 @@ def test_a_function_with_many_steps_on_many_integers_has_no_table():
     results = np.random.default_rng(0).integers(0, 9, (1 << 13, 1))
     builder = Builder("f")
     edge = builder.input("x", (1,), Fixed(True, 13, 3))
-    assert looked_up(KerasReading(builder), "f", edge, -(1 << 12), results, 3) is None
+    assert looked_up(builder, set(), "f", edge, Steps.of_results(-(1 << 12), results), 3) is None
 
 
 def test_a_sum_that_is_too_wide_for_tables_is_refused_with_what_to_do():

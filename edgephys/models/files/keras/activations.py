@@ -95,7 +95,7 @@ def _at_most(reading: KerasReading, name: str, edge: str, bound: int) -> str:
         return builder.requantise(name, edge, form)
     moved = builder.bias(name, edge, np.array(offset), fraction)
     saturated = builder.requantise(name, moved, form)
-    reading.emulated |= {moved, saturated}
+    reading.emulated.update((moved, saturated))
     return builder.bias(name, saturated, np.array(-offset), fraction)
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
+from edgephys.models.files.fields import padded, patches, windows_of
 from edgephys.models.files.keras.activations import activated
-from edgephys.models.files.keras.moves import padded, patches, windows_of
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks import kernels

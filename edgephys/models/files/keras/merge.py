@@ -10,8 +10,8 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.graph.build import Builder
+from edgephys.models.files.fields import difference, larger, patches, tournament
 from edgephys.models.files.keras.dense import _mean
-from edgephys.models.files.keras.moves import patches
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.layers import reciprocal
 
@@ -23,7 +23,7 @@ def add(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> Kera
 
 def subtract(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Subtract the second input from the first."""
-    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: _difference(builder, layer.name, x, y)))
+    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: difference(builder, layer.name, x, y)))
 
 
 def average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
@@ -41,8 +41,8 @@ def minimum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> 
     """Take the smallest of the inputs, element by element: y - max(y - x, 0)."""
 
     def smaller(builder: Builder, x: str, y: str) -> str:
-        over = builder.relu(layer.name, _difference(builder, layer.name, y, x))
-        return _difference(builder, layer.name, y, over)
+        over = builder.relu(layer.name, difference(builder, layer.name, y, x))
+        return difference(builder, layer.name, y, over)
 
     return KerasValue(_joined(reading, layer, values, smaller))
 
@@ -57,15 +57,6 @@ def _joined(
     return reduce(lambda x, y: join(reading.builder, x, y), edges)
 
 
-def _difference(builder: Builder, name: str, x: str, y: str) -> str:
-    return builder.add(name, x, builder.scale(name, y, np.array(-1), 0))
-
-
-def larger(builder: Builder, name: str, x: str, y: str) -> str:
-    """Return max(x, y) as x + max(y - x, 0)."""
-    return builder.add(name, x, builder.relu(name, _difference(builder, name, y, x)))
-
-
 def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Take the largest element of each window."""
     builder, edge = reading.builder, reading.edge(layer, values[0])
@@ -77,7 +68,7 @@ def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue])
     inside = np.where(rows < 0, rows.max(-1, keepdims=True), rows)
     flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:rank])), shape[-1]))
     points = [builder.take(layer.name, flat, inside[..., point], 0) for point in range(rows.shape[-1])]
-    return KerasValue(_tournament(builder, layer.name, points))
+    return KerasValue(tournament(builder, layer.name, points))
 
 
 def global_maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
@@ -91,15 +82,7 @@ def global_maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValu
         builder.reshape(layer.name, builder.take(layer.name, flat, [point], 0), (*kept_axes, shape[-1]))
         for point in range(count)
     ]
-    return KerasValue(_tournament(builder, layer.name, points))
-
-
-def _tournament(builder: Builder, name: str, edges: list[str]) -> str:
-    """Return the largest of several edges, by pairs, so that the depth is that of a tree."""
-    while len(edges) > 1:
-        pairs = [larger(builder, name, *edges[at : at + 2]) for at in range(0, len(edges) - 1, 2)]
-        edges = pairs + edges[len(pairs) * 2 :]
-    return edges[0]
+    return KerasValue(tournament(builder, layer.name, points))
 
 
 # The layers of our own networks ---------------------------------------------------------------------

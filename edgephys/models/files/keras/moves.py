@@ -1,4 +1,4 @@
-"""Layers that only move elements: patches of convolutions, padding, cropping, permutations and joins."""
+"""Layers that only move elements: cropping, permutations and joins."""
 
 from __future__ import annotations
 
@@ -9,64 +9,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.graph.build import Builder
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
-
-OUTSIDE = -1
-"""Row of a patch's element that lies beyond the edges."""
-
-
-def patches(
-    sides: tuple[int, ...], size: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...], same: bool
-) -> Integers:
-    """Return the flat index of every point of every patch, ``OUTSIDE`` beyond the edges.
-
-    Shape: (*patches along each side, points of a patch).  Source: TensorFlow's "same" and "valid" padding.
-    """
-    axes = []
-    for side, points, stride, spread in zip(sides, size, strides, dilation, strict=True):
-        reach = (points - 1) * spread + 1
-        count = -(-side // stride) if same else (side - reach) // stride + 1
-        before = max(0, (count - 1) * stride + reach - side) // 2 if same else 0
-        places = np.arange(count)[:, None] * stride - before + np.arange(points) * spread
-        axes.append(np.where((places >= 0) & (places < side), places, OUTSIDE))
-    flat = np.zeros((1, 1), np.int64)
-    for side, places in zip(sides, axes, strict=True):
-        joined = flat[:, None, :, None] * side + places[None, :, None, :]
-        beyond = (flat[:, None, :, None] < 0) | (places[None, :, None, :] < 0)
-        flat = np.where(beyond, OUTSIDE, joined).reshape(-1, flat.shape[1] * places.shape[1])
-    return flat.reshape(*(len(places) for places in axes), -1)
-
-
-def windows_of(builder: Builder, layer: str, edge: str, rows: Integers) -> str:
-    """Return the elements of patches, all channels of a point together: (*patches, points * channels)."""
-    shape = builder.shape(edge)
-    gathered = taken(builder, layer, edge, rows)
-    return builder.reshape(layer, gathered, (*rows.shape[:-1], rows.shape[-1] * shape[-1]))
-
-
-def taken(builder: Builder, layer: str, edge: str, rows: Integers) -> str:
-    """Return points by their flat index, zeros where it is ``OUTSIDE``: (*shape of rows, channels)."""
-    shape = builder.shape(edge)
-    points, channels = int(np.prod(shape[:-1])), shape[-1]
-    flat = builder.reshape(layer, edge, (points, channels))
-    if np.any(rows < 0):
-        zeros = builder.scale(layer, builder.take(layer, flat, [0], 0), np.zeros(channels, np.int64), 0)
-        flat = builder.concat(layer, (flat, zeros), 0)
-    return builder.take(layer, flat, np.where(rows < 0, points, rows), 0)
-
-
-def padded(builder: Builder, layer: str, edge: str, margins: Sequence[tuple[int, int]]) -> str:
-    """Return a field with as many rows of zeros before and after each axis as its margins say."""
-    sides = builder.shape(edge)[:-1]
-    flat = np.arange(int(np.prod(sides))).reshape(sides)
-    for axis, (before, after) in enumerate(margins):
-        widths = [(0, 0)] * len(sides)
-        widths[axis] = (max(before, 0), max(after, 0))
-        flat = np.pad(flat, widths, constant_values=OUTSIDE)
-        length = flat.shape[axis]
-        flat = np.take(flat, np.arange(max(-before, 0), length - max(-after, 0)), axis)
-    return taken(builder, layer, edge, flat)
 
 
 def moved(reading: KerasReading, layer: Any, value: KerasValue, order: Integers) -> KerasValue:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Integers, narrowest
+from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.ops.lookup import MOST_ENTRIES
-from edgephys.models.files.keras.affine import MOST_SHIFT, Affine, affine
-from edgephys.models.files.keras.looked_up import looked_up
+from edgephys.models.files.functions.staircase import MOST_STEPS
+from edgephys.models.files.functions.steps import Steps
 from edgephys.models.files.keras.reading import KerasReading, KerasValue, floats_of
 from edgephys.networks.backend import keras, qkeras
 
@@ -24,8 +24,6 @@ FINEST = 40
 LARGEST_TABLE = 1 << 25
 """Most integers, over all channels, on which a rounded function is computed."""
 CHUNK = 1 << 22
-MOST_STEPS = 64
-"""Most steps of a function that is computed as a sum of comparisons."""
 
 
 def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Integers, int]:
@@ -136,7 +134,14 @@ def rounded(reading: KerasReading, owner: str, value: KerasValue, quantiser: Any
     if config.get("use_stochastic_rounding") or config.get("qnoise_factor", 1.0) != 1.0:
         raise ModelError(f"{where}: stochastic rounding and quantisation noise must be off; set qnoise_factor=1.0")
     low, results, fraction = _function(reading, value, quantiser, name)
-    return KerasValue(_staircase(reading, owner, value.edge, low, results, fraction, name))
+    written = reading.staircases.write(owner, value.edge, Steps.of_results(low, results), fraction)
+    if written is None:
+        raise ModelError(
+            f"layer '{name}': its rounded function of {len(results)} integers is no multiplication, addition and "
+            f"shift, has over {MOST_STEPS} steps, and needs a table of over {MOST_ENTRIES} entries; put "
+            f"QActivation(quantized_bits(bits, integer, alpha=1)) with fewer bits before it"
+        )
+    return KerasValue(written)
 
 
 def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: str) -> tuple[int, Integers, int]:
@@ -167,130 +172,3 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
             f"layer '{name}': {type(quantiser).__name__} gives values between steps of 2^-{FINEST}; use alpha=1"
         )
     return low, np.rint(np.ldexp(values, fraction)).astype(np.int64), fraction
-
-
-def _staircase(
-    reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int, name: str
-) -> str:
-    """Write a function of an integer, a column for each channel, as a multiplication, tables or comparisons."""
-    whole = _multiplied(reading, owner, edge, low, results, fraction)
-    if whole is not None:
-        return whole
-    if low < 0 < low + len(results) - 1:
-        halves = _halved(reading, owner, edge, low, results, fraction)
-        if halves is not None:
-            return halves
-    table = looked_up(reading, owner, edge, low, results, fraction)
-    if table is not None:
-        return table
-    steps = np.diff(results, axis=0)
-    if max(np.count_nonzero(steps[:, channel]) for channel in range(steps.shape[1])) > MOST_STEPS:
-        raise ModelError(
-            f"layer '{name}': its rounded function of {len(results)} integers is no multiplication, addition and "
-            f"shift, has over {MOST_STEPS} steps, and needs a table of over {MOST_ENTRIES} entries; put "
-            f"QActivation(quantized_bits(bits, integer, alpha=1)) with fewer bits before it"
-        )
-    return _compared(reading, owner, edge, low, results, fraction)
-
-
-def _low_zeros(results: Integers) -> int:
-    """Return the number of low bits that are 0 in all integers."""
-    together = int(np.bitwise_or.reduce(np.abs(results), axis=None))
-    return (together & -together).bit_length() - 1 if together else 0
-
-
-def _shift(low: int, results: Integers, sign: int) -> int | None:
-    """Return how many bits are rounded away, half to even, where that is all that a function does, but to saturate.
-
-    ``sign`` is -1 for a function of -x.
-    """
-    x = sign * np.arange(low, low + len(results))
-    fixed = narrowest(int(results.min()), int(results.max()), 0)
-    rounded_away = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
-    some = slice(None, None, max(1, len(x) >> 10))  # most shifts fail on these
-    for dropped in range(FLOAT32_BITS + 1):
-        if all(
-            np.all(rounded_away.requantise(x[part], dropped)[:, None] == results[part]) for part in (some, slice(None))
-        ):
-            return dropped
-    return None
-
-
-def _fitted(low: int, results: Integers) -> list[Affine]:
-    """Return a multiplication for each channel, with the smallest shift that will do; none where a channel has none."""
-    ends = narrowest(int(results.min()), int(results.max()), 0)
-    for shift in range(MOST_SHIFT + 1):
-        fitted: list[Affine] = []
-        for column in results.T:
-            one = affine(low, column, (ends.low, ends.high), shift)
-            if one is None:
-                break
-            fitted.append(one)
-        else:
-            return fitted
-    return []
-
-
-def _halved(reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str | None:
-    """Write f(max(x, 0)) + (f(-max(-x, 0)) - f(0)), where each half is a multiplication; None where one is not."""
-    builder, zero = reading.builder, results[-low]
-    below = np.flip(results[: -low + 1] - zero, axis=0)
-    upper = _multiplied(reading, owner, builder.relu(owner, edge), 0, results[-low:], fraction)
-    if upper is None:
-        return None
-    negative = builder.relu(owner, builder.scale(owner, edge, np.array(-1), 0))
-    lower = _multiplied(reading, owner, negative, 0, below, fraction)
-    return None if lower is None else builder.add(owner, upper, lower)
-
-
-def _multiplied(reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str | None:
-    """Write (m * x + b) >> shift, clipped to a format; None where no such integers give the function.
-
-    A shift alone rounds half to even, as the quantisers do, which no addend does.
-    """
-    zeros = _low_zeros(results)
-    results, fraction = results >> zeros, fraction - zeros
-    builder, fixed = reading.builder, narrowest(int(results.min()), int(results.max()), fraction)
-    for sign in (1, -1):
-        dropped = _shift(low, results, sign)
-        if dropped is not None:
-            coarser = builder.scale(owner, edge, np.array(sign), dropped + fraction - builder.fraction(edge))
-            modes = (Rounding.RND_CONV, Overflow.SAT)
-            return builder.requantise(owner, coarser, Fixed(fixed.signed, fixed.bits, fixed.integer, *modes))
-    fitted = _fitted(low, results)
-    if not fitted:
-        return None
-    shift = fitted[0].shift
-    own, finest = builder.fraction(edge), max(one.fraction for one in fitted)
-    addends = np.array([one.addend << (finest - one.fraction) for one in fitted])
-    finer = shift + fixed.fraction
-    moved = builder.bias(owner, edge, addends, own + finest) if addends.any() else edge
-    scaled = builder.scale(owner, moved, np.array([one.multiplier for one in fitted]), finer - own)
-    offsets = np.array([one.offset for one in fitted])
-    reading.emulated |= {moved, scaled} - {edge}
-    if offsets.any():
-        scaled = builder.bias(owner, scaled, offsets, finer)
-        reading.emulated.add(scaled)
-    moved = scaled
-    truncated = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.TRN, Overflow.SAT)
-    return builder.requantise(owner, moved, truncated)
-
-
-def _compared(reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str:
-    """Write first + sum_k jump_k * [x >= T_k]; a comparison is x - (T - 1), clipped to 0 and 1."""
-    builder, own = reading.builder, reading.builder.fraction(edge)
-    bit = Fixed(False, 1, 1 - own, Rounding.TRN, Overflow.SAT)
-    steps = [np.flatnonzero(column) for column in np.diff(results, axis=0).T]
-    total: str | None = None
-    for number in range(max(len(step) for step in steps)):
-        places = [int(step[number]) if number < len(step) else 0 for step in steps]
-        jumps = [
-            int(results[place + 1, channel] - results[place, channel]) if number < len(steps[channel]) else 0
-            for channel, place in enumerate(places)
-        ]
-        compared = builder.requantise(owner, builder.bias(owner, edge, -(low + np.array(places)), own), bit)
-        part = builder.scale(owner, compared, np.array(jumps), fraction - own)
-        total = part if total is None else builder.add(owner, total, part)
-    if total is None:
-        total = builder.scale(owner, edge, np.zeros(results.shape[1], np.int64), fraction - own)
-    return builder.bias(owner, total, results[0], fraction)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph.build import Builder
+from edgephys.models.files.functions.staircase import Staircases
 
 FloatLayer = Callable[[Any], Any]
 """A Keras layer or function that computes floats: it is called on an array with the batch first."""
@@ -33,14 +34,21 @@ class KerasValue:
 class KerasReading:
     """Collect the Graph of a model, and what a user should know of its conversion.
 
-    ``unclipped`` are roundings that QKeras computes as x + (rounded - x). ``emulated`` are edges that Keras does not
-    compute: integers of a function that was tried on every integer.
+    ``unclipped`` are roundings that QKeras computes as x + (rounded - x).
     """
 
     builder: Builder
     dropped: list[str] = field(default_factory=list)
     unclipped: set[str] = field(default_factory=set)
-    emulated: set[str] = field(default_factory=set)
+    staircases: Staircases = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.staircases = Staircases(self.builder)
+
+    @property
+    def emulated(self) -> set[str]:
+        """Edges that Keras does not compute: integers of a function that was tried on every integer."""
+        return self.staircases.emulated
 
     def edge(self, layer: Any, value: KerasValue) -> str:
         """Return the edge of a value that a layer needs exactly; raise ModelError where it is a float."""

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgephys.core.fixed import Integers
+from edgephys.models.files.functions.steps import Steps
 
 MOST_SHIFT = 40
 """Bits of the shift that are tried; twice as many as a float32 has would never be needed."""
 LARGEST = 1 << 40
 MOST_POINTS = 2048
 """Most points from which slopes are derived; whether a slope will do is decided by all of them."""
-MOST_LEVELS = 1 << 20
-"""Most results of a function that are fitted."""
 MOST_FRACTION = 6
 """Fraction bits of the number that is added to x."""
 
@@ -51,30 +50,27 @@ class Affine:
         return total >> (self.shift + self.fraction)
 
 
-def affine(low: int, results: Integers, ends: tuple[int, int], shift: int) -> Affine | None:
-    """Return the integers that give ``results`` for low, low + 1, ..., clipped to ``ends``; None with no such ones.
+def affine(steps: Steps, ends: tuple[int, int], shift: int) -> Affine | None:
+    """Return the integers that give the function of one channel, clipped to ``ends``; None with no such ones.
 
     Exact: proven by the steps of the staircase, whatever lies between them.
     """
-    if np.any(np.diff(results) < 0):
-        if np.any(np.diff(results) > 0):
+    (first,), (places,), (values,) = steps.first.tolist(), steps.places, steps.values
+    before = np.concatenate([steps.first, values[:-1]])
+    if np.any(values < before):
+        if np.any(values > before):
             return None  # no staircase in one direction
-        reverse = affine(-(low + len(results) - 1), results[::-1], ends, shift)
+        reverse = affine(steps.mirrored(), ends, shift)
         if reverse is None:
             return None
         return Affine(-reverse.multiplier, -reverse.addend, reverse.fraction, reverse.offset, shift)
-    first, last = int(results[0]), int(results[-1])
-    if last - first > MOST_LEVELS:
-        return None
-    one = 1 << shift
-    levels = np.arange(first + 1, last + 1)
-    steps = low + np.searchsorted(results, levels)  # T_k
-    at_least = [(int(x), int(k)) for x, k in zip(steps, levels, strict=True)]
-    below = [(int(x) - 1, int(k)) for x, k in zip(steps, levels, strict=True)]
+    last, one = int(values[-1]) if len(values) else first, 1 << shift
+    at_least = [(int(x), int(k)) for x, k in zip(places, values, strict=True)]
+    below = [(int(x) - 1, int(k) + 1) for x, k in zip(places, before[: len(places)], strict=True)]
     if first > ends[0]:
-        at_least.append((low, first))
+        at_least.append((steps.low, first))
     if last < ends[1]:
-        below.append((low + len(results) - 1, last + 1))
+        below.append((steps.high, last + 1))
     for multiplier in _multipliers(at_least, below, shift):
         least = max((k * one - multiplier * x for x, k in at_least), default=first * one)
         most = min((k * one - 1 - multiplier * x for x, k in below), default=least)

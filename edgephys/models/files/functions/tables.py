@@ -16,20 +16,20 @@ from edgephys.core.fixed import Fixed, Integers, narrowest
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.graph.ops.lookup import MOST_ENTRIES
-from edgephys.models.files.keras.reading import KerasReading
+from edgephys.models.files.functions.steps import Steps
 
 
-def looked_up(reading: KerasReading, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str | None:
-    """Return the edge of a function whose results for low, low + 1, ... are given; None where no table holds it.
+def looked_up(builder: Builder, emulated: set[str], owner: str, edge: str, steps: Steps, fraction: int) -> str | None:
+    """Return the edge of a function, results at 2**-fraction; None where no table holds it.
 
-    Shape: results (integer, channel).
+    Edges that no framework computes are added to ``emulated``.
     """
-    builder = reading.builder
-    if len(results) > MOST_ENTRIES:
-        edge, low, results = _clipped(reading, owner, edge, low, results)
-    if len(results) <= MOST_ENTRIES:
-        return builder.lookup(owner, edge, low, _tables(results), fraction)
-    return _by_blocks(builder, owner, edge, low, results, fraction)
+    if steps.count > MOST_ENTRIES:
+        edge, steps = _clipped(builder, emulated, owner, edge, steps)
+    if steps.count <= MOST_ENTRIES:
+        results = steps(np.arange(steps.low, steps.high + 1))
+        return builder.lookup(owner, edge, steps.low, _tables(results), fraction)
+    return _by_blocks(builder, owner, edge, steps, fraction)
 
 
 def _tables(results: Integers) -> Integers:
@@ -38,34 +38,37 @@ def _tables(results: Integers) -> Integers:
     return results[:, 0] if alike else results.T
 
 
-def _clipped(reading: KerasReading, owner: str, edge: str, low: int, results: Integers) -> tuple[str, int, Integers]:
+def _clipped(builder: Builder, emulated: set[str], owner: str, edge: str, steps: Steps) -> tuple[str, Steps]:
     """Return an operand without the integers at both ends for which the function is constant, where this saves a bit.
 
     The rest is counted from 0, in a format without a sign that saturates.
     """
-    builder, steps = reading.builder, np.flatnonzero(np.diff(results, axis=0).any(axis=1))
-    first, last = (int(steps[0]), int(steps[-1]) + 1) if steps.size else (0, 0)
-    bits, own = max(1, (last - first).bit_length()), builder.fraction(edge)
-    if 1 << bits >= len(results):
-        return edge, low, results
-    counted = builder.bias(owner, edge, np.array(-(low + first)), own)
-    reading.emulated.add(counted)
+    places, own = np.concatenate(steps.places), builder.fraction(edge)
+    first, last = (int(places.min()) - 1, int(places.max())) if places.size else (steps.low, steps.low)
+    bits = max(1, (last - first).bit_length())
+    if 1 << bits >= steps.count:
+        return edge, steps
+    counted = builder.bias(owner, edge, np.array(-first), own)
+    emulated.add(counted)
     counted = builder.requantise(owner, counted, Fixed(False, bits, bits - own, Rounding.TRN, Overflow.SAT))
-    places = np.minimum(first + np.arange(1 << bits), len(results) - 1)
-    return counted, 0, results[places]
+    begun = steps(np.array([first]))[0]
+    return counted, Steps(0, (1 << bits) - 1, begun, tuple(own - first for own in steps.places), steps.values)
 
 
-def _by_blocks(builder: Builder, owner: str, edge: str, low: int, results: Integers, fraction: int) -> str | None:
+def _by_blocks(builder: Builder, owner: str, edge: str, steps: Steps, fraction: int) -> str | None:
     """Write the two tables; None where the blocks must be so small that there are too many."""
-    own, dropped = builder.fraction(edge), _block_bits(low, results)
-    start, end = low >> dropped, (low + len(results) - 1) >> dropped
+    own, dropped = builder.fraction(edge), _block_bits(steps)
+    start, end = steps.low >> dropped, steps.high >> dropped
     if not dropped or 2 * (end - start + 1) > MOST_ENTRIES:
         return None
-    places = np.clip(np.arange(start << dropped, (end + 1) << dropped), low, low + len(results) - 1) - low
-    blocks = results[places].reshape(end - start + 1, 1 << dropped, -1)  # (block, integer, channel)
-    last = blocks[:, -1:]
-    thresholds = (blocks != last).sum(axis=1)  # the first l of the second half
-    ends = np.stack([blocks[:, 0], last[:, 0]], axis=1).reshape(-1, results.shape[1])
+    blocks = np.arange(start, end + 1)
+    firsts = steps(np.maximum(blocks << dropped, steps.low))
+    lasts = steps(np.minimum(((blocks + 1) << dropped) - 1, steps.high))
+    thresholds = np.zeros_like(lasts)  # the first l of the second half
+    for channel, places in enumerate(steps.places):
+        inside = places[places & ((1 << dropped) - 1) != 0]
+        thresholds[(inside >> dropped) - start, channel] = inside & ((1 << dropped) - 1)
+    ends = np.stack([firsts, lasts], axis=1).reshape(-1, steps.channels)
     high = builder.requantise(owner, edge, narrowest(start, end, own - dropped))
     rest = builder.requantise(owner, edge, Fixed(False, dropped, dropped - own))  # wraps
     missing = builder.lookup(owner, high, start, _tables(1 - thresholds), own)
@@ -75,11 +78,10 @@ def _by_blocks(builder: Builder, owner: str, edge: str, low: int, results: Integ
     return builder.lookup(owner, builder.add(owner, high, half), 2 * start, _tables(ends), fraction)
 
 
-def _block_bits(low: int, results: Integers) -> int:
+def _block_bits(steps: Steps) -> int:
     """Return the most bits of a block in which no channel has more than one step."""
-    steps = [low + 1 + np.flatnonzero(column) for column in np.diff(results, axis=0).T]  # the first integer behind each
-    bits = (len(results) - 1).bit_length()
-    while bits and any(_crowded(at, bits) for at in steps):
+    bits = (steps.count - 1).bit_length()
+    while bits and any(_crowded(at, bits) for at in steps.places):
         bits -= 1
     return bits
 

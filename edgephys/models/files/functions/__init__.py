@@ -1,0 +1,1 @@
+"""Functions of an integer as a framework rounds them, written as integer arithmetic that gives the same integers."""
