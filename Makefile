@@ -13,6 +13,7 @@
 # make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
 # make agree    every model of the zoo on C, ONNX and QONNX: how many integers differ (about half an hour)
 # make coverage which bits, ties and overflows of four networks held-out and generated vectors reach
+# make netlists  simulation and proofs of the compressed taggers' netlists, and of a routed one (over an hour)
 # make bench    latency of four networks on every processor target (ten minutes of a quiet machine)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make compare  the paper's Deep Sets at N = 8, 16, 32 emitted, verified, synthesised and compared (over an hour)
@@ -25,7 +26,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz mutation compare-emitted check compare street scaling sweep compression alone front agree coverage bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz mutation compare-emitted check compare street scaling sweep compression alone front agree coverage netlists bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -126,9 +127,10 @@ street: compare
 scaling: install
 	$(CLI) scaling models/zoo/* --out $(OUT)/results/scaling
 
+TRAIN_SMALL := $(CLI) train models/jet_deepsets.py --data models/samples/jets.h5 --set constituents=4 \
+    --set phi=4,4 --set rho=4 --set bits=4 --set epochs=12 --set batch=512
 sweep: install
-	$(CLI) train models/jet_deepsets.py --data models/samples/jets.h5 --out runs/sweep --set constituents=4 \
-	    --set phi=4,4 --set rho=4 --set bits=4 --set epochs=12 --set batch=512
+	$(TRAIN_SMALL) --out runs/sweep
 	$(CLI) sweep runs/sweep --clock-ns 20 --device 25k --vectors 2000 --out $(OUT)/sweep_swept \
 	    --results $(OUT)/results/pipelining
 
@@ -166,6 +168,19 @@ TIMED := jet_deepsets_n8_8bit jet_interaction_n8_8bit jet_mlp_n8_8bit
 coverage: install
 	$(CLI) coverage models/zoo/jet_deepsets_n8_8bit models/zoo/jet_deepsets_n32_8bit models/zoo/jet_interaction_n8_8bit \
 	    models/waves/cp12_8bit --out $(OUT)/results/coverage
+
+# The compressed taggers after synthesis, and the tagger of `make sweep` after place and route, too.
+NETLISTS := $(foreach n,8 16 32,jet_deepsets_n$(n)_frugal)
+netlists: install
+	set -e; for model in $(NETLISTS); do \
+	    $(CLI) emit models/compressed/$$model --to rtl --out $(OUT)/$${model}_rtl; \
+	    $(CLI) verify $(OUT)/$${model}_rtl --netlist; \
+	done
+	$(TRAIN_SMALL) --out runs/routed
+	$(CLI) emit runs/routed --to rtl --out $(OUT)/routed_rtl
+	$(CLI) report $(OUT)/routed_rtl --place
+	$(CLI) verify $(OUT)/routed_rtl --netlist
+	$(CLI) netlists $(foreach m,$(NETLISTS),$(OUT)/$(m)_rtl) $(OUT)/routed_rtl --out $(OUT)/results/netlists
 
 bench: install
 	set -e; for to in c onnx; do \

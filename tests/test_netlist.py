@@ -1,6 +1,7 @@
 """Netlists are simulated with the models of their cells and proven equal; a wrong bit is caught in both ways."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.report.render import page
 from edgephys.report.show import proofs_table
-from edgephys.targets.rtl import aiger, cell_models, equivalence, gate_level, simulate, synth
+from edgephys.targets.rtl import aiger, cell_models, equivalence, gate_level, place, routed, simulate, synth
 from edgephys.targets.rtl.emit import emit
 from edgephys.targets.rtl.options import RtlOptions
 from edgephys.targets.target import Proof
@@ -99,6 +100,55 @@ def test_a_flipped_bit_of_one_lut_is_disproven_in_its_module_alone(emitted, brok
     assert [proof.module for proof in proofs if not proof.holds] == [PHI]
     (wrong,) = (proof for proof in proofs if not proof.holds)
     assert wrong.holds is False and "an input for which the netlist differs" in wrong.why
+
+
+@pytest.mark.slow
+def test_a_routed_design_computes_the_golden_models_integers_and_an_inverted_lut_does_not(graph, emitted, x, tmp_path):
+    folder, facts = emitted
+    placed = place.place([folder / path for path in facts["sources"]], facts["top"], "25k")
+    result = gate_level.simulated_as_routed(folder, facts, placed.netlist, x)
+    assert np.array_equal(result.outputs, evaluate.run(graph, x))
+    assert result.latency_cycles == simulate.simulate(folder, facts, x).latency_cycles
+    (design,) = (record := json.loads(placed.netlist.read_text()))["modules"].values()
+    lut = next(cell for cell in design["cells"].values() if all(cell["connections"].get(pin) for pin in "CDF"))
+    lut["parameters"]["INITVAL"] = lut["parameters"]["INITVAL"].translate(str.maketrans("01", "10"))
+    broken = tmp_path / "routed.json"
+    broken.write_text(json.dumps(record))
+    wrong = gate_level.simulated_as_routed(folder, facts, broken, x)
+    assert not np.array_equal(wrong.outputs, evaluate.run(graph, x))
+
+
+def test_what_nextpnr_leaves_to_convention_is_stated_for_the_models():
+    cells = [
+        {
+            "type": "TRELLIS_COMB",
+            "parameters": {},
+            "connections": {"A": [2], "B": [], "FXA": [3]},
+            "port_directions": {},
+        },
+        {"type": "TRELLIS_FF", "parameters": {"SD": "0 "}, "connections": {"M": [4]}, "port_directions": {}},
+        {"type": "TRELLIS_FF", "parameters": {"SD": "1 "}, "connections": {"DI": [5]}, "port_directions": {}},
+    ]
+    for cell in cells:
+        routed._explicit(cell)
+    mux, second, first = cells
+    assert mux["parameters"] == {"IS_Z1": "1"}
+    assert mux["connections"] == {"A": [2], "B": ["1"], "C": ["1"], "D": ["1"], "FXA": [3]}
+    assert second["connections"]["DI"] == [4] and first["connections"] == {"DI": [5]}
+    assert second["parameters"] == first["parameters"] == {}
+
+
+def test_a_routed_cell_without_a_model_is_refused_by_name(tmp_path):
+    path = tmp_path / "routed.json"
+    path.write_text(json.dumps({"modules": {"top": {"cells": {"product": {"type": "MULT18X18D"}}}}}))
+    models, _ = cell_models.cell_models("ecp5")
+    with pytest.raises(ToolError, match="module 'edgephys_top': Yosys has no simulation model of its cells MULT18X18D"):
+        routed.verilog(path, "edgephys_top", models)
+
+
+def test_the_carry_of_a_placed_lut_leaves_its_cell():
+    models, _ = cell_models.cell_models("ecp5")
+    assert "assign FCO = " in models.read_text() and "wire FCO = " not in models.read_text()
 
 
 def test_an_and_inverter_graph_is_unrolled_through_its_registers_with_constants_simplified():

@@ -1,6 +1,7 @@
 """A sweep keeps the design of lowest latency that meets the clock after routing, and measures no design twice."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,7 +118,9 @@ def routed(monkeypatch, tmp_path):
         text = "".join(path.read_text() for path in sources)
         stages = text.count("<= stage_") + 1
         calls.append((stages, seed))
-        return place.Placed(40.0 * stages + seed, 100, stages, 0, 0, {}, device, clock_ns, seed, 1.0, "nextpnr", "0")
+        return place.Placed(
+            40.0 * stages + seed, 100, stages, 0, 0, {}, device, clock_ns, seed, 1.0, "nextpnr", "0", Path()
+        )
 
     monkeypatch.setattr(place, "place", fake)
     return calls

@@ -14,8 +14,7 @@ from edgephys.cli import bench, compression, models, tables
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     bench.bench, models.cards, compression.gains, tables.compare, tables.scaling, tables.agree, tables.coverage,
-    wave_commands.waves,
-    wave_commands.pace, wave_commands.dispersion,
+    tables.netlists, wave_commands.waves, wave_commands.pace, wave_commands.dispersion,
 )  # fmt: skip
 JETS, WAVES = ROOT / "models" / "zoo" / "jet_deepsets_n8_8bit", ROOT / "models" / "waves" / "full_8bit"
 
@@ -63,13 +62,24 @@ def test_the_former_name_of_compare_works_and_is_not_listed(run, tmp_path):
 def test_a_kept_page_is_what_its_table_gives_today():
     """Wording and code agree: each page is written anew from the kept record."""
     from edgephys.applications.waves.study import dispersion_table, pace_page, table_page
-    from edgephys.report import agreement, bench, cards, compare, compression, pareto, pipelining, scaling
+    from edgephys.report import (
+        agreement,
+        bench,
+        cards,
+        compare,
+        compression,
+        coverage,
+        pareto,
+        pipelining,
+        scaling,
+    )
     from edgephys.report.render import comma_separated, page
 
     declared = {
-        "accuracy": cards, "agreement": agreement, "bench": bench, "compression": compression, "front": pareto,
-        "pipelining": pipelining, "scaling": scaling, "street": compare, "uniform": scaling, "waves": table_page,
-        "waves_dispersion": dispersion_table, "waves_firmware": compare, "waves_speed": pace_page,
+        "accuracy": cards, "agreement": agreement, "bench": bench, "compression": compression,
+        "coverage": coverage, "front": pareto, "pipelining": pipelining, "scaling": scaling, "street": compare,
+        "uniform": scaling, "waves": table_page, "waves_dispersion": dispersion_table, "waves_firmware": compare,
+        "waves_speed": pace_page,
     }  # fmt: skip
     results = ROOT / "hls_projects" / "results"
     for name, module in declared.items():

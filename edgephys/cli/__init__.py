@@ -56,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": firmware.report,
     "bench": bench.bench,
     "compare": tables.compare,
+    "netlists": tables.netlists,
     "scaling": tables.scaling,
     "agree": tables.agree,
     "coverage": tables.coverage,

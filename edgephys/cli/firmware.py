@@ -202,7 +202,8 @@ def verify(
     """Compare the model, the golden model and the emitted sources, bit for bit; exit with 1 where they differ.
 
     They are compared on the held-out vectors and on vectors made for the Graph, whose coverage is stated. Tools that
-    only read the sources check whether they can be synthesised.
+    only read the sources check whether they can be synthesised. With --netlist a design that `edgephys report --place`
+    placed and routed is simulated as routed, too.
 
     \b
     Example: edgephys verify hls_projects/jet_deepsets_n8_8bit_rtl --data models/samples/jets.h5

@@ -102,6 +102,24 @@ def coverage(
     give(as_json, record, lambda: table(record))
 
 
+def netlists(
+    projects: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="RTL projects, verified --netlist.")],
+    out: TableOut = None,
+    as_json: Json = False,
+) -> None:
+    """Put the verified netlists of RTL projects into one table: mismatches in simulation, and what is proven.
+
+    \b
+    Example: edgephys netlists hls_projects/jet_deepsets_n8_8bit_rtl
+    """
+    from edgephys.report.netlists import table, tabulate
+    from edgephys.report.render import writer
+
+    record = tabulate(projects, line())
+    writer(out, table)(record)
+    give(as_json, record, lambda: table(record))
+
+
 def doctor(as_json: Json = False) -> None:
     """Say which outside tools are here, which are missing, and what to install.
 

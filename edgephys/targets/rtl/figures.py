@@ -13,6 +13,7 @@ from edgephys.targets.target import EmittedProject, Say, ToolRuns, failure
 
 RESOURCES = ("lut", "ff", "dsp", "bram")
 ROUTED = (("fmax_mhz", "MHz"), ("latency_routed_ns", "ns"))
+PLACE_S = 3000.0
 ROUTED_ON = "LFE5U-85F, out of context"
 
 
@@ -88,11 +89,11 @@ def _flat(
 def routing(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
     """Return the clock after place and route, and the latency at this clock, or why there are none."""
     try:
-        sources = _verilog(project, "nextpnr's netlist comes from Verilog")
+        _verilog(project, "nextpnr's netlist comes from Verilog")
         if not runs.place:
             raise ToolError("not asked for; add --place")
         say("nextpnr: synthesis for ECP5, place and route")
-        routed = place.place(sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=runs.timeout_s)
+        routed = placed(project, runs.timeout_s)
     except ToolError as error:
         absent = (FigureStage.PLACED_AND_ROUTED, "nextpnr-ecp5", "none", ROUTED_ON, str(error))
         return [missing(name, unit, *absent) for name, unit in ROUTED]
@@ -104,6 +105,18 @@ def routing(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         provenance = (FigureStage.PLACED_AND_ROUTED, routed.tool, routed.version, where)
         figures.append(Figure("latency_routed_ns", nanoseconds, "ns", *provenance))
     return figures
+
+
+def placed(project: EmittedProject, timeout_s: float = PLACE_S) -> place.Placed:
+    """Return the project placed and routed, from the cache where it was before.  Raises: as ``place``."""
+    sources = [project.firmware / name for name in project.facts["sources"]]
+    return place.place(sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=timeout_s)
+
+
+def was_placed(project: EmittedProject) -> bool:
+    """Tell whether the report of the project as it is now has the clock after place and route."""
+    report = project.result("report") or {}
+    return any(figure["name"] == "fmax_mhz" and figure["value"] is not None for figure in report.get("figures", ()))
 
 
 def _verilog(project: EmittedProject, why: str) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Integers
 from edgephys.targets.fpga import STREAM
-from edgephys.targets.rtl import simulate, synth
+from edgephys.targets.rtl import routed, simulate, synth
 from edgephys.targets.rtl.cell_models import cell_models, require_models
 from edgephys.targets.rtl.cells import TARGETS
 from edgephys.targets.rtl.equivalence import prove
@@ -63,6 +63,17 @@ def simulated(folder: Path, facts: Mapping[str, Any], family: str, x: Integers) 
         require_models(models[0], part.primitives, module)
     netlists = [part.netlist for part in design.per_module.values()]
     return simulate.simulate(folder, {**facts, "sources": [str(path) for path in (*netlists, *models)]}, x)
+
+
+def simulated_as_routed(folder: Path, facts: Mapping[str, Any], netlist: Path, x: Integers) -> Simulated:
+    """Return the outputs and the timing of a design that nextpnr placed and routed on an ECP5.
+
+    Shape: x (vector, *input shape), integers in steps.
+    Raises: as ``simulated``.
+    """
+    models = cell_models("ecp5")
+    source = routed.verilog(netlist, facts["top"], models[0])
+    return simulate.simulate(folder, {**facts, "sources": [str(path) for path in (source, *models)]}, x)
 
 
 def proofs(folder: Path, facts: Mapping[str, Any], families: Iterable[str], say: Say) -> Iterator[Proof]:

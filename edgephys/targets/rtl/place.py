@@ -26,6 +26,9 @@ PARTS = {
 }
 """Part numbers of nextpnr's devices, in its default speed grade."""
 
+ROUTED = "routed.json"
+"""The design after routing, in nextpnr's own cells."""
+
 # The cells that nextpnr counts, by our names. TRELLIS_COMB is a LUT4, or one bit of a carry chain.
 USED = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 
@@ -35,7 +38,8 @@ class Placed:
     """State the clock that a placed and routed design reaches, and the cells that it uses.
 
     Units: fmax in MHz between registers (pins are out of context); bram in 18-kbit blocks; seconds
-    of tool time when it was built. ``available`` are the cells of the device.
+    of tool time when it was built. ``available`` are the cells of the device, ``netlist`` is the routed design as
+    nextpnr writes it.
     """
 
     fmax_mhz: float
@@ -50,6 +54,7 @@ class Placed:
     seconds: float
     tool: str
     version: str
+    netlist: Path
 
     def figures(self) -> tuple[Figure, ...]:
         """Return clock and counts with their provenance; the counts have other names than those of synthesis."""
@@ -83,13 +88,13 @@ def place(
     nextpnr = tools.find("nextpnr-ecp5")
     netlist = _netlist(sources, top, timeout_s)
     options = (f"--{device}", "--freq", f"{1000 / clock_ns:.6g}", "--seed", str(seed), "--out-of-context")
-    key = tools.content_key([netlist], nextpnr.version, *options)
+    paths = ("--json", "netlist.json", "--report", "report.json", "--write", ROUTED, "--timing-allow-fail")
+    key = tools.content_key([netlist], nextpnr.version, *options, *paths)
 
     def build(folder: Path) -> None:
         start = time.monotonic()
         inside = folder / "netlist.json"  # nextpnr is WebAssembly and sees its own folder only
         shutil.copyfile(netlist, inside)
-        paths = ("--json", inside.name, "--report", "report.json", "--timing-allow-fail")
         _route([*nextpnr.command, *options, *paths], folder, timeout_s, top, device)
         inside.unlink()
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
@@ -107,6 +112,7 @@ def place(
         seconds=float(read_json(home / "seconds.json")),
         tool="nextpnr-ecp5",
         version=nextpnr.version,
+        netlist=home / ROUTED,
     )
 
 

@@ -126,8 +126,8 @@ class RtlTarget(FpgaTarget):
 
 
 def _netlists(project: EmittedProject) -> list[OtherRun]:
-    """Return the simulations of the netlists that Yosys makes."""
-    from edgephys.targets.rtl import gate_level
+    """Return the simulations of the netlists that Yosys makes, and of the routed one where a report placed it."""
+    from edgephys.targets.rtl import figures, gate_level
 
     facts, most = project.facts, gate_level.most(project.facts)
     gate_level.require_verilog(facts)
@@ -135,10 +135,18 @@ def _netlists(project: EmittedProject) -> list[OtherRun]:
     def run(family: str, x: Integers) -> Ran:
         return _ran(facts, gate_level.simulated(project.firmware, facts, family, x))
 
-    return [
+    def run_routed(x: Integers) -> Ran:
+        netlist = figures.placed(project).netlist
+        return _ran(facts, gate_level.simulated_as_routed(project.firmware, facts, netlist, x))
+
+    runs = [
         OtherRun(gate_level.name(family), gate_level.doing(family), partial(run, family), most)
         for family in gate_level.FAMILIES
     ]
+    if figures.was_placed(project):
+        doing = "netlist of Lattice ECP5 after place and route: simulation"
+        runs.append(OtherRun(gate_level.name("ecp5_routed"), doing, run_routed, most))
+    return runs
 
 
 def _ran(facts: Facts, simulated: Simulated) -> Ran:

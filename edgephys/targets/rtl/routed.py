@@ -1,0 +1,53 @@
+"""The netlist after place and route, as Verilog that the cells' simulation models understand.
+
+nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1, a
+flip-flop whose parameter SD is 0 takes its data from pin M, and a multiplexer of two multiplexers is known by its pins
+only (nextpnr's documentation of the ECP5 architecture).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgephys.core import processes as tools
+from edgephys.core.reading import read_json
+from edgephys.targets.rtl.cell_models import require_models
+from edgephys.targets.rtl.synth import Limits, run_yosys
+
+WRITE = "read_json cells.json\nwrite_verilog -noattr netlist.v\n"
+
+
+def verilog(routed: Path, top: str, models: Path) -> Path:
+    """Return the Verilog of a design that nextpnr routed, with the top's own name.
+
+    Raises: ToolError for a cell that has no model.
+    """
+    yosys = tools.find("yosys")
+
+    def build(folder: Path) -> None:
+        (design,) = read_json(routed)["modules"].values()
+        require_models(models, Counter(cell["type"] for cell in design["cells"].values()), top)
+        for cell in design["cells"].values():
+            _explicit(cell)
+        (folder / "cells.json").write_text(json.dumps({"modules": {top: design}}))
+        run_yosys(yosys, folder, WRITE, top, Limits())
+        (folder / "cells.json").unlink()
+
+    return tools.built(tools.content_key([routed, models], yosys.version, "routed", WRITE, top), build) / "netlist.v"
+
+
+def _explicit(cell: dict[str, Any]) -> None:
+    """State in a cell what nextpnr leaves to convention."""
+    parameters, pins = cell["parameters"], cell["connections"]
+    sources: dict[str, list[Any]] = {}
+    if cell["type"] == "TRELLIS_COMB":
+        sources = {pin: ["1"] for pin in "ABCD" if not pins.get(pin)}
+        if pins.get("FXA") or pins.get("FXB"):
+            parameters["IS_Z1"] = "1"
+    elif cell["type"] == "TRELLIS_FF" and parameters.pop("SD", "1").strip() == "0":
+        sources = {"DI": pins["M"]}
+    pins |= sources
+    cell["port_directions"] |= dict.fromkeys(sources, "input")
