@@ -196,6 +196,17 @@ def _add(builder, draw, limits, layer, x, edges):
     return builder.add(layer, x, alike[draw(0, len(alike) - 1)])
 
 
+def _mul(builder, draw, limits, layer, x, edges):
+    """Two edges of one shape, or one that is repeated along its axes of length 1; now and then a square."""
+    shape = builder.shape(x)
+    alike = [edge for edge in edges if _broadcasts(builder.shape(edge), shape)]
+    return builder.mul(layer, x, builder.spread(f"{layer}_spread", alike[draw(0, len(alike) - 1)], shape))
+
+
+def _broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(own) <= len(shape) and all(a in (1, b) for a, b in zip(own[::-1], shape[::-1], strict=False))
+
+
 def _take(builder, draw, limits, layer, x, edges):
     """Rows of any shape: none takes one and drops the axis, two axes make pairs; some rows twice, some never."""
     shape = builder.shape(x)
@@ -276,6 +287,7 @@ OPERATIONS = (
     _mean,
     _concat,
     _add,
+    _mul,
     _take,
     _pairs,
     _requantise,
@@ -314,6 +326,7 @@ ON_PIXELS = (
     _of_channels("bias", -2, 6),
     _of_channels("scale", -2, 4),
     _add,
+    _mul,
     _beside,
     _some_channels,
     _requantise,

@@ -21,6 +21,7 @@ from edgephys.graph.ops import (
     Dense,
     Input,
     Lookup,
+    Mul,
     Relu,
     Requantise,
     Reshape,
@@ -62,6 +63,8 @@ def plain_node(graph: Graph, node: Node, v: np.ndarray, *more: np.ndarray) -> np
         return v * constant
     if isinstance(node.op, Add):
         return v + more[0]
+    if isinstance(node.op, Mul):
+        return v * more[0]
     if isinstance(node.op, Relu):
         return np.maximum(v, Fraction(0))
     if isinstance(node.op, Sum):

@@ -189,11 +189,28 @@ def wires(model, x, case):
     if case == "clip":  # to 4 bits of the same step, and a ReLU in other words
         x = model.op("Clip", x, model.const("low", -2.0), model.const("high", 1.75))
         return model.op("Clip", x, model.const("nothing", 0.0))
+    if case == "products":  # the sum of each row, then of all rows, is repeated
+        sums = model.op("ReduceSum", x, model.const("axis", [2], np.int64), keepdims=1)
+        gated = model.quant(model.op("Mul", sums, model.op("Mul", x, x)), 6, 16.0)
+        columns = model.op("ReduceSum", x, model.const("axis_1", [1], np.int64), keepdims=1)
+        return model.op("Mul", columns, model.op("Add", sums, gated))
     beside = model.op("Concat", x, model.op("Dropout", model.op("Identity", x)), axis=-1)
     return model.op("Cast", beside, to=1)
 
 
-CASES = ["unsqueeze", "slice", "gather", "shape", "transposed", "sums", "mean", "differences", "clip", "concat"]
+CASES = [
+    "unsqueeze",
+    "slice",
+    "gather",
+    "shape",
+    "transposed",
+    "sums",
+    "mean",
+    "differences",
+    "clip",
+    "products",
+    "concat",
+]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -240,7 +240,6 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
         ),
         (r"\(Quant\): expected 4 inputs, not 2", lambda m, x: m.op("Quant", x, m.const("s", 1), domain=QONNX)),
         (r"\(MatMul\): its second factor must be constant", lambda m, x: m.op("MatMul", x, x)),
-        (r"\(Mul\): its factor must be constant", lambda m, x: m.op("Mul", x, x)),
         (r"\(Div\): its divisor 'six' must be powers of two", lambda m, x: m.op("Div", x, m.const("six", 6.0))),
         (
             r"\(Gemm\): alpha must be 1, not 2; export it so",
@@ -265,8 +264,8 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
         ),
         (r"\(Cast\): must keep floats", lambda m, x: m.op("Cast", x, to=TensorProto.INT32)),
         (
-            r"\(Add\): both inputs must have one shape, not \(4,\) and \(1,\)",
-            lambda m, x: m.op("Add", x, m.op("MatMul", x, m.weight("w", (4, 1)))),
+            r"\(Add\): its inputs of \(4,\) and \(3,\) must have shapes that broadcast; repeat one before",
+            lambda m, x: m.op("Add", x, m.op("MatMul", x, m.weight("w", (4, 3)))),
         ),
         (
             r"\(Add\): 'c' of shape \(3, 4\) does not fit a tensor of \(4,\)",

@@ -18,6 +18,7 @@ from edgephys.graph.ops import (
     Dense,
     Input,
     Lookup,
+    Mul,
     Op,
     Relu,
     Requantise,
@@ -56,6 +57,10 @@ class Builder:
         """Add two edges of one shape."""
         return self.exact(layer, Add(), x, y)
 
+    def mul(self, layer: str, x: str, y: str) -> str:
+        """Multiply two edges of one shape, element by element; ``spread`` gives one the shape of the other."""
+        return self.exact(layer, Mul(), x, y)
+
     def scale(self, layer: str, x: str, factor: Any, fraction: int) -> str:
         """Multiply by integers at 2**-fraction, element by element."""
         return self.exact(layer, Scale(Constant(np.asarray(factor), fraction)), x)
@@ -79,6 +84,17 @@ class Builder:
     def reshape(self, layer: str, x: str, shape: tuple[int, ...]) -> str:
         """Give the same elements another shape."""
         return self.exact(layer, Reshape(), x, shape=shape)
+
+    def spread(self, layer: str, x: str, shape: tuple[int, ...]) -> str:
+        """Repeat an edge along its axes of length 1, and along new axes in front, to a shape, as numpy broadcasts."""
+        own = self.shape(x)
+        if np.broadcast_shapes(own, shape) != shape:
+            raise ValueError(f"shape {own} must broadcast to {shape}")
+        whole = (1,) * (len(shape) - len(own)) + own
+        x = x if whole == own else self.reshape(layer, x, whole)
+        for axis, (length, wanted) in enumerate(zip(whole, shape, strict=True)):
+            x = x if length == wanted else self.take(layer, x, np.zeros(wanted, np.int64), axis)
+        return x
 
     def window(self, layer: str, x: str, size: tuple[int, int]) -> str:
         """Gather the (rows, columns) of neighbours of every pixel, zeros beyond the edges, into its channels."""

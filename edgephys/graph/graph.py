@@ -10,6 +10,7 @@ Dense                 x @ w over the last axis                                co
 Bias                  x + b, binary points aligned                            constant, broadcast
 Add                   x + y, binary points aligned
 Scale                 x * c                                                   constant, broadcast
+Mul                   x * y
 Relu                  max(x, 0)
 Sum                   sum over one axis, which disappears                     axis
 Concat                inputs joined along one axis, points aligned            axis

@@ -70,8 +70,7 @@ def _product(node: Record, operands: Sequence[Array], fractions: Sequence[int]) 
 
 
 def _bias(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
-    constant = node["constant"]
-    fraction = _fraction(node)
+    constant, fraction = node["constant"], _fraction(node)
     return _finer(operands[0], fraction - fractions[0]) + _finer(
         whole(constant["integers"]), fraction - constant["fraction"]
     )
@@ -79,6 +78,10 @@ def _bias(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> 
 
 def _scale(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
     return operands[0] * whole(node["constant"]["integers"])
+
+
+def _mul(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
+    return operands[0] * operands[1]
 
 
 def _add(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
@@ -92,7 +95,7 @@ def _concat(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -
 
 
 def _relu(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
-    return _by_element(lambda n: n if n > 0 else 0)(operands[0])
+    return np.frompyfunc(lambda n: n if n > 0 else 0, 1, 1)(operands[0])
 
 
 def _sum(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
@@ -133,7 +136,7 @@ def _requantise(node: Record, operands: Sequence[Array], fractions: Sequence[int
         steps = n * 2**-drop if drop <= 0 else _rounded(n, 2**drop, rounding)
         return _overflowed(steps, low, high, bits, overflow)
 
-    return _by_element(one)(operands[0])
+    return np.frompyfunc(one, 1, 1)(operands[0])
 
 
 def _lookup(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
@@ -142,10 +145,6 @@ def _lookup(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -
     entry = np.frompyfunc(lambda n, channel: tables[channel][n - node["first"]], 2, 1)
     x = _finer(operands[0], node["operand_fraction"] - fractions[0])
     return np.asarray(entry(x, np.arange(len(tables)) if node["shape"] else 0), dtype=object)
-
-
-def _by_element(function: Callable[[int], int]) -> Callable[[Array], Array]:
-    return np.frompyfunc(function, 1, 1)
 
 
 def _rounded(n: int, divisor: int, mode: str) -> int:
@@ -186,6 +185,7 @@ RULES: dict[str, Rule] = {
     "dense": _product,
     "bias": _bias,
     "scale": _scale,
+    "mul": _mul,
     "add": _add,
     "concat": _concat,
     "relu": _relu,

@@ -34,7 +34,9 @@ class Take(AlongAxis, Move):
         return (*shape[: self.axis], *self.rows.shape, *shape[self.axis + 1 :])
 
     def moved(self, x: Any, shape: tuple[int, ...], batch: int = 0, outside: int = 0) -> Any:
-        return np.take(x, self.rows, axis=self.axis + batch)
+        axis = self.axis + batch
+        rows = np.take(x, self.rows.reshape(-1), axis=axis)  # an array, where a single symbol would be none
+        return rows.reshape((*x.shape[:axis], *self.rows.shape, *x.shape[axis + 1 :]))
 
     def to_record(self) -> dict[str, Any]:
         return {"axis": self.axis, "rows": self.rows.tolist()}

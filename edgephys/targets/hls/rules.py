@@ -23,6 +23,7 @@ from edgephys.graph.ops import (
     Dense,
     Input,
     Lookup,
+    Mul,
     Relu,
     Requantise,
     Reshape,
@@ -35,6 +36,7 @@ from edgephys.graph.ops import (
     windows,
 )
 from edgephys.graph.partition import one_row
+from edgephys.targets.hls.kernel_texts import GATHER_TEXT, LOOKUP_TEXT, MUL_TEXT
 from edgephys.targets.hls.step import Call, HlsStep, Place, flat, of_constant, plain
 from edgephys.targets.rtl.stream import AXES
 from edgephys.targets.rules import RuleTable
@@ -148,21 +150,6 @@ def copy_step(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes
     return kernel_step(node, name, inputs, COPY, (call,), fixed, axes)
 
 
-LOOKUP = """\
-// c holds the table of each channel, one behind the other; 1 is steps() steps of the integers that are looked up.
-template <class in_T, class out_T, typename CONFIG_T>
-void edge_lookup(in_T x[CONFIG_T::size], out_T y[CONFIG_T::size],
-                typename CONFIG_T::constant_t c[CONFIG_T::channels * CONFIG_T::entries]) {
-    #pragma HLS INLINE
-    #pragma hls_unroll yes
-    for (unsigned i = 0; i < CONFIG_T::size; i++) {
-        #pragma HLS UNROLL
-        const int place = (x[i] * CONFIG_T::steps()).to_int() - int(CONFIG_T::first);
-        y[i] = c[(i % CONFIG_T::channels) * CONFIG_T::entries + place];
-    }
-}"""
-
-
 @dataclass(frozen=True)
 class LookupRule(KernelRule):
     """Emit a table as a constant array that a kernel reads."""
@@ -231,27 +218,6 @@ def _convolution(rows: int, weight: tuple[int, ...], at_once: int) -> dict[str, 
     }
 
 
-GATHER_TEXT = """\
-// y[r] = x[rows(r)], and 0 for the row behind the last one: every neighbour of every pixel, zeros beyond the edges.
-template <class in_T, class out_T, typename CONFIG_T>
-void edge_gather(in_T x[CONFIG_T::length * CONFIG_T::inner], out_T y[CONFIG_T::count * CONFIG_T::inner]) {
-    #pragma HLS INLINE
-    #pragma hls_unroll yes
-    for (unsigned r = 0; r < CONFIG_T::count; r++) {
-        #pragma HLS UNROLL
-        #pragma hls_unroll yes
-        for (unsigned i = 0; i < CONFIG_T::inner; i++) {
-            #pragma HLS UNROLL
-            if (CONFIG_T::rows(r) < CONFIG_T::length)
-                y[r * CONFIG_T::inner + i] = x[CONFIG_T::rows(r) * CONFIG_T::inner + i];
-            else
-                y[r * CONFIG_T::inner + i] = 0;
-        }
-    }
-}
-"""
-
-
 def _gathered(node: Node, operands: Sequence[Node]) -> tuple[Call, ...]:
     """Return the call that gathers all windows of a field at once."""
     (height, width), channels = node.shape[:AXES], operands[0].shape[-1]
@@ -283,6 +249,7 @@ RULES: RuleTable[Rule] = RuleTable(
         Bias: KernelRule("bias", elementwise),
         Add: KernelRule("add", elementwise),
         Scale: KernelRule("scale", elementwise),
+        Mul: KernelRule("mul", elementwise, MUL_TEXT),
         Relu: KernelRule("relu", elementwise),
         Sum: KernelRule("sum", _sum),
         Concat: KernelRule("concat", _concat),
@@ -290,7 +257,7 @@ RULES: RuleTable[Rule] = RuleTable(
         Reshape: COPY,
         Window: _window,
         Requantise: COPY,
-        Lookup: LookupRule("lookup", elementwise, LOOKUP),
+        Lookup: LookupRule("lookup", elementwise, LOOKUP_TEXT),
     },
 )
 """The rule of each operation."""

@@ -34,6 +34,7 @@ class Unit(Enum):
     """The power of two in which the result of an operation is held."""
 
     OPERAND = "that of the first operand; factors of two commute with the operation"
+    PRODUCT = "the sum of those of the operands, which are multiplied"
     READER = "that which the reader needs; the operation's constants contain the difference"
     FORMAT = "that of a rounding into the node's format"
     ZERO = "the values themselves"
@@ -262,6 +263,8 @@ def _units(graph: Graph, style: str, rules: Rules) -> dict[str, int]:
             units[node.name] = units[node.inputs[0]] - power
         elif unit is Unit.OPERAND:
             units[node.name] = units[node.inputs[0]]
+        elif unit is Unit.PRODUCT:
+            units[node.name] = sum(units[name] for name in node.inputs)
         else:
             units[node.name] = wanted.get(node.name, 0) if unit is Unit.READER else 0
     return units

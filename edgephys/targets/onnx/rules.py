@@ -29,6 +29,7 @@ from edgephys.graph.ops import (
     Dense,
     Input,
     Lookup,
+    Mul,
     Relu,
     Requantise,
     Reshape,
@@ -100,8 +101,10 @@ def elementwise(operator: str, unit: Unit = Unit.OPERAND, adds: bool = False) ->
     def rule(writer: OnnxWriter, node: Node, op: Any) -> None:
         layouts = {writer.tensors.forms[name].layout for name in node.inputs}
         layout = CHANNELS_FIRST if CHANNELS_FIRST in layouts else layouts.pop() if len(layouts) == 1 else PLAIN
-        free = len(node.inputs) == 1 and unit is Unit.OPERAND
-        writer.result(node, operator, writer.read(node, layout, None if free else writer.plan.units[node.name]))
+        free = unit is Unit.PRODUCT or (len(node.inputs) == 1 and unit is Unit.OPERAND)
+        operands = writer.read(node, layout, None if free else writer.plan.units[node.name])
+        total = sum(form.unit for form in operands) if unit is Unit.PRODUCT else None
+        writer.result(node, operator, operands, unit=total)
 
     return OnnxRule(rule, unit, adds)
 
@@ -324,6 +327,7 @@ RULES: RuleTable[OnnxRule] = RuleTable(
         Bias: OnnxRule(_bias, adds=True),
         Add: elementwise("Add", adds=True),
         Scale: OnnxRule(_scale, Unit.READER),
+        Mul: elementwise("Mul", Unit.PRODUCT),
         Relu: elementwise("Relu"),
         Sum: OnnxRule(_sum),
         Concat: OnnxRule(_concat),

@@ -16,6 +16,7 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.models.files.onnx.constants import FLOAT32_BITS, Known, Quantiser, integers, power_of_two, quantiser
 from edgephys.models.files.onnx.file import Operation
 from edgephys.models.files.onnx.integers import INTEGERS
+from edgephys.models.files.onnx.pairs import joined
 from edgephys.models.files.onnx.reading import CHANNELS_LAST, Edge, Reading, Value, Values, edge_of, format_of, known_of
 from edgephys.models.files.onnx.wires import SUMS, WIRES
 
@@ -235,11 +236,7 @@ def _added(reading: Reading, operation: Operation, xs: Values) -> Value:
     edge = edge_of(operation, first)
     if isinstance(second, Known):
         return _biased(reading, operation, reading.owner(operation, edge), edge, second)
-    if reading.shape(edge) != reading.shape(second):
-        shapes = f"{reading.shape(edge)} and {reading.shape(second)}"
-        raise operation.refused(f"both inputs must have one shape, not {shapes}; repeat one before (Gather)")
-    second = reading.ordered(operation, second, edge.axes)
-    return replace(edge, name=reading.builder.add(reading.layer(operation), edge.name, second.name))
+    return joined(reading, operation, edge, second, reading.builder.add)
 
 
 MINUS_ONE = Known(np.array(-1.0), "-1", quantised=True)
@@ -256,6 +253,8 @@ def _multiplied(reading: Reading, operation: Operation, xs: Values) -> Value:
     first, second = xs
     if isinstance(first, Known):
         first, second = second, first
+    if isinstance(second, Edge):
+        return joined(reading, operation, edge_of(operation, first), second, reading.builder.mul)
     return _scaled(reading, operation, edge_of(operation, first), known_of(operation, second, "factor"))
 
 
