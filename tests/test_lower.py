@@ -97,7 +97,8 @@ def test_the_keras_layer_that_ends_each_layer_is_remembered():
 
 def test_a_float_dense_is_refused():
     refuses(
-        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\), "
+        r"layer 'd': its kernel has no quantiser and needs over 18 bits; "
+        r"use QDense with quantized_bits\(bits, 0, alpha=1\), "
         r"or `edgephys quantise`",
         keras.layers.Dense(3, name="d"),
     )
@@ -105,7 +106,8 @@ def test_a_float_dense_is_refused():
 
 def test_a_dense_without_quantiser_is_refused():
     refuses(
-        r"layer 'd': its kernel has no quantiser; use QDense with quantized_bits\(bits, 0, alpha=1\), "
+        r"layer 'd': its kernel has no quantiser and needs over 18 bits; "
+        r"use QDense with quantized_bits\(bits, 0, alpha=1\), "
         r"or `edgephys quantise`",
         qkeras.QDense(3, bias_quantizer=bits(4), name="d"),
     )
@@ -113,8 +115,9 @@ def test_a_dense_without_quantiser_is_refused():
 
 def test_a_float_bias_is_refused():
     refuses(
-        r"layer 'd': its bias has no quantiser; use bias_quantizer=quantized_bits\(bits, 0, alpha=1\)",
-        qdense(3, "d", bias_quantizer=None),
+        r"layer 'd': its bias has no quantiser and needs over 18 bits; use QDense with "
+        r"bias_quantizer=quantized_bits\(bits, 0, alpha=1\), or `edgephys quantise`",
+        qdense(3, "d", bias_quantizer=None, bias_initializer="random_normal"),
     )
 
 
@@ -249,7 +252,7 @@ def test_a_file_with_a_lambda_is_refused_without_running_it(tmp_path):
     model_of((2,), keras.layers.Lambda(lambda x: x, name="code")).save(path)
     with pytest.raises(
         ModelError,
-        match=rf"^{path}: refused: it holds a Lambda or pickled code, which would run on loading; use layers ",
+        match=r"^layer 'code': refused: it holds a Lambda, which would run code on loading; use layers instead$",
     ):
         load_keras(path)
 

@@ -59,7 +59,8 @@ def test_a_sum_that_repeats_one_of_its_inputs_is_refused():
 )
 def test_a_float_convolution_is_refused(layer, quantised):
     refuses(
-        rf"layer 'c': its kernel has no quantiser; use {quantised} with quantized_bits\(bits, 0, alpha=1\), "
+        r"layer 'c': its kernel has no quantiser and needs over 18 bits; "
+        rf"use {quantised} with quantized_bits\(bits, 0, alpha=1\), "
         r"or `edgephys quantise`",
         layer,
         shape=(4, 4, 2),

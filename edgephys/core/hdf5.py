@@ -95,6 +95,19 @@ def require_limited(file: h5py.File, packed: int) -> None:
     check_unpacked(sum(sizes), packed)
 
 
+def attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes at the top of a file, texts as such."""
+    with h5py.File(path, "r") as file:
+        return {name: value.decode() if isinstance(value, bytes) else value for name, value in file.attrs.items()}
+
+
+def copy_group(source: Path, group: str, out: Path, name: str, stated: dict[str, str]) -> None:
+    """Write a file of attributes and one group, which is a group of another file or, with no name, all of that file."""
+    with h5py.File(source, "r") as file, h5py.File(out, "w") as new:
+        new.attrs.update(stated)
+        file.copy(file[group] if group else file["/"], new, name)
+
+
 def dataset(path: Path, file: h5py.File, name: str, dimensions: int, kinds: str, hint: str) -> h5py.Dataset:
     """Return a dataset of a file.
 

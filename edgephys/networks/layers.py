@@ -159,7 +159,76 @@ class FrameSum(keras.layers.Layer):  # type: ignore[misc]
         return (*input_shape[:-1], 1)
 
 
-LAYERS = (ChannelActivation, ConstituentMean, FrameSum, Pairs, ReceivedSum)
+@keras.saving.register_keras_serializable(package="edgephys")
+class FixedRounding(keras.layers.Layer):  # type: ignore[misc]
+    """Round every element to a fixed-point format of its own, which the weights state; nothing is trained.
+
+    The weights are ap_fixed's: whether an element has a sign, its bits, and those before the point, both with the sign.
+    An element without bits is 0. ``rounding`` is TRN, RND or RND_CONV, ``overflow`` WRAP, SAT or SAT_SYM.
+    Shape: (batch, ..., channel), kept; ``shape`` is that of the weights, which stretch over that of the inputs.
+    Raises: UsageError for another mode.
+    """
+
+    def __init__(self, shape: list[int], rounding: str = "TRN", overflow: str = "WRAP", **rest: Any) -> None:
+        super().__init__(**{**rest, "trainable": False})
+        self.shape, self.rounding, self.overflow = tuple(shape), rounding, overflow
+        for mode, known in ((rounding, ("TRN", "RND", "RND_CONV")), (overflow, ("WRAP", "SAT", "SAT_SYM"))):
+            if mode not in known:
+                raise UsageError(f"layer '{self.name}': mode must be one of {', '.join(known)}, not {mode}")
+        self.keep_negative, self.bits, self.integers = (
+            self.add_weight(name=name, shape=self.shape, dtype="int8", initializer="zeros", trainable=False)
+            for name in ("keep_negative", "bits", "integers")
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Return the rounded inputs."""
+        ops = keras.ops
+        signed, bits, integers = (ops.cast(w, "int32") for w in (self.keep_negative, self.bits, self.integers))
+        steps = inputs * _power_of_two(bits - integers)
+        ways = {"TRN": ops.floor, "RND": lambda x: ops.floor(x + 0.5), "RND_CONV": ops.round}
+        steps = ways[self.rounding](steps)
+        sign, half = ops.cast(signed, "float32"), _power_of_two(bits - signed)
+        low, high = -half * sign, half - 1.0
+        if self.overflow == "WRAP":
+            steps = ops.mod(steps - low, high - low + 1.0) + low
+        else:
+            steps = ops.clip(steps, low + (sign if self.overflow == "SAT_SYM" else 0.0), high)
+        return ops.where(bits > 0, steps * _power_of_two(integers - bits), 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        stated = {"shape": list(self.shape), "rounding": self.rounding, "overflow": self.overflow}
+        return {**super().get_config(), **stated}
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape, kept."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="edgephys")  # type: ignore[untyped-decorator]
+def binary_tanh(x: Any) -> Any:
+    """Return BinaryNet's sign: 1 over 0 and -1 elsewhere, but for float32's rounding around 0."""
+    return 2 * keras.ops.round(keras.ops.clip(0.5 * x + 0.5, 0, 1)) - 1
+
+
+@keras.saving.register_keras_serializable(package="edgephys")  # type: ignore[untyped-decorator]
+def ternary_tanh(x: Any) -> Any:
+    """Return the sign of what is over a half, or at most minus a half, and 0 between."""
+    positive, negative = keras.ops.greater(x, 0.5), keras.ops.less_equal(x, -0.5)
+    return keras.ops.cast(positive, "float32") - keras.ops.cast(negative, "float32")
+
+
+SIGNS = (binary_tanh, ternary_tanh)
+"""Functions of ours that a model may name: their results are whole numbers."""
+
+
+def _power_of_two(exponents: Any) -> Any:
+    """Return 2**n, exactly, which TensorFlow's power is not bound to be."""
+    table = keras.ops.convert_to_tensor([2.0**n for n in range(-126, 127)], "float32")
+    return keras.ops.take(table, keras.ops.clip(exponents, -126, 126) + 126)
+
+
+LAYERS = (ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum)
 """Every layer of ours, for those who load a model."""
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed
+from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
+from edgephys.graph.build import Builder
 from edgephys.models.files.keras.quantisers import fraction_of, rounded
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.layers import SIGNS
 
 FLOAT = (
     *("sigmoid", "log_sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softplus", "softsign", "exponential", "mish"),
@@ -45,6 +47,8 @@ def activated(reading: KerasReading, layer: Any, owner: str, value: KerasValue, 
     if function is None or name == "linear":
         return value
     if type(function).__module__.startswith("qkeras"):
+        return rounded(reading, owner, value, function, layer.name)
+    if function in SIGNS:
         return rounded(reading, owner, value, function, layer.name)
     if name == "relu":
         if value.pending:
@@ -130,7 +134,7 @@ def dropped(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> 
 def channels(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Round the channels of each format together: take them apart, requantise, and join them again."""
     builder, x = reading.builder, reading.edge(layer, values[0])
-    owner, axis = builder.layer(x), len(builder.shape(x)) - 1
+    owner = builder.layer(x)
     formats = layer.formats()
     if len(formats) != builder.shape(x)[-1]:
         raise ModelError(
@@ -138,12 +142,50 @@ def channels(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) ->
         )
     if not layer.signed:
         x = builder.relu(owner, x)
-    parts, places = [], []
-    for integer, fraction in sorted(set(formats)):
-        fixed = Fixed(layer.signed, layer.signed + integer + fraction, layer.signed + integer, *CHANNEL_MODES)
-        rows = [at for at, own in enumerate(formats) if own == (integer, fraction)]
-        if len(rows) == len(formats):
-            return KerasValue(builder.requantise(owner, x, fixed))
-        parts.append(builder.requantise(owner, builder.take(owner, x, rows, axis), fixed))
+    signed = int(layer.signed)
+    records = [(signed, signed + integer + fraction, signed + integer) for integer, fraction in formats]
+    return KerasValue(_by_format(builder, owner, x, np.array(records), CHANNEL_MODES))
+
+
+def fixed_rounding(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Round every element to its format; where floats are rounded, that is one function of an integer per channel."""
+    (value,), shape = values, reading.shape(values[0])
+    owner = reading.builder.layer(value.edge)
+    weights = [
+        keras.ops.convert_to_numpy(w).astype(np.int64) for w in (layer.keep_negative, layer.bits, layer.integers)
+    ]
+    records = np.stack([np.broadcast_to(weight, (1, *shape))[0] for weight in weights], axis=-1)
+    if value.pending:
+        if np.any(records != records[(0,) * (len(shape) - 1)]):
+            raise ModelError(
+                f"layer '{layer.name}': its formats differ between the rows of a float result; use one a channel"
+            )
+        return rounded(reading, owner, value, layer, layer.name)
+    modes = Rounding(layer.rounding), Overflow(layer.overflow)
+    return KerasValue(_by_format(reading.builder, owner, value.edge, records, modes))
+
+
+def _by_format(builder: Builder, owner: str, x: str, records: Integers, modes: tuple[Rounding, Overflow]) -> str:
+    """Round the elements of each format together: take them apart, requantise, and join them again.
+
+    Shape: records (*that of x or of its channels, 3): signed, bits, integer, as in Fixed; without bits it is 0.
+    """
+    shape = builder.shape(x)
+    if records.ndim > 2 and np.all(records == records.reshape(-1, *records.shape[-2:])[0]):
+        records = records.reshape(-1, *records.shape[-2:])[0]  # the rows are alike
+    if records.ndim > 2:
+        flat = builder.reshape(owner, x, (records.size // 3,))
+        return builder.reshape(owner, _by_format(builder, owner, flat, records.reshape(-1, 3), modes), shape)
+    axis, parts, places = len(shape) - 1, [], []
+    for signed, bits, integer in sorted(set(map(tuple, records.tolist())), key=lambda r: (r[2], r[1] - r[2])):
+        rows = np.flatnonzero(np.all(records == (signed, bits, integer), axis=1)).tolist()
+        part = x if len(rows) == len(records) else builder.take(owner, x, rows, axis)
+        if bits > 0:
+            part = builder.requantise(owner, part, Fixed(bool(signed), bits, integer, *modes))
+        else:
+            part = builder.scale(owner, part, np.array(0), 0)
+        if len(rows) == len(records):
+            return part
+        parts.append(part)
         places += rows
-    return KerasValue(builder.take(owner, builder.concat(owner, tuple(parts), axis), np.argsort(places), axis))
+    return builder.take(owner, builder.concat(owner, tuple(parts), axis), np.argsort(places), axis)

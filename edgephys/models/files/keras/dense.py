@@ -84,24 +84,13 @@ Weights = tuple[Integers, int]
 
 def _weights(layer: Any) -> tuple[Weights, Weights | None]:
     """Return the integers of a layer's kernel and bias, each with its fraction."""
-    quantiser = kernels.quantiser_of(layer)
-    if quantiser is None:
-        quantised = f"Q{type(layer).__name__.removeprefix('Q')}"
-        raise ModelError(
-            f"layer '{layer.name}': its kernel has no quantiser; use {quantised} with quantized_bits(bits, 0, "
-            f"alpha=1), or `edgephys quantise`"
-        )
     kernel, bias = kernels.kernel_of(layer), layer.bias if layer.use_bias else None
     if type(layer).__name__ in FOLDED:
         kernel, bias = layer.get_folded_weights()
-    weights = weights_of(layer, "kernel", kernel, quantiser)
+    weights = weights_of(layer, "kernel", kernel, kernels.quantiser_of(layer))
     if bias is None:
         return weights, None
-    if layer.bias_quantizer_internal is None:
-        raise ModelError(
-            f"layer '{layer.name}': its bias has no quantiser; use bias_quantizer=quantized_bits(bits, 0, alpha=1)"
-        )
-    return weights, weights_of(layer, "bias", bias, layer.bias_quantizer_internal)
+    return weights, weights_of(layer, "bias", bias, getattr(layer, "bias_quantizer_internal", None))
 
 
 def average_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

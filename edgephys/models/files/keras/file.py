@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,8 +12,9 @@ import numpy as np
 from edgephys.core.errors import ModelError
 from edgephys.core.hdf5 import check_content
 from edgephys.core.reading import open_archive, open_regular, parse_json
+from edgephys.models.files.keras import keras2, strangers
 from edgephys.networks.backend import keras, qkeras
-from edgephys.networks.layers import LAYERS, QUANTISED
+from edgephys.networks.layers import LAYERS, QUANTISED, SIGNS
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
 CONFIGURATION, WEIGHTS = "config.json", "model.weights.h5"
@@ -38,7 +41,7 @@ def read(path: Path) -> Any:
             f"again"
         ) from error
     try:
-        model = _json(path) if path.suffix == ".json" else _whole(path)
+        model = _loaded(path)
     except ModelError:
         raise
     except Exception as error:  # Keras raises many kinds; all mean that the file is not a model we may load
@@ -81,40 +84,40 @@ def _require_finite(path: Path, model: Any) -> None:
             raise ModelError(f"{path}: weights '{weight.path}' must be finite, NaN or infinity found; train again")
 
 
-def _whole(path: Path) -> Any:
-    return keras.models.load_model(path, custom_objects=known_objects(), compile=False, safe_mode=True)
+def _loaded(path: Path) -> Any:
+    """Return the model of a file that has been checked to be of its kind."""
+    known = known_objects()
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read(CONFIGURATION))
+    else:
+        config = json.loads(path.read_text("utf-8")) if path.suffix == ".json" else keras2.configuration(path)
+    strangers.check(path, config, {**known, **dict.fromkeys(keras2.NAMES_OF_LAYERS)})
+    if path.suffix == ".keras":
+        return keras.models.load_model(path, custom_objects=known, compile=False, safe_mode=True)
+    weights = _weights_of(path) if path.suffix == ".json" else path
+    if path.suffix != ".json" or ("module" not in config and keras2.has_weights(weights)):
+        return keras2.model(config, weights, known)
+    model = keras.models.model_from_json(path.read_text("utf-8"), custom_objects=known)
+    model.load_weights(weights)
+    return model
 
 
-def _json(path: Path) -> Any:
-    """Return the model of an architecture in JSON, with the weights that lie beside it."""
-    text = path.read_text("utf-8")
-    if any(entry.get("class_name") == "Lambda" for entry in _entries(parse_json(text.encode()))):
-        raise ModelError(f"{path}: refused: it holds a Lambda layer, which would run code; use layers instead")
+def _weights_of(path: Path) -> Path:
+    """Return the file of weights beside an architecture in JSON."""
     weights = next((beside for beside in _weights_beside(path) if beside.is_file()), None)
     if weights is None:
         names = " or ".join(beside.name for beside in _weights_beside(path))
         raise ModelError(f"{path}: expected its weights beside it ({names}), found none; copy them there")
-    model = keras.models.model_from_json(text, custom_objects=known_objects())
-    model.load_weights(weights)
-    return model
+    _check_content(weights)
+    return weights
 
 
 def _weights_beside(path: Path) -> list[Path]:
     return [path.with_name(f"{path.stem}{ending}") for ending in ("_weights.h5", ".weights.h5", ".h5")]
 
 
-def _entries(config: Any) -> Any:
-    """Yield every record in a configuration."""
-    if isinstance(config, dict):
-        yield config
-        for value in config.values():
-            yield from _entries(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _entries(value)
-
-
 def known_objects() -> dict[str, Any]:
     """Return the classes that a file may name: QKeras' and ours."""
     theirs = {name: kind for name, kind in vars(qkeras).items() if isinstance(kind, type)}
-    return {**theirs, **{kind.__name__: kind for kind in (*LAYERS, *QUANTISED)}}
+    return {**theirs, **{kind.__name__: kind for kind in (*LAYERS, *QUANTISED, *SIGNS)}}

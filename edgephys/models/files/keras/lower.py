@@ -27,7 +27,7 @@ from edgephys.models.files.keras import activations, dense, merge, moves
 from edgephys.models.files.keras.quantisers import FLOAT32_BITS
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
-from edgephys.networks.layers import ChannelActivation, ConstituentMean, FrameSum, Pairs, ReceivedSum
+from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
 
 Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
 
@@ -266,6 +266,7 @@ RULES: dict[type, Rule] = {
     **dict.fromkeys((_LAYERS.AlphaDropout, _LAYERS.GaussianDropout, _LAYERS.GaussianNoise), activations.dropped),
     **dict.fromkeys((_LAYERS.ActivityRegularization, _LAYERS.Identity), activations.dropped),
     ChannelActivation: activations.channels,
+    FixedRounding: activations.fixed_rounding,
     ConstituentMean: merge.constituent_mean,
     Pairs: merge.pairs,
     ReceivedSum: merge.received_sum,

@@ -27,10 +27,16 @@ CHUNK = 1 << 22
 
 
 def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Integers, int]:
-    """Return the integers of quantised weights and their fraction.
+    """Return the integers of quantised weights and their fraction; ``quantiser`` is None where they are as they stand.
 
     Raises: ModelError where they are no integers times a power of two of up to ``WIDEST_WEIGHT`` bits.
     """
+    if quantiser is None:
+        values = keras.ops.convert_to_numpy(values).astype(np.float64)
+        fraction = fraction_of(values)
+        if fraction is None or np.abs(np.ldexp(values, fraction)).max(initial=0) >= 1 << (WIDEST_WEIGHT - 1):
+            raise _unquantised(layer, which)
+        return np.ldexp(values, fraction).astype(np.int64), fraction
     if not has_format(quantiser):
         return _dyadic(layer, which, keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64))
     fixed = format_of(f"layer '{layer.name}' {which}", quantiser)
@@ -39,6 +45,15 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
     if np.any(whole != values) or not fixed.holds(int(whole.min()), int(whole.max())):
         raise ModelError(f"layer '{layer.name}': quantised {which} must be values of {fixed}, but some are not")
     return whole, fixed.fraction
+
+
+def _unquantised(layer: Any, which: str) -> ModelError:
+    kind, argument = type(layer).__name__.removeprefix("Q"), "" if which == "kernel" else f"{which}_quantizer="
+    with_one = f"Q{kind} with {argument}quantized_bits(bits, 0, alpha=1)"
+    return ModelError(
+        f"layer '{layer.name}': its {which} has no quantiser and needs over {WIDEST_WEIGHT} bits; use "
+        f"{with_one}, or `edgephys quantise`"
+    )
 
 
 def _dyadic(layer: Any, which: str, values: NDArray[np.float64]) -> tuple[Integers, int]:
