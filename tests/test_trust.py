@@ -571,5 +571,5 @@ def test_a_keras_file_with_code_in_it_is_refused(tmp_path):
 
     x = keras.Input((2,))
     keras.Model(x, keras.layers.Lambda(lambda y: y + 1)(x)).save(tmp_path / "model.keras")
-    with pytest.raises(ModelError, match="it holds a Lambda, which would run code on loading"):
+    with pytest.raises(ModelError, match="it holds a Lambda or pickled code, which would run on loading"):
         load_keras(tmp_path / "model.keras")

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
+from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError
 from edgephys.core.files import written_in_part
@@ -99,6 +100,22 @@ def attributes(path: Path) -> dict[str, Any]:
     """Return the attributes at the top of a file, texts as such."""
     with h5py.File(path, "r") as file:
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in file.attrs.items()}
+
+
+def variables(file: BinaryIO) -> tuple[dict[str, str], dict[str, list[NDArray[Any]]]]:
+    """Return the paths of the layers in a file of weights of Keras 3 by their names, and the arrays at every path."""
+    paths: dict[str, str] = {}
+    arrays: dict[str, list[NDArray[Any]]] = {}
+    with h5py.File(file, "r") as weights:
+
+        def visit(path: str, entry: Any) -> None:
+            if isinstance(entry, h5py.Group) and path.endswith("/vars"):
+                layer = path.removesuffix("/vars")
+                paths[str(entry.attrs.get("name", layer))] = layer
+                arrays[layer] = [entry[str(at)][()] for at in range(len(entry))]
+
+        weights.visititems(visit)
+    return paths, arrays
 
 
 def copy_group(source: Path, group: str, out: Path, name: str, stated: dict[str, str]) -> None:

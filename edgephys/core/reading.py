@@ -77,10 +77,13 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path))
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return what a text of JSON states; raise ValueError where it is none, is nested too deeply or holds a NaN."""
+def parse_json(text: str | bytes, finite: bool = True) -> Any:
+    """Return what a text of JSON states; raise ValueError where it is none or is nested too deeply.
+
+    Numbers that are NaN or infinite raise, too, where ``finite``.
+    """
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number if finite else None)
     except RecursionError as error:
         raise ValueError("lists nested too deeply") from error
 

@@ -77,7 +77,7 @@ def import_keras(
     card = _card(path, low, len(inputs), None if own_data is not None else seed, answers, outputs)
 
     def write(folder: Path) -> None:
-        if path.suffix == ".keras":
+        if keras_file.is_keras_own(path):
             shutil.copyfile(path, folder / MODEL)
         else:
             keras_model.save(folder / MODEL, include_optimizer=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from edgephys.core.errors import UsageError
@@ -169,7 +170,7 @@ class FixedRounding(keras.layers.Layer):  # type: ignore[misc]
     Raises: UsageError for another mode.
     """
 
-    def __init__(self, shape: list[int], rounding: str = "TRN", overflow: str = "WRAP", **rest: Any) -> None:
+    def __init__(self, shape: Sequence[int], rounding: str = "TRN", overflow: str = "WRAP", **rest: Any) -> None:
         super().__init__(**{**rest, "trainable": False})
         self.shape, self.rounding, self.overflow = tuple(shape), rounding, overflow
         for mode, known in ((rounding, ("TRN", "RND", "RND_CONV")), (overflow, ("WRAP", "SAT", "SAT_SYM"))):

@@ -11,7 +11,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
-from edgephys.models.files.keras.quantisers import fraction_of, rounded
+from edgephys.models.files.keras.quantisers import WIDEST_WEIGHT, fraction_of, rounded
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.layers import SIGNS
@@ -123,6 +123,21 @@ def elementwise(reading: KerasReading, layer: Any, values: Sequence[KerasValue])
     if axis not in (-1, rank):
         raise ModelError(f"layer '{layer.name}': axis must be -1, the channels, not {axis}")
     return reading.later(layer, values[0])
+
+
+def rescaled(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Multiply and add numbers, one or one a channel: exactly where they have few bits."""
+    (value,) = values
+    if value.pending or any(np.ndim(number) > 1 for number in (layer.scale, layer.offset)):
+        return reading.later(layer, value)
+    numbers = [np.asarray(np.float32(number), np.float64) for number in (layer.scale, layer.offset)]
+    fractions = [fraction_of(np.atleast_1d(number)) for number in numbers]
+    whole = [np.rint(np.ldexp(n, f or 0)).astype(np.int64) for n, f in zip(numbers, fractions, strict=True)]
+    if None in fractions or max(int(np.abs(n).max()) for n in whole) >= 1 << (WIDEST_WEIGHT - 1):
+        return reading.later(layer, value)
+    builder, name = reading.builder, layer.name
+    result = builder.scale(name, value.edge, whole[0], fractions[0] or 0)
+    return KerasValue(builder.bias(name, result, whole[1], fractions[1] or 0) if whole[1].any() else result)
 
 
 def dropped(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

@@ -12,7 +12,7 @@ import numpy as np
 from edgephys.core.errors import ModelError
 from edgephys.core.hdf5 import check_content
 from edgephys.core.reading import open_archive, open_regular, parse_json
-from edgephys.models.files.keras import keras2, strangers
+from edgephys.models.files.keras import hgq2, keras2, strangers
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.layers import LAYERS, QUANTISED, SIGNS
 
@@ -74,7 +74,7 @@ def _check_archive(stream: BinaryIO) -> None:
             configuration, weights = archive.read(CONFIGURATION), archive.read(WEIGHTS)
         except Exception as error:  # zipfile and zlib raise many kinds
             raise ValueError(f"a damaged archive: {error}") from error
-    parse_json(configuration)
+    parse_json(configuration, finite=False)  # settings of training may be infinite
     check_content(weights)
 
 
@@ -84,16 +84,31 @@ def _require_finite(path: Path, model: Any) -> None:
             raise ModelError(f"{path}: weights '{weight.path}' must be finite, NaN or infinity found; train again")
 
 
+def is_keras_own(path: Path) -> bool:
+    """Tell whether Keras itself reads a file as it is, with QKeras and our layers."""
+    return path.suffix == ".keras" and not hgq2.is_named(_archived(path))
+
+
+def _archived(path: Path) -> Any:
+    """Return the configuration in a .keras file."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read(CONFIGURATION))
+
+
 def _loaded(path: Path) -> Any:
     """Return the model of a file that has been checked to be of its kind."""
     known = known_objects()
     if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read(CONFIGURATION))
+        config = _archived(path)
+    elif path.suffix == ".json":
+        config = json.loads(path.read_text("utf-8"))
     else:
-        config = json.loads(path.read_text("utf-8")) if path.suffix == ".json" else keras2.configuration(path)
+        config = keras2.configuration(path)
     strangers.check(path, config, {**known, **dict.fromkeys(keras2.NAMES_OF_LAYERS)})
     if path.suffix == ".keras":
+        if hgq2.is_named(config):
+            with zipfile.ZipFile(path) as archive:
+                return hgq2.model(config, archive.read(WEIGHTS), known)
         return keras.models.load_model(path, custom_objects=known, compile=False, safe_mode=True)
     weights = _weights_of(path) if path.suffix == ".json" else path
     if path.suffix != ".json" or ("module" not in config and keras2.has_weights(weights)):

@@ -245,6 +245,7 @@ RULES: dict[type, Rule] = {
     **dict.fromkeys((_LAYERS.ZeroPadding1D, _LAYERS.ZeroPadding2D), dense.zero_padding),
     **dict.fromkeys((_LAYERS.Cropping1D, _LAYERS.Cropping2D), moves.crop),
     **dict.fromkeys((_LAYERS.UpSampling1D, _LAYERS.UpSampling2D), moves.upsample),
+    _LAYERS.Rescaling: activations.rescaled,
     _LAYERS.Permute: moves.permute,
     _LAYERS.RepeatVector: moves.repeat,
     _LAYERS.Flatten: moves.flatten,

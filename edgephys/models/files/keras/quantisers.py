@@ -34,7 +34,7 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
     if quantiser is None:
         values = keras.ops.convert_to_numpy(values).astype(np.float64)
         fraction = fraction_of(values)
-        if fraction is None or np.abs(np.ldexp(values, fraction)).max(initial=0) >= 1 << (WIDEST_WEIGHT - 1):
+        if fraction is None or _digits(np.ldexp(values, fraction)) >= WIDEST_WEIGHT:
             raise _unquantised(layer, which)
         return np.ldexp(values, fraction).astype(np.int64), fraction
     if not has_format(quantiser):
@@ -45,6 +45,12 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
     if np.any(whole != values) or not fixed.holds(int(whole.min()), int(whole.max())):
         raise ModelError(f"layer '{layer.name}': quantised {which} must be values of {fixed}, but some are not")
     return whole, fixed.fraction
+
+
+def _digits(whole: NDArray[np.float64]) -> int:
+    """Return the most bits between the first and the last one of any of these whole numbers."""
+    integers = np.abs(whole[whole != 0]).astype(np.int64)
+    return int((integers // (integers & -integers)).max(initial=0)).bit_length()
 
 
 def _unquantised(layer: Any, which: str) -> ModelError:

@@ -21,7 +21,7 @@ def check(path: Path, config: Any, known: dict[str, Any]) -> None:
         kind, module = entry["class_name"], entry.get("module")
         if kind in ("Lambda", "__lambda__"):
             raise ModelError(
-                f"{layer}: refused: it holds a Lambda, which would run code on loading; use layers instead"
+                f"{layer}: refused: it holds a Lambda or pickled code, which would run on loading; use layers instead"
             )
         if module is not None and str(module).split(".")[0] not in PACKAGES:
             raise ModelError(f"{layer}: {kind} is a class of '{module}', not of Keras or QKeras; use a layer of theirs")
