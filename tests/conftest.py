@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edgephys import cli
+from edgephys.project import emit
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "jets.h5"
 
@@ -144,5 +145,23 @@ def project(projects, tmp_path):
 
     def copy(kind):
         return Path(shutil.copytree(projects / kind, tmp_path / kind))
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def c_project(model, tmp_path_factory):
+    from edgephys.models.frameworks import load
+    from edgephys.targets.c.options import COptions
+
+    return emit(load(model), COptions(prefix="small"), tmp_path_factory.mktemp("c") / "small").folder
+
+
+@pytest.fixture
+def received(c_project, projects, tmp_path):
+    """A copy of a project of a kind, to be changed."""
+
+    def copy(kind):
+        return Path(shutil.copytree(c_project if kind == "c" else projects / kind, tmp_path / kind))
 
     return copy

@@ -398,8 +398,14 @@ def _pipeline(logic: Logic, programs: list[Any], first: int, title: str, enable:
 
 def operators(language: str, texts: Iterable[str]) -> dict[str, str]:
     """Return alkaid's operator sources that the texts use, by file name."""
+    everything = "\n".join(texts)
+    sources = every_operator(language)
+    return {name: text for name, text in sources.items() if re.search(rf"\b{Path(name).stem}\b", everything)}
+
+
+def every_operator(language: str) -> dict[str, str]:
+    """Return all of alkaid's operator sources, by file name."""
     import alkaid
 
     home = Path(alkaid.__file__).parent / "codegen" / "rtl" / language / "source"
-    everything = "\n".join(texts)
-    return {p.name: p.read_text() for p in sorted(home.iterdir()) if re.search(rf"\b{p.stem}\b", everything)}
+    return {path.name: path.read_text() for path in sorted(home.iterdir())}

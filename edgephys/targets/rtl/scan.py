@@ -10,6 +10,7 @@ from typing import Any
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import own_file, require_count, require_identifier
+from edgephys.targets.rtl import logic
 from edgephys.targets.rtl.netlist import IN_LOGIC
 from edgephys.targets.source_scan import Scanned, require_no
 
@@ -131,9 +132,15 @@ so no latch. The words are those that reach beyond modules, wires and registers.
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise ProjectError for facts or sources of an RTL project that could do more than compute."""
     sources = _sources(folder, facts)
+    operators = logic.every_operator(facts["language"])
     for path in sources:
-        if path.is_file():  # one that is missing is named where it is read
+        if path.is_file() and not _is_text(path, operators.get(path.name)):  # a missing one is named where it is read
             _require_ours(Scanned(folder, path), LANGUAGES[facts["language"]])
+
+
+def _is_text(path: Path, text: str | None) -> bool:
+    """Tell whether a file is a source of the installed alkaid, byte for byte."""
+    return text is not None and not path.is_symlink() and path.read_bytes() == text.encode()
 
 
 def _sources(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
