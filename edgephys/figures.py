@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from edgephys.applications.registry import scored
 from edgephys.core.figure import Figure, FigureStage, missing, to_record
+from edgephys.core.files import write_file
 from edgephys.core.fixed import Fixed
 from edgephys.models.card import doubt
 from edgephys.models.frameworks import framework_of
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_card, read_result, write_result
 from edgephys.targets.target import Say, ToolRuns, failure
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Hold the figures of a report, its record, and the files of its pictures by their titles."""
+
+    figures: tuple[Figure, ...]
+    record: Mapping[str, Any]
+    pictures: Mapping[str, Path]
+
+
+def report(project: Project, runs: ToolRuns, say: Say) -> Reported:
+    """Collect the figures of a project and write its report and pictures into it."""
+    state = project.state()
+    figures = gather(project, runs, say)
+    record = keep(project, state, figures)
+    pictures = {}
+    for picture in project.target.pictures(project.emitted):
+        pictures[picture.title] = project.folder / "results" / picture.name
+        write_file(pictures[picture.title], picture.png)
+    return Reported(figures, record, pictures)
 
 
 def gather(project: Project, runs: ToolRuns, say: Say) -> tuple[Figure, ...]:

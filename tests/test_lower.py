@@ -252,7 +252,8 @@ def test_a_file_with_a_lambda_is_refused_without_running_it(tmp_path):
     model_of((2,), keras.layers.Lambda(lambda x: x, name="code")).save(path)
     with pytest.raises(
         ModelError,
-        match=r"^layer 'code': refused: it holds a Lambda or pickled code, which would run on loading; use layers instead$",
+        match=r"^layer 'code': refused: it holds a Lambda or pickled code, which would run on loading; "
+        r"use layers instead$",
     ):
         load_keras(path)
 

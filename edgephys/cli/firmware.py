@@ -244,18 +244,13 @@ def report(
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
     """
-    from edgephys.core.files import write_file
-    from edgephys.figures import gather, keep
+    from edgephys.figures import report as collect
     from edgephys.project import read
     from edgephys.report.show import figures_table
     from edgephys.targets.target import ToolRuns
 
     opened = read(project)
-    state = opened.state()
-    figures = gather(opened, ToolRuns(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
-    record = keep(opened, state, figures)
-    for picture in opened.target.pictures(opened.emitted):
-        path = opened.folder / "results" / picture.name
-        write_file(path, picture.png)
-        say(f"{picture.title}: {path}")
-    give(as_json, record, lambda: figures_table(opened.name, figures))
+    reported = collect(opened, ToolRuns(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
+    for title, path in reported.pictures.items():
+        say(f"{title}: {path}")
+    give(as_json, reported.record, lambda: figures_table(opened.name, reported.figures))

@@ -130,27 +130,22 @@ def import_(
     """
     from edgephys.core.errors import UsageError
     from edgephys.core.fixed import Fixed
-    from edgephys.models.imported import import_model
-    from edgephys.models.imported_keras import import_keras
+    from edgephys.models.importing import import_file
 
     folder = out or Path("runs") / file.stem
     say(f"import {file}")
     fixed = None if input_format is None else Fixed.of_text(input_format)
-    warnings: tuple[str, ...] = ()
-    if file.suffix == ".onnx":
-        model, framework = import_model(file, folder, fixed, vectors or data, count, seed, force), "qonnx"
-    else:
-        if vectors is not None:
-            raise UsageError("--vectors goes with an ONNX file; use --data")
-        imported = import_keras(file, folder, fixed, data, count, seed, force)
-        model, warnings, framework = imported.model, imported.warnings, "Keras"
+    if vectors is not None and file.suffix != ".onnx":
+        raise UsageError("--vectors goes with an ONNX file; use --data")
+    imported = import_file(file, folder, fixed, vectors or data, count, seed, force)
+    model, warnings = imported.model, imported.warnings
     for warning in warnings:
         say(f"note: {warning}")
     facts = model.card.to_record()["imported"]
     exact = {"exact": True, "warnings": list(warnings)}
     record = {"model": str(folder), "name": model.name, "graph": model.graph.digest, **facts, **exact}
-    compared = f"{facts['outputs_compared']:,} outputs equal to the file's in {framework}"
-    line = f"{folder}: {facts['operators']} {'operators' if framework == 'qonnx' else 'layers'}, {compared}"
+    compared = f"{facts['outputs_compared']:,} outputs equal to the file's in {model.framework.tool[0]}"
+    line = f"{folder}: {facts['operators']} operations, {compared}"
     give(as_json, record, lambda: line)
 
 
