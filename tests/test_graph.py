@@ -371,6 +371,8 @@ def test_an_accumulator_that_may_overflow_is_refused(kind):
         match=rf"^layer 'l': {kind} 'l_{kind}' may need over 62 bits; use fewer bits in its weights or inputs$",
     ):
         builder.finish(out)
+    with pytest.raises(ModelError, match=rf"'l_{kind}' may need over 62 bits"):
+        builder.range(builder.relu("after", out))
 
 
 def test_binary_points_too_far_apart_are_refused():

@@ -29,6 +29,7 @@ from edgephys.graph.ops import (
     Window,
 )
 from edgephys.graph.passes import lowered
+from edgephys.graph.ranges import range_of
 
 
 class Builder:
@@ -133,7 +134,7 @@ class Builder:
         if name not in self._ranges:
             node = self._nodes[name]
             operands = tuple(self._nodes[other] for other in node.inputs)
-            self._ranges[name] = node.op.range(node, operands, [self.range(other) for other in node.inputs])
+            self._ranges[name] = range_of(node, operands, [self.range(other) for other in node.inputs])
         return self._ranges[name]
 
     def fixed(self, name: str) -> Fixed:

@@ -6,12 +6,14 @@ the analysis can see.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import WIDEST, Fixed, narrowest
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.interval import Range, too_many_bits
 
-__all__ = ["Range", "derive", "format_of", "reason", "require_proven"]
+__all__ = ["Range", "derive", "format_of", "range_of", "reason", "require_proven"]
 
 
 def derive(graph: Graph) -> dict[str, Range]:
@@ -21,11 +23,16 @@ def derive(graph: Graph) -> dict[str, Range]:
     """
     ranges: dict[str, Range] = {}
     for node in graph.nodes:
-        range_ = node.op.range(node, graph.operands(node), [ranges[name] for name in node.inputs])
-        if max(abs(range_.lowest), abs(range_.highest), range_.partial) >= 1 << WIDEST:
-            raise too_many_bits(node)
-        ranges[node.name] = range_
+        ranges[node.name] = range_of(node, graph.operands(node), [ranges[name] for name in node.inputs])
     return ranges
+
+
+def range_of(node: Node, operands: Sequence[Node], ranges: Sequence[Range]) -> Range:
+    """Return the range of a node from those of its operands; raise ModelError where it may exceed 62 bits."""
+    range_ = node.op.range(node, operands, ranges)
+    if max(abs(range_.lowest), abs(range_.highest), range_.partial) >= 1 << WIDEST:
+        raise too_many_bits(node)
+    return range_
 
 
 def require_proven(graph: Graph) -> Graph:
