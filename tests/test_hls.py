@@ -238,6 +238,11 @@ def test_a_type_that_hls4ml_changed_is_named(monkeypatch, tmp_path):
     [
         ({"backend": "Quartus"}, r"backend must be one of Vitis, Vivado, Catapult, not 'Quartus'"),
         ({"part": "xc9z"}, r"part 'xc9z': no family.*xcvu13p-flga2577-2-e"),
+        (
+            {"part": "LFE5U-85F"},
+            r"part 'LFE5U-85F': Vitis must have a part of AMD, such as .*, not of Lattice ECP5; emit",
+        ),
+        ({"part": "MPF300T-1", "backend": "Vivado"}, r"part 'MPF300T-1': Vivado must .* not of Microchip PolarFire;"),
         ({"clock_ns": 0.0}, r"clock_ns must be 0\.1\.\.1000, not 0.0"),
         ({"clock_ns": 1001.0}, r"clock_ns must be 0\.1\.\.1000, not 1001"),
         ({"clock_ns": float("nan")}, r"clock_ns must be .*, not nan"),

@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edgephys.core.errors import ModelError, ProjectError
 from edgephys.core.figure import Figure, FigureStage, from_record, missing, to_record
 from edgephys.targets import vendor
+from edgephys.targets.hls.figures import vendor_figures
 
 GOLDEN = Path(__file__).parent / "golden" / "vendor"
 READERS = {
@@ -37,7 +39,7 @@ def changed(tmp_path, name, old, new):
 def test_hls_estimates_are_labelled_estimated_and_take_the_worst_case():
     figures = vendor.read_csynth(GOLDEN / "csynth.xml")
     assert values(figures) == {
-        "clock_period": 3.61, "latency": 13, "ii": 2, "lut": 3400, "ff": 1200, "dsp": 7, "bram": 4,
+        "clock_period": 3.61, "latency_cycles": 13, "ii": 2, "lut": 3400, "ff": 1200, "dsp": 7, "bram": 4,
     }  # fmt: skip
     assert {figure.provenance for figure in figures} == {
         "estimated, Vitis HLS 2023.2, xcvu13p-flga2577-2-e, aimed at 5.00 ns"
@@ -78,6 +80,35 @@ def test_the_achieved_period_is_the_clock_minus_the_worst_slack():
     assert period.stage is FigureStage.PLACED_AND_ROUTED_BY_VENDOR
 
 
+STATE = "| Design State : Routed\n"
+PATH = """
+  Location      Delay type            Incr(ns)  Path(ns)    Netlist Resource(s)
+  SLICE_X1Y2    FDRE (Prop)              0.080     0.080 r  a_reg/Q
+                net (fo=3, {word})       0.410     0.490    a
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "stage"),
+    [
+        ("routed", FigureStage.PLACED_AND_ROUTED_BY_VENDOR),
+        ("estimated", FigureStage.PLACED_BY_VENDOR),
+        ("unplaced", FigureStage.SYNTHESISED_BY_VENDOR),
+    ],
+)
+def test_a_timing_summary_of_2019_has_its_stage_from_its_nets(tmp_path, word, stage):
+    path = changed(tmp_path, "timing_summary.rpt", STATE, "")
+    path.write_text(path.read_text().replace("2023.2", "2019.2") + PATH.format(word=word))
+    wns, period = vendor.read_vivado(path)
+    assert (wns.value, period.value) == (-0.25, 5.25)
+    assert (wns.stage, wns.version, wns.target) == (stage, "2019.2", "xcvu13p-flga2577")
+
+
+def test_a_timing_summary_that_states_no_stage_is_read_as_the_weakest(tmp_path):
+    wns, _ = vendor.read_vivado(changed(tmp_path, "timing_summary.rpt", STATE, ""))
+    assert wns.provenance == "synthesised (vendor), Vivado 2023.2, xcvu13p-flga2577, design state not stated"
+
+
 def test_without_timed_paths_the_period_is_not_measured(tmp_path):
     wns, period = vendor.read_vivado(changed(tmp_path, "timing_summary.rpt", "-0.250", "    NA"))
     assert wns.value is None
@@ -116,6 +147,53 @@ def test_a_folder_gives_every_report_once(tmp_path):
     shutil.copy(report, report.with_name("toy_csynth.xml"))
     (tmp_path / "project" / "power.rpt").write_text("| Command : report_power\n")
     assert len(vendor.read(tmp_path)) == 7 + 4 + 4 + 2 + 4
+
+
+HLS_TEXT = "=====\n== Vitis HLS Report for 'toy'\n=====\n* Date: today\n* Version: 2023.2 (Build 1)\n"
+
+
+def test_the_texts_of_hls_are_named_as_not_read(tmp_path):
+    for name in ("csynth.rpt", "toy_csynth.rpt"):
+        (tmp_path / name).write_text(HLS_TEXT)
+    (alone,) = vendor.read(tmp_path)
+    assert alone.name == "csynth.rpt" and alone.value is None
+    assert alone.why == "the text (and 1 more) is not read; copy csynth.xml, which states its figures, beside it"
+    shutil.copy(GOLDEN / "csynth.xml", tmp_path / "csynth.xml")
+    figures = {figure.name: figure for figure in vendor.read(tmp_path)}
+    assert figures["lut"].value == 3400
+    assert figures["csynth.rpt"].why == "the text (and 1 more) is not read; csynth.xml beside it states these figures"
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_broken_report_costs_its_own_rows_alone(tmp_path, name):
+    shutil.copytree(GOLDEN, tmp_path / "project")
+    whole = vendor.read(tmp_path)
+    of_file = READERS[name](GOLDEN / name)
+    broken = tmp_path / "project" / name
+    broken.write_text(broken.read_text()[:150])
+    figures = vendor.read(tmp_path)
+    assert len(figures) == len(whole) - len(of_file) + 1
+    (row,) = [figure for figure in figures if figure.name == name]
+    assert row.value is None and row.why.startswith(f"{broken}: expected ")
+    assert set(figures) - {row} == set(whole) - set(of_file)
+
+
+def emitted(folder):
+    return SimpleNamespace(folder=folder, part="xcvu13p-flga2577-2-e", facts={}, versions={})
+
+
+def test_a_vendors_row_never_stands_beside_no_vendor_report(tmp_path):
+    def reasons():
+        return {figure.why for figure in vendor_figures(emitted(tmp_path)) if figure.value is None}
+
+    assert reasons() == {"no vendor report in the project; run the vendor's synthesis on it"}
+    (tmp_path / "util.rpt").write_text((GOLDEN / "util.rpt").read_text()[:200])
+    assert "no vendor report that could be read; see util.rpt" in reasons()
+    shutil.copy(GOLDEN / "csynth.xml", tmp_path)
+    assert not any(why.startswith("no vendor report") for why in reasons())
+    assert "the vendor's reports in the project do not state it" in reasons()  # nanoseconds
+    names = [figure.name for figure in vendor_figures(emitted(tmp_path))]
+    assert names.count("latency_cycles") == 1
 
 
 def test_the_report_of_a_sub_function_is_not_the_design(tmp_path):

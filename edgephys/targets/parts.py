@@ -20,12 +20,21 @@ FAMILIES = {
 """A pattern of each family's part numbers, with the family's name and an example."""
 
 
-def check_part(part: str) -> None:
-    """Check that a part number belongs to a known family.
+AMD = "AMD"
+"""Begins the names of the families that Vitis and Vivado know."""
+
+
+def check_part(part: str, tool: str | None = None) -> None:
+    """Check that a part number belongs to a known family; of AMD where ``tool`` names one of AMD's tools.
 
     Raises: UsageError naming valid examples.
     """
-    if any(re.fullmatch(pattern, part, re.IGNORECASE) for pattern in FAMILIES):
-        return
-    examples = "; ".join(FAMILIES.values())
-    raise UsageError(f"part '{part}': no family that we know has such a number; valid are {examples}")
+    family = next((family for pattern, family in FAMILIES.items() if re.fullmatch(pattern, part, re.IGNORECASE)), None)
+    if family is None:
+        examples = "; ".join(FAMILIES.values())
+        raise UsageError(f"part '{part}': no family that we know has such a number; valid are {examples}")
+    if tool is not None and not family.startswith(AMD):
+        raise UsageError(
+            f"part '{part}': {tool} must have a part of AMD, such as xcvu13p-flga2577-2-e, not of "
+            f"{family.partition(' (')[0]}; emit --to rtl, or choose another part"
+        )

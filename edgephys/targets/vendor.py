@@ -1,19 +1,19 @@
 """Read the reports of vendors' tools in a project: HLS, Vivado and Quartus.
 
 No vendor tool is run here. Stage, tool, version and target of a figure come from the report itself, never from the name
-of the file. A report that exists but cannot be read is an error.
+of the file. A report that cannot be read is a row that says why; the others are read all the same.
 """
 
 from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as Tree
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgephys.core.errors import ProjectError
-from edgephys.core.figure import Figure, FigureStage
+from edgephys.core.figure import Figure, FigureStage, missing
 
 HEAD = 4096
 """Characters at the start of a Vivado report that contain its command."""
@@ -28,6 +28,17 @@ STATES = (
     ("synth", FigureStage.SYNTHESISED_BY_VENDOR),
     ("optim", FigureStage.SYNTHESISED_BY_VENDOR),
 )
+
+# A delay of a net in a path of a timing report says how far the design is; the weakest word of a report counts.
+NETS = re.compile(r"^\s+net \(fo=\d+, (\w+)\)", re.MULTILINE)
+NET_STATES = {
+    "unplaced": FigureStage.SYNTHESISED_BY_VENDOR,
+    "estimated": FigureStage.PLACED_BY_VENDOR,
+    "routed": FigureStage.PLACED_AND_ROUTED_BY_VENDOR,
+}
+
+HLS_TEXT = re.compile(r"^== (?:(?:Vitis|Vivado) HLS Report for|Synthesis Summary Report of) ", re.MULTILINE)
+"""Begins the text that Vitis HLS and Vivado HLS write beside each csynth.xml."""
 
 # Names of a row by family: UltraScale and Versal, 7 series, and what Vivado prints a '*' behind.
 SITES = {
@@ -49,34 +60,39 @@ QUARTUS = {
 def read(folder: Path) -> tuple[Figure, ...]:
     """Return the figures of all vendor reports below ``folder``; none where no vendor's tool has run.
 
-    Raises: ProjectError naming a report that is cut short or lacks the table it should have.
+    A report that is cut short, or lacks the table it should have, gives one figure without a value that says so.
     """
     figures: list[Figure] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.name.endswith("csynth.xml") and _is_top(path):
-            figures += read_csynth(path)
-        elif path.suffix == ".rpt":
-            figures += read_vivado(path)
-        elif path.name.endswith(".fit.summary"):
-            figures += read_quartus(path)
+        reader = next((reader for ending, reader in READERS if path.name.endswith(ending)), None)
+        if reader is None:
+            continue
+        try:
+            figures += reader(path)
+        except ProjectError as error:
+            figures.append(_not_read(path, str(error)))
     return tuple(figures)
 
 
-def _is_top(path: Path) -> bool:
-    """Tell whether an HLS report is of the whole design: each sub-function has a report, the top often two."""
-    if path.name == "csynth.xml":
-        return True
-    name = path.name.removesuffix("_csynth.xml")
-    twin = path.with_name("csynth.xml")
-    return not twin.exists() and _xml(path).findtext("UserAssignments/TopModelName") == name
+def _not_read(path: Path, why: str) -> Figure:
+    """Return the figure without a value that names a report."""
+    source = (FigureStage.SYNTHESISED_BY_VENDOR, "vendor tool", "unknown", "unknown part")
+    return missing(path.name, "", *source, why)
 
 
 # Vitis and Vivado HLS ------------------------------------------------------------------------------
 
 
 def read_csynth(path: Path) -> tuple[Figure, ...]:
-    """Return the C synthesis estimates of Vitis HLS or Vivado HLS (csynth.xml)."""
+    """Return the C synthesis estimates of Vitis HLS or Vivado HLS (csynth.xml) of a whole design.
+
+    Each sub-function has a report, the top often two: of the others, none.
+    """
     root = _xml(path)
+    if path.name != "csynth.xml":
+        top = root.findtext("UserAssignments/TopModelName")
+        if path.with_name("csynth.xml").exists() or top != path.name.removesuffix("_csynth.xml"):
+            return ()
 
     def text(where: str) -> str:
         value = root.findtext(where)
@@ -91,7 +107,7 @@ def read_csynth(path: Path) -> tuple[Figure, ...]:
     timing, area = "PerformanceEstimates/SummaryOfOverallLatency", "AreaEstimates/Resources"
     return (
         source.figure("clock_period", text("PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"), "ns"),
-        source.figure("latency", text(f"{timing}/Worst-caseLatency"), "cycles"),
+        source.figure("latency_cycles", text(f"{timing}/Worst-caseLatency"), "cycles"),
         source.figure("ii", text(f"{timing}/Interval-max"), "cycles"),
         source.figure("lut", text(f"{area}/LUT"), "LUT"),
         source.figure("ff", text(f"{area}/FF"), "FF"),
@@ -113,6 +129,8 @@ def _xml(path: Path) -> Tree.Element:
 def read_vivado(path: Path) -> tuple[Figure, ...]:
     """Return the figures of report_utilization or report_timing_summary; of other reports, none."""
     text = _text(path)
+    if HLS_TEXT.search(text[:HEAD]):
+        return _hls_text(path)
     command = re.search(r"^\| Command\s*:\s*(\w+)(.*)$", text[:HEAD], re.MULTILINE)
     if command is None:
         if WRITTEN_BY_SCRIPTS.search(path.name):
@@ -121,8 +139,29 @@ def read_vivado(path: Path) -> tuple[Figure, ...]:
     if command[1] == "report_utilization" and "-hierarchical" not in command[2]:
         return _utilization(_Provenance.of_vivado(path, text), text)
     if command[1] == "report_timing_summary":
-        return _timing(_Provenance.of_vivado(path, text), text)
+        return _timing(_Provenance.of_vivado(path, text, _stage_of_nets(text)), text)
     return ()
+
+
+def _hls_text(path: Path) -> tuple[Figure, ...]:
+    """Return one figure for all texts of HLS in a folder: their XML is read instead."""
+    texts = sorted(other for other in path.parent.glob("*csynth.rpt") if HLS_TEXT.search(_text(other)[:HEAD]))
+    if texts and path != texts[0]:
+        return ()
+    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+    beside = any(path.parent.glob("*csynth.xml"))
+    why = (
+        "csynth.xml beside it states these figures"
+        if beside
+        else "copy csynth.xml, which states its figures, beside it"
+    )
+    return (_not_read(path, f"the text{more} is not read; {why}"),)
+
+
+def _stage_of_nets(text: str) -> FigureStage | None:
+    """Return the stage that the nets of a timing report's paths state; None where they state none."""
+    states = set(NETS.findall(text))
+    return next((stage for word, stage in NET_STATES.items() if word in states), None)
 
 
 def _utilization(source: _Provenance, text: str) -> tuple[Figure, ...]:
@@ -194,20 +233,28 @@ class _Provenance:
     target: str
 
     @classmethod
-    def of_vivado(cls, path: Path, text: str) -> _Provenance:
-        """Return the provenance in the head of a Vivado report."""
+    def of_vivado(cls, path: Path, text: str, of_nets: FigureStage | None = None) -> _Provenance:
+        """Return the provenance in the head of a Vivado report.
+
+        Timing summaries up to 2019.2 state no design state: ``of_nets`` is what their paths show. Without it
+        the weakest stage is stated.
+        """
         head: Mapping[str, str] = dict(re.findall(r"^\| (\w[\w ]*?)\s*: (.*?)\s*$", text[:HEAD], re.MULTILINE))
-        for needed in ("Tool Version", "Device", "Design State"):
+        for needed in ("Tool Version", "Device"):
             if needed not in head:
                 raise _lacks(path, f"the line '| {needed} : ...'")
+        stage, target = of_nets, head["Device"]
+        if "Design State" in head:
+            stage = next((stage for word, stage in STATES if word in head["Design State"].lower()), None)
+        elif of_nets is None:
+            stage, target = FigureStage.SYNTHESISED_BY_VENDOR, f"{target}, design state not stated"
         version = re.search(r"v\.?(\d+\.\S+)", head["Tool Version"])
-        stage = next((stage for word, stage in STATES if word in head["Design State"].lower()), None)
         if version is None or stage is None:
             raise ProjectError(
                 f"{path}: expected a Vivado version and a known design state, "
-                f"not '{head['Tool Version']}' and '{head['Design State']}'"
+                f"not '{head['Tool Version']}' and '{head.get('Design State')}'"
             )
-        return cls(path, stage, "Vivado", version[1], head["Device"])
+        return cls(path, stage, "Vivado", version[1], target)
 
     def figure(self, name: str, text: str, unit: str) -> Figure:
         """Return the figure of a printed number; of a word such as undef, a figure without a value."""
@@ -232,3 +279,11 @@ def _text(path: Path) -> str:
 
 def _lacks(path: Path, what: str) -> ProjectError:
     return ProjectError(f"{path}: expected {what}, but it is not there; is the report cut short?")
+
+
+READERS: tuple[tuple[str, Callable[[Path], tuple[Figure, ...]]], ...] = (
+    ("csynth.xml", read_csynth),
+    (".rpt", read_vivado),
+    (".fit.summary", read_quartus),
+)
+"""The reader of reports whose names end so."""

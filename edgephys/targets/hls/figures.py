@@ -36,6 +36,11 @@ def vendor_figures(project: EmittedProject) -> list[Figure]:
     """Return the figures of the vendor's reports, after those that no report states."""
     reported = vendor.read(project.folder)
     measured = {figure.name for figure in reported if figure.value is not None}
-    why = "no vendor report in the project; run the vendor's synthesis on it"
+    if measured:
+        why = "the vendor's reports in the project do not state it"
+    elif reported:
+        why = f"no vendor report that could be read; see {', '.join(figure.name for figure in reported)}"
+    else:
+        why = "no vendor report in the project; run the vendor's synthesis on it"
     provenance = (FigureStage.SYNTHESISED_BY_VENDOR, "vendor tool", "none", project.part, why)
     return [*(missing(name, unit, *provenance) for name, unit in BY_VENDOR if name not in measured), *reported]

@@ -11,6 +11,9 @@ from edgephys.targets.parts import check_part
 BACKENDS = ("Vitis", "Vivado", "Catapult")
 """Backends whose project compiles here for C simulation, in the Graph's exact types."""
 
+AMD_BACKENDS = ("Vitis", "Vivado")
+"""Backends that synthesise for AMD's parts alone."""
+
 
 @dataclass(frozen=True)
 class HlsOptions:
@@ -27,5 +30,5 @@ class HlsOptions:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        check_part(self.part)
+        check_part(self.part, self.backend if self.backend in AMD_BACKENDS else None)
         check_clock(self.clock_ns)
