@@ -39,6 +39,15 @@ def pooled(layer):
     return [qconv(3, 3, "c"), relu(), layer, LAYERS.Flatten(), qdense(2, "d")]
 
 
+def separable(kind, size, **settings):
+    quantisers = {f"{which}_quantizer": bits(4) for which in ("depthwise", "pointwise", "bias")}
+    return kind(3, size, name="c", **quantisers, **settings)
+
+
+def transposed(size, **settings):
+    return qkeras.QConv2DTranspose(3, size, name="c", kernel_quantizer=bits(4), bias_quantizer=bits(4), **settings)
+
+
 FIELDS = {
     "valid": [qconv(3, 3, "c", padding="valid")],
     "strides": [qconv(3, 3, "c", strides=2)],
@@ -47,6 +56,11 @@ FIELDS = {
     "groups": [qconv(4, 3, "c", groups=2)],
     "depth multiplier": [qdepthwise(3, "c", depth_multiplier=2)],
     "depthwise strides": [qdepthwise(3, "c", strides=2)],
+    "separable": [separable(qkeras.QSeparableConv2D, (2, 3), strides=1, depth_multiplier=2)],
+    "separable strides": [separable(qkeras.QSeparableConv2D, 3, strides=2, padding="same")],
+    "transposed": [transposed(3, strides=2, padding="same")],
+    "transposed valid": [transposed((3, 2), strides=(2, 3), padding="valid")],
+    "slopes of the channels": [qconv(3, 3, "c"), LAYERS.PReLU(shared_axes=[1, 2]), qkeras.QActivation(bits(6, 1))],
     "max pooling": pooled(LAYERS.MaxPooling2D(2)),
     "max pooling same": pooled(LAYERS.MaxPooling2D(3, strides=2, padding="same")),
     "average pooling": pooled(LAYERS.AveragePooling2D(2)),
@@ -67,6 +81,7 @@ def test_a_layer_on_a_field_is_keras_bit_for_bit(name):
 
 
 ROWS = {
+    "separable": [separable(qkeras.QSeparableConv1D, 3)],
     "conv1d": [qkeras.QConv1D(3, 3, padding="same", kernel_quantizer=bits(4), bias_quantizer=bits(4), strides=2)],
     "max pooling": [qdense(4, "d"), relu(), LAYERS.MaxPooling1D(2), LAYERS.Flatten(), qdense(2, "e")],
     "padding, cropping": [LAYERS.ZeroPadding1D(1), LAYERS.Cropping1D((0, 2)), qdense(3, "d")],
@@ -108,6 +123,16 @@ VECTORS = {
     "rescaling of each channel": [LAYERS.Rescaling([0.5, 1, -1, 2, 0], [0, 1, 0.25, 0, 3]), qdense(2, "d")],
     "rescaling by any number": [LAYERS.Rescaling(1 / 3), qkeras.QActivation(bits(6, 1)), qdense(2, "d")],
     "repeat": [qdense(4, "d"), relu(), LAYERS.RepeatVector(3), qdense(2, "e")],
+    "stochastic": [qdense(4, "d"), qkeras.QActivation("quantized_bits(6,1,alpha=1,use_stochastic_rounding=True)")],
+    "stochastic weights": [qdense(4, "d", kernel_quantizer=qkeras.stochastic_ternary(alpha=1)), relu(6, 2)],
+    "weights of a sign": [qdense(4, "d", kernel_quantizer=bits(1)), relu(6, 2)],
+    "hard shrink": [qdense(4, "d"), LAYERS.Activation("hard_shrink"), qkeras.QActivation(bits(6, 1))],
+    "powers of two as values": [qdense(4, "d"), qkeras.QActivation("quantized_relu_po2(4,2)"), qdense(2, "e")],
+    "normalisation of the data": [
+        LAYERS.Normalization(mean=[0.0, 1, 2, -1, 0.5], variance=[1.0, 2, 3, 4, 0.3]),
+        qkeras.QActivation(bits(6, 1)),
+        qdense(2, "d"),
+    ],
     "binary weights": [qdense(4, "d", kernel_quantizer=qkeras.binary(alpha=1)), relu(6, 2)],
     "ternary weights": [qdense(4, "d", kernel_quantizer=qkeras.ternary(alpha=1)), relu(6, 2)],
     "powers of two": [qdense(4, "d", kernel_quantizer=qkeras.quantized_po2(4)), relu(6, 2)],
@@ -149,6 +174,13 @@ def test_a_normalisation_that_turns_or_loses_a_channel_is_exact():
     equal(keras.Model(inputs, relu(6, 1)(layer(qdense(4, "d")(inputs)))), scatter=False)
 
 
+def test_folded_batch_normalisations_of_channels_are_their_folded_weights():
+    folded = qkeras.QDepthwiseConv2DBatchnorm(
+        2, depthwise_quantizer=bits(6), bias_quantizer=bits(6), depthwise_initializer="he_normal", name="d"
+    )
+    equal(model_of((4, 4, 2), folded, relu(6, 1)), scatter=False)
+
+
 def test_folded_batch_normalisations_are_their_folded_weights():
     folded = qkeras.QDenseBatchnorm(4, kernel_quantizer=bits(6), bias_quantizer=bits(6), name="d")
     equal(model_of((5,), folded, relu(6, 1)), scatter=False)
@@ -183,6 +215,32 @@ def test_dropped_layers_are_named():
     low = equal(model_of((5,), qdense(4, "d"), LAYERS.Dropout(0.1, name="drop"), LAYERS.Softmax(name="soft")))
     assert low.dropped == ("drop (Dropout)", "soft (softmax at the end: the order of the outputs stays)")
     assert low.graph.metadata["dropped"] == list(low.dropped)
+
+
+@pytest.mark.parametrize("name", ["causal", "depthwise", "transposed"])
+def test_a_layer_of_rows_that_qkeras_lacks_is_exact_with_short_weights(name):
+    kinds = {"causal": lambda: LAYERS.Conv1D(3, 3, padding="causal", dilation_rate=2), "depthwise":
+             lambda: LAYERS.DepthwiseConv1D(3, depth_multiplier=2),
+             "transposed": lambda: LAYERS.Conv1DTranspose(3, 3, strides=2, padding="same")}  # fmt: skip
+    model = scattered(model_of((6, 2), kinds[name]()), 0)
+    model.set_weights([np.rint(weight * 8) / 8 for weight in model.get_weights()])
+    equal(model, scatter=False)
+
+
+def test_settings_that_no_graph_has_are_refused():
+    causal = qkeras.QConv1D(3, 3, padding="causal", kernel_quantizer=bits(4), bias_quantizer=bits(4), name="c")
+    for model, message in (
+        (
+            model_of((6, 2), causal),
+            r"layer 'c': padding must be 'valid', not 'causal'; .* behind ZeroPadding1D\(\(n, 0\)\)",
+        ),
+        (
+            model_of((3, 3, 2), LAYERS.PReLU(name="p")),
+            r"layer 'p': its slopes must be of the channels alone, not of shape ",
+        ),
+    ):
+        with pytest.raises(ModelError, match=message):
+            lowered(model, INPUT, "m")
 
 
 def test_what_would_be_other_numbers_is_refused():

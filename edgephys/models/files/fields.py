@@ -27,6 +27,14 @@ def patches(
         before = max(0, (count - 1) * stride + reach - side) // 2 if same else 0
         places = np.arange(count)[:, None] * stride - before + np.arange(points) * spread
         axes.append(np.where((places >= 0) & (places < side), places, OUTSIDE))
+    return crossed(sides, axes)
+
+
+def crossed(sides: tuple[int, ...], axes: Sequence[Integers]) -> Integers:
+    """Return the flat index of every point of every patch from its places along each axis: (patch, point).
+
+    Shape: (*patches along each side, points of a patch).
+    """
     flat = np.zeros((1, 1), np.int64)
     for side, places in zip(sides, axes, strict=True):
         joined = flat[:, None, :, None] * side + places[None, :, None, :]

@@ -18,6 +18,7 @@ from edgephys.networks.layers import SIGNS
 
 FLOAT = (
     *("sigmoid", "log_sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softplus", "softsign", "exponential", "mish"),
+    *("hard_shrink", "soft_shrink", "tanh_shrink", "sparse_plus", "sparse_sigmoid"),
     *("elu", "selu", "celu", "gelu", "silu", "swish", "hard_silu", "hard_swish", "relu6", "leaky_relu", "squareplus"),
 )
 """Activations of each element alone; they are computed with the quantiser that follows."""
@@ -117,11 +118,22 @@ def leaky(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> Ke
 
 def elementwise(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Add a float function of each element or channel: the next quantiser takes it in."""
-    axis = getattr(layer, "axis", -1)
-    axis = axis[0] if isinstance(axis, list | tuple) else axis
     rank = len(reading.shape(values[0]))
-    if axis not in (-1, rank):
+    axis = getattr(layer, "axis", -1)
+    axes = list(axis) if isinstance(axis, list | tuple) else [axis]
+    if set(axes) - {None, -1, rank}:
         raise ModelError(f"layer '{layer.name}': axis must be -1, the channels, not {axis}")
+    return reading.later(layer, values[0])
+
+
+def parametric(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Add a PReLU whose slopes are those of the channels."""
+    slopes = tuple(layer.alpha.shape)
+    if slopes[:-1] != (1,) * (len(slopes) - 1):
+        raise ModelError(
+            f"layer '{layer.name}': its slopes must be of the channels alone, not of shape {slopes}; set shared_axes "
+            f"to the other axes"
+        )
     return reading.later(layer, values[0])
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.models.files.fields import padded, patches, windows_of
+from edgephys.models.files.fields import OUTSIDE, padded, patches, windows_of
 from edgephys.models.files.keras.activations import activated
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
@@ -22,37 +22,49 @@ FOLDED = ("QDenseBatchnorm", "QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm")
 
 def dense(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Multiply the last axis by a matrix, add a bias, and activate."""
-    return _product(reading, layer, reading.edge(layer, values[0]), lambda weights: kernels.matrix(layer, weights))
+    return product(reading, layer, reading.edge(layer, values[0]), lambda weights: kernels.matrix(layer, weights))
 
 
 def convolution(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Write a convolution as patches, a layer of its own, and a product that is the same for every patch."""
-    edge, builder = reading.edge(layer, values[0]), reading.builder
-    if layer.data_format != "channels_last":
-        raise _setting(layer, "data_format", "channels_last", layer.data_format)
+    gathered, channels = windows(reading, layer, values[0])
+    return product(reading, layer, gathered, lambda weights: matrix_of(layer, weights, channels))
+
+
+def windows(reading: KerasReading, layer: Any, value: KerasValue) -> tuple[str, int]:
+    """Return the patches that a convolution reads, in a layer of their own, and the number of channels."""
+    require_channels_last(layer)
+    edge, builder = reading.edge(layer, value), reading.builder
     if layer.get_config().get("mask") is not None:
         raise _setting(layer, "mask", None, layer.get_config()["mask"])
     shape, rank = builder.shape(edge), len(tuple(layer.kernel_size))
-    size, strides, dilation = tuple(layer.kernel_size), tuple(layer.strides), tuple(layer.dilation_rate)
-    same, plain = layer.padding.lower() == "same", (1,) * rank
-    if layer.padding.lower() not in ("same", "valid"):
-        raise _setting(layer, "padding", "same' or 'valid", layer.padding)
-    window = f"{layer.name}_window"
-    if rank == 2 and same and strides == dilation == plain:
-        gathered = builder.window(window, edge, size)
-    else:
-        rows = patches(shape[:rank], size, strides, dilation, same)
-        gathered = windows_of(builder, window, edge, rows)
-    return _product(reading, layer, gathered, lambda weights: _matrix(layer, weights, shape[-1]))
+    size, strides, dilation = (_pair(n, rank) for n in (layer.kernel_size, layer.strides, layer.dilation_rate))
+    padding, window = layer.padding.lower(), f"{layer.name}_window"
+    if padding == "causal" and type(layer).__module__.startswith("qkeras"):  # QKeras itself fails
+        raise _setting(layer, "padding", "valid", layer.padding, " behind ZeroPadding1D((n, 0))")
+    if rank == 2 and padding == "same" and strides == dilation == (1,) * rank:
+        return builder.window(window, edge, (size[0], size[1])), shape[-1]
+    before = (size[0] - 1) * dilation[0] if padding == "causal" else 0
+    sides = (shape[0] + before, *shape[1:rank])
+    rows = patches(sides, size, strides, dilation, padding == "same")
+    if before:
+        rows = np.where(rows < before, OUTSIDE, rows - before)
+    return windows_of(builder, window, edge, rows), shape[-1]
 
 
-def _setting(layer: Any, setting: str, required: Any, value: Any) -> ModelError:
+def require_channels_last(layer: Any) -> None:
+    """Raise ModelError for a convolution whose channels come first."""
+    if layer.data_format != "channels_last":
+        raise _setting(layer, "data_format", "channels_last", layer.data_format)
+
+
+def _setting(layer: Any, setting: str, required: Any, value: Any, more: str = "") -> ModelError:
     return ModelError(
-        f"layer '{layer.name}': {setting} must be {required!r}, not {value!r}; set {setting}={required!r}"
+        f"layer '{layer.name}': {setting} must be {required!r}, not {value!r}; set {setting}={required!r}{more}"
     )
 
 
-def _matrix(layer: Any, kernel: NDArray[Any], channels: int) -> NDArray[Any]:
+def matrix_of(layer: Any, kernel: NDArray[Any], channels: int) -> NDArray[Any]:
     """Return a kernel (*size, channel, output) as the matrix of a patch; a group is zero off its channels."""
     if kernels.is_depthwise(layer):
         inputs, multiple = kernel.shape[-2:]
@@ -69,7 +81,8 @@ def _matrix(layer: Any, kernel: NDArray[Any], channels: int) -> NDArray[Any]:
     return full.reshape(-1, outputs)
 
 
-def _product(reading: KerasReading, layer: Any, edge: str, matrix: Any) -> KerasValue:
+def product(reading: KerasReading, layer: Any, edge: str, matrix: Any) -> KerasValue:
+    """Multiply by a layer's kernel, which ``matrix`` shapes (input, output), add its bias, and activate."""
     kernel, bias = _weights(layer)
     builder = reading.builder
     integers, fraction = kernel
@@ -104,7 +117,7 @@ def average_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasVal
         raise ModelError(f"layer '{layer.name}': padding must be 'valid', not 'same' with windows of unequal size")
     flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:rank])), shape[-1]))
     total = builder.sum(layer.name, builder.take(layer.name, flat, rows, 0), rank)
-    return _mean(reading, layer, total, rows.shape[-1])
+    return mean_of(reading, layer, total, rows.shape[-1])
 
 
 def global_average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
@@ -115,10 +128,11 @@ def global_average(reading: KerasReading, layer: Any, values: Sequence[KerasValu
     total = builder.sum(layer.name, builder.reshape(layer.name, edge, (count, shape[-1])), 0)
     if getattr(layer, "keepdims", False):
         total = builder.reshape(layer.name, total, (*(1 for _ in shape[:-1]), shape[-1]))
-    return _mean(reading, layer, total, count)
+    return mean_of(reading, layer, total, count)
 
 
-def _mean(reading: KerasReading, layer: Any, total: str, count: int) -> KerasValue:
+def mean_of(reading: KerasReading, layer: Any, total: str, count: int) -> KerasValue:
+    """Return a sum divided by a number: exactly by a power of two, else with the rounding that follows."""
     bits = count.bit_length() - 1
     if count == 1 << bits:
         return KerasValue(reading.builder.scale(layer.name, total, np.array(1), bits))

@@ -23,7 +23,7 @@ from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
-from edgephys.models.files.keras import activations, dense, merge, moves
+from edgephys.models.files.keras import activations, convolutions, dense, embedding, merge, moves, operations
 from edgephys.models.files.keras.quantisers import FLOAT32_BITS
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
@@ -148,6 +148,10 @@ class _Walk:
         if isinstance(layer, keras.Model):
             results = self.model(functional(layer), values, tensors)
             return list(zip(*results, strict=True))
+        if operations.is_operation(layer):
+            ends = operations.computed(self.reading, layer, node, values)
+            return list(zip(ends, _called(layer, node, tensors), strict=True))
+        caller, layer = layer, _in_time(layer)
         rule = RULES.get(type(layer))
         if rule is None:
             raise ModelError(
@@ -160,7 +164,7 @@ class _Walk:
                 f"layer '{layer.name}': it computes in {dtype}, whose sums are not exact; build the model with float32"
             )
         value = rule(self.reading, layer, values)
-        tensor = _called(layer, node, tensors)
+        (tensor,) = _called(caller, node, tensors)
         end = self.reading.builder.layer(value.edge)
         if not value.pending:
             self.names[end] = layer.name
@@ -170,12 +174,24 @@ class _Walk:
         return [(value, tensor)]
 
 
-def _called(layer: Any, node: Any, tensors: list[Any]) -> Any:
-    """Return the tensor of a call of a layer on other tensors."""
+def _called(layer: Any, node: Any, tensors: list[Any]) -> list[Any]:
+    """Return the tensors of a call of a layer on other tensors."""
     if all(new is old for new, old in zip(tensors, node.arguments.keras_tensors, strict=True)):
-        return node.outputs[0]
+        return list(node.outputs)
     args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.arguments.keras_tensors), tensors, strict=True)))
-    return layer(*args, **kwargs)
+    return list(keras.tree.flatten(layer(*args, **kwargs)))
+
+
+def _in_time(layer: Any) -> Any:
+    """Return the layer that a TimeDistributed applies to every row; ModelError where it reads several."""
+    if not isinstance(layer, _LAYERS.TimeDistributed):
+        return layer
+    if RULES.get(type(layer.layer)) not in OF_CHANNELS:
+        raise ModelError(
+            f"layer '{layer.name}': TimeDistributed of {type(layer.layer).__name__} cannot be read; use it with a "
+            f"dense layer or an activation"
+        )
+    return layer.layer
 
 
 def _without_activation(layer: Any) -> Any:
@@ -238,6 +254,12 @@ RULES: dict[type, Rule] = {
     _OURS.QDenseBatchnorm: dense.dense,
     **dict.fromkeys((_LAYERS.Conv1D, _LAYERS.Conv2D, _OURS.QConv1D, _OURS.QConv2D), dense.convolution),
     **dict.fromkeys((_LAYERS.DepthwiseConv2D, _OURS.QDepthwiseConv2D, _OURS.QConv2DBatchnorm), dense.convolution),
+    **dict.fromkeys((_LAYERS.DepthwiseConv1D, _OURS.QDepthwiseConv2DBatchnorm), dense.convolution),
+    **dict.fromkeys((_LAYERS.SeparableConv1D, _LAYERS.SeparableConv2D), convolutions.separable),
+    **dict.fromkeys((_OURS.QSeparableConv1D, _OURS.QSeparableConv2D), convolutions.separable),
+    **dict.fromkeys(
+        (_LAYERS.Conv1DTranspose, _LAYERS.Conv2DTranspose, _OURS.QConv2DTranspose), convolutions.transposed
+    ),
     **dict.fromkeys((_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D), dense.average_pooling),
     **dict.fromkeys((_LAYERS.GlobalAveragePooling1D, _LAYERS.GlobalAveragePooling2D), dense.global_average),
     **dict.fromkeys((_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D), merge.max_pooling),
@@ -248,6 +270,7 @@ RULES: dict[type, Rule] = {
     _LAYERS.Rescaling: activations.rescaled,
     _LAYERS.Permute: moves.permute,
     _LAYERS.RepeatVector: moves.repeat,
+    _LAYERS.Embedding: embedding.embedding,
     _LAYERS.Flatten: moves.flatten,
     _LAYERS.Reshape: moves.reshape,
     _LAYERS.Concatenate: moves.concatenate,
@@ -257,7 +280,8 @@ RULES: dict[type, Rule] = {
     _LAYERS.Maximum: merge.maximum,
     _LAYERS.Minimum: merge.minimum,
     _LAYERS.BatchNormalization: activations.elementwise,
-    **dict.fromkeys((_LAYERS.ELU, _LAYERS.PReLU), activations.elementwise),
+    **dict.fromkeys((_LAYERS.ELU, _LAYERS.Normalization), activations.elementwise),
+    _LAYERS.PReLU: activations.parametric,
     _LAYERS.LeakyReLU: activations.leaky,
     _LAYERS.ReLU: activations.relu,
     _LAYERS.Softmax: activations.softmax,
@@ -274,3 +298,8 @@ RULES: dict[type, Rule] = {
     FrameSum: merge.frame_sum,
 }
 """The rule of every class of layer."""
+OF_CHANNELS = (
+    *(dense.dense, activations.activation, activations.quantised, activations.relu, activations.leaky),
+    *(activations.elementwise, activations.dropped, activations.rescaled),
+)
+"""Rules of layers that treat every row of channels alike."""

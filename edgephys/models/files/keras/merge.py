@@ -11,7 +11,7 @@ import numpy as np
 from edgephys.core.errors import ModelError
 from edgephys.graph.build import Builder
 from edgephys.models.files.fields import difference, larger, patches, tournament
-from edgephys.models.files.keras.dense import _mean
+from edgephys.models.files.keras.dense import mean_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.layers import reciprocal
 
@@ -29,7 +29,7 @@ def subtract(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) ->
 def average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Add the inputs and divide by their number."""
     total = _joined(reading, layer, values, lambda builder, x, y: builder.add(layer.name, x, y))
-    return _mean(reading, layer, total, len(values))
+    return mean_of(reading, layer, total, len(values))
 
 
 def maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

@@ -38,7 +38,10 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
             raise _unquantised(layer, which)
         return np.ldexp(values, fraction).astype(np.int64), fraction
     if not has_format(quantiser):
-        return _dyadic(layer, which, keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64))
+        first, second = (keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) for _ in range(2))
+        if np.any(first != second):
+            raise _random(f"layer '{layer.name}' {which}", quantiser)
+        return _dyadic(layer, which, first)
     fixed = format_of(f"layer '{layer.name}' {which}", quantiser)
     values = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) * 2.0**fixed.fraction
     whole = np.rint(values).astype(np.int64)
@@ -60,6 +63,10 @@ def _unquantised(layer: Any, which: str) -> ModelError:
         f"layer '{layer.name}': its {which} has no quantiser and needs over {WIDEST_WEIGHT} bits; use "
         f"{with_one}, or `edgephys quantise`"
     )
+
+
+def _random(where: str, quantiser: Any) -> ModelError:
+    return ModelError(f"{where}: {type(quantiser).__name__} is random at inference, too; use binary or ternary")
 
 
 def _dyadic(layer: Any, which: str, values: NDArray[np.float64]) -> tuple[Integers, int]:
@@ -90,6 +97,8 @@ def has_format(quantiser: Any) -> bool:
     kind = type(quantiser)
     if kind is qkeras.quantized_bits:
         alpha = config["alpha"]
+        if config["bits"] == 1 and config["keep_negative"]:
+            return False  # a sign, which is never 0
         return alpha is None or (not isinstance(alpha, str) and bool(np.all(np.equal(alpha, 1))))
     return kind is qkeras.quantized_relu and not (
         config["negative_slope"] or config["use_sigmoid"] or config["relu_upper_bound"] is not None
@@ -114,8 +123,8 @@ def format_of(where: str, quantiser: Any) -> Fixed:
         fixed = Fixed(False, config["bits"], config["integer"], Rounding.RND_CONV, Overflow.SAT)
     else:
         raise ModelError(f"{where}: quantiser {kind} cannot be computed exactly; use quantized_bits or quantized_relu")
-    if config["use_stochastic_rounding"] or config["qnoise_factor"] != 1.0:
-        raise ModelError(f"{where}: stochastic rounding and quantisation noise must be off; set qnoise_factor=1.0")
+    if config["qnoise_factor"] != 1.0:
+        raise ModelError(f"{where}: quantisation noise must be off; set qnoise_factor=1.0")
     _probe(where, quantiser, fixed)
     return fixed
 
@@ -152,8 +161,10 @@ def rounded(reading: KerasReading, owner: str, value: KerasValue, quantiser: Any
             reading.unclipped.add(result)
         return KerasValue(result)
     config = quantiser.get_config() if hasattr(quantiser, "get_config") else {}
-    if config.get("use_stochastic_rounding") or config.get("qnoise_factor", 1.0) != 1.0:
-        raise ModelError(f"{where}: stochastic rounding and quantisation noise must be off; set qnoise_factor=1.0")
+    if config.get("qnoise_factor", 1.0) != 1.0:
+        raise ModelError(f"{where}: quantisation noise must be off; set qnoise_factor=1.0")
+    if isinstance(config.get("alpha"), str):
+        raise ModelError(f"{where}: alpha='{config['alpha']}' takes its scale from the data of a batch; set alpha=1")
     low, results, fraction = _function(reading, value, quantiser, name)
     written = reading.staircases.write(owner, value.edge, Steps.of_results(low, results), fraction)
     if written is None:
@@ -183,8 +194,11 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
     for first in range(low, high + 1, size):
         integers = np.arange(first, min(first + size, high + 1)).reshape(-1, *(1 for _ in shape[:-1]), 1)
         x = floats_of(fraction_in, np.broadcast_to(integers, (*integers.shape[:-1], channels)))
-        for function in (*value.pending, quantiser):
+        for function in value.pending:
             x = np.asarray(keras.ops.convert_to_numpy(function(x)))
+        x, again = (np.asarray(keras.ops.convert_to_numpy(quantiser(x))) for _ in range(2))
+        if np.any(x != again):
+            raise _random(f"layer '{name}'", quantiser)
         parts.append(x.reshape(-1, channels))
     values = np.concatenate(parts).astype(np.float64)
     fraction = fraction_of(np.unique(values))
