@@ -59,11 +59,11 @@ def arrivals(processes: Sequence[StreamProcess], stages: int) -> dict[str, Integ
         if not process.inputs:
             times[process.name] = loop.writes
             continue
-        earliest = np.zeros(loop.passes, np.int64)
+        passes = np.arange(loop.passes + max(0, stages - 1))  # the last ones empty the pipeline
+        earliest = np.zeros_like(passes)
         earliest[loop.reads] = np.max([times[name] for name in process.inputs], 0)
-        passes = np.arange(loop.passes)
         begun = np.maximum.accumulate(earliest - passes) + passes  # one a clock, and none before its beat is there
-        times[process.name] = begun[loop.writes] + stages
+        times[process.name] = begun[loop.writes + stages - 1] + 1 if stages else begun[loop.writes]
     return times
 
 

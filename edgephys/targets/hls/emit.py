@@ -95,8 +95,15 @@ def _converted(steps: tuple[HlsStep, ...], folder: Path, top: str, options: HlsO
 
 def largest_array(steps: tuple[HlsStep, ...], streamed: bool = False) -> int:
     """Return the elements of the largest array in registers: the products of a layer, or a result."""
-    terms = [step.constants["weight"].integers.shape[-2] if "weight" in step.constants else 1 for step in steps]
-    return max(prod(step.shape[streamed:]) * count for step, count in zip(steps, terms, strict=True))
+    return max(prod(step.shape[streamed:]) * _terms(step) for step in steps)
+
+
+def _terms(step: HlsStep) -> int:
+    """Return the products that are added up at once for each number of a result."""
+    if "weight" in step.constants:
+        return int(step.constants["weight"].integers.shape[-2])
+    calls = step.attributes.get("calls")
+    return int(calls[0].sizes.get("inputs", 1)) if calls else 1
 
 
 def _entry(step: HlsStep) -> dict[str, Any]:

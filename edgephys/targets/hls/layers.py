@@ -3,7 +3,8 @@
 hls4ml has no exact layer for sums over an axis, products with element-wise constants, requantisation with chosen modes,
 or concatenation of different binary points. The kernels in ``kernels/nnet_edgephys.h`` are exact.
 In a stream, a second class calls the same kernels for every pixel. Each layer is then a function, which is a process of
-the dataflow. Windows are in ``kernels/nnet_edgephys_stream.h``, which only projects with a stream contain.
+the dataflow. Kernels that take streams are in ``kernels/nnet_edgephys_stream.h``, which only projects with a stream
+contain.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _power(name: str, exponent: int, backend: str) -> list[str]:
 def _calls(template: Any, layer: Any) -> str:
     """Return the calls of the kernel: types and names of the inputs, then of the output."""
     output = layer.get_output_variable()
-    constant = [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
+    constant = _constant(layer)
     kernel = layer.get_attr("kernel")
     calls = []
     for number, call in enumerate(layer.get_attr("calls")):
@@ -104,19 +105,30 @@ def _calls(template: Any, layer: Any) -> str:
 def _process(template: Any, layer: Any) -> str:
     """Return the structs, and the function that reads a pixel of each input and writes one, at each clock."""
     structs = _config(template, layer)
-    if layer.get_attr("kernel") == "window":
+    if layer.get_attr("streams"):
         return structs
     output = layer.get_output_variable()
     inputs = [layer.get_input_variable(name) for name in layer.inputs]
     edges = {**{f"x{number}": edge for number, edge in enumerate(inputs)}, "y": output}
-    constant = [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
+    constant = _constant(layer)
+    period = layer.get_attr("calls")[0].sizes.get("period")
+    differs = bool(constant) and period is not None and layer.get_weights("constant").data_length > period
     ports = ", ".join(f"hls::stream<{edge.type.name}> &{port}" for port, edge in edges.items())
     lines = [f"inline void process_{layer.name}({ports}) {{"]
     for port, edge in edges.items():
         lines += [f"    {edge.type.name}::value_type {port}_pixel[{edge.shape[-1]}];"]
         lines += [f"    #pragma HLS ARRAY_PARTITION variable={port}_pixel complete"]
+    if differs:
+        lines += [f"    config{layer.index}_0::constant_t own[{period}];"]
+        lines += ["    #pragma HLS ARRAY_PARTITION variable=own complete"]
+        lines += [f"    #pragma HLS ARRAY_PARTITION variable={constant[0]} cyclic factor={period}"]
     lines += [f"    for (unsigned beat = 0; beat < {output.shape[0]}; beat++) {{", "        #pragma HLS PIPELINE II=1"]
     lines += [f"        nnet::edge_read<{edges[port].type.name}>({port}, {port}_pixel);" for port in list(edges)[:-1]]
+    if differs:
+        lines += [
+            f"        nnet::edge_constants<config{layer.index}_0::constant_t, {period}>({constant[0]}, beat, own);"
+        ]
+        constant = ["own"]
     for number, call in enumerate(layer.get_attr("calls")):
         ports_of_call = [*(f"x{read}" for read in call.reads), "y"]
         types = ", ".join(
@@ -131,10 +143,17 @@ def _process(template: Any, layer: Any) -> str:
 def _started(template: Any, layer: Any) -> str:
     """Return the call of a process."""
     output, inputs = layer.get_output_variable(), [layer.get_input_variable(name) for name in layer.inputs]
-    function = f"process_{layer.name}"
-    if layer.get_attr("kernel") == "window":
-        function = f"nnet::edge_window<{inputs[0].type.name}, {output.type.name}, config{layer.index}_0>"
-    return f"{function}({', '.join(edge.name for edge in (*inputs, output))});"
+    function, arguments = f"process_{layer.name}", [edge.name for edge in (*inputs, output)]
+    if layer.get_attr("streams"):
+        types = ", ".join(edge.type.name for edge in (*inputs, output))
+        function = f"nnet::edge_{layer.get_attr('kernel')}<{types}, config{layer.index}_0>"
+        arguments += _constant(layer)
+    return f"{function}({', '.join(arguments)});"
+
+
+def _constant(layer: Any) -> list[str]:
+    """Return the name of the constant of a layer; none where it has none."""
+    return [layer.get_weights("constant").name] if layer.get_attr("constant_data") is not None else []
 
 
 def _templates(layer: Any, config: Any, call: Any, *headers: Path) -> tuple[Any, Any]:

@@ -35,9 +35,8 @@ from edgephys.graph.ops import (
     constant_of,
     windows,
 )
-from edgephys.graph.partition import one_row
 from edgephys.targets.hls.kernel_texts import GATHER_TEXT, LOOKUP_TEXT, MUL_TEXT
-from edgephys.targets.hls.step import Call, HlsStep, Place, flat, of_constant, plain
+from edgephys.targets.hls.step import Call, HlsStep, Place, of_constant, plain
 from edgephys.targets.rtl.stream import AXES
 from edgephys.targets.rules import RuleTable
 
@@ -60,10 +59,8 @@ class KernelRule:
 
     def __call__(self, place: Place) -> HlsStep:
         """Return the step of a node."""
-        node, operands = place.node, place.graph.operands(place.node)
-        one, ones = one_row(node, place.axes), tuple(one_row(operand, place.axes) for operand in operands)
-        fixed = node.fixed if node.op.states_format else plain(node.fixed)
-        return kernel_step(node, place.name, place.inputs, self, self.calls(one, ones), fixed, place.axes)
+        fixed = place.node.fixed if place.node.op.states_format else plain(place.node.fixed)
+        return kernel_step(place, self, self.calls(place.one, place.ones), fixed)
 
 
 Rule = Callable[[Place], HlsStep]
@@ -117,37 +114,35 @@ def _concat(node: Node, operands: Sequence[Node]) -> tuple[Call, ...]:
 
 
 def kernel_step(
-    node: Node,
-    name: str,
-    inputs: tuple[str, ...],
-    rule: KernelRule,
-    calls: tuple[Call, ...],
-    result: Fixed,
-    axes: int,
-    constant: Constant | None = None,
+    place: Place, rule: KernelRule, calls: tuple[Call, ...], result: Fixed, constant: Constant | None = None
 ) -> HlsStep:
     """Return the step that calls a kernel, with the constant that the calls read, or that of the node."""
-    shape, formats, constants = flat(node.shape, axes), {"result": result}, {}
-    attributes: dict[str, Any] = {"kernel": rule.kernel, "calls": calls, "shape": list(shape)}
+    formats, constants = {"result": result}, {}
+    attributes: dict[str, Any] = {"kernel": rule.kernel, "calls": calls, "shape": list(place.shape)}
     if rule.text:
         attributes["kernel_text"] = rule.text
     if "period" in calls[0].sizes:
-        period, own = calls[0].sizes["period"], constant_of(one_row(node, axes))
-        repeated = np.broadcast_to(own.integers, node.shape[axes:]).reshape(-1)[:period]
-        constant = Constant(repeated, own.fraction)
+        constant = _repeated(place, calls[0].sizes["period"])
     if constant is not None:
         constants["constant"], formats["constant"] = constant, of_constant(constant)
-    class_name = "EdgephysProcess" if axes else "EdgephysKernel"
-    return HlsStep(node, name, class_name, inputs, shape, formats, constants, attributes)
+    class_name = "EdgephysProcess" if place.beats else "EdgephysKernel"
+    return HlsStep(place.node, place.name, class_name, place.inputs, place.shape, formats, constants, attributes)
+
+
+def _repeated(place: Place, period: int) -> Constant:
+    """Return the constant of a node as far as it does not repeat itself: that of a beat, or those of all beats."""
+    own, shape = constant_of(place.one), place.one.shape
+    if own.integers.size > prod(shape):  # differs from beat to beat
+        return Constant(own.integers.reshape(-1), own.fraction)
+    return Constant(np.broadcast_to(own.integers, shape).reshape(-1)[:period], own.fraction)
 
 
 COPY = KernelRule("copy", elementwise)
 
 
-def copy_step(node: Node, name: str, inputs: tuple[str, ...], fixed: Fixed, axes: int) -> HlsStep:
+def copy_step(place: Place, fixed: Fixed) -> HlsStep:
     """Return the step that copies an edge into a format."""
-    call = Call((0,), {"size": prod(node.shape[axes:])})
-    return kernel_step(node, name, inputs, COPY, (call,), fixed, axes)
+    return kernel_step(place, COPY, (Call((0,), {"size": prod(place.one.shape)}),), fixed)
 
 
 @dataclass(frozen=True)
@@ -156,49 +151,47 @@ class LookupRule(KernelRule):
 
     def __call__(self, place: Place) -> HlsStep:
         """Return the step of a node; raise ModelError where its integers need more bits than C++'s int has."""
-        node, axes = place.node, place.axes
-        op: Any = one_row(node, axes).op
+        node = place.node
+        op: Any = place.one.op
         if max(abs(op.first), abs(op.last)) >= 1 << INT:
             raise ModelError(
                 f"layer '{node.layer}': its table is for integers {op.first}..{op.last}, of over {INT} bits; round "
                 f"its operand to fewer bits"
             )
-        sizes = {"size": prod(node.shape[axes:]), "channels": len(op.tables), "entries": op.entries, "first": op.first}
+        sizes = {"size": prod(place.one.shape), "channels": len(op.tables), "entries": op.entries, "first": op.first}
         calls = (Call((0,), sizes, powers={"steps": op.operand_fraction}),)
         constant = Constant(op.tables.reshape(-1), op.constant.fraction)
-        return kernel_step(node, place.name, place.inputs, self, calls, plain(node.fixed), axes, constant)
+        return kernel_step(place, self, calls, plain(node.fixed), constant)
 
 
 # Layers of hls4ml, and windows ---------------------------------------------------------------------
 
 
 def _input(place: Place) -> HlsStep:
-    node, shape = place.node, flat(place.node.shape, place.axes)
-    attributes = {"input_shape": list(shape)}
-    return HlsStep(node, place.name, "InputLayer", (), shape, {"result": plain(node.fixed)}, {}, attributes)
+    attributes, formats = {"input_shape": list(place.shape)}, {"result": plain(place.node.fixed)}
+    return HlsStep(place.node, place.name, "InputLayer", (), place.shape, formats, {}, attributes)
 
 
 def _dense(place: Place) -> HlsStep:
     """Return hls4ml's Dense, or a Conv1D of width 1 over several rows; both add a bias."""
-    weight, axes, last = constant_of(place.node), place.axes, place.bias or place.node
+    weight, last, shape = constant_of(place.node), place.bias or place.node, place.shape
     offsets = np.zeros(weight.integers.shape[1], np.int64)
     added = Constant(offsets, 0)
     if place.bias is not None:
         constant = constant_of(place.bias)
         added = Constant(np.broadcast_to(constant.integers.reshape(-1), offsets.shape), constant.fraction)
-    copies = prod(last.shape[axes:-1]) if axes else 1
+    copies = prod(place.one.shape[:-1]) if place.beats else 1
     if copies > 1:  # rows of a pixel, side by side: zeros cost nothing, because the products are unrolled
         weight = Constant(np.kron(np.eye(copies, dtype=np.int64), weight.integers), weight.fraction)
         added = Constant(np.tile(added.integers, copies), added.fraction)
     exact = plain(last.fixed)
     formats = {"result": exact, "accum": exact, "weight": of_constant(weight), "bias": of_constant(added)}
-    shape = flat(last.shape, axes)
     constants = {"weight": weight, "bias": added}
     if len(shape) == 1:
         sizes = dict(zip(("n_in", "n_out"), weight.integers.shape, strict=True))
         return HlsStep(last, place.name, "Dense", place.inputs, shape, formats, constants, sizes)
     constants["weight"] = Constant(weight.integers[None], weight.fraction)  # (window, in, out)
-    attributes = _convolution(shape[0], weight.integers.shape, 1 if axes else shape[0])
+    attributes = _convolution(shape[0], weight.integers.shape, 1 if place.beats else shape[0])
     return HlsStep(last, place.name, "Conv1D", place.inputs, shape, formats, constants, attributes)
 
 
@@ -227,18 +220,7 @@ def _gathered(node: Node, operands: Sequence[Node]) -> tuple[Call, ...]:
 
 
 GATHER = KernelRule("gather", _gathered, GATHER_TEXT)
-"""The windows of a field that is no stream."""
-
-
-def _window(place: Place) -> HlsStep:
-    node, op = place.node, place.node.op
-    if not place.axes or op.neighbours is None:
-        return GATHER(place)
-    (height, width), (rows, columns) = node.shape[:AXES], op.neighbours
-    channels = place.graph.operands(node)[0].shape[-1]
-    sizes = {"height": height, "width": width, "rows": rows, "columns": columns, "channels": channels}
-    rule = KernelRule("window", elementwise)
-    return kernel_step(node, place.name, place.inputs, rule, (Call((0,), sizes),), plain(node.fixed), AXES)
+"""The windows of a field that is no stream; ``stream_rules`` has those of a stream."""
 
 
 RULES: RuleTable[Rule] = RuleTable(
@@ -255,7 +237,7 @@ RULES: RuleTable[Rule] = RuleTable(
         Concat: KernelRule("concat", _concat),
         Take: KernelRule("take", _take),
         Reshape: COPY,
-        Window: _window,
+        Window: GATHER,
         Requantise: COPY,
         Lookup: LookupRule("lookup", elementwise, LOOKUP_TEXT),
     },

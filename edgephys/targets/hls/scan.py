@@ -49,8 +49,9 @@ latency linebuffer load_weights_from_txt loaded_weights min_width mult mult_conf
 n_nonzeros n_out n_partitions n_pixels n_zeros out_height out_width pad_bottom pad_left pad_right pad_top partition
 pixels pointwise_conv pointwise_conv_1d_cl product res resource reuse_factor scale_index scale_index_regular
 store_weights_in_bram strategy stride_height stride_width weights"""
-OURS = """beat block channels columns count entries first height inner length offset outer period rows size steps terms
-values width i x y y_pixel"""
+OURS = """beat beats block channels column_reach column_spread column_stride columns count entries first groups height
+inner inputs lag last_column last_row left length most offset outer outputs own parts passes period row_reach row_spread
+row_stride rows size steps terms up values width i x y y_pixel"""
 WORDS = frozenset(" ".join((KEYWORDS, TYPE_NAMES, MODES, OF_HLS4ML, OURS)).split())
 """Words of the emitted sources."""
 NUMBERED = re.compile(

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgephys.core.fixed import Fixed, Integers, narrowest
 from edgephys.graph.graph import Constant, Graph, Node
+from edgephys.targets.hls.dataflow import LoopPasses
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,9 @@ class HlsStep:
     """State one layer for hls4ml: its entry in the layer list, and what hls4ml must make of it.
 
     ``formats`` maps hls4ml's names of types (result, accum, weight, bias, constant) to formats. ``shape`` is the shape
-    of each of its ``outputs``; a step without names of outputs has one output, named as the step.
+    of each of its ``outputs``; a step without names of outputs has one output, named as the step. In a stream, ``loop``
+    are its passes, of which each reads and writes a beat where it is None, and ``buffered`` the beats of its input that
+    it holds in memory.
     """
 
     node: Node
@@ -42,14 +45,17 @@ class HlsStep:
     constants: Mapping[str, Constant] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    loop: LoopPasses | None = None
+    buffered: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
     """State where a rule emits a node: its graph, the name of its step, the steps that it reads.
 
-    ``bias`` is the node that a dense layer adds in the same step. ``axes`` are the leading axes that a stream takes one
-    after the other: 2 for a stream of pixels, 0 for all at once.
+    ``bias`` is the node that a dense layer adds in the same step. In a stream of so many ``beats``, ``one`` and
+    ``ones`` are the node and its operands as they are in one beat; 0 beats are all at once, and these the whole node
+    and operands.
     """
 
     graph: Graph
@@ -57,7 +63,14 @@ class Place:
     bias: Node | None
     name: str
     inputs: tuple[str, ...]
-    axes: int
+    one: Node
+    ones: tuple[Node, ...]
+    beats: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape that hls4ml gets: (beats, numbers of a beat), or at most (rows, features), in the order in memory."""
+        return (self.beats, prod(self.one.shape)) if self.beats else flat(self.one.shape)
 
 
 def plain(fixed: Fixed) -> Fixed:
@@ -81,13 +94,8 @@ def ac_type(fixed: Fixed) -> str:
     return f"{head},AC_{fixed.rounding.value},AC_{fixed.overflow.value}>"
 
 
-def flat(shape: tuple[int, ...], axes: int = 0) -> tuple[int, ...]:
-    """Return the shape that hls4ml gets: at most (rows, features), in the same order in memory as ``shape``.
-
-    With ``axes`` a row is everything behind these axes, and is passed on at once.
-    """
-    if axes:
-        return (prod(shape[:axes]), prod(shape[axes:]))
+def flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape of at most (rows, features), in the same order in memory as ``shape``."""
     rows = prod(shape[:-1])
     return (rows, shape[-1]) if rows > 1 else (shape[-1:] or (1,))
 

@@ -1,20 +1,21 @@
 """Graph -> steps: what each layer of the HLS project computes, in which formats, before hls4ml gets it.
 
-In a stream of pixels a step computes one pixel at a time, and its sizes are those of one pixel.
+In a stream a step computes one beat at a time, and its sizes are those of one beat (``beats``).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import WIDEST, Fixed, narrowest
 from edgephys.graph.graph import Graph, Node
-from edgephys.graph.ops import Bias, Dense, Input, Requantise
+from edgephys.graph.ops import Bias, Dense, Requantise
 from edgephys.graph.ranges import derive
+from edgephys.targets.hls.beats import Streamed, divided
 from edgephys.targets.hls.rules import RULES, copy_step
 from edgephys.targets.hls.step import HlsStep, Place, clean, plain
-from edgephys.targets.rtl.stream import AXES, levels
 
 DOUBLE = 53
 """Bits to which the decimal number in a weights header, read as a double, is exact."""
@@ -25,37 +26,47 @@ def plan(graph: Graph, streamed: bool = False) -> tuple[HlsStep, ...]:
 
     Raises: ModelError naming the layer that cannot be computed exactly, or that has no stream of pixels.
     """
-    axes = AXES if streamed else 0
-    graph = _alive(graph) if streamed else graph
+    graph = graph.with_nodes(graph.alive()) if streamed else graph  # a stream that is not read stops what writes to it
     check_exact(graph)
+    edges = divided(graph) if streamed else _whole(graph)
     steps: list[HlsStep] = []
     names: dict[str, str] = {}
-    fused = fused_biases(graph)
-    for position, node in enumerate(graph.nodes):
-        if node.name in fused:
+    fused = fused_biases(graph) - {
+        reader.name for edge in edges if edge.rule is not None for reader in graph.readers[edge.node.name]
+    }
+    for position, edge in enumerate(edges):
+        node = edge.node
+        if edge.name in fused:
             continue
-        name = f"n{position}_{clean(node.name)}".lower() if node.inputs else "x"
+        name = f"n{position}_{clean(edge.name)}".lower() if node.inputs else "x"
         bias = next((bias for bias in graph.readers[node.name] if bias.name in fused), None)
-        names[node.name] = name
+        names[edge.name] = name
         if bias is not None:
             names[bias.name] = name
-        inputs = tuple(names[operand] for operand in node.inputs)
-        wider = widened(node, graph.operands(node))
+        place = Place(
+            graph, node, bias, name, tuple(names[source] for source in edge.inputs), edge.one, edge.ones, edge.beats
+        )
+        wider = widened(node, graph.operands(node)) if edge.rule is None else None
         if wider is not None:
-            steps.append(copy_step(graph.operands(node)[0], f"{name}_widened", inputs, wider, axes))
-            inputs = (steps[-1].name,)
-        rule = RULES.lookup(node.op, node.layer)
-        steps.append(rule(Place(graph, node, bias, name, inputs, axes)))
-    last = graph.output
-    if graph.readers[last.name] or not last.inputs:  # a port must not be read again
-        steps.append(copy_step(last, f"n{len(graph.nodes)}_port", (names[last.name],), plain(last.fixed), axes))
+            steps.append(copy_step(_copied(place, graph.operands(node)[0], f"{name}_widened", edge.ones[0]), wider))
+            place = replace(place, inputs=(steps[-1].name,))
+        rule = edge.rule or RULES.lookup(node.op, node.layer)
+        steps.append(rule(place))
+    last, edge = graph.output, edges[-1]
+    if graph.readers[last.name] or not last.inputs or edge.name != last.name:  # a port must not be read again
+        place = Place(graph, last, None, f"n{len(edges)}_port", (names[edge.name],), edge.one, (edge.one,), edge.beats)
+        steps.append(copy_step(place, plain(last.fixed)))
     return tuple(steps)
 
 
-def _alive(graph: Graph) -> Graph:
-    """Return the graph without nodes that nobody reads: a stream that is not read would stop what writes to it."""
-    names = {node.name for level in levels(graph) for node in (*level.windows, *level.graph.nodes)}
-    return graph.with_nodes(tuple(node for node in graph.nodes if node.name in names or isinstance(node.op, Input)))
+def _copied(place: Place, node: Node, name: str, one: Node) -> Place:
+    """Return the place of a copy of an operand."""
+    return replace(place, node=node, bias=None, name=name, one=one, ones=(one,))
+
+
+def _whole(graph: Graph) -> tuple[Streamed, ...]:
+    """Return the edges of a graph that is no stream: each all at once."""
+    return tuple(Streamed(node.name, node, node.inputs, node, graph.operands(node), 0) for node in graph.nodes)
 
 
 def check_exact(graph: Graph) -> None:

@@ -9,7 +9,7 @@ its pipelines are short and those of the other are deep.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -20,8 +20,7 @@ from edgephys.graph.graph import Graph
 from edgephys.targets.fpga import AUTO, STREAM
 from edgephys.targets.hls.dataflow import Lead, LoopPasses, StreamProcess, arrivals
 from edgephys.targets.hls.step import HlsStep
-from edgephys.targets.rtl.line_buffer import lag
-from edgephys.targets.rtl.stream import is_field
+from edgephys.targets.rtl.stream import is_field, is_large_field
 
 WIDEST_BEAT = 4096
 """Largest width in bits of a stream in Vitis HLS."""
@@ -37,12 +36,15 @@ FASTEST_PROCESS = 2
 
 
 def is_streamed(graph: Graph, io: str, backend: str) -> bool:
-    """Return whether a graph is streamed; raise UsageError where the backend cannot stream."""
-    streamed = io == STREAM or (io == AUTO and is_field(graph))
+    """Return whether a graph is streamed; raise UsageError where the backend cannot stream.
+
+    io "auto" streams a field where a layer reads neighbouring pixels, and a large one where a layer joins pixels.
+    """
+    streamed = io == STREAM or (io == AUTO and (is_field(graph) or is_large_field(graph)))
     if streamed and backend == "Catapult":
         raise UsageError(
             "backend must be Vitis or Vivado for a field that is streamed, not Catapult, whose streams are not "
-            "simulated here"
+            "simulated here; or use io 'parallel'"
         )
     return streamed
 
@@ -128,7 +130,7 @@ def times(steps: Sequence[HlsStep]) -> Times:
         latency=int(arrived[-1]),
         ii=max(process.loop.passes for process in processes),
         depths=depths,
-        memory_bits=waiting + sum(_line_bits(step, wide[step.inputs[0]]) for step in steps if _is_window(step)),
+        memory_bits=waiting + sum(step.buffered * wide[step.inputs[0]] for step in steps if step.inputs),
     )
 
 
@@ -172,26 +174,9 @@ def _longest(processes: Sequence[StreamProcess]) -> int:
 
 
 def loop_of(step: HlsStep) -> LoopPasses:
-    """Return the passes of a step."""
-    pixels = np.arange(step.shape[0])
-    lag = _lag(step)
-    return LoopPasses(len(pixels) + lag, pixels, pixels + lag)
-
-
-def _lag(step: HlsStep) -> int:
-    """Return the number of further pixels that a step waits for."""
-    sizes = step.attributes["calls"][0].sizes if _is_window(step) else None
-    return lag((sizes["rows"], sizes["columns"]), (sizes["height"], sizes["width"])) - 1 if sizes else 0
-
-
-def _line_bits(window: HlsStep, bits: int) -> int:
-    """Return the bits of the line buffer of a window over pixels of ``bits`` bits."""
-    sizes: Mapping[str, int] = window.attributes["calls"][0].sizes
-    return (sizes["rows"] - 1) * sizes["width"] * bits
-
-
-def _is_window(step: HlsStep) -> bool:
-    return step.attributes.get("kernel") == "window"
+    """Return the passes of a step, of which each reads and writes a beat where it states no others."""
+    beats = np.arange(step.shape[0])
+    return step.loop or LoopPasses(len(beats), beats, beats)
 
 
 def _beat_bits(step: HlsStep) -> int:

@@ -22,7 +22,7 @@ class HlsTarget(FpgaTarget):
     """An HLS project for a vendor's synthesis."""
 
     name = "hls"
-    revision = 2
+    revision = 3
     options = HlsOptions
     checked = "csim"
     doing = "C simulation: compile and run"

@@ -23,9 +23,9 @@ from edgephys.targets.rtl.netlist import Element
 from edgephys.targets.rtl.schedule import Schedule, StageSpan, plan
 
 FIELD = 3
+"""Axes of a field: row, column, channel."""
 MOST_LAID_OUT = 256
 """Most pixels of a field that io 'auto' lays out as a whole."""
-"""Axes of a field: row, column, channel."""
 AXES = 2
 """Leading axes of a field that a stream takes one after the other."""
 
@@ -109,6 +109,13 @@ def is_field(graph: Graph) -> bool:
         return False
     small = prod(graph.input.shape[:AXES]) <= MOST_LAID_OUT
     return not small or all(_obstacle(graph, node) is None for node in graph.alive())
+
+
+def is_large_field(graph: Graph) -> bool:
+    """Return whether the input of a network is a field of many pixels, which a layer joins."""
+    if len(graph.input.shape) != FIELD or prod(graph.input.shape[:AXES]) <= MOST_LAID_OUT:
+        return False
+    return any(_obstacle(graph, node) is not None for node in graph.alive())
 
 
 # Levels -----------------------------------------------------------------------------------------
