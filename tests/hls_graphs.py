@@ -9,7 +9,22 @@ from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import ranges
 from edgephys.graph.graph import Constant, Graph, Node, check
-from edgephys.graph.ops import Add, Bias, Concat, Dense, Input, Lookup, Mul, Relu, Requantise, Reshape, Scale, Sum, Take
+from edgephys.graph.ops import (
+    Add,
+    Bias,
+    Concat,
+    Dense,
+    Input,
+    Lookup,
+    Max,
+    Mul,
+    Relu,
+    Requantise,
+    Reshape,
+    Scale,
+    Sum,
+    Take,
+)
 from edgephys.models.files.keras import lower
 
 ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
@@ -81,6 +96,7 @@ def everything(empty=True):
     looked_up = build.add(Lookup, "looked_up", -32, -2, of=[narrow], constant=results)
     build.add(Add, "twice", of=[narrow, narrow])
     build.add(Mul, "product", of=[build.nodes[-1].name, looked_up])
+    build.add(Max, "larger", of=[build.nodes[-1].name, looked_up])
     build.add(Take, "turned", axis=0, rows=[1, 0])
     build.add(Relu, "cut")
     flat = build.add(Reshape, "flat", of=[below], shape=(2, 20))

@@ -203,6 +203,11 @@ def _mul(builder, draw, limits, layer, x, edges):
     return builder.mul(layer, x, builder.spread(f"{layer}_spread", alike[draw(0, len(alike) - 1)], shape))
 
 
+def _max(builder, draw, limits, layer, x, edges):
+    alike = [edge for edge in edges if builder.shape(edge) == builder.shape(x)]
+    return builder.max(layer, x, alike[draw(0, len(alike) - 1)])
+
+
 def _broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(own) <= len(shape) and all(a in (1, b) for a, b in zip(own[::-1], shape[::-1], strict=False))
 
@@ -288,6 +293,7 @@ OPERATIONS = (
     _concat,
     _add,
     _mul,
+    _max,
     _take,
     _pairs,
     _requantise,
@@ -327,6 +333,7 @@ ON_PIXELS = (
     _of_channels("scale", -2, 4),
     _add,
     _mul,
+    _max,
     _beside,
     _some_channels,
     _requantise,

@@ -21,6 +21,7 @@ from edgephys.graph.ops import (
     Dense,
     Input,
     Lookup,
+    Max,
     Mul,
     Relu,
     Requantise,
@@ -65,6 +66,8 @@ def plain_node(graph: Graph, node: Node, v: np.ndarray, *more: np.ndarray) -> np
         return v + more[0]
     if isinstance(node.op, Mul):
         return v * more[0]
+    if isinstance(node.op, Max):
+        return np.maximum(v, more[0])
     if isinstance(node.op, Relu):
         return np.maximum(v, Fraction(0))
     if isinstance(node.op, Sum):

@@ -194,6 +194,10 @@ def wires(model, x, case):
         gated = model.quant(model.op("Mul", sums, model.op("Mul", x, x)), 6, 16.0)
         columns = model.op("ReduceSum", x, model.const("axis_1", [1], np.int64), keepdims=1)
         return model.op("Mul", columns, model.op("Add", sums, gated))
+    if case == "extremes":
+        columns = model.op("ReduceSum", x, model.const("axis", [1], np.int64), keepdims=1)
+        least = model.op("Min", x, model.op("Neg", x), columns)
+        return model.op("Max", columns, model.op("Div", x, model.const("four", 4.0)), least)
     beside = model.op("Concat", x, model.op("Dropout", model.op("Identity", x)), axis=-1)
     return model.op("Cast", beside, to=1)
 
@@ -209,6 +213,7 @@ CASES = [
     "differences",
     "clip",
     "products",
+    "extremes",
     "concat",
 ]
 

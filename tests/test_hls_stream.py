@@ -91,7 +91,7 @@ def every_kind_of_pixel() -> Graph:
     twice = builder.add("twice", x, x)
     far = builder.requantise("far", x, Fixed(True, 4, 12, Rounding.RND_CONV, Overflow.SAT_SYM))
     looked_up = builder.lookup("looked_up", far, -7, generator.integers(-9, 9, (2, 15)), 1)
-    gated = builder.mul("gated", far, looked_up)
+    gated = builder.max("larger", builder.mul("gated", far, looked_up), far)
     parts = (x, summed, turned, seen, twice, far, looked_up, gated, x, *[x] * COPIES)
     many = builder.concat("many", parts, 2)
     wide = builder.window("last_window", builder.relu("cut", many), (1, 3))

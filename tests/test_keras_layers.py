@@ -193,6 +193,26 @@ def test_layers_of_three_inputs_are_exact(layer):
     equal(keras.Model(inputs, relu(6, 1)(joined)))
 
 
+@pytest.mark.parametrize("layer", [LAYERS.Multiply, LAYERS.Maximum, LAYERS.Minimum])
+def test_gates_are_exact_and_repeated_where_they_are_shorter(layer):
+    field = keras.Input((4, 4, 2))
+    pixels = activation(bits(6, 1), "pixels")(qconv(3, 3, "c")(field))
+    mean = LAYERS.GlobalAveragePooling2D(keepdims=True)(pixels)
+    gate = relu(4, 1)(qdense(3, "gate")(activation(bits(6, 1), "mean")(mean)))
+    number = relu(4, 2)(qdense(1, "number")(LAYERS.Flatten()(gate)))
+    joined = activation(bits(6, 1), "joined")(layer(name="join")([pixels, gate, number]))
+    equal(keras.Model(field, qdense(2, "d")(LAYERS.Flatten()(joined))))
+
+
+def test_a_square_is_exact_and_a_float_gate_is_refused():
+    inputs = keras.Input((5,))
+    value = activation(bits(7, 1), "value")(qdense(4, "v")(inputs))
+    equal(keras.Model(inputs, LAYERS.Multiply()([value, value])))
+    gate = LAYERS.Activation("sigmoid", name="gate")(qdense(4, "g")(inputs))
+    with pytest.raises(ModelError, match=r"layer 'gate': its float result goes to 'product' \(Multiply\), which no"):
+        lowered(keras.Model(inputs, LAYERS.Multiply(name="product")([value, gate])), INPUT, "m")
+
+
 def test_a_difference_is_exact():
     inputs = keras.Input((5,))
     equal(keras.Model(inputs, LAYERS.Subtract()([qdense(4, "a")(inputs), qdense(4, "b")(inputs)])))

@@ -19,6 +19,8 @@ OPERATIONS = {
     "difference": lambda x, y: x - y,
     "maximum": OPS.maximum,
     "minimum": OPS.minimum,
+    "product": lambda x, y: x * y,
+    "product with a repeated factor": lambda x, y: OPS.sum(y, axis=1, keepdims=True) * x,
     "lines": lambda x, y: 0.5 * x + (1 - y) / 4 - (-x),
     "relu": lambda x, y: OPS.relu(x - 0.25),
     "absolute": lambda x, y: OPS.abs(x),
@@ -62,9 +64,13 @@ def test_an_operation_is_keras_bit_for_bit(name):
         (lambda x, y: OPS.sum(x, axis=0), r"layer '\w+': keras.ops' Sum must keep the examples apart; state "),
         (lambda x, y: OPS.flip(x, axis=0), r"layer '\w+': keras.ops' Flip must move the elements "),
         (lambda x, y: OPS.pad(x, ((0, 0), (1, 0)), constant_values=9), r"layer '\w+': keras.ops' Pad must move "),
+        (
+            lambda x, y: x * OPS.reshape(y, (-1, 1, 4)),
+            r"layer '\w+': both tensors must have as many axes, not \(4,\) and \(1, 4\) behind the examples, which ",
+        ),
         (lambda x, y: x * np.ones((3, 1, 4), np.float32), r"layer '\w+': constants must be one number, "),
     ],
-    ids=["unknown", "examples summed", "examples moved", "no zeros", "constants"],
+    ids=["unknown", "examples summed", "examples moved", "no zeros", "ranks", "constants"],
 )  # fmt: skip
 def test_an_operation_that_is_not_read_is_refused_by_its_name(join, message):
     with pytest.raises(ModelError, match=f"^{message}"):

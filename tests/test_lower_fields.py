@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from keras_models import INPUT, activation, assert_equal_to_keras, bits, model_of, qconv, qdepthwise, refuses, scattered
 
-from edgephys.core.errors import ModelError
 from edgephys.graph.ops import Add, Bias, Dense
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import load_keras
@@ -40,11 +39,11 @@ def test_a_skip_connection_equals_keras():
     assert isinstance(graph.output.op, Add) and graph.output.layer == "sum"
 
 
-def test_a_sum_that_repeats_one_of_its_inputs_is_refused():
+def test_a_sum_that_repeats_one_of_its_inputs_is_keras_bit_for_bit():
     inputs = keras.Input((4, 4, 2), name="x")
     summed = keras.layers.Add(name="sum")([inputs, qconv(1, 3, "c")(inputs)])
-    with pytest.raises(ModelError, match=r"^layer 'sum': inputs must have one shape, not "):
-        lower(keras.Model(inputs, summed), INPUT, "m")
+    graph = assert_equal_to_keras(keras.Model(inputs, summed))
+    assert [layer for layer, _ in graph.layers()][-2:] == ["sum_repeated_1", "sum"]
 
 
 @pytest.mark.parametrize(

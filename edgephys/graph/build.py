@@ -18,6 +18,7 @@ from edgephys.graph.ops import (
     Dense,
     Input,
     Lookup,
+    Max,
     Mul,
     Op,
     Relu,
@@ -57,6 +58,10 @@ class Builder:
     def add(self, layer: str, x: str, y: str) -> str:
         """Add two edges of one shape."""
         return self.exact(layer, Add(), x, y)
+
+    def max(self, layer: str, x: str, y: str) -> str:
+        """Take the larger of two edges of one shape, element by element."""
+        return self.exact(layer, Max(), x, y)
 
     def mul(self, layer: str, x: str, y: str) -> str:
         """Multiply two edges of one shape, element by element; ``spread`` gives one the shape of the other."""

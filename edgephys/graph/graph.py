@@ -12,6 +12,7 @@ Add                   x + y, binary points aligned
 Scale                 x * c                                                   constant, broadcast
 Mul                   x * y
 Relu                  max(x, 0)
+Max                   max(x, y), binary points aligned
 Sum                   sum over one axis, which disappears                     axis
 Concat                inputs joined along one axis, points aligned            axis
 Take                  rows of x along one axis, as often as named             axis, rows

@@ -51,6 +51,11 @@ def constant(integers: Integers, x: Any) -> Any:
     return integers.astype(x.dtype)
 
 
+def larger(x: Any, y: Any) -> Any:
+    """Return the larger of two integers, element by element."""
+    return np.maximum(x, y)
+
+
 def looked_up(x: Any, tables: Integers, channels: Integers, first: int) -> Any:
     """Return the entry for each integer in the table of its channel, in the type that carries ``x``."""
     places = x.astype(np.int64) + (channels * tables.shape[-1] - first)

@@ -53,11 +53,6 @@ def whole(numbers: Any) -> Array:
     return np.array(array.tolist(), dtype=object).reshape(array.shape)
 
 
-def _fraction(node: Record) -> int:
-    _, bits, integer, _, _ = node["fixed"]
-    return int(bits - integer)
-
-
 def _finer(x: Array, bits: int) -> Array:
     """Return integers in steps that are finer by a number of bits."""
     if bits < 0:
@@ -65,15 +60,19 @@ def _finer(x: Array, bits: int) -> Array:
     return x * (2**bits)
 
 
+def _aligned(node: Record, xs: Sequence[Array], fractions: Sequence[int]) -> list[Array]:
+    """Return integers at several fractions in steps of the node."""
+    _, bits, integer, _, _ = node["fixed"]
+    return [_finer(x, bits - integer - own) for x, own in zip(xs, fractions, strict=True)]
+
+
 def _product(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
     return np.asarray(np.matmul(operands[0], whole(node["constant"]["integers"])), dtype=object)
 
 
 def _bias(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
-    constant, fraction = node["constant"], _fraction(node)
-    return _finer(operands[0], fraction - fractions[0]) + _finer(
-        whole(constant["integers"]), fraction - constant["fraction"]
-    )
+    added = node["constant"]
+    return np.add(*_aligned(node, (operands[0], whole(added["integers"])), (fractions[0], added["fraction"])))
 
 
 def _scale(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
@@ -85,13 +84,15 @@ def _mul(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> A
 
 
 def _add(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
-    one, other = (_finer(x, _fraction(node) - own) for x, own in zip(operands, fractions, strict=True))
-    return one + other
+    return np.add(*_aligned(node, operands, fractions))
+
+
+def _max(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
+    return np.maximum(*_aligned(node, operands, fractions))
 
 
 def _concat(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
-    parts = [_finer(x, _fraction(node) - own) for x, own in zip(operands, fractions, strict=True)]
-    return np.concatenate(parts, node["axis"] + 1)
+    return np.concatenate(_aligned(node, operands, fractions), node["axis"] + 1)
 
 
 def _relu(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -> Array:
@@ -150,9 +151,7 @@ def _lookup(node: Record, operands: Sequence[Array], fractions: Sequence[int]) -
 def _rounded(n: int, divisor: int, mode: str) -> int:
     """Return n / divisor as a whole number."""
     below, rest = n // divisor, n % divisor
-    if rest == 0:
-        return below
-    if mode == "TRN":
+    if rest == 0 or mode == "TRN":
         return below
     if mode == "TRN_ZERO":
         return below if n > 0 else below + 1
@@ -187,6 +186,7 @@ RULES: dict[str, Rule] = {
     "scale": _scale,
     "mul": _mul,
     "add": _add,
+    "max": _max,
     "concat": _concat,
     "relu": _relu,
     "sum": _sum,

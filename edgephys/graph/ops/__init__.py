@@ -7,6 +7,7 @@ from edgephys.graph.ops.constant import Broadcast, Constant, WithConstant, const
 from edgephys.graph.ops.dense import Dense
 from edgephys.graph.ops.input import Input
 from edgephys.graph.ops.lookup import Lookup
+from edgephys.graph.ops.max import Max
 from edgephys.graph.ops.mul import Mul
 from edgephys.graph.ops.op import OPS, AlongAxis, Arithmetic, Elementwise, Move, Op
 from edgephys.graph.ops.relu import Relu
@@ -19,6 +20,6 @@ from edgephys.graph.ops.window import Window, windows
 
 __all__ = [
     "OPS", "Add", "AlongAxis", "Arithmetic", "Bias", "Broadcast", "Concat", "Constant", "Dense", "Elementwise",
-    "Input", "Lookup", "Move", "Mul", "Op", "Relu", "Requantise", "Reshape", "Scale", "Sum", "Take", "Window",
-    "WithConstant", "constant_of", "windows",
+    "Input", "Lookup", "Max", "Move", "Mul", "Op", "Relu", "Requantise", "Reshape", "Scale", "Sum", "Take",
+    "Window", "WithConstant", "constant_of", "windows",
 ]  # fmt: skip

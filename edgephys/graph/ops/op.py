@@ -40,6 +40,9 @@ class Arithmetic(Protocol):
     def constant(self, integers: Integers, x: Any) -> Any:
         """Return constant integers as ``x`` carries its own."""
 
+    def larger(self, x: Any, y: Any) -> Any:
+        """Return the larger of two integers, element by element."""
+
     def looked_up(self, x: Any, tables: Integers, channels: Integers, first: int) -> Any:
         """Return the entry for each integer in the table of its channel, whose first entry is that of ``first``.
 

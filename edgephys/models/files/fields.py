@@ -79,14 +79,15 @@ def difference(builder: Builder, name: str, x: str, y: str) -> str:
     return builder.add(name, x, builder.scale(name, y, np.array(-1), 0))
 
 
-def larger(builder: Builder, name: str, x: str, y: str) -> str:
-    """Return max(x, y) as x + max(y - x, 0)."""
-    return builder.add(name, x, builder.relu(name, difference(builder, name, y, x)))
+def smaller(builder: Builder, name: str, x: str, y: str) -> str:
+    """Return min(x, y) as -max(-x, -y)."""
+    x, y = (builder.scale(name, edge, np.array(-1), 0) for edge in (x, y))
+    return builder.scale(name, builder.max(name, x, y), np.array(-1), 0)
 
 
 def tournament(builder: Builder, name: str, edges: list[str]) -> str:
     """Return the largest of several edges, by pairs, so that the depth is that of a tree."""
     while len(edges) > 1:
-        pairs = [larger(builder, name, *edges[at : at + 2]) for at in range(0, len(edges) - 1, 2)]
+        pairs = [builder.max(name, *edges[at : at + 2]) for at in range(0, len(edges) - 1, 2)]
         edges = pairs + edges[len(pairs) * 2 :]
     return edges[0]

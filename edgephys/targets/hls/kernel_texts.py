@@ -44,3 +44,17 @@ void edge_mul(x_T x[CONFIG_T::size], y_T y[CONFIG_T::size], out_T z[CONFIG_T::si
         z[i] = x[i] * y[i];
     }
 }"""
+
+MAX_TEXT = """\
+template <class x_T, class y_T, class out_T, typename CONFIG_T>
+void edge_max(x_T x[CONFIG_T::size], y_T y[CONFIG_T::size], out_T z[CONFIG_T::size]) {
+    #pragma HLS INLINE
+    #pragma hls_unroll yes
+    for (unsigned i = 0; i < CONFIG_T::size; i++) {
+        #pragma HLS UNROLL
+        if (x[i] > y[i])
+            z[i] = x[i];
+        else
+            z[i] = y[i];
+    }
+}"""

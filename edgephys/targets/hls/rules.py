@@ -23,6 +23,7 @@ from edgephys.graph.ops import (
     Dense,
     Input,
     Lookup,
+    Max,
     Mul,
     Relu,
     Requantise,
@@ -35,7 +36,7 @@ from edgephys.graph.ops import (
     constant_of,
     windows,
 )
-from edgephys.targets.hls.kernel_texts import GATHER_TEXT, LOOKUP_TEXT, MUL_TEXT
+from edgephys.targets.hls.kernel_texts import GATHER_TEXT, LOOKUP_TEXT, MAX_TEXT, MUL_TEXT
 from edgephys.targets.hls.step import Call, HlsStep, Place, of_constant, plain
 from edgephys.targets.rtl.stream import AXES
 from edgephys.targets.rules import RuleTable
@@ -232,6 +233,7 @@ RULES: RuleTable[Rule] = RuleTable(
         Add: KernelRule("add", elementwise),
         Scale: KernelRule("scale", elementwise),
         Mul: KernelRule("mul", elementwise, MUL_TEXT),
+        Max: KernelRule("max", elementwise, MAX_TEXT),
         Relu: KernelRule("relu", elementwise),
         Sum: KernelRule("sum", _sum),
         Concat: KernelRule("concat", _concat),

@@ -276,6 +276,7 @@ RULES: dict[type, Rule] = {
     _LAYERS.Concatenate: moves.concatenate,
     _LAYERS.Add: merge.add,
     _LAYERS.Subtract: merge.subtract,
+    _LAYERS.Multiply: merge.multiply,
     _LAYERS.Average: merge.average,
     _LAYERS.Maximum: merge.maximum,
     _LAYERS.Minimum: merge.minimum,

@@ -3,58 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 
-from edgephys.core.errors import ModelError
-from edgephys.graph.build import Builder
-from edgephys.models.files.fields import difference, larger, patches, tournament
+from edgephys.models.files.fields import difference, patches, smaller, tournament
 from edgephys.models.files.keras.dense import mean_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.layers import reciprocal
 
 
 def add(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Add any number of inputs of one shape."""
-    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: builder.add(layer.name, x, y)))
+    """Add any number of inputs."""
+    return KerasValue(_joined(reading, layer, values, reading.builder.add))
 
 
 def subtract(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Subtract the second input from the first."""
-    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: difference(builder, layer.name, x, y)))
+    return KerasValue(_joined(reading, layer, values, partial(difference, reading.builder)))
+
+
+def multiply(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Multiply any number of inputs, element by element."""
+    return KerasValue(_joined(reading, layer, values, reading.builder.mul))
 
 
 def average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Add the inputs and divide by their number."""
-    total = _joined(reading, layer, values, lambda builder, x, y: builder.add(layer.name, x, y))
-    return mean_of(reading, layer, total, len(values))
+    return mean_of(reading, layer, _joined(reading, layer, values, reading.builder.add), len(values))
 
 
 def maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Take the largest of the inputs, element by element."""
-    return KerasValue(_joined(reading, layer, values, lambda builder, x, y: larger(builder, layer.name, x, y)))
+    return KerasValue(_joined(reading, layer, values, reading.builder.max))
 
 
 def minimum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Take the smallest of the inputs, element by element: y - max(y - x, 0)."""
-
-    def smaller(builder: Builder, x: str, y: str) -> str:
-        over = builder.relu(layer.name, difference(builder, layer.name, y, x))
-        return difference(builder, layer.name, y, over)
-
-    return KerasValue(_joined(reading, layer, values, smaller))
+    """Take the smallest of the inputs, element by element."""
+    return KerasValue(_joined(reading, layer, values, partial(smaller, reading.builder)))
 
 
 def _joined(
-    reading: KerasReading, layer: Any, values: Sequence[KerasValue], join: Callable[[Builder, str, str], str]
+    reading: KerasReading, layer: Any, values: Sequence[KerasValue], join: Callable[[str, str, str], str]
 ) -> str:
-    edges = reading.edges(layer, values)
-    shapes = {reading.builder.shape(edge) for edge in edges}
-    if len(shapes) > 1:
-        raise ModelError(f"layer '{layer.name}': inputs must have one shape, not {sorted(shapes)}")
-    return reduce(lambda x, y: join(reading.builder, x, y), edges)
+    """Join the inputs, two at a time; each is repeated first along the axes along which another is longer."""
+    builder, edges = reading.builder, reading.edges(layer, values)
+    shape = tuple(np.broadcast_shapes(*(builder.shape(edge) for edge in edges)))
+    repeated = [
+        edge if builder.shape(edge) == shape else builder.spread(f"{layer.name}_repeated_{place}", edge, shape)
+        for place, edge in enumerate(edges)
+    ]
+    return reduce(lambda x, y: join(layer.name, x, y), repeated)
 
 
 def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

@@ -24,7 +24,13 @@ MOVES = (
     *("Reshape", "Transpose", "GetItem", "ExpandDims", "Squeeze", "Concatenate", "Stack", "Split", "Pad", "Flip"),
     *("Repeat", "Tile", "Roll", "BroadcastTo", "Take", "Swapaxes", "Moveaxis", "Ravel", "Rot90"),
 )
-JOINS = {"Add": merge.add, "Subtract": merge.subtract, "Maximum": merge.maximum, "Minimum": merge.minimum}
+JOINS = {
+    "Add": merge.add,
+    "Subtract": merge.subtract,
+    "Multiply": merge.multiply,
+    "Maximum": merge.maximum,
+    "Minimum": merge.minimum,
+}
 REDUCTIONS = ("Sum", "Mean", "Max")
 ELEMENTWISE = (
     *("Add", "Subtract", "Multiply", "TrueDivide", "Divide", "Maximum", "Minimum", "Negative", "Absolute", "Abs"),
@@ -49,6 +55,12 @@ def computed(reading: KerasReading, operation: Any, node: Any, values: Sequence[
     if kind in MOVES:
         return _moved(reading, operation, node, values)
     if kind in JOINS and len(values) == 2:
+        shapes = [reading.shape(value) for value in values]
+        if len(shapes[0]) != len(shapes[1]):
+            raise ModelError(
+                f"layer '{operation.name}': both tensors must have as many axes, not {shapes[0]} and {shapes[1]} "
+                f"behind the examples, which keras.ops would mix; add axes of length 1 before"
+            )
         return [JOINS[kind](reading, operation, values)]
     if kind in REDUCTIONS and len(values) == 1:
         return [_reduced(reading, operation, kind, values[0])]

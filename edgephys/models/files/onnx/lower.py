@@ -25,7 +25,7 @@ from edgephys.models.files.onnx.wires import WIRES
 
 ELEMENTWISE = frozenset(
     {"Quant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "Clip", "Identity", "Relu"}
-    | {"Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization"}
+    | {"Add", "Sub", "Mul", "Div", "Neg", "Max", "Min", "BatchNormalization"}
 )
 ON_FIELDS = frozenset({"Conv", "GlobalAveragePool"})
 

@@ -16,7 +16,7 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.models.files.onnx.constants import FLOAT32_BITS, Known, Quantiser, integers, power_of_two, quantiser
 from edgephys.models.files.onnx.file import Operation
 from edgephys.models.files.onnx.integers import INTEGERS
-from edgephys.models.files.onnx.pairs import joined
+from edgephys.models.files.onnx.pairs import PAIRS, joined
 from edgephys.models.files.onnx.reading import CHANNELS_LAST, Edge, Reading, Value, Values, edge_of, format_of, known_of
 from edgephys.models.files.onnx.wires import SUMS, WIRES
 
@@ -294,6 +294,7 @@ RULES: dict[str, Callable[[Reading, Operation, Values], Value]] = {
     "Mul": _multiplied,
     "Div": _divided,
     "Neg": _negated,
+    **PAIRS,
     **INTEGERS,
     **WIRES,
     **SUMS,
