@@ -17,7 +17,7 @@ LARGEST = 1500
 
 def conv(builder, random, name, x, outputs, size=(3, 3), strides=(1, 1), same=False, spread=(1, 1)):
     """Add a convolution with random weights, a bias and an activation."""
-    rows = patches(builder.shape(x)[:2], size, strides, spread, same)
+    rows = patches(builder.shape(x)[:-1], size, strides, spread, same)
     gathered = windows_of(builder, f"{name}_window", x, rows)
     out = builder.dense(name, gathered, random.integers(-4, 4, (builder.shape(gathered)[-1], outputs)), 3)
     return builder.requantise(name, builder.bias(name, out, random.integers(-4, 4, outputs), 3), ACTIVATION)
@@ -84,6 +84,17 @@ def every_beat() -> Graph:
         builder.sum("mean", builder.reshape("mean", x, (42, 2)), 0),
     )
     return builder.finish(builder.concat("results", results, 0))
+
+
+def on_rows() -> Graph:
+    """Return a network of 1-D convolutions on rows of numbers: strided, dilated, pooled."""
+    random, builder = np.random.default_rng(2), Builder("rows")
+    x = builder.input("x", (20, 3), PIXEL)
+    x = conv(builder, random, "one", x, 4, (5,), (2,), True, (1,))  # (10, 4)
+    x = conv(builder, random, "two", x, 3, (3,), (1,), False, (2,))  # (6, 3)
+    rows = patches((6,), (2,), (2,), (1,), False)
+    x = tournament(builder, "pool", [taken(builder, "pool", x, rows[..., place]) for place in range(2)])
+    return builder.finish(dense(builder, random, "out", flat(builder, "flat", x), 3))
 
 
 def build_cnn(draw, steps: int = 5) -> Graph:

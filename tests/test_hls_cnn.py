@@ -6,9 +6,11 @@ from math import prod
 
 import numpy as np
 import pytest
-from cnn_graphs import PIXEL, build_cnn, classifier, cnns, every_beat
+from cnn_graphs import PIXEL, build_cnn, classifier, cnns, every_beat, on_rows
+from hls_graphs import interaction
 from hypothesis import assume, given, settings, strategies
 from random_graphs import vectors
+from rtl_graphs import tagger
 from test_hls_stream import dataflow, different
 
 from edgephys.core.errors import ModelError, UsageError
@@ -69,6 +71,13 @@ def test_the_classifier_of_hls4mls_examples_streams_a_pixel_a_clock(tmp_path):
     assert facts["ii_estimate"] == 28 * 28
     assert facts["latency_cycles_estimate"] < 28 * 28 + 2 * facts["processes"]
     assert lint.of_project(tmp_path, facts).findings == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [on_rows, tagger, interaction], ids=["convolutions", "deep sets", "interactions"])
+def test_networks_on_rows_stream_a_row_a_beat(make, tmp_path):
+    facts, _ = streams_exactly(make(), tmp_path, 10)
+    assert facts["field"][0] == 1
 
 
 @pytest.mark.slow
@@ -180,6 +189,34 @@ def test_processes_read_and_write_at_the_passes_that_their_depths_assume(project
         assert [event[0] for event in events if event in own] == expected, step.name
 
 
+def users_classifier():
+    """Return a QKeras classifier of fields with two convolutions, both poolings, a mean and dense layers."""
+    from keras_models import activation, bits, model_of, qconv, qdense
+
+    from edgephys.networks.backend import keras
+
+    relu = "quantized_relu(5, 2)"
+    return model_of(
+        (17, 18, 2),
+        *(qconv(3, 3, "one", padding="valid"), activation(relu, "a"), keras.layers.MaxPooling2D(2)),
+        *(qconv(4, 3, "two", strides=2, padding="same"), activation(relu, "b"), keras.layers.AveragePooling2D(2)),
+        *(activation(bits(6, 2), "c"), keras.layers.Flatten(), qdense(6, "d"), activation(relu, "e"), qdense(5, "f")),
+    )
+
+
+@pytest.mark.slow
+def test_a_users_classifier_streams_and_is_verified_with_all_that_checks_it(run, tmp_path):
+    users_classifier().save(tmp_path / "model.keras")
+    words = ("--input-format", "fixed<6,3>", "--count", 100, "--out", tmp_path / "imported")
+    assert run("import", tmp_path / "model.keras", *words).status == 0
+    emitted = run("emit", tmp_path / "imported", "--to", "hls", "--out", tmp_path / "p")  # io is auto
+    assert emitted.status == 0, emitted.err
+    assert (tmp_path / "p" / "firmware" / "firmware" / "nnet_utils" / "nnet_edgephys_stream.h").is_file()
+    verified = run("verify", tmp_path / "p", "--json")
+    assert verified.status == 0 and verified.json["mismatches"] == 0, verified.err
+    assert [linted["findings"] for linted in verified.json["lint"]] == [[]]
+
+
 # The choice of the user -------------------------------------------------------------------------
 
 
@@ -191,9 +228,9 @@ def test_a_large_field_whose_pixels_are_joined_streams_where_nothing_is_said():
 
 
 def test_a_network_that_is_no_stream_is_not_sent_back_and_forth(tmp_path):
-    builder = Builder("rows")
-    graph = builder.finish(builder.relu("relu", builder.input("x", (5, 3), PIXEL)))
-    with pytest.raises(ModelError, match=r"^graph 'rows': a stream needs a field .*; leave io out$"):
+    builder = Builder("row")
+    graph = builder.finish(builder.relu("relu", builder.input("x", (5,), PIXEL)))
+    with pytest.raises(ModelError, match=r"^graph 'row': a stream needs .*; leave io out$"):
         emit(graph, tmp_path / "stream", STREAM)
     assert emit(graph, tmp_path / "auto", HlsOptions())["io_type"] == "io_parallel"
     for io in ("auto", "stream", "parallel"):  # what joins pixels is refused by none

@@ -302,6 +302,11 @@ def refused(builder_step, shape=(3, 4, 2)) -> Graph:
     return builder.finish(builder_step(builder, builder.window("look", x, (1, 1))))
 
 
+def one_row() -> Graph:
+    builder = Builder("row")
+    return builder.finish(builder.relu("relu", builder.input("x", (4,), PIXEL)))
+
+
 @pytest.mark.parametrize(
     ("graph", "error", "message"),
     [
@@ -311,7 +316,11 @@ def refused(builder_step, shape=(3, 4, 2)) -> Graph:
             r"^layer 'wide': a pixel of window 'wide_window' has 722 numbers of 6 bits, 4332 in all, and a stream of "
             r"Vitis HLS carries at most 4096; use fewer channels, fewer bits or a smaller window, or emit it to rtl$",
         ),
-        (tagger, ModelError, r"^graph 'tagger': a stream needs a field .*, not \(5, 3\); leave io out$"),
+        (
+            one_row,
+            ModelError,
+            r"^graph 'row': a stream needs an input of rows .* or a field .*, not \(4,\); leave io out$",
+        ),
     ],
     ids=["wide", "rows"],
 )

@@ -1,10 +1,10 @@
 """Divide every edge of a graph into beats, so that the graph is a chain of processes that pass on a beat at a time.
 
-The input has a pixel a beat. An operation that does the same to every beat keeps them. Operations that only move
-numbers between beats (patches of a convolution, a reshape, zeros around a field) are followed back to what was
-computed: together they are patches of a field, which need a line buffer, or the same numbers in the same order, which
-need nothing, or any other order, which needs a whole frame in memory. Sums and products over numbers of several beats
-add them up as they come.
+The input has a pixel a beat, or a row where it is no field. An operation that does the same to every beat keeps them.
+Operations that only move numbers between beats (patches of a convolution, a reshape, zeros around a field) are followed
+back to what was computed: together they are patches of a field, which need a line buffer, or the same numbers in the
+same order, which need nothing, or any other order, which needs a whole frame in memory. Sums and products over numbers
+of several beats add them up as they come.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgephys.graph.partition import one_row
 from edgephys.graph.ranges import derive
 from edgephys.targets.hls.patches import OUTSIDE, fitted
 from edgephys.targets.hls.stream_rules import BeatDenseRule, BeatSumRule, PatchesRule, RearrangeRule, StreamRule
-from edgephys.targets.rtl.stream import AXES, FIELD
+from edgephys.targets.rtl.stream import AXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +54,21 @@ class _Moved:
     beats: int
     rule: PatchesRule | RearrangeRule | None
 
+    @property
+    def rearranged(self) -> int:
+        """Number of groups that a whole frame is held for; 0 where none is."""
+        return len(self.rule.groups) if isinstance(self.rule, RearrangeRule) else 0
+
 
 def divided(graph: Graph) -> tuple[Streamed, ...]:
     """Return the edges of a graph that are computed in a stream, in order; the last one is the output.
 
-    Raises: ModelError where the input is no field.
+    Raises: ModelError where the input has one axis.
     """
-    if len(graph.input.shape) != FIELD:
+    if len(graph.input.shape) < AXES:
         raise ModelError(
-            f"graph '{graph.name}': a stream needs a field (row, column, channel) as its input, not "
-            f"{graph.input.shape}; leave io out"
+            f"graph '{graph.name}': a stream needs an input of rows (row, channel) or a field (row, column, channel), "
+            f"not {graph.input.shape}; leave io out"
         )
     division = _Division(graph)
     for node in graph.alive():
@@ -83,7 +88,7 @@ class _Division:
     def place(self, node: Node) -> None:
         """Add a node, all operands of which have been added."""
         if isinstance(node.op, Input):
-            beats = prod(node.shape[:AXES])
+            beats = prod(node.shape[:-1])
             self._edges[node.name] = Streamed(node.name, node, (), _one(node, beats), (), beats)
             return
         moved = self._followed(node)
@@ -119,8 +124,7 @@ class _Division:
         if earlier is None:
             return directly
         at_once = self._laid(node, earlier.base, self._indices(node, source, earlier))
-        apart = not any(isinstance(rule, RearrangeRule) for rule in (earlier.rule, directly.rule))
-        return directly if isinstance(at_once.rule, RearrangeRule) and apart else at_once
+        return at_once if at_once.rearranged <= earlier.rearranged + directly.rearranged else directly
 
     @cached_property
     def _zeros(self) -> frozenset[str]:

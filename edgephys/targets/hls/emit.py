@@ -218,7 +218,7 @@ def _stream_facts(graph: Graph, model: Any, stream_times: Times) -> dict[str, An
     return {
         "io": STREAM,
         "io_type": "io_stream",
-        "field": list(graph.input.shape[:2]),
+        "field": [prod(graph.input.shape[:-2]), graph.input.shape[-2]],
         "lag": stream_times.lag,
         "processes": stream_times.processes,
         "latency_first_cycles_estimate": stream_times.first,
