@@ -88,3 +88,14 @@ def test_the_reading_of_numbers_is_as_before_after_a_refusal():
     before = fixed_variable.get_lsb_loc
     assert outcome(lambda b, x: b.bias("l", x, np.array((1 << 26) - 1), 0)) == REFUSAL
     assert fixed_variable.get_lsb_loc is before
+
+
+@pytest.mark.parametrize("factor", [-1, -3, -157, 5])
+@pytest.mark.parametrize("addend", [3, 8, 823, -822])
+@pytest.mark.parametrize("mode", list(Rounding))
+def test_a_sum_times_a_negative_number_is_rounded_as_the_golden_model_does(addend, factor, mode):
+    def operations(builder, x):
+        scaled = builder.scale("l", builder.bias("l", x, np.array([addend]), 5), np.array([factor]), 7)
+        return builder.requantise("l", scaled, Fixed(True, 12, 12, mode, Overflow.SAT))
+
+    assert outcome(operations, Fixed(True, 9, 9)) == EXACT

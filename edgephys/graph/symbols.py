@@ -112,8 +112,10 @@ def _positive(x: Any) -> Any:
         return x
     below = -x - x.step
     lost = below.step - x.step
-    inverted = ~below
-    inverted._affine = x._affine + -lost  # alkaid takes any number of as many bits
+    inverted, affine = ~below, x._affine + -lost
+    if affine.qint.step != inverted.step:  # its lowest bit is always the same: alkaid would leave it away
+        return x
+    inverted._affine = affine  # alkaid takes any number of as many bits
     return inverted + lost
 
 
