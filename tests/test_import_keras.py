@@ -11,7 +11,7 @@ from edgephys.core.errors import DataError
 from edgephys.core.fixed import Fixed
 from edgephys.models import user_data
 from edgephys.models.frameworks import load
-from edgephys.models.imported_keras import proposed
+from edgephys.models.input_data import proposed
 from edgephys.networks.backend import keras, qkeras
 
 SHAPES = {"x": (5,)}

@@ -202,7 +202,7 @@ def test_what_cannot_be_run_says_so(tmp_path):
         qonnx.run(tmp_path, facts, x[:0])
     with pytest.raises(MismatchError, match=r"between steps of its"):
         qonnx.run(tmp_path, facts | {"output": facts["output"] | {"fraction": 0}}, x)
-    with pytest.raises(ToolError, match="qonnx computes no tensor 'nowhere'"):
+    with pytest.raises(ToolError, match="the model computes no tensor 'nowhere'"):
         qonnx.run(tmp_path, facts | {"output": facts["output"] | {"name": "nowhere"}}, x)
     path = Path(tmp_path / onnx_model.FILE)
     content = path.read_bytes()

@@ -7,7 +7,7 @@ import pytest
 
 from edgephys.core.errors import DataError, ModelError, UsageError
 from edgephys.core.fixed import Fixed
-from edgephys.models.imported_keras import classes_of
+from edgephys.models.input_data import classes_of
 from edgephys.networks.backend import keras
 from edgephys.report import quantisation
 from edgephys.train.quantise import build, formats, plan, score

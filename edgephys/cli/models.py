@@ -137,7 +137,7 @@ def import_(
     fixed = None if input_format is None else Fixed.of_text(input_format)
     if vectors is not None and file.suffix != ".onnx":
         raise UsageError("--vectors goes with an ONNX file; use --data")
-    imported = import_file(file, folder, fixed, vectors or data, count, seed, force)
+    imported = import_file(file, folder, fixed, data, count, seed, force, vectors)
     model, warnings = imported.model, imported.warnings
     for warning in warnings:
         say(f"note: {warning}")

@@ -15,17 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys import __version__
-from edgephys.core.errors import DataError, MismatchError, UsageError
+from edgephys.core.errors import DataError, MismatchError, ModelError, ToolError, UsageError
 from edgephys.core.files import check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.reading import read_arrays
-from edgephys.graph import evaluate
+from edgephys.graph import evaluate, stimuli
 from edgephys.graph.graph import Graph, to_record
+from edgephys.models import user_data
 from edgephys.models.card import Card, ImportedFile, write_card
 from edgephys.models.files.onnx import file as onnx_file
+from edgephys.models.files.onnx.inputs import UnstatedFormatError
 from edgephys.models.files.onnx.lower import lower
-from edgephys.models.model import Model
+from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
+from edgephys.models.model import Imported, Model
 from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxReference, with_graph_axes
+from edgephys.models.user_data import UserData
 from edgephys.models.vectors import HELD_OUT, HeldOut
 from edgephys.targets.qonnx import emit as qonnx
 
@@ -43,20 +47,49 @@ def import_model(
     count: int = RANDOM_VECTORS,
     seed: int = 1,
     force: bool = False,
+    data: Path | None = None,
 ) -> Model:
-    """Lower an ONNX file, prove its Graph against the file run by qonnx, and write the model's folder.
+    """Return the model of ``import_onnx``."""
+    return import_onnx(path, out, input_format, vectors, count, seed, force, data).model
 
-    ``vectors`` is a .npz with ``inputs`` in the file's shape, floats or integers in steps, and perhaps ``labels``;
-    without it, ``count`` random ones are drawn.
+
+def import_onnx(
+    path: Path,
+    out: Path,
+    input_format: Fixed | None = None,
+    vectors: Path | None = None,
+    count: int = RANDOM_VECTORS,
+    seed: int = 1,
+    force: bool = False,
+    data: Path | None = None,
+) -> Imported:
+    """Lower an ONNX file, prove its Graph against the file itself, and write the model's folder.
+
+    ``data`` is a file that ``user_data`` reads. ``vectors`` is a .npz with ``inputs`` in the file's shape, floats or
+    integers in steps, and perhaps ``labels``. Without both, ``count`` random ones are drawn.
     Raises: ModelError naming what is refused; MismatchError where the Graph computes other integers than the file;
-    UsageError where ``out`` is not ours. Nothing is written then.
+    DataError for data that do not fit; UsageError where ``out`` is not ours. Nothing is written then.
     """
     check_free(out, GRAPH, force, "an imported model")
-    model = onnx_file.read(path)
-    graph = lower(model, out.absolute().name, input_format)
-    inputs, labels = (_random(graph, count, seed), None) if vectors is None else _read(graph, vectors)
-    outputs = _proven(graph, OnnxReference(model.proto, graph), inputs)
-    card = _card(model, graph, len(inputs), seed if vectors is None else None, labels, outputs)
+    model, name = onnx_file.read(path), out.absolute().name
+    own = None if data is None else user_data.read(data, dict(model.inputs))
+    warnings: list[str] = []
+    graph = _lowered(model, name, input_format, own, warnings)
+    labels: NDArray[np.int64] | None = None
+    if own is not None:
+        inputs = _of_data(graph, own, warnings)
+    elif vectors is not None:
+        inputs, labels = _read(graph, vectors)
+    else:
+        inputs = _random(graph, count, seed)
+    reference = OnnxReference(model.proto, graph)
+    outputs = _proven(graph, reference, inputs)
+    _proven(graph, reference, stimuli.make(graph))
+    _compare_single(graph, model, inputs, outputs, warnings)
+    if own is not None and own.answers is not None:
+        labels = classes_of(own.answers, outputs.shape)
+    drawn = own is None and vectors is None
+    card = _card(model, graph, len(inputs), seed if drawn else None, labels, outputs)
     held_out = HeldOut(inputs, _answers(outputs) if labels is None else labels)
 
     def write(folder: Path) -> None:
@@ -66,7 +99,55 @@ def import_model(
         write_card(card, folder)
 
     replace_folder(out, write, GRAPH, force, "an imported model")
-    return Model(out, graph, held_out, card, OnnxFramework())
+    return Imported(Model(out, graph, held_out, card, OnnxFramework()), tuple(warnings))
+
+
+def _lowered(
+    model: onnx_file.OnnxModel, name: str, stated: Fixed | None, data: UserData | None, warnings: list[str]
+) -> Graph:
+    """Return the Graph; where nothing states the input's format, data propose the widest one that can be exact."""
+    try:
+        return lower(model, name, stated)
+    except UnstatedFormatError:
+        if data is None:
+            raise
+    refusal: ModelError | None = None
+    for bits in range(MOST_BITS, FEWEST_BITS - 1, -1):
+        fixed = proposed(data.inputs, bits)
+        try:
+            graph = lower(model, name, fixed)
+        except ModelError as error:
+            refusal = refusal or error
+            continue
+        warnings.append(f"input format {fixed}, which holds the data; --input-format states another")
+        return graph
+    raise refusal or ModelError(f"model '{name}': no input format of {FEWEST_BITS} to {MOST_BITS} bits will do")
+
+
+def _of_data(graph: Graph, data: UserData, warnings: list[str]) -> Integers:
+    """Return a user's inputs as integers, in the layout of the Graph."""
+    facts = graph.metadata["onnx"]
+    steps = quantised(data.inputs, graph.input.fixed, warnings, facts["input_scale"] or 1.0)
+    if len(facts["inputs"]) > 1:
+        return steps
+    return with_graph_axes(steps.reshape(-1, *facts["inputs"][0]["shape"]), facts["input_axes"])
+
+
+def _compare_single(
+    graph: Graph, model: onnx_file.OnnxModel, inputs: Integers, outputs: Integers, warnings: list[str]
+) -> None:
+    """Say in how many outputs a run of the file in float32 differs, where the reference is in float64."""
+    if not graph.metadata["onnx"]["float64"]:
+        return
+    try:
+        single = OnnxReference(model.proto, graph, single=True).outputs(inputs)
+    except (MismatchError, ToolError) as error:
+        warnings.append(f"the file in float32 was not compared: {error}")
+        return
+    wrong = int(np.count_nonzero(single != outputs))
+    warnings.append(
+        f"compared with the file in float64; in float32 qonnx rounds {wrong:,} of {outputs.size:,} outputs otherwise"
+    )
 
 
 def _proven(graph: Graph, reference: OnnxReference, inputs: Integers) -> Integers:
@@ -80,7 +161,7 @@ def _proven(graph: Graph, reference: OnnxReference, inputs: Integers) -> Integer
     ends = dict(graph.layers())
     layer = next((name for name in ends if name in layers and np.any(layers[name] != edges[ends[name].name])), None)
     raise MismatchError(
-        f"graph '{graph.name}': layer '{layer or graph.output.layer}' differs first from the ONNX file run by qonnx, "
+        f"graph '{graph.name}': layer '{layer or graph.output.layer}' differs first from the ONNX file, "
         f"in {wrong.size} of {len(inputs)} vectors, the first {wrong[0]}; this is a fault of ours: report it with the "
         "file"
     )
@@ -99,7 +180,9 @@ def _random(graph: Graph, count: int, seed: int) -> Integers:
 
 def _read(graph: Graph, path: Path) -> tuple[Integers, NDArray[np.int64] | None]:
     """Return the vectors of a file, which has them in the shape of the ONNX file's input."""
-    axes, fixed = graph.metadata["onnx"]["input_axes"], graph.input.fixed
+    facts, fixed = graph.metadata["onnx"], graph.input.fixed
+    axes = facts["input_axes"]
+    scale = graph.metadata["onnx"]["input_scale"] or 1.0
     try:
         arrays = read_arrays(path, ["inputs"], ["labels"])
     except (OSError, ValueError) as error:
@@ -112,7 +195,7 @@ def _read(graph: Graph, path: Path) -> tuple[Integers, NDArray[np.int64] | None]
         )
     if labels is not None and (labels.dtype.kind not in "iu" or labels.shape[:1] != inputs.shape[:1]):
         raise DataError(f"{path}: labels must be an integer for each of {len(inputs)} inputs, not {labels.shape}")
-    steps = fixed.quantise(inputs) if inputs.dtype.kind == "f" else inputs.astype(np.int64)
+    steps = fixed.quantise(inputs / scale) if inputs.dtype.kind == "f" else inputs.astype(np.int64)
     if not fixed.holds(int(steps.min()), int(steps.max())):
         raise DataError(f"{path}: integer inputs must be {fixed.low}..{fixed.high} ({fixed}); give floats, or fewer")
     return with_graph_axes(steps, axes), None if labels is None else labels.astype(np.int64)
@@ -121,6 +204,12 @@ def _read(graph: Graph, path: Path) -> tuple[Integers, NDArray[np.int64] | None]
 def _answers(outputs: Integers) -> NDArray[np.int64]:
     """Return the file's own answers: the class of its largest output, or the whole field."""
     return outputs.argmax(-1) if outputs.ndim == 2 else outputs
+
+
+def _format_text(graph: Graph) -> str:
+    """Return the input's format in words, with what its integers are times where that is no power of two."""
+    scale = graph.metadata["onnx"]["input_scale"]
+    return str(graph.input.fixed) if scale is None else f"{graph.input.fixed} times {scale:g}"
 
 
 def _card(
@@ -153,7 +242,7 @@ def _card(
             producer=model.producer,
             opset=model.opset,
             operators=len(model.operations),
-            input_format=str(graph.input.fixed),
+            input_format=_format_text(graph),
             dropped=graph.metadata["onnx"]["dropped"],
             vectors=f"{count}, {'random' if seed is not None else 'given'}",
             labels="given" if labels is not None else "what the file itself answers",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,17 @@ from edgephys import __version__
 from edgephys.core.errors import MismatchError, ModelError, UsageError
 from edgephys.core.files import check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
-from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate, stimuli
 from edgephys.models import user_data
 from edgephys.models.card import CARD, Card, ImportedFile, write_card
 from edgephys.models.files.keras import Lowered, lowered
 from edgephys.models.files.keras import file as keras_file
+from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
 from edgephys.models.keras_framework import KerasFileReference, KerasFramework
-from edgephys.models.model import Model
+from edgephys.models.model import Imported, Model
 from edgephys.models.trained import MODEL
 from edgephys.models.user_data import UserData
 from edgephys.models.vectors import HELD_OUT, HeldOut
-
-MOST_BITS = 16
-"""Bits of an input's format that is proposed: what the first layer's sums take in exactly, and not more."""
-FEWEST_BITS = 4
-LARGEST_INTEGER = 60
-
-
-@dataclass(frozen=True, eq=False)
-class Imported:
-    """Hold an imported model, and what its user should know of the conversion."""
-
-    model: Model
-    warnings: tuple[str, ...]
 
 
 def import_keras(
@@ -68,7 +54,10 @@ def import_keras(
     warnings: list[str] = []
     low = _lowered(keras_model, input_format, own_data, name, warnings)
     graph, reference = low.graph, KerasFileReference(low)
-    inputs = _random(low, count, seed) if own_data is None else _quantised(low, own_data, warnings)
+    if own_data is None:
+        inputs = _random(low, count, seed)
+    else:
+        inputs = quantised(own_data.inputs, graph.input.fixed, warnings).reshape(-1, *graph.input.shape)
     outputs = _proven(low, reference, inputs)
     _proven(low, reference, stimuli.make(graph))
     answers = None if own_data is None or own_data.answers is None else classes_of(own_data.answers, outputs.shape)
@@ -117,37 +106,6 @@ def _lowered(model: Any, input_format: Fixed | None, data: UserData | None, name
     raise refusal or ModelError(f"model '{name}': no input format of {FEWEST_BITS} to {MOST_BITS} bits will do")
 
 
-def proposed(values: NDArray[np.float64], bits: int) -> Fixed:
-    """Return the format with the finest steps that holds all values in so many bits, or in fewer where they suffice."""
-    signed, ends = bool(values.min() < 0), np.array([values.min(), values.max()])
-    for integer in range(-bits, LARGEST_INTEGER):
-        fixed = Fixed(signed, bits, integer, Rounding.RND_CONV, Overflow.SAT)
-        low, high = np.rint(np.ldexp(ends, fixed.fraction))
-        if fixed.low <= low and high <= fixed.high:
-            break
-    while fixed.bits > 1 + signed:
-        fewer = Fixed(signed, fixed.bits - 1, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
-        if not np.array_equal(fewer.values(fewer.quantise(values)), values):
-            break
-        fixed = fewer
-    return Fixed(fixed.signed, fixed.bits, fixed.integer)
-
-
-def _quantised(low: Lowered, data: UserData, warnings: list[str]) -> Integers:
-    """Return the data as input integers, and warn of values that the format does not hold."""
-    fixed = low.graph.input.fixed
-    grid = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
-    steps = np.ldexp(data.inputs, fixed.fraction)
-    clipped = int(np.count_nonzero((steps < fixed.low - 0.5) | (steps > fixed.high + 0.5)))
-    if clipped:
-        warnings.append(
-            f"{clipped:,} of {data.inputs.size:,} input values are beyond {fixed} and are clipped; the data reach "
-            f"{data.inputs.min():g}..{data.inputs.max():g}"
-        )
-    bounded = np.clip(data.inputs, (fixed.low - 1) * fixed.step, (fixed.high + 1) * fixed.step)
-    return grid.quantise(bounded).reshape(-1, *low.graph.input.shape)
-
-
 def _random(low: Lowered, count: int, seed: int) -> Integers:
     if count < 1:
         raise UsageError(f"--count must be 1 or more, not {count}")
@@ -172,24 +130,6 @@ def _proven(low: Lowered, reference: KerasFileReference, inputs: Integers) -> In
         f"graph '{graph.name}': layer '{layer or graph.output.layer}' differs first from Keras, in {wrong.size} of "
         f"{len(inputs)} vectors; this is a fault of ours: report it with the file"
     )
-
-
-def classes_of(answers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
-    """Return class numbers from numbers or one-hot rows; None where the answers are no classes of such outputs.
-
-    Shape: answers (example, ...); ``shape`` is (example, output).
-    """
-    if len(shape) != 2:
-        return None
-    if answers.ndim == 2 and answers.shape[1] == shape[1] > 1:
-        one_hot = np.all((answers == 0) | (answers == 1)) and np.all(np.count_nonzero(answers, axis=1) == 1)
-        return np.asarray(answers.argmax(-1), np.int64) if one_hot else None
-    flat = answers.reshape(len(answers), -1)
-    if flat.shape[1] != 1 or not np.array_equal(flat, np.rint(flat)):
-        return None
-    classes = flat[:, 0].astype(np.int64)
-    most = max(2, shape[1])
-    return classes if classes.min() >= 0 and classes.max() < most else None
 
 
 def _card(

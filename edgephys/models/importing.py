@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgephys.core.fixed import Fixed
-from edgephys.models.imported import import_model
-from edgephys.models.imported_keras import Imported, import_keras
+from edgephys.models.imported import import_onnx
+from edgephys.models.imported_keras import import_keras
+from edgephys.models.model import Imported
 
 
 def import_file(
@@ -17,11 +18,13 @@ def import_file(
     count: int = 1000,
     seed: int = 1,
     force: bool = False,
+    vectors: Path | None = None,
 ) -> Imported:
     """Import an ONNX file (by its ending) or else a Keras file into the folder ``out``.
 
-    Raises: as ``import_model`` and ``import_keras``.
+    ``vectors`` is another form of data, for an ONNX file: integers in steps.
+    Raises: as ``import_onnx`` and ``import_keras``.
     """
     if file.suffix == ".onnx":
-        return Imported(import_model(file, out, input_format, data, count, seed, force), ())
+        return import_onnx(file, out, input_format, vectors, count, seed, force, data)
     return import_keras(file, out, input_format, data, count, seed, force)

@@ -69,3 +69,11 @@ class Model:
     def reference(self) -> Reference:
         """What computes the framework's own integers."""
         return self.framework.reference(self.folder, self.graph)
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """Hold an imported model, and what its user should know of the conversion."""
+
+    model: Model
+    warnings: tuple[str, ...]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.core.errors import ModelError
+from edgephys.core.errors import MismatchError, ModelError
 from edgephys.core.fixed import Integers
 from edgephys.core.reading import UNREADABLE, read_json
 from edgephys.graph.graph import Graph, from_record
@@ -22,6 +22,7 @@ from edgephys.graph.ranges import require_proven
 from edgephys.models.card import CARD
 from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.model import Framework, Reference
+from edgephys.targets.qonnx import doubles
 from edgephys.targets.qonnx import emit as qonnx
 
 ONNX = "model.onnx"
@@ -30,40 +31,79 @@ CHUNK_ELEMENTS = 1 << 22
 """Elements of the widest edge in one call of qonnx, which keeps every tensor of a call."""
 
 
+NEAR = 2.0**-10
+"""How far from a whole number of steps a float64 may lie whose step is no power of two."""
+
+
 @dataclass(frozen=True, eq=False)
 class OnnxReference:
-    """Compute the integers of an ONNX model with qonnx; raise ToolError where qonnx fails."""
+    """Compute the integers of an ONNX model; raise ToolError where the tool fails.
+
+    qonnx runs it in float32. Where float32 rounds sums of the file, and their order would decide, the onnx package's
+    reference implementation runs it in float64. ``single`` asks for float32 all the same.
+    """
 
     proto: Any
     graph: Graph
+    single: bool = False
 
     def outputs(self, inputs: Integers) -> Integers:
-        """Return the outputs, in steps."""
-        facts, output = self.graph.metadata["onnx"], self.graph.output
-        tensor = facts["output"]
-        values = with_graph_axes(self._values(inputs, (tensor,))[tensor], facts["output_axes"])
-        return qonnx.integers_of(values, output.fixed.fraction, f"'{tensor}'", str(output.fixed))
+        """Return the outputs, in steps: those of several outputs are flat and joined."""
+        ends, output = self.graph.metadata["onnx"]["outputs"], self.graph.output
+        values = self._values(inputs, tuple(end["tensor"] for end in ends))
+        parts = [
+            self._integers(
+                with_graph_axes(values[end["tensor"]], end["axes"]),
+                output.fixed.fraction,
+                f"'{end['tensor']}'",
+                str(output.fixed),
+                end["scale"],
+            )
+            for end in ends
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     def layers(self, inputs: Integers) -> dict[str, Integers]:
         """Return the integers at the end of each layer, by the Graph's name of the layer."""
         last = dict(self.graph.layers())
         ends = {layer: end for layer, end in self.graph.metadata["onnx"]["layers"].items() if layer in last}
-        values = self._values(inputs, tuple({tensor: None for tensor, _ in ends.values()}))
+        values = self._values(inputs, tuple({tensor: None for tensor, _, _ in ends.values()}))
         return {
-            layer: qonnx.integers_of(
+            layer: self._integers(
                 with_graph_axes(values[tensor], axes),
                 last[layer].fixed.fraction,
                 f"layer '{layer}'",
                 str(last[layer].fixed),
+                scale,
             )
-            for layer, (tensor, axes) in ends.items()
+            for layer, (tensor, axes, scale) in ends.items()
         }
 
+    def _integers(self, values: NDArray[Any], fraction: int, what: str, wanted: str, scale: Any) -> Integers:
+        if scale is None:
+            return qonnx.integers_of(values, fraction, what, wanted)
+        steps = values.astype(np.float64) / np.asarray(scale) * 2.0**fraction
+        whole: NDArray[np.float64] = np.rint(steps)
+        if not self.single and np.any(np.abs(steps - whole) > NEAR):
+            raise MismatchError(f"onnx: {what} gives values between steps of its {wanted}; make the model again")
+        return whole.astype(np.int64)
+
     def _values(self, inputs: Integers, tensors: tuple[str, ...]) -> Mapping[str, NDArray[Any]]:
-        facts = self.graph.metadata["onnx"]
-        x = self.graph.input.fixed.values(np.transpose(inputs, (0, *(axis + 1 for axis in facts["input_axes"]))))
+        facts, fixed = self.graph.metadata["onnx"], self.graph.input.fixed
+        scale = facts["input_scale"]
+        x = fixed.values(inputs) * (1.0 if scale is None else scale)
+        feeds, first = {}, 0
+        if len(facts["inputs"]) == 1:
+            (entry,) = facts["inputs"]
+            feeds[entry["tensor"]] = np.transpose(x, (0, *(axis + 1 for axis in entry["axes"])))
+        else:
+            for entry in facts["inputs"]:
+                size = prod(entry["shape"])
+                feeds[entry["tensor"]] = x[:, first : first + size].reshape(len(x), *entry["shape"])
+                first += size
         size = max(1, CHUNK_ELEMENTS // max(prod(node.shape) for node in self.graph.nodes))
-        return qonnx.execute(self.proto, facts["input"], x.astype(np.float32), tensors, size)
+        run = doubles.execute if facts["float64"] and not self.single else qonnx.execute
+        return run(self.proto, feeds, tensors, size)
 
 
 def with_graph_axes(values: NDArray[Any], axes: list[int]) -> NDArray[Any]:

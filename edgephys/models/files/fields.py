@@ -13,34 +13,47 @@ OUTSIDE = -1
 """Row of a patch's element that lies beyond the edges."""
 
 
+Margins = Sequence[tuple[int, int]]
+
+
+def same_margins(
+    sides: Sequence[int], size: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return the margins of TensorFlow's "same" padding: as many patches as points, divided by the stride."""
+    margins = []
+    for side, points, stride, spread in zip(sides, size, strides, dilation, strict=True):
+        both = max(0, (-(-side // stride) - 1) * stride + (points - 1) * spread + 1 - side)
+        margins.append((both // 2, both - both // 2))
+    return margins
+
+
 def patches(
-    sides: tuple[int, ...], size: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...], same: bool
+    sides: Sequence[int], size: Sequence[int], strides: Sequence[int], dilation: Sequence[int], margins: Margins
 ) -> Integers:
     """Return the flat index of every point of every patch, ``OUTSIDE`` beyond the edges.
 
-    Shape: (*patches along each side, points of a patch).  Source: TensorFlow's "same" and "valid" padding.
+    Patches begin in the margins around the field, and lie wholly in it and them.
+    Shape: (*patches along each side, points of a patch).
     """
     axes = []
-    for side, points, stride, spread in zip(sides, size, strides, dilation, strict=True):
-        reach = (points - 1) * spread + 1
-        count = -(-side // stride) if same else (side - reach) // stride + 1
-        before = max(0, (count - 1) * stride + reach - side) // 2 if same else 0
-        places = np.arange(count)[:, None] * stride - before + np.arange(points) * spread
+    for side, points, stride, spread, (before, after) in zip(sides, size, strides, dilation, margins, strict=True):
+        count = (side + before + after - (points - 1) * spread - 1) // stride + 1
+        places = np.arange(max(count, 0))[:, None] * stride - before + np.arange(points) * spread
         axes.append(np.where((places >= 0) & (places < side), places, OUTSIDE))
     return crossed(sides, axes)
 
 
-def crossed(sides: tuple[int, ...], axes: Sequence[Integers]) -> Integers:
-    """Return the flat index of every point of every patch from its places along each axis: (patch, point).
+def crossed(sides: Sequence[int], axes: Sequence[Integers]) -> Integers:
+    """Return flat indices from those along each side, ``OUTSIDE`` where one is.
 
-    Shape: (*patches along each side, points of a patch).
+    Shape: axes (patch, point) each -> (*patches along each side, points of a patch).
     """
     flat = np.zeros((1, 1), np.int64)
     for side, places in zip(sides, axes, strict=True):
         joined = flat[:, None, :, None] * side + places[None, :, None, :]
         beyond = (flat[:, None, :, None] < 0) | (places[None, :, None, :] < 0)
         flat = np.where(beyond, OUTSIDE, joined).reshape(-1, flat.shape[1] * places.shape[1])
-    return flat.reshape(*(len(places) for places in axes), -1)
+    return flat.reshape(*(len(places) for places in axes), flat.shape[1])
 
 
 def windows_of(builder: Builder, layer: str, edge: str, rows: Integers) -> str:
@@ -85,9 +98,43 @@ def smaller(builder: Builder, name: str, x: str, y: str) -> str:
     return builder.scale(name, builder.max(name, x, y), np.array(-1), 0)
 
 
+def maxima(builder: Builder, layer: str, edge: str, rows: Integers) -> str:
+    """Return the largest point of each patch, in each channel; beyond the edges nothing is larger."""
+    shape = builder.shape(edge)
+    inside = np.where(rows < 0, rows.max(-1, keepdims=True), rows)  # a point of the patch stands in
+    flat = builder.reshape(layer, edge, (int(np.prod(shape[:-1])), shape[-1]))
+    points = [builder.take(layer, flat, inside[..., point], 0) for point in range(rows.shape[-1])]
+    return tournament(builder, layer, points)
+
+
 def tournament(builder: Builder, name: str, edges: list[str]) -> str:
     """Return the largest of several edges, by pairs, so that the depth is that of a tree."""
     while len(edges) > 1:
         pairs = [builder.max(name, *edges[at : at + 2]) for at in range(0, len(edges) - 1, 2)]
         edges = pairs + edges[len(pairs) * 2 :]
     return edges[0]
+
+
+def leaky(builder: Builder, name: str, edge: str, slope: int, fraction: int) -> str:
+    """Return max(x, 0) - slope * max(-x, 0), where the slope is an integer at 2**-fraction."""
+    below = builder.relu(name, builder.scale(name, edge, np.array(-1), 0))
+    part = builder.scale(name, below, np.array(-slope), fraction)
+    return builder.add(name, builder.relu(name, edge), part)
+
+
+def bounded(builder: Builder, emulated: set[str], name: str, edge: str, low: int | None, high: int | None) -> str:
+    """Return x between two ends, integers in steps of x; None for an open end.
+
+    Sums in between are added to ``emulated``: no framework computes them.
+    """
+    own = builder.fraction(edge)
+    for end, sign in ((low, 1), (high, -1)):  # max(x, low) is low + max(x - low, 0)
+        if end is None:
+            continue
+        turned = edge if sign > 0 else builder.scale(name, edge, np.array(-1), 0)
+        less = builder.bias(name, turned, np.array(-sign * end), own) if end else turned
+        over = builder.relu(name, less)
+        back = builder.bias(name, over, np.array(sign * end), own) if end else over
+        emulated.update({turned, less} - {edge})
+        edge = back if sign > 0 else builder.scale(name, back, np.array(-1), 0)
+    return edge

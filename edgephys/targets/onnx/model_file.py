@@ -20,7 +20,14 @@ from edgephys.core.reading import read_bytes
 from edgephys.graph.graph import Graph, Node
 
 FILE = "model.onnx"
-DOMAINS = ("", "ai.onnx", "qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+DOMAINS = (
+    "",
+    "ai.onnx",
+    "qonnx.custom_op.general",
+    "onnx.brevitas",
+    "finn.custom_op.general",
+    "qonnx.custom_op.channels_last",
+)
 """Packages of operators that an emitted or imported model may name."""
 
 

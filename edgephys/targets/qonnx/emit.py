@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,9 @@ def _run(folder: Path, facts: Mapping[str, Any], x: Integers, edges: Mapping[str
     if x.ndim == 0 or list(x.shape[1:]) != source["shape"] or not len(x):
         raise MismatchError(f"qonnx: vectors must be (1 or more, *{tuple(source['shape'])}), not {x.shape}")
     model = onnx_model.load(folder, facts)
-    names = tuple({edge["name"]: None for edge in edges.values()})
+    names = list(dict.fromkeys(edge["name"] for edge in edges.values()))
     size = max(1, CHUNK // facts["widest"])
-    tensors = execute(model, source["name"], floats(x, source["fraction"]), names, size)
+    tensors = execute(model, {source["name"]: floats(x, source["fraction"])}, names, size)
     return {key: _integers(edge, tensors[edge["name"]]) for key, edge in edges.items()}
 
 
@@ -126,30 +127,52 @@ def integers_of(values: NDArray[Any], fraction: int, what: str, wanted: str) -> 
     return onnx_model.integers_of(values, fraction, f"qonnx: {what}", wanted, "make the model again")
 
 
-def execute(
-    model: Any, source: str, x: NDArray[np.float32], names: tuple[str, ...], size: int
-) -> dict[str, NDArray[Any]]:
+def execute(model: Any, feeds: Mapping[str, NDArray[Any]], names: Sequence[str], size: int) -> dict[str, NDArray[Any]]:
     """Return the named tensors of a QONNX model, ``size`` vectors in a call of the qonnx package.
 
-    A call takes about as long for many vectors as for one.
+    A call takes about as long for many vectors as for one. Floats are read as float32, or as the type of the input.
     Raises: ToolError where qonnx does not execute the model; ModelError for operators of other packages.
     """
+    return in_chunks(model, feeds, names, size, np.float32, lambda ready: partial(_execute, ready))
+
+
+def in_chunks(
+    model: Any,
+    feeds: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    size: int,
+    floats_as: Any,
+    prepared: Callable[[Any], Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]],
+) -> dict[str, NDArray[Any]]:
+    """Return the named tensors of a model, ``size`` vectors at a time.
+
+    ``prepared`` makes a model for a number of vectors into a function from its inputs to all tensors.
+    Raises: ToolError where a tensor is not computed; ModelError for operators of other packages.
+    """
     onnx_model.require_closed(model)  # qonnx imports the Python module that an operator's package names
+    types = {
+        entry.name: helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type) for entry in model.graph.input
+    }
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-    models: dict[int, Any] = {}
-    for start in range(0, len(x), size):
-        chunk = x[start : start + size]
-        if len(chunk) not in models:
-            models[len(chunk)] = _for_vectors(model, source, len(chunk))
-        tensors = _execute(models[len(chunk)], source, chunk)
+    runs: dict[int, Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]] = {}
+    count = len(next(iter(feeds.values())))
+    for start in range(0, count, size):
+        chunk = {
+            name: x[start : start + size].astype(floats_as if types[name].kind == "f" else types[name])
+            for name, x in feeds.items()
+        }
+        length = min(size, count - start)
+        if length not in runs:
+            runs[length] = prepared(for_vectors(model, tuple(feeds), length))
+        tensors = runs[length](chunk)
         for name in names:
             if name not in tensors:
-                raise ToolError(f"qonnx computes no tensor '{name}'; make the model again")
+                raise ToolError(f"the model computes no tensor '{name}'; make the model again")
             parts[name].append(np.array(tensors[name]))
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
-def _execute(model: Any, source: str, x: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+def _execute(model: Any, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
@@ -158,7 +181,7 @@ def _execute(model: Any, source: str, x: NDArray[np.float32]) -> Mapping[str, ND
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old domains and deprecated names in other packages
             wrapped = ModelWrapper(model).transform(InferShapes())
-            tensors: Mapping[str, NDArray[Any]] = execute_onnx(wrapped, {source: x}, return_full_exec_context=True)
+            tensors: Mapping[str, NDArray[Any]] = execute_onnx(wrapped, dict(feeds), return_full_exec_context=True)
             return tensors
     except EdgephysError:
         raise
@@ -167,25 +190,31 @@ def _execute(model: Any, source: str, x: NDArray[np.float32]) -> Mapping[str, ND
         raise ToolError(f"qonnx does not execute the model: {reason}") from error
 
 
-def _for_vectors(model: Any, source: str, count: int) -> Any:
+def for_vectors(model: Any, sources: Sequence[str], count: int) -> Any:
     """Return a copy of a model for ``count`` vectors, without shapes: they are inferred from the input's."""
     copied = type(model)()
     copied.CopyFrom(model)
     graph = copied.graph
     constants = {entry.name: entry for entry in graph.initializer}
-    batch = next(entry for entry in graph.input if entry.name == source).type.tensor_type.shape.dim[0]
-    before = batch.dim_value
-    batch.dim_value = count
+    before = 0
+    for entry in graph.input:
+        if entry.name in sources:
+            batch = entry.type.tensor_type.shape.dim[0]
+            before = batch.dim_value
+            batch.dim_value = count
     del graph.value_info[:]
     for entry in graph.output:
         entry.type.tensor_type.ClearField("shape")
-    batched = {source}
+    batched = set(sources)
     for node in graph.node:
         if not batched & set(node.input):
             continue
         batched.update(node.output)
         if node.op_type == "Reshape" and before > 0:
             _reshape_any_batch(node, before, graph, constants)
+        if node.op_type == "Flatten" and before == 1:  # older tools flatten the batch of one, too
+            for attribute in node.attribute:
+                attribute.i = attribute.i or 1
     return copied
 
 

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from edgephys.core.fixed import Fixed
-from edgephys.models.imported_keras import proposed
+from edgephys.models.input_data import proposed
 from edgephys.networks.backend import keras
 from edgephys.train.quantise.formats import chosen, decibels, exponent, fixed, rounded
 from edgephys.train.quantise.steps import MAXIMA, Floats, Kind, Network, Step, weights_of

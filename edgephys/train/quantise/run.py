@@ -17,7 +17,8 @@ from edgephys.core.scratch import temporary_folder
 from edgephys.models import user_data
 from edgephys.models.card import CARD
 from edgephys.models.files.keras import file as keras_file
-from edgephys.models.imported_keras import Imported, import_keras, inputs_of
+from edgephys.models.imported_keras import import_keras, inputs_of
+from edgephys.models.model import Imported
 from edgephys.models.user_data import UserData
 from edgephys.networks.backend import keras
 from edgephys.networks.layers import check_bits

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError
-from edgephys.models.imported_keras import classes_of
+from edgephys.models.input_data import classes_of
 from edgephys.train.quantise.steps import Floats, Kind, Network
 
 ACCURACY, ERROR, DISTANCE = "accuracy", "relative L2 error", "relative L2 distance from the float model"

@@ -11,6 +11,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
+from edgephys.models.files.fields import leaky as exact_leaky
 from edgephys.models.files.keras.quantisers import WIDEST_WEIGHT, fraction_of, rounded
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
@@ -110,10 +111,7 @@ def leaky(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> Ke
     fraction = fraction_of(np.array(slope))
     if value.pending or fraction is None or fraction > BITS_OF_SLOPE:
         return reading.later(layer, value)
-    builder, name, edge = reading.builder, layer.name, value.edge
-    below = builder.relu(name, builder.scale(name, edge, np.array(-1), 0))
-    part = builder.scale(name, below, np.array(-int(slope * 2**fraction)), fraction)
-    return KerasValue(builder.add(name, builder.relu(name, edge), part))
+    return KerasValue(exact_leaky(reading.builder, layer.name, value.edge, int(slope * 2**fraction), fraction))
 
 
 def elementwise(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

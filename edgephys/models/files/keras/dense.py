@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.models.files.fields import OUTSIDE, padded, patches, windows_of
+from edgephys.models.files.fields import padded, patches, same_margins, windows_of
 from edgephys.models.files.keras.activations import activated
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
@@ -44,12 +44,12 @@ def windows(reading: KerasReading, layer: Any, value: KerasValue) -> tuple[str, 
         raise _setting(layer, "padding", "valid", layer.padding, " behind ZeroPadding1D((n, 0))")
     if rank == 2 and padding == "same" and strides == dilation == (1,) * rank:
         return builder.window(window, edge, (size[0], size[1])), shape[-1]
-    before = (size[0] - 1) * dilation[0] if padding == "causal" else 0
-    sides = (shape[0] + before, *shape[1:rank])
-    rows = patches(sides, size, strides, dilation, padding == "same")
-    if before:
-        rows = np.where(rows < before, OUTSIDE, rows - before)
-    return windows_of(builder, window, edge, rows), shape[-1]
+    margins = [(0, 0)] * rank
+    if padding == "same":
+        margins = same_margins(shape[:rank], size, strides, dilation)
+    elif padding == "causal":
+        margins = [((size[0] - 1) * dilation[0], 0)]
+    return windows_of(builder, window, edge, patches(shape[:rank], size, strides, dilation, margins)), shape[-1]
 
 
 def require_channels_last(layer: Any) -> None:
@@ -112,7 +112,9 @@ def average_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasVal
     shape = builder.shape(edge)
     rank = len(shape) - 1
     same = layer.padding == "same"
-    rows = patches(shape[:rank], _pair(layer.pool_size, rank), _pair(layer.strides, rank), (1,) * rank, same)
+    size, strides, plain = _pair(layer.pool_size, rank), _pair(layer.strides, rank), (1,) * rank
+    margins = same_margins(shape[:rank], size, strides, plain) if same else [(0, 0)] * rank
+    rows = patches(shape[:rank], size, strides, plain, margins)
     if same and np.any(rows < 0):
         raise ModelError(f"layer '{layer.name}': padding must be 'valid', not 'same' with windows of unequal size")
     flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:rank])), shape[-1]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.models.files.fields import difference, patches, smaller, tournament
+from edgephys.models.files.fields import difference, maxima, patches, same_margins, smaller, tournament
 from edgephys.models.files.keras.dense import mean_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.layers import reciprocal
@@ -63,12 +63,10 @@ def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue])
     shape = builder.shape(edge)
     rank = len(shape) - 1
     size, strides = ((n,) * rank if isinstance(n, int) else tuple(n) for n in (layer.pool_size, layer.strides))
-    rows = patches(shape[:rank], size, strides, (1,) * rank, layer.padding == "same")
-    # beyond the edges nothing is larger: the window's first point stands in
-    inside = np.where(rows < 0, rows.max(-1, keepdims=True), rows)
-    flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:rank])), shape[-1]))
-    points = [builder.take(layer.name, flat, inside[..., point], 0) for point in range(rows.shape[-1])]
-    return KerasValue(tournament(builder, layer.name, points))
+    plain = (1,) * rank
+    margins = same_margins(shape[:rank], size, strides, plain) if layer.padding == "same" else [(0, 0)] * rank
+    rows = patches(shape[:rank], size, strides, plain, margins)
+    return KerasValue(maxima(builder, layer.name, edge, rows))
 
 
 def global_maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

@@ -19,14 +19,24 @@ from numpy.typing import NDArray
 from onnx import external_data_helper, helper, numpy_helper
 
 from edgephys.core.errors import ModelError
+from edgephys.core.fixed import Fixed
 from edgephys.core.reading import open_regular, read_bytes
 
 STANDARD = ("", "ai.onnx")
 QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 """Domains of QONNX's operators, by their names over the years."""
-OPSETS = range(7, 25)
+OPSETS = range(6, 25)
 QONNX_VERSIONS = (1, 2)
-FLOATS = (onnx.TensorProto.FLOAT,)
+CHANNELS_LAST = "qonnx.custom_op.channels_last"
+"""Domain of the wrappers of QONNX around Conv, MaxPool and BatchNormalization whose fields have channels last."""
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+INTEGERS = {
+    onnx.TensorProto.UINT8: Fixed(False, 8, 8),
+    onnx.TensorProto.INT8: Fixed(True, 8, 8),
+    onnx.TensorProto.UINT16: Fixed(False, 16, 16),
+    onnx.TensorProto.INT16: Fixed(True, 16, 16),
+}
+"""Formats of inputs that are integers, such as pixels."""
 LARGEST_BYTES = 1 << 30
 LARGEST_INPUT = 1 << 24
 """Elements of a vector: beyond this a file is damaged rather than a network for a trigger."""
@@ -57,9 +67,9 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """Hold a file's operations in order, its constants, and its only input and output.
+    """Hold a file's operations in order, its constants, its inputs with their shapes (no batch), and its outputs.
 
-    ``shape`` is the input's, without the batch; ``proto`` is the whole model, its outside data in it.
+    ``integers`` are the formats of inputs that are integers; ``proto`` is the whole model, its outside data in it.
     """
 
     path: Path
@@ -67,9 +77,9 @@ class OnnxModel:
     sha256: str
     producer: str
     opset: int
-    input: str
-    shape: tuple[int, ...]
-    output: str
+    inputs: Mapping[str, tuple[int, ...]]
+    integers: Mapping[str, Fixed]
+    outputs: tuple[str, ...]
     constants: Mapping[str, NDArray[Any]]
     operations: tuple[Operation, ...]
 
@@ -88,17 +98,19 @@ def read(path: Path) -> OnnxModel:
     constants = {tensor.name: _array(path, tensor) for tensor in graph.initializer}
     operations = tuple(_operations(path, graph, constants))
     inputs = [entry for entry in graph.input if entry.name not in constants]  # old files list their weights as inputs
-    if len(inputs) != 1 or len(graph.output) != 1:
-        names = ", ".join(f"'{entry.name}'" for entry in (*inputs, *graph.output))
-        raise ModelError(
-            f"{path}: expected 1 input and 1 output, not {len(inputs)} and {len(graph.output)} ({names}); "
-            f"export a part with one of each"
-        )
-    shape, output = _shape(path, inputs[0]), graph.output[0].name
-    needed = _needed(path, operations, output, {inputs[0].name, *constants})
+    if not inputs:
+        raise ModelError(f"{path}: expected an input, found none; export it again")
+    shapes = {entry.name: _shape(path, entry) for entry in inputs}
+    integers = {
+        entry.name: INTEGERS[entry.type.tensor_type.elem_type]
+        for entry in inputs
+        if entry.type.tensor_type.elem_type in INTEGERS
+    }
+    outputs = tuple(entry.name for entry in graph.output)
+    needed = _needed(path, operations, outputs, {*shapes, *constants})
     producer = f"{proto.producer_name} {proto.producer_version}".strip() or "unknown"
     digest = hashlib.sha256(content).hexdigest()
-    return OnnxModel(path, proto, digest, producer, opset, inputs[0].name, shape, output, constants, needed)
+    return OnnxModel(path, proto, digest, producer, opset, shapes, integers, outputs, constants, needed)
 
 
 def _parsed(path: Path) -> tuple[bytes, Any]:
@@ -207,7 +219,40 @@ def _operations(path: Path, graph: Any, constants: dict[str, NDArray[Any]]) -> I
             constants[node.output[0]] = _constant(path, name, node)
             continue
         attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        yield Operation(name, kind, tuple(node.input), tuple(node.output), attributes)
+        operation = Operation(name, kind, tuple(node.input), tuple(node.output), attributes)
+        if node.domain == CHANNELS_LAST and node.op_type in ("Conv", "MaxPool", "BatchNormalization"):
+            yield from _channels_first(operation, node.op_type)
+        else:
+            yield operation
+
+
+def _channels_first(operation: Operation, kind: str) -> Iterator[Operation]:
+    """Yield an operation on fields with channels last as the standard one between two Transposes.
+
+    Their ``perm`` of None moves the last axis to place 1, or back, whatever the rank.
+    """
+    inputs = list(operation.inputs)
+    for at in range(2 if kind == "Conv" else 1):
+        first = f"{inputs[at]} for {operation.name}"
+        yield Operation(f"{operation.name}_first_{at}", "ChannelsFirst", (inputs[at],), (first,), {})
+        inputs[at] = first
+    result = f"{operation.outputs[0]} of {operation.name}"
+    yield Operation(operation.name, kind, tuple(inputs), (result,), operation.attributes)
+    yield Operation(f"{operation.name}_last", "ChannelsLast", (result,), operation.outputs, {})
+
+
+def evaluated(operation: Operation, inputs: list[NDArray[Any]], opset: int) -> list[NDArray[Any]]:
+    """Return what the onnx package's reference implementation computes; raise whatever it raises."""
+    from onnx.reference import ReferenceEvaluator
+
+    names = [f"x{at}" for at in range(len(inputs))]
+    node = helper.make_node(operation.kind, names, list(operation.outputs), **operation.attributes)
+    entries = [helper.make_empty_tensor_value_info(name) for name in names]
+    ends = [helper.make_empty_tensor_value_info(name) for name in operation.outputs]
+    model = helper.make_model(
+        helper.make_graph([node], "one", entries, ends), opset_imports=[helper.make_opsetid("", opset)]
+    )
+    return [np.asarray(y) for y in ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True)))]
 
 
 def _constant(path: Path, name: str, node: Any) -> NDArray[Any]:
@@ -222,8 +267,11 @@ def _constant(path: Path, name: str, node: Any) -> NDArray[Any]:
 
 def _shape(path: Path, entry: Any) -> tuple[int, ...]:
     kind = entry.type.tensor_type
-    if kind.elem_type not in FLOATS or not kind.HasField("shape") or not kind.shape.dim:
-        raise ModelError(f"{path}: input '{entry.name}' must be float32 of a stated shape, a batch first; export it so")
+    if kind.elem_type not in (*FLOATS, *INTEGERS) or not kind.HasField("shape") or not kind.shape.dim:
+        raise ModelError(
+            f"{path}: input '{entry.name}' must be float32, or integers of 8 or 16 bits, of a stated shape, a batch "
+            f"first; export it so"
+        )
     for axis, length in enumerate(kind.shape.dim[1:], start=1):
         if length.dim_value < 1:
             raise ModelError(
@@ -236,17 +284,21 @@ def _shape(path: Path, entry: Any) -> tuple[int, ...]:
     return shape
 
 
-def _needed(path: Path, operations: tuple[Operation, ...], output: str, sources: set[str]) -> tuple[Operation, ...]:
-    """Return the operations that the output needs; raise ModelError where one reads what nothing gave."""
+def _needed(
+    path: Path, operations: tuple[Operation, ...], outputs: tuple[str, ...], sources: set[str]
+) -> tuple[Operation, ...]:
+    """Return the operations that the outputs need; raise ModelError where one reads what nothing gave."""
     known = set(sources)
     for operation in operations:
         for name in operation.inputs:
             if name and name not in known:
                 raise operation.refused(f"reads '{name}', which nothing before it gives; export the model again")
         known.update(operation.outputs)
-    if output not in known:
-        raise ModelError(f"{path}: its output '{output}' is given by no operator; export the model again")
-    tensors, needed = {output}, []
+    for output in outputs:
+        if output not in known:
+            raise ModelError(f"{path}: its output '{output}' is given by no operator; export the model again")
+    tensors: set[str] = set(outputs)
+    needed = []
     for operation in reversed(operations):
         if tensors & set(operation.outputs):
             tensors.update(operation.inputs)

@@ -1,146 +1,203 @@
 """Lower a QONNX model, such as Brevitas and hls4ml's zoo write, to the Graph, or refuse it by name.
 
-Scales must be powers of two, zero points 0, and every sum must fit float32's 24 bits. Only then does the model give
-the same result in any order of summation, so that all targets can be compared with it bit for bit. Axes are followed,
-not moved: a Transpose between channels first and channels last costs nothing.
+What the file computes in floats between a sum of integers and the next quantiser is one function of that sum: it is
+computed in float64 and written as integer arithmetic that gives the same result for every sum. Where all scales are
+powers of two and all sums fit float32, the file itself gives the same numbers in float32 in any order of summation.
+Axes are followed, not moved: a Transpose between channels first and channels last costs nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
-from edgephys.models.files.onnx.constants import FLOAT32_BITS, Known, Quantiser, folded, quantiser
+from edgephys.models.files.onnx.chains import Floats, FloatStep
+from edgephys.models.files.onnx.constants import folded
+from edgephys.models.files.onnx.elementwise import BIAS_BITS, settled
 from edgephys.models.files.onnx.file import OnnxModel, Operation
-from edgephys.models.files.onnx.integers import require_values
-from edgephys.models.files.onnx.reading import CHANNELS_LAST, Edge, Reading, format_of, word
-from edgephys.models.files.onnx.rules import RULES
-from edgephys.models.files.onnx.wires import WIRES
-
-ELEMENTWISE = frozenset(
-    {"Quant", "BipolarQuant", "QuantizeLinear", "DequantizeLinear", "Clip", "Identity", "Relu"}
-    | {"Add", "Sub", "Mul", "Div", "Neg", "Max", "Min", "BatchNormalization"}
-)
-ON_FIELDS = frozenset({"Conv", "GlobalAveragePool"})
+from edgephys.models.files.onnx.inputs import input_edges
+from edgephys.models.files.onnx.known import FLOAT32_BITS, UNQUANTISED_BITS, Known, dyadic
+from edgephys.models.files.onnx.reading import Edge, NeedsFloat64Error, Reading, Value
+from edgephys.models.files.onnx.rules import INTEGERS, LAST, QUANTISERS, RULES
+from edgephys.models.files.onnx.search import FLOAT64_BITS
 
 
 def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Graph:
     """Return the checked Graph of an ONNX model, whose input is the output of its first Quant.
 
-    ``input_format`` states the input's format where no Quant does, or another one. The metadata name the tensor at the
-    end of each layer, with its axes, and the operators that were left out.
+    ``input_format`` states the input's format where no Quant does, or another one. Several inputs become one, flat and
+    joined in their order, and so do several outputs. The metadata name the tensor at the end of each layer, with its
+    axes, and the operators that were left out.
     Raises: ModelError naming the node that cannot be computed exactly, and what would work.
     """
-    for operation in model.operations:
-        if operation.kind not in RULES:
-            raise operation.refused(
-                f"has no exact form in fixed point; use one of {', '.join(sorted(RULES))}, or end the model before it"
-            )
+    _require_rules(model)
+    try:
+        wrapped = any(operation.kind == "ChannelsFirst" for operation in model.operations)  # as qonnx does not run it
+        return _lowered(model, name, input_format, double=wrapped)
+    except NeedsFloat64Error:
+        return _lowered(model, name, input_format, double=True)
+
+
+def _lowered(model: OnnxModel, name: str, input_format: Fixed | None, double: bool) -> Graph:
     builder = Builder(name)
-    axes = CHANNELS_LAST if _looks_at_neighbours(model) else tuple(range(len(model.shape)))
-    carried = tuple(model.shape[axes.index(axis)] for axis in range(len(axes)))
-    fixed = input_format or _input_format(model)
-    source = builder.input(word(model.input), carried, fixed)
-    values: dict[str, Edge | Known] = {key: Known(value, key) for key, value in model.constants.items()}
-    reading = Reading(model, builder, values | {model.input: Edge(source, axes)}, source, {source})
+    edges, scale = input_edges(model, builder, input_format)
+    values: dict[str, Value] = {key: Known(_as_computed(value, double), key) for key, value in model.constants.items()}
+    sources = frozenset(edge.name for edge in edges.values())
+    reading = Reading(model, builder, {**values, **edges}, sources, double, set(sources))
     for operation in model.operations:
-        value = _computed(reading, operation)
-        reading.values[operation.outputs[0]] = value
-        if isinstance(value, Edge) and value.step is None and not reading.dropped:
-            reading.tensors[builder.layer(value.name)] = (operation.outputs[0], value.axes)
-    result = reading.values[model.output]
-    if isinstance(result, Known):
-        raise ModelError(f"{model.path}: its output '{model.output}' does not depend on its input; export it again")
-    if result.step is not None:
-        raise ModelError(f"{model.path}: its output '{model.output}' holds integers; end it with a DequantizeLinear")
-    graph = builder.finish(result.name, metadata={"onnx": _metadata(reading, axes, result)})
-    _require_exact(graph)
+        for output, value in zip(operation.outputs, _computed(reading, operation), strict=False):
+            reading.values[output] = value
+            if isinstance(value, Edge) and value.grid is None and not value.chain:
+                reading.tensors[builder.layer(value.name)] = (output, value)
+    ends = [_ended(reading, output) for output in model.outputs]
+    result = ends[0][1].name
+    if len(ends) > 1:
+        flat = [reading.plain(model.operations[-1], edge) for _, edge in ends]
+        ends = [(tensor, edge) for (tensor, _), edge in zip(ends, flat, strict=True)]
+        sizes = [prod(builder.shape(edge.name)) for edge in flat]
+        parts = [builder.reshape("outputs", edge.name, (size,)) for edge, size in zip(flat, sizes, strict=True)]
+        result = builder.concat("outputs", tuple(parts), 0)
+    metadata = _metadata(reading, edges, scale, ends)
+    graph = builder.finish(result, metadata={"onnx": metadata})
+    if (_wide(graph, reading) or _has_scales(metadata)) and not double:
+        raise NeedsFloat64Error
     return graph
 
 
-def _computed(reading: Reading, operation: Operation) -> Edge | Known:
-    """Return the result of an operation: by its rule, or a constant where all inputs are constants."""
-    xs = [_value(reading, operation, key) for key in operation.inputs if key]
+def _as_computed(values: NDArray[Any], double: bool) -> NDArray[Any]:
+    """Return a constant in the type in which the reference computes with it."""
+    return values.astype(np.float64) if double and values.dtype == np.float32 else values
+
+
+def _require_rules(model: OnnxModel) -> None:
+    kinds = {operation.kind for operation in model.operations}
+    known = set(model.constants)
+    for operation in model.operations:
+        if set(operation.inputs) - {""} <= known:
+            known.update(operation.outputs)  # folded, whatever it is
+        elif operation.kind not in RULES:
+            raise operation.refused(
+                f"has no exact form in fixed point; use one of {', '.join(sorted(RULES))}, or end the model before it"
+            )
+    if not kinds & QUANTISERS and any(_is_float(values) for values in model.constants.values()):
+        raise ModelError(
+            f"{model.path}: it has float weights and no quantisers; quantise it first: `edgephys quantise "
+            f"{model.path.name} --data DATA`"
+        )
+
+
+def _is_float(values: Floats) -> bool:
+    if values.dtype.kind != "f" or not values.size:
+        return False
+    whole, _ = dyadic(values)
+    return bool(np.abs(whole).max() >= 1 << UNQUANTISED_BITS)
+
+
+def _computed(reading: Reading, operation: Operation) -> list[Value]:
+    """Return the results of an operation: by its rule, or constants where all inputs are constants."""
+    xs = [reading.values[key] if key in reading.values else _missing(operation, key) for key in operation.inputs if key]
     known = [x for x in xs if isinstance(x, Known)]
     with operation.whole():
-        require_values(operation, xs)
-        return folded(operation, known) if len(known) == len(xs) else RULES[operation.kind](reading, operation, xs)
+        if len(known) == len(xs) and operation.kind not in ("ChannelsFirst", "ChannelsLast"):
+            return list(folded(operation, known, reading.model.opset))
+        integers = any(isinstance(x, Edge) and x.grid is not None for x in xs)
+        if integers and operation.kind not in INTEGERS:
+            raise operation.refused("reads the integers of a QuantizeLinear; put a DequantizeLinear between them")
+        values = RULES[operation.kind](reading, operation, xs)
+        return values if isinstance(values, list) else [values]
 
 
-def _value(reading: Reading, operation: Operation, name: str) -> Edge | Known:
-    """Return the edge or the constant of a tensor."""
-    if name not in reading.values:
-        raise operation.refused(f"reads '{name}', a second output of its node; only first outputs are computed")
-    return reading.values[name]
+def _missing(operation: Operation, name: str) -> Value:
+    raise operation.refused(f"reads '{name}', a second output of its node; only first outputs are computed")
 
 
-def _metadata(reading: Reading, axes: tuple[int, ...], result: Edge) -> dict[str, Any]:
-    """State which tensor of the file each layer's end is, and the order of its axes."""
-    model = reading.model
+def _ended(reading: Reading, output: str) -> tuple[str, Edge]:
+    """Return the tensor and the edge of an output, without what only spreads it at the end: the order stays."""
+    value, model = reading.values[output], reading.model
+    if isinstance(value, Known):
+        raise ModelError(f"{model.path}: its output '{output}' does not depend on its input; export it again")
+    if value.grid is not None:
+        raise ModelError(f"{model.path}: its output '{output}' holds integers; end it with a DequantizeLinear")
+    end = Operation(output, "the end of the model", (), (output,), {})
+    tensor, edge = _without_last(reading, output, value, lambda function: function.kind == LAST)
+    try:
+        edge = settled(reading, end, edge, BIAS_BITS)
+    except ModelError:
+        tensor, rest = _without_last(reading, tensor, edge, lambda function: function.increasing)
+        if rest is edge:
+            raise
+        edge = settled(reading, end, rest, BIAS_BITS)
+    if edge.scale is not None and (edge.scale.ndim or edge.scale < 0):
+        raise ModelError(
+            f"{model.path}: its output '{output}' has scales of its channels, or a negative one, no powers of two; "
+            f"end it with a Quant of one scale"
+        )
+    return tensor, edge
+
+
+def _without_last(reading: Reading, tensor: str, edge: Edge, which: Callable[[FloatStep], bool]) -> tuple[str, Edge]:
+    """Return an end and its tensor without those float operators at the end of its chain."""
+    while edge.chain and which(edge.chain[-1]):
+        function = edge.chain[-1]
+        reading.dropped.append(
+            f"{reading.kind_of(function)} '{function.node}' at the end: outputs are what it reads, of which the "
+            f"largest is the same"
+        )
+        tensor, edge = function.source, replace(edge, chain=edge.chain[:-1])
+    return tensor, edge
+
+
+def _metadata(
+    reading: Reading, inputs: dict[str, Edge], scale: float | None, ends: list[tuple[str, Edge]]
+) -> dict[str, Any]:
+    """State which tensor of the file each layer's end is, the order of its axes, and what its integers are times."""
+    outputs = [
+        {"tensor": tensor, "axes": list(edge.axes), "scale": None if edge.scale is None else float(edge.scale)}
+        for tensor, edge in ends
+    ]
     return {
-        "input": model.input,
-        "input_axes": list(axes),
-        "output": reading.output or model.output,
-        "output_axes": list(result.axes),
-        "layers": {layer: [tensor, list(order)] for layer, (tensor, order) in reading.tensors.items()},
+        "inputs": [
+            {"tensor": name, "axes": list(edge.axes), "shape": list(reading.model.inputs[name])}
+            for name, edge in inputs.items()
+        ],
+        "input_axes": list(next(iter(inputs.values())).axes),
+        "input_scale": scale,
+        "outputs": outputs,
+        "layers": {
+            layer: [tensor, list(edge.axes), None if edge.scale is None else edge.scale.tolist()]
+            for layer, (tensor, edge) in reading.tensors.items()
+        },
         "dropped": reading.dropped,
+        "float64": reading.double,
     }
 
 
-def _looks_at_neighbours(model: OnnxModel) -> bool:
-    """Tell whether a convolution reads the input, so that its pixels should come channels last."""
-    reached = {model.input}
-    for operation in model.operations:
-        if len(model.shape) != len(CHANNELS_LAST) or not reached & set(operation.inputs):
-            continue
-        if operation.kind in ON_FIELDS:
-            return True
-        if operation.kind in ELEMENTWISE:
-            reached.update(operation.outputs)
-    return False
+def _has_scales(metadata: dict[str, Any]) -> bool:
+    scales = (metadata["input_scale"], *(end["scale"] for end in metadata["outputs"]))
+    return any(scale is not None for scale in (*scales, *(layer[2] for layer in metadata["layers"].values())))
 
 
-def _input_format(model: OnnxModel) -> Fixed:
-    """Return the format of the Quant through which everything reads the input."""
-    reached: set[str] = {model.input}
-    quantisers: list[Quantiser] = []
-    for operation in model.operations:
-        if not reached & set(operation.inputs):
-            continue
-        if operation.kind in WIRES:
-            reached.update(operation.outputs)
-            continue
-        if operation.kind not in ("Quant", "QuantizeLinear") or operation.inputs[0] not in reached:
-            raise operation.refused(
-                f"reads input '{model.input}' without a Quant before it, so nothing states the input's format; "
-                f"give it, such as --input-format 'fixed<16,6>'"
-            )
-        parameters = [Known(model.constants[key], key) if key in model.constants else None for key in operation.inputs]
-        with operation.whole():
-            by = quantiser(operation, parameters)
-        if by.bipolar or np.unique(by.exponents).size != 1 or (quantisers and not by.alike(quantisers[0])):
-            raise operation.refused(
-                f"the input '{model.input}' must be quantised in one way, of one scale and 2 bits or more; "
-                f"give its format, such as --input-format 'fixed<16,6>'"
-            )
-        quantisers.append(by)
-    if not quantisers:
-        raise ModelError(f"{model.path}: nothing reads its input '{model.input}'; export it again")
-    return format_of(quantisers[0], int(quantisers[0].exponents.flat[0]))
-
-
-def _require_exact(graph: Graph) -> None:
-    """Refuse sums that float32 rounds: the model itself is computed in it."""
+def _wide(graph: Graph, reading: Reading) -> bool:
+    """Tell whether float32 rounds a sum of the file; raise ModelError where float64 does."""
+    wide = False
     for name, range_ in derive(graph).items():
         bits = range_.partial.bit_length()
-        if bits > FLOAT32_BITS:
+        if name in reading.staircases.emulated:
+            continue
+        if bits > FLOAT64_BITS:
             raise ModelError(
-                f"layer '{graph.by_name[name].layer}': it needs {bits} bits, but ONNX sums in float32, which holds "
-                f"{FLOAT32_BITS} exactly; use fewer weight or activation bits, or fewer inputs to the layer"
+                f"layer '{graph.by_name[name].layer}': it needs {bits} bits, but ONNX sums in floats, which hold at "
+                f"most {FLOAT64_BITS} exactly; use fewer weight or activation bits, or fewer inputs to the layer"
             )
+        wide = wide or bits > FLOAT32_BITS
+    return wide

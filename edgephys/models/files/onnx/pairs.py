@@ -1,16 +1,14 @@
-"""Rules of ONNX's operators that join computed tensors, which may be repeated along an axis."""
+"""Join two computed tensors of ONNX, one of which may be repeated along an axis."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial, reduce
 
 import numpy as np
 
-from edgephys.models.files.fields import smaller
 from edgephys.models.files.onnx.file import Operation
-from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, edge_of
+from edgephys.models.files.onnx.reading import Edge, Reading
 
 Join = Callable[[str, str, str], str]
 """Adds the nodes that join two edges, in a layer, and returns the name of the last."""
@@ -40,15 +38,4 @@ def _spread(reading: Reading, operation: Operation, edge: Edge, shape: tuple[int
     if reading.shape(edge) == shape:
         return edge
     layer = reading.layer(operation, "_repeated")
-    return Edge(reading.builder.spread(layer, edge.name, shape), tuple(range(len(shape))))
-
-
-def _extreme(reading: Reading, operation: Operation, xs: Values) -> Value:
-    """Take the largest or the smallest of any number of computed tensors, element by element."""
-    builder = reading.builder
-    join: Join = builder.max if operation.kind == "Max" else partial(smaller, builder)
-    edges = [edge_of(operation, x) for x in xs]
-    return reduce(lambda one, other: joined(reading, operation, one, other, join), edges)
-
-
-PAIRS: dict[str, Callable[[Reading, Operation, Values], Value]] = {"Max": _extreme, "Min": _extreme}
+    return replace(edge, name=reading.builder.spread(layer, edge.name, shape), axes=tuple(range(len(shape))))

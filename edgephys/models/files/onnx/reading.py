@@ -1,57 +1,98 @@
-"""The state while an ONNX model is read: the edge of each tensor, and the order of its axes."""
+"""The state while an ONNX model is read: the edge of each tensor, the order of its axes, and its scale."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgephys.core.fixed import Fixed
+from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
-from edgephys.models.files.onnx.constants import ROUNDINGS, Known, Quantiser
+from edgephys.models.files.functions.staircase import Staircases
+from edgephys.models.files.onnx.chains import Floats, FloatStep
 from edgephys.models.files.onnx.file import OnnxModel, Operation
+from edgephys.models.files.onnx.known import Known
+from edgephys.models.files.onnx.quantisers import ROUNDINGS, Quantiser
 
-CHANNELS_LAST = (2, 0, 1)
-"""Axes of a field's edge that are ONNX's channel, row and column."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edge:
     """Name the Graph's node that carries a tensor, and its axis for each of the tensor's (without the batch).
 
-    Where the tensor holds integers, between a QuantizeLinear and its DequantizeLinear, ``step`` is the exponent of the
-    power of two that each stands for: the node has the values.
+    ``scale`` is what the node's values are times in the file, where that is no power of two; ``chain`` are float
+    operators that the next quantiser takes in. Both have the layout of the node. Where the tensor holds integers,
+    between a QuantizeLinear and its DequantizeLinear, ``grid`` is the scale and zero point of those.
     """
 
     name: str
     axes: tuple[int, ...]
-    step: int | None = None
+    scale: Floats | None = None
+    chain: tuple[FloatStep, ...] = ()
+    grid: tuple[float, int] | None = None
 
     @property
     def in_order(self) -> bool:
         """Tell whether the axes are ONNX's own."""
         return self.axes == tuple(range(len(self.axes)))
 
+    @property
+    def exact(self) -> bool:
+        """Tell whether the node has the tensor's own values."""
+        return self.scale is None and not self.chain
+
+    def moved(self, name: str, axes: tuple[int, ...], move: Callable[[Floats], Floats]) -> Edge:
+        """Return the edge of a node that moves the elements of this one; ``move`` does so with an array of them."""
+        scale = self.scale
+        if scale is not None and scale.ndim:
+            scale = move(scale)
+        return Edge(name, axes, scale, tuple(function.moved(move) for function in self.chain), self.grid)
+
+    def then(self, function: FloatStep) -> Edge:
+        """Return the edge with one more float operator."""
+        return replace(self, chain=(*self.chain, function))
+
 
 Value = Edge | Known
 Values = list[Value]
 
 
+def channels_last(rank: int) -> tuple[int, ...]:
+    """Return the axes of a field's edge that are ONNX's channel and sides."""
+    return (rank - 1, *range(rank - 1))
+
+
+class NeedsFloat64Error(Exception):
+    """Say that a model was read for a reference in float32, but has sums or functions that float32 rounds."""
+
+
 @dataclass
 class Reading:
-    """Collect the Graph while the operations are read in order."""
+    """Collect the Graph while the operations are read in order.
+
+    ``double``: the file's operators are computed in float64, by the reference as here.
+    """
 
     model: OnnxModel
     builder: Builder
     values: dict[str, Edge | Known]
-    source: str
+    sources: frozenset[str]
+    double: bool = False
     layers: set[str] = field(default_factory=set)
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    tensors: dict[str, tuple[str, Edge]] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
-    output: str = ""
-    """The tensor that is the output where something is dropped at the end."""
+
+    def __post_init__(self) -> None:
+        self.staircases = Staircases(self.builder)
+
+    def kind_of(self, function: FloatStep) -> str:
+        """Return the operator of which a function is a part."""
+        return next((own.kind for own in self.model.operations if own.name == function.node), function.kind)
 
     def layer(self, operation: Operation, suffix: str = "") -> str:
         """Return a layer's name after an operation, made of letters, digits and _, and used once."""
@@ -65,7 +106,7 @@ class Reading:
 
     def owner(self, operation: Operation, edge: Edge) -> str:
         """Return the layer whose result an operation rounds or shifts: reports and modules speak of that one."""
-        if edge.name == self.source:
+        if edge.name in self.sources:
             return self.layer(operation)
         return self.builder.layer(edge.name)
 
@@ -82,15 +123,59 @@ class Reading:
         order = [edge.axes[axes.index(axis)] for axis in range(len(axes))]
         shape = tuple(carried[axis] for axis in order)
         layer = self.layer(operation, "_order")
-        rows = np.arange(int(np.prod(carried))).reshape(carried).transpose(order)
+        rows = np.arange(prod(carried)).reshape(carried).transpose(order)
         if np.array_equal(rows.ravel(), np.arange(rows.size)):  # axes of one element moved
-            return Edge(self.builder.reshape(layer, edge.name, shape), axes)
-        flat = self.builder.reshape(layer, edge.name, (rows.size,))
-        return Edge(self.builder.take(layer, flat, rows, 0), axes)
+            name = self.builder.reshape(layer, edge.name, shape)
+        else:
+            flat = self.builder.reshape(layer, edge.name, (rows.size,))
+            name = self.builder.take(layer, flat, rows, 0)
+        return edge.moved(name, axes, lambda array: array.transpose(order))
 
     def plain(self, operation: Operation, edge: Edge) -> Edge:
         """Return the edge with ONNX's own order of axes."""
         return self.ordered(operation, edge, tuple(range(len(edge.axes))))
+
+    def reshaped(self, operation: Operation, edge: Edge, shape: tuple[int, ...]) -> Edge:
+        """Return the edge of the same elements in another shape."""
+        if shape == self.shape(edge):
+            return edge
+        edge = self.plain(operation, edge)
+        carried = self.builder.shape(edge.name)
+        name = self.builder.reshape(self.layer(operation), edge.name, shape)
+        return edge.moved(name, tuple(range(len(shape))), lambda array: np.broadcast_to(array, carried).reshape(shape))
+
+    def taken(self, operation: Operation, edge: Edge, axis: int, rows: Integers) -> Edge:
+        """Return rows along one of ONNX's axes, which becomes the axes of ``rows``."""
+        if rows.ndim != 1:
+            edge = self.plain(operation, edge)
+        at, carried = axis_of(operation, edge, axis), self.builder.shape(edge.name)
+        places = rows % carried[at]
+        name = self.builder.take(self.layer(operation), edge.name, places, at)
+        axes = edge.axes if rows.ndim == 1 else tuple(range(len(self.builder.shape(name))))
+
+        def move(array: Floats) -> Floats:
+            if rows.ndim == 1 and array.shape[at] == 1:
+                return array
+            return np.take(np.broadcast_to(array, carried), places, at)
+
+        return edge.moved(name, axes, move)
+
+    def spread(self, operation: Operation, edge: Edge, order: Integers) -> Edge:
+        """Return elements by their flat index in ONNX's own order, in the shape of ``order``; 0 where that is -1."""
+        edge = self.plain(operation, edge)
+        layer, carried = self.layer(operation), self.builder.shape(edge.name)
+        size = prod(carried)
+        flat = self.builder.reshape(layer, edge.name, (size,))
+        if np.any(order < 0):
+            zero = self.builder.scale(layer, self.builder.take(layer, flat, [0], 0), np.zeros(1, np.int64), 0)
+            flat = self.builder.concat(layer, (flat, zero), 0)
+        places = np.where(order < 0, size, order)
+        name = self.builder.take(layer, flat, places, 0)
+
+        def move(array: Floats) -> Floats:
+            return np.append(np.broadcast_to(array, carried), 1.0)[places]
+
+        return edge.moved(name, tuple(range(order.ndim)), move)
 
 
 def word(name: str) -> str:
@@ -127,3 +212,22 @@ def axis_of(operation: Operation, edge: Edge, axis: int) -> int:
     if not 1 <= at <= len(edge.axes):
         raise operation.refused(f"axis must be 1..{len(edge.axes)}, not {axis}: vectors of a batch do not meet")
     return edge.axes[at - 1]
+
+
+def laid(reading: Reading, operation: Operation, edge: Edge, known: Known) -> NDArray[Any]:
+    """Return a constant in the order of the edge's axes; raise ModelError where it makes the tensor larger."""
+    shape, rank = reading.shape(edge), len(edge.axes)
+    values = known.values
+    if values.ndim > rank + 1:
+        values = values.reshape(values.shape[-rank - 1 :]) if prod(values.shape[: -rank - 1]) == 1 else values
+    whole = values.reshape((1,) * (rank + 1 - values.ndim) + values.shape) if values.ndim <= rank else values
+    try:
+        fits = np.broadcast_shapes(whole.shape, (1, *shape)) == (1, *shape)
+    except ValueError:
+        fits = False
+    if not fits or whole.ndim != rank + 1:
+        raise operation.refused(f"'{known.source}' of shape {known.values.shape} does not fit a tensor of {shape}")
+    if whole.size == 1:
+        return np.asarray(whole.reshape(()))
+    order = [edge.axes.index(axis) for axis in range(rank)]
+    return np.asarray(whole[0].transpose(order))

@@ -1,0 +1,67 @@
+"""What an import makes of a user's data: a format for the input, integers in it, and class numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.rounding import Overflow, Rounding
+
+MOST_BITS = 16
+"""Bits of an input's format that is proposed: what the first layer's sums take in exactly, and not more."""
+FEWEST_BITS = 4
+LARGEST_INTEGER = 60
+
+
+def proposed(values: NDArray[np.float64], bits: int) -> Fixed:
+    """Return the format with the finest steps that holds all values in so many bits, or in fewer where they suffice."""
+    signed, ends = bool(values.min() < 0), np.array([values.min(), values.max()])
+    for integer in range(-bits, LARGEST_INTEGER):
+        fixed = Fixed(signed, bits, integer, Rounding.RND_CONV, Overflow.SAT)
+        low, high = np.rint(np.ldexp(ends, fixed.fraction))
+        if fixed.low <= low and high <= fixed.high:
+            break
+    while fixed.bits > 1 + signed:
+        fewer = Fixed(signed, fixed.bits - 1, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
+        if not np.array_equal(fewer.values(fewer.quantise(values)), values):
+            break
+        fixed = fewer
+    return Fixed(fixed.signed, fixed.bits, fixed.integer)
+
+
+def quantised(values: NDArray[np.float64], fixed: Fixed, warnings: list[str], scale: float = 1.0) -> Integers:
+    """Return values as integers of a format, and warn of those that it does not hold; its steps are times ``scale``.
+
+    Shape: any, kept.
+    """
+    grid = Fixed(fixed.signed, fixed.bits, fixed.integer, Rounding.RND_CONV, Overflow.SAT)
+    steps = np.ldexp(values / scale, fixed.fraction)
+    clipped = int(np.count_nonzero((steps < fixed.low - 0.5) | (steps > fixed.high + 0.5)))
+    if clipped:
+        times = "" if scale == 1 else f" times {scale:g}"
+        warnings.append(
+            f"{clipped:,} of {values.size:,} input values are beyond {fixed}{times} and are clipped; the data reach "
+            f"{values.min():g}..{values.max():g}"
+        )
+    return grid.quantise(np.clip(values / scale, (fixed.low - 1) * fixed.step, (fixed.high + 1) * fixed.step))
+
+
+def classes_of(answers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """Return class numbers from numbers or one-hot rows; None where the answers are no classes of such outputs.
+
+    Shape: answers (example, ...); ``shape`` is (example, output).
+    """
+    if len(shape) != 2:
+        return None
+    if answers.ndim == 2 and answers.shape[1] == shape[1] > 1:
+        one_hot = np.all((answers == 0) | (answers == 1)) and np.all(np.count_nonzero(answers, axis=1) == 1)
+        return np.asarray(answers.argmax(-1), np.int64) if one_hot else None
+    flat = answers.reshape(len(answers), -1)
+    if flat.shape[1] != 1 or not np.array_equal(flat, np.rint(flat)):
+        return None
+    classes = flat[:, 0].astype(np.int64)
+    most = max(2, shape[1])
+    return classes if classes.min() >= 0 and classes.max() < most else None
