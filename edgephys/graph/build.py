@@ -8,27 +8,9 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.fixed import WIDEST, Fixed
+from edgephys.graph import ops
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.interval import Range
-from edgephys.graph.ops import (
-    Add,
-    Bias,
-    Concat,
-    Constant,
-    Dense,
-    Input,
-    Lookup,
-    Max,
-    Mul,
-    Op,
-    Relu,
-    Requantise,
-    Reshape,
-    Scale,
-    Sum,
-    Take,
-    Window,
-)
 from edgephys.graph.passes import lowered
 from edgephys.graph.ranges import range_of
 
@@ -45,51 +27,51 @@ class Builder:
     def input(self, name: str, shape: tuple[int, ...], fixed: Fixed) -> str:
         """Add an input of a shape (without the batch) and a format."""
         self._inputs.append(name)
-        return self._add(Node(name, Input(), (), shape, fixed, name))
+        return self._add(Node(name, ops.Input(), (), shape, fixed, name))
 
     def dense(self, layer: str, x: str, weights: Any, fraction: int) -> str:
         """Multiply by integer weights (in, out) at 2**-fraction over the last axis."""
-        return self.exact(layer, Dense(Constant(np.asarray(weights), fraction)), x)
+        return self.exact(layer, ops.Dense(ops.Constant(np.asarray(weights), fraction)), x)
 
     def bias(self, layer: str, x: str, bias: Any, fraction: int) -> str:
         """Add integers at 2**-fraction."""
-        return self.exact(layer, Bias(Constant(np.asarray(bias), fraction)), x)
+        return self.exact(layer, ops.Bias(ops.Constant(np.asarray(bias), fraction)), x)
 
     def add(self, layer: str, x: str, y: str) -> str:
         """Add two edges of one shape."""
-        return self.exact(layer, Add(), x, y)
+        return self.exact(layer, ops.Add(), x, y)
 
     def max(self, layer: str, x: str, y: str) -> str:
         """Take the larger of two edges of one shape, element by element."""
-        return self.exact(layer, Max(), x, y)
+        return self.exact(layer, ops.Max(), x, y)
 
     def mul(self, layer: str, x: str, y: str) -> str:
         """Multiply two edges of one shape, element by element; ``spread`` gives one the shape of the other."""
-        return self.exact(layer, Mul(), x, y)
+        return self.exact(layer, ops.Mul(), x, y)
 
     def scale(self, layer: str, x: str, factor: Any, fraction: int) -> str:
         """Multiply by integers at 2**-fraction, element by element."""
-        return self.exact(layer, Scale(Constant(np.asarray(factor), fraction)), x)
+        return self.exact(layer, ops.Scale(ops.Constant(np.asarray(factor), fraction)), x)
 
     def relu(self, layer: str, x: str) -> str:
         """Replace negative values by 0."""
-        return self.exact(layer, Relu(), x)
+        return self.exact(layer, ops.Relu(), x)
 
     def sum(self, layer: str, x: str, axis: int) -> str:
         """Sum over an axis (0 is the first after the batch)."""
-        return self.exact(layer, Sum(axis), x)
+        return self.exact(layer, ops.Sum(axis), x)
 
     def concat(self, layer: str, xs: tuple[str, ...], axis: int) -> str:
         """Join along an axis."""
-        return self.exact(layer, Concat(axis), *xs)
+        return self.exact(layer, ops.Concat(axis), *xs)
 
     def take(self, layer: str, x: str, rows: Any, axis: int) -> str:
         """Take rows along an axis, which becomes the axes of ``rows``, as numpy.take does."""
-        return self.exact(layer, Take(axis, np.asarray(rows)), x)
+        return self.exact(layer, ops.Take(axis, np.asarray(rows)), x)
 
     def reshape(self, layer: str, x: str, shape: tuple[int, ...]) -> str:
         """Give the same elements another shape."""
-        return self.exact(layer, Reshape(), x, shape=shape)
+        return self.exact(layer, ops.Reshape(), x, shape=shape)
 
     def spread(self, layer: str, x: str, shape: tuple[int, ...]) -> str:
         """Repeat an edge along its axes of length 1, and along new axes in front, to a shape, as numpy broadcasts."""
@@ -104,21 +86,21 @@ class Builder:
 
     def window(self, layer: str, x: str, size: tuple[int, int]) -> str:
         """Gather the (rows, columns) of neighbours of every pixel, zeros beyond the edges, into its channels."""
-        return self.exact(layer, Window(size), x)
+        return self.exact(layer, ops.Window(size), x)
 
     def lookup(self, layer: str, x: str, first: int, results: Any, fraction: int) -> str:
         """Replace integers by entries of a table at 2**-fraction; the first entry is that of ``first``, in steps of x.
 
         Shape: results (entries,), or (channels, entries) with a table for each channel of the last axis.
         """
-        return self.exact(layer, Lookup(Constant(np.asarray(results), fraction), first, self.fraction(x)), x)
+        return self.exact(layer, ops.Lookup(ops.Constant(np.asarray(results), fraction), first, self.fraction(x)), x)
 
     def requantise(self, layer: str, x: str, fixed: Fixed) -> str:
         """Round and overflow into a format."""
-        op = Requantise()
+        op = ops.Requantise()
         return self._add(Node(self._fresh(layer, op), op, (x,), self.shape(x), fixed, layer))
 
-    def exact(self, layer: str, op: Op, *inputs: str, shape: tuple[int, ...] = ()) -> str:
+    def exact(self, layer: str, op: ops.Op, *inputs: str, shape: tuple[int, ...] = ()) -> str:
         """Add any operation whose format follows from its operands; ``shape`` is for those that choose it."""
         operands = tuple(self._nodes[name] for name in inputs)
         node = Node(self._fresh(layer, op), op, inputs, shape, operands[0].fixed, layer)
@@ -155,7 +137,7 @@ class Builder:
         nodes = tuple(self._nodes.values())
         return lowered(Graph(self._name, nodes, tuple(self._inputs), outputs, metadata or {}))
 
-    def _fresh(self, layer: str, op: Op) -> str:
+    def _fresh(self, layer: str, op: ops.Op) -> str:
         base = name = f"{layer}_{op.word}"
         count = 1
         while name in self._nodes:

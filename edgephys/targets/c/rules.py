@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from edgephys.graph.ops import (
-    Add,
-    Bias,
-    Concat,
-    Dense,
-    Input,
-    Lookup,
-    Max,
-    Mul,
-    Relu,
-    Requantise,
-    Reshape,
-    Scale,
-    Sum,
-    Take,
-    Window,
-)
+from edgephys.graph import ops
 from edgephys.targets.c import elements, loops, products
 from edgephys.targets.c.roles import ElementRule, InputRule, JoinRule, Role, SumRule, ViewRule
 from edgephys.targets.rules import RuleTable
@@ -26,20 +10,20 @@ from edgephys.targets.rules import RuleTable
 RULES: RuleTable[Role] = RuleTable(
     "c",
     {
-        Input: InputRule(),
-        Dense: SumRule(products.product, reads_rows=True),
-        Sum: SumRule(loops.sum_over_axis),
-        Bias: ElementRule(elements.bias),
-        Scale: ElementRule(elements.scale),
-        Add: elements.expression("{} + {}".format),
-        Mul: elements.expression("{} * {}".format),
-        Max: elements.expression("{0} > {1} ? {0} : {1}".format),
-        Relu: ElementRule(elements.relu),
-        Requantise: ElementRule(elements.requantise),
-        Lookup: ElementRule(elements.lookup),
-        Concat: JoinRule(loops.join),
-        Take: ViewRule(),
-        Reshape: ViewRule(),
-        Window: ViewRule(convolves=True),
+        ops.Input: InputRule(),
+        ops.Dense: SumRule(products.product, reads_rows=True),
+        ops.Sum: SumRule(loops.sum_over_axis),
+        ops.Bias: ElementRule(elements.bias),
+        ops.Scale: ElementRule(elements.scale),
+        ops.Add: elements.expression("{} + {}".format),
+        ops.Mul: elements.expression("{} * {}".format),
+        ops.Max: elements.expression("{0} > {1} ? {0} : {1}".format),
+        ops.Relu: ElementRule(elements.relu),
+        ops.Requantise: ElementRule(elements.requantise),
+        ops.Lookup: ElementRule(elements.lookup),
+        ops.Concat: JoinRule(loops.join),
+        ops.Take: ViewRule(),
+        ops.Reshape: ViewRule(),
+        ops.Window: ViewRule(convolves=True),
     },
 )

@@ -20,26 +20,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from edgephys.core.fixed import Integers
+from edgephys.graph import ops
 from edgephys.graph.graph import Graph, Node
-from edgephys.graph.ops import (
-    Add,
-    Bias,
-    Broadcast,
-    Concat,
-    Dense,
-    Input,
-    Lookup,
-    Max,
-    Mul,
-    Relu,
-    Requantise,
-    Reshape,
-    Scale,
-    Sum,
-    Take,
-    Window,
-    windows,
-)
 from edgephys.targets.onnx.forms import CHANNELS_FIRST, PLAIN, ROWS, Form, Tensors
 from edgephys.targets.onnx.plan import DOUBLE, FLOAT, SINGLE, OnnxPlan, OnnxRule, Unit, of_channels, plan, power_of_two
 from edgephys.targets.onnx.rounding import round_into
@@ -110,19 +92,19 @@ def elementwise(operator: str, unit: Unit = Unit.OPERAND, adds: bool = False) ->
     return OnnxRule(rule, unit, adds)
 
 
-def _input(writer: OnnxWriter, node: Node, op: Input) -> None:
+def _input(writer: OnnxWriter, node: Node, op: ops.Input) -> None:
     plan = writer.plan
     writer.tensors.forms[node.name] = Form(node.name, PLAIN, plan.carriers[node.name], plan.units[node.name])
 
 
-def _requantise(writer: OnnxWriter, node: Node, op: Requantise) -> None:
+def _requantise(writer: OnnxWriter, node: Node, op: ops.Requantise) -> None:
     writer.tensors.forms[node.name] = round_into(writer.tensors, writer.graph, writer.plan, node)
 
 
 # Products ----------------------------------------------------------------------------------------
 
 
-def _dense(writer: OnnxWriter, node: Node, op: Dense) -> None:
+def _dense(writer: OnnxWriter, node: Node, op: ops.Dense) -> None:
     """Add a product, with the bias that reads it, as Gemm or as Conv over the field that a window reads."""
     plan, tensors = writer.plan, writer.tensors
     bias, unit, carrier = plan.biases.get(node.name), plan.units[node.name], plan.carriers[node.name]
@@ -211,14 +193,14 @@ def _kernel(matrix: Integers, size: tuple[int, int], channels: int) -> tuple[Int
 # Constants ---------------------------------------------------------------------------------------
 
 
-def _bias(writer: OnnxWriter, node: Node, op: Bias) -> None:
+def _bias(writer: OnnxWriter, node: Node, op: ops.Bias) -> None:
     form = _broadcast_form(writer, node)
     integers = _laid_out(op.constant.integers, form.layout, len(node.shape))
     values = _bias_values(writer, node, integers, form.unit)
     writer.result(node, "Add", [form], (writer.tensors.number(f"{node.name}_bias", values, form.carrier),))
 
 
-def _scale(writer: OnnxWriter, node: Node, op: Scale) -> None:
+def _scale(writer: OnnxWriter, node: Node, op: ops.Scale) -> None:
     """Add a product with a constant; a power of two needs no operator."""
     if (power := power_of_two(node)) is not None:
         (form,) = writer.read(node)
@@ -231,7 +213,7 @@ def _scale(writer: OnnxWriter, node: Node, op: Scale) -> None:
     writer.result(node, "Mul", [form], (constant,), unit=unit)
 
 
-def _lookup(writer: OnnxWriter, node: Node, op: Lookup) -> None:
+def _lookup(writer: OnnxWriter, node: Node, op: ops.Lookup) -> None:
     """Gather entries by whole numbers; the tables for the channels follow one another."""
     (form,), tensors = writer.read(node, unit=op.operand_fraction), writer.tensors
     starts = op.channels(node.shape) * op.entries - op.first
@@ -261,12 +243,12 @@ def _bias_values(writer: OnnxWriter, bias: Node, integers: Integers, unit: int) 
 
 def _channels(bias: Node, dense: Node) -> Integers:
     """Return a bias with one number for each output of a product."""
-    integers = bias.op.constant.integers if isinstance(bias.op, Broadcast) else np.zeros(1, np.int64)
+    integers = bias.op.constant.integers if isinstance(bias.op, ops.Broadcast) else np.zeros(1, np.int64)
     return np.broadcast_to(integers.reshape(-1), (dense.shape[-1],))
 
 
 def _constant_fraction(node: Node) -> int:
-    return node.op.constant.fraction if isinstance(node.op, Broadcast) else 0
+    return node.op.constant.fraction if isinstance(node.op, ops.Broadcast) else 0
 
 
 def _laid_out(integers: NDArray[Any], layout: str, rank: int) -> NDArray[Any]:
@@ -282,35 +264,35 @@ def _laid_out(integers: NDArray[Any], layout: str, rank: int) -> NDArray[Any]:
 # Sums over an axis, joins and moves -----------------------------------------------------------------
 
 
-def _sum(writer: OnnxWriter, node: Node, op: Sum) -> None:
+def _sum(writer: OnnxWriter, node: Node, op: ops.Sum) -> None:
     operands = writer.read(node, PLAIN)
     axes = writer.tensors.constant(f"axes_{op.axis + 1}", np.array([op.axis + 1]))
     writer.result(node, "ReduceSum", operands, (axes,), keepdims=0)
 
 
-def _concat(writer: OnnxWriter, node: Node, op: Concat) -> None:
+def _concat(writer: OnnxWriter, node: Node, op: ops.Concat) -> None:
     operands = writer.read(node, PLAIN, writer.plan.units[node.name])
     writer.result(node, "Concat", operands, axis=op.axis + 1)
 
 
-def _take(writer: OnnxWriter, node: Node, op: Take) -> None:
+def _take(writer: OnnxWriter, node: Node, op: ops.Take) -> None:
     operands = writer.read(node, PLAIN)
     rows = writer.tensors.constant(f"{node.name}_taken", op.rows)
     writer.result(node, "Gather", operands, (rows,), axis=op.axis + 1)
 
 
-def _reshape(writer: OnnxWriter, node: Node, op: Reshape) -> None:
+def _reshape(writer: OnnxWriter, node: Node, op: ops.Reshape) -> None:
     rows = writer.tensors.forms[node.inputs[0]].layout == ROWS
     (form,) = writer.read(node, ROWS if rows else PLAIN)
     writer.result(node, "Reshape", [form], (writer.tensors.shape(node.shape),), PLAIN)
     writer.tensors.forms[node.name] = replace(writer.tensors.forms[node.name], quantised=form.quantised)
 
 
-def _window(writer: OnnxWriter, node: Node, op: Window) -> None:
+def _window(writer: OnnxWriter, node: Node, op: ops.Window) -> None:
     """Gather every pixel's neighbours by number; one more pixel, of zeros, stands for those beyond the edges."""
     (form,), tensors = writer.read(node, PLAIN), writer.tensors
     height, width, channels = writer.graph.by_name[node.inputs[0]].shape
-    numbers = windows(np.arange(height * width).reshape(height, width, 1), op.size, height * width)
+    numbers = ops.windows(np.arange(height * width).reshape(height, width, 1), op.size, height * width)
     shape = tensors.shape((height * width, channels))
     pixels = tensors.add("Reshape", [form.tensor, shape], f"{node.name}_pixels")
     pads = tensors.constant("one_pixel_more", np.array([0, 0, 0, 0, 1, 0]))
@@ -323,20 +305,20 @@ def _window(writer: OnnxWriter, node: Node, op: Window) -> None:
 RULES: RuleTable[OnnxRule] = RuleTable(
     "onnx",
     {
-        Input: OnnxRule(_input, Unit.ZERO),
-        Dense: OnnxRule(_dense, Unit.READER),
-        Bias: OnnxRule(_bias, adds=True),
-        Add: elementwise("Add", adds=True),
-        Scale: OnnxRule(_scale, Unit.READER),
-        Mul: elementwise("Mul", Unit.PRODUCT),
-        Max: elementwise("Max"),
-        Relu: elementwise("Relu"),
-        Sum: OnnxRule(_sum),
-        Concat: OnnxRule(_concat),
-        Take: OnnxRule(_take),
-        Reshape: OnnxRule(_reshape),
-        Window: OnnxRule(_window),
-        Requantise: OnnxRule(_requantise, Unit.FORMAT),
-        Lookup: OnnxRule(_lookup, Unit.READER),
+        ops.Input: OnnxRule(_input, Unit.ZERO),
+        ops.Dense: OnnxRule(_dense, Unit.READER),
+        ops.Bias: OnnxRule(_bias, adds=True),
+        ops.Add: elementwise("Add", adds=True),
+        ops.Scale: OnnxRule(_scale, Unit.READER),
+        ops.Mul: elementwise("Mul", Unit.PRODUCT),
+        ops.Max: elementwise("Max"),
+        ops.Relu: elementwise("Relu"),
+        ops.Sum: OnnxRule(_sum),
+        ops.Concat: OnnxRule(_concat),
+        ops.Take: OnnxRule(_take),
+        ops.Reshape: OnnxRule(_reshape),
+        ops.Window: OnnxRule(_window),
+        ops.Requantise: OnnxRule(_requantise, Unit.FORMAT),
+        ops.Lookup: OnnxRule(_lookup, Unit.READER),
     },
 )

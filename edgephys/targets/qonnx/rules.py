@@ -10,25 +10,8 @@ import numpy as np
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, narrowest
 from edgephys.core.rounding import Overflow, Rounding
+from edgephys.graph import ops
 from edgephys.graph.graph import Constant, Graph, Node
-from edgephys.graph.ops import (
-    Add,
-    Bias,
-    Broadcast,
-    Concat,
-    Dense,
-    Input,
-    Lookup,
-    Max,
-    Mul,
-    Relu,
-    Requantise,
-    Reshape,
-    Scale,
-    Sum,
-    Take,
-    Window,
-)
 from edgephys.graph.ranges import Range
 from edgephys.targets.qonnx.writer import AXES, FIELD, FIRST, PLAIN, QonnxWriter, laid_out, tensor_shape
 from edgephys.targets.rules import Refusal, RuleTable
@@ -81,7 +64,7 @@ def elementwise(operator: str) -> QonnxRule:
 def with_constant(operator: str, label: str) -> QonnxRule:
     """Return the rule of an operation that is one operator with a constant."""
 
-    def rule(writer: QonnxWriter, node: Node, op: Broadcast) -> None:
+    def rule(writer: QonnxWriter, node: Node, op: ops.Broadcast) -> None:
         tensor, layout = writer.edge(node.inputs[0])
         constant = writer.constant(f"{node.name}_{label}", op.constant, laid_out(op.constant.integers, layout))
         writer.result(node, operator, [tensor, constant], layout)
@@ -89,7 +72,7 @@ def with_constant(operator: str, label: str) -> QonnxRule:
     return rule
 
 
-def _input(writer: QonnxWriter, node: Node, op: Input) -> None:
+def _input(writer: QonnxWriter, node: Node, op: ops.Input) -> None:
     if node.fixed.signed and node.fixed.bits == 1:
         raise _one_bit(node)
     writer.shapes[node.name] = (1, *node.shape)
@@ -103,7 +86,7 @@ def _one_bit(node: Node) -> ModelError:
     )
 
 
-def _dense(writer: QonnxWriter, node: Node, op: Dense) -> None:
+def _dense(writer: QonnxWriter, node: Node, op: ops.Dense) -> None:
     """Add a product; on a field of pixels it is a convolution, with the size of the window that it reads."""
     (source,) = writer.graph.operands(node)
     if source.op.neighbours is not None:
@@ -133,26 +116,26 @@ def _convolve(writer: QonnxWriter, node: Node, source: str, constant: Constant, 
     )
 
 
-def _window(writer: QonnxWriter, node: Node, op: Window) -> None:
+def _window(writer: QonnxWriter, node: Node, op: ops.Window) -> None:
     """Add nothing where only products read the window: they are convolutions. Else gather it by a Conv with ones."""
     readers = writer.graph.readers[node.name]
-    if node.name in writer.graph.outputs or any(not isinstance(reader.op, Dense) for reader in readers):
+    if node.name in writer.graph.outputs or any(not isinstance(reader.op, ops.Dense) for reader in readers):
         ones = Constant(np.eye(node.shape[-1], dtype=np.int64), 0)
         _convolve(writer, node, node.inputs[0], ones, op.size)
 
 
-def _sum(writer: QonnxWriter, node: Node, op: Sum) -> None:
+def _sum(writer: QonnxWriter, node: Node, op: ops.Sum) -> None:
     axes = writer.initialiser(f"axis_{op.axis + 1}", [op.axis + 1], np.int64)
     writer.result(node, "ReduceSum", [writer.tensor(node.inputs[0], PLAIN), axes], keepdims=0)
 
 
-def _concat(writer: QonnxWriter, node: Node, op: Concat) -> None:
+def _concat(writer: QonnxWriter, node: Node, op: ops.Concat) -> None:
     layout = writer.layout(node.inputs[0])
     inputs = [writer.tensor(name, layout) for name in node.inputs]
     writer.result(node, "Concat", inputs, layout, axis=_tensor_axis(op.axis, layout))
 
 
-def _take(writer: QonnxWriter, node: Node, op: Take) -> None:
+def _take(writer: QonnxWriter, node: Node, op: ops.Take) -> None:
     layout = writer.layout(node.inputs[0]) if op.rows.ndim == 1 else PLAIN
     rows = writer.initialiser(f"{node.name}_rows", op.rows, np.int64)
     inputs = [writer.tensor(node.inputs[0], layout), rows]
@@ -164,7 +147,7 @@ def _tensor_axis(axis: int, layout: str) -> int:
     return AXES[layout][axis] if layout == FIRST else axis + 1
 
 
-def _reshape(writer: QonnxWriter, node: Node, op: Reshape) -> None:
+def _reshape(writer: QonnxWriter, node: Node, op: ops.Reshape) -> None:
     source = writer.tensor(node.inputs[0], PLAIN)
     if len(node.shape) == 1:
         writer.result(node, "Flatten", [source], axis=1)
@@ -173,7 +156,7 @@ def _reshape(writer: QonnxWriter, node: Node, op: Reshape) -> None:
         writer.result(node, "Reshape", [source, writer.initialiser(label, [-1, *node.shape], np.int64)])
 
 
-def _requantise(writer: QonnxWriter, node: Node, op: Requantise) -> None:
+def _requantise(writer: QonnxWriter, node: Node, op: ops.Requantise) -> None:
     """Add a Quant, which saturates; where a value may wrap, subtract the multiple of the range that it exceeds."""
     (source,) = writer.graph.operands(node)
     range_, fixed, layout = writer.ranges[source.name], node.fixed, writer.layout(source.name)
@@ -232,21 +215,21 @@ def _number(writer: QonnxWriter, name: str, integer: int, fraction: int) -> str:
 RULES: RuleTable[QonnxRule] = RuleTable(
     "qonnx",
     {
-        Input: _input,
-        Dense: _dense,
-        Bias: with_constant("Add", "bias"),
-        Add: elementwise("Add"),
-        Scale: with_constant("Mul", "factor"),
-        Mul: elementwise("Mul"),
-        Max: elementwise("Max"),
-        Relu: elementwise("Relu"),
-        Sum: _sum,
-        Concat: _concat,
-        Take: _take,
-        Reshape: _reshape,
-        Window: _window,
-        Requantise: _requantise,
-        Lookup: Refusal(
+        ops.Input: _input,
+        ops.Dense: _dense,
+        ops.Bias: with_constant("Add", "bias"),
+        ops.Add: elementwise("Add"),
+        ops.Scale: with_constant("Mul", "factor"),
+        ops.Mul: elementwise("Mul"),
+        ops.Max: elementwise("Max"),
+        ops.Relu: elementwise("Relu"),
+        ops.Sum: _sum,
+        ops.Concat: _concat,
+        ops.Take: _take,
+        ops.Reshape: _reshape,
+        ops.Window: _window,
+        ops.Requantise: _requantise,
+        ops.Lookup: Refusal(
             "a table of results has no operator in QONNX that its readers quantise; emit it to onnx, or use "
             "quantized_relu or quantized_bits for its activation"
         ),

@@ -8,23 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgephys.graph.ops import (
-    Add,
-    Bias,
-    Concat,
-    Dense,
-    Input,
-    Lookup,
-    Max,
-    Mul,
-    Relu,
-    Requantise,
-    Reshape,
-    Scale,
-    Sum,
-    Take,
-    Window,
-)
+from edgephys.graph import ops
 from edgephys.targets.rules import RuleTable
 
 
@@ -44,21 +28,21 @@ LOGIC, WIRES = RtlRule(), RtlRule(wires=True)
 RULES: RuleTable[RtlRule] = RuleTable(
     "rtl",
     {
-        Input: WIRES,
-        Dense: RtlRule(constant_bits=24),  # alkaid's matrices are float32
-        Bias: RtlRule(constant_bits=31),
-        Add: LOGIC,
-        Scale: RtlRule(constant_bits=31),
-        Mul: LOGIC,
-        Max: LOGIC,
-        Relu: LOGIC,
-        Sum: LOGIC,
-        Concat: WIRES,
-        Take: WIRES,
-        Reshape: WIRES,
-        Window: WIRES,
-        Requantise: LOGIC,
-        Lookup: RtlRule(constant_bits=24),  # alkaid finds the lowest bits of a table in float32
+        ops.Input: WIRES,
+        ops.Dense: RtlRule(constant_bits=24),  # alkaid's matrices are float32
+        ops.Bias: RtlRule(constant_bits=31),
+        ops.Add: LOGIC,
+        ops.Scale: RtlRule(constant_bits=31),
+        ops.Mul: LOGIC,
+        ops.Max: LOGIC,
+        ops.Relu: LOGIC,
+        ops.Sum: LOGIC,
+        ops.Concat: WIRES,
+        ops.Take: WIRES,
+        ops.Reshape: WIRES,
+        ops.Window: WIRES,
+        ops.Requantise: LOGIC,
+        ops.Lookup: RtlRule(constant_bits=24),  # alkaid finds the lowest bits of a table in float32
     },
 )
 """The rule of each operation."""
