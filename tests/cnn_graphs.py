@@ -7,7 +7,7 @@ from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
-from edgephys.models.files.fields import padded, patches, taken, tournament, windows_of
+from edgephys.models.files.fields import maxima, padded, patches, same_margins, taken, windows_of
 
 PIXEL = Fixed(True, 5, 2)
 ACTIVATION = Fixed(True, 5, 3, Rounding.RND_CONV, Overflow.SAT)
@@ -15,9 +15,16 @@ LARGEST = 1500
 """Numbers of an edge beyond which a random network stops growing."""
 
 
+def rows_of(sides, size, strides, spread=None, same=False):
+    """Return the indices of the points of the patches of a convolution or a pooling."""
+    spread = spread or (1,) * len(sides)
+    margins = same_margins(sides, size, strides, spread) if same else [(0, 0)] * len(sides)
+    return patches(sides, size, strides, spread, margins)
+
+
 def conv(builder, random, name, x, outputs, size=(3, 3), strides=(1, 1), same=False, spread=(1, 1)):
     """Add a convolution with random weights, a bias and an activation."""
-    rows = patches(builder.shape(x)[:-1], size, strides, spread, same)
+    rows = rows_of(builder.shape(x)[:-1], size, strides, spread, same)
     gathered = windows_of(builder, f"{name}_window", x, rows)
     out = builder.dense(name, gathered, random.integers(-4, 4, (builder.shape(gathered)[-1], outputs)), 3)
     return builder.requantise(name, builder.bias(name, out, random.integers(-4, 4, outputs), 3), ACTIVATION)
@@ -25,7 +32,7 @@ def conv(builder, random, name, x, outputs, size=(3, 3), strides=(1, 1), same=Fa
 
 def points(builder, name, x, size, strides, same=False):
     """Return the points of each window of a pooling.  Shape: (rows, columns, points, channels)."""
-    return taken(builder, name, x, patches(builder.shape(x)[:2], size, strides, (1, 1), same))
+    return taken(builder, name, x, rows_of(builder.shape(x)[:2], size, strides, same=same))
 
 
 def average_pool(builder, name, x, size=(2, 2), strides=None):
@@ -33,8 +40,7 @@ def average_pool(builder, name, x, size=(2, 2), strides=None):
 
 
 def max_pool(builder, name, x, size=(2, 2), strides=None):
-    rows = patches(builder.shape(x)[:2], size, strides or size, (1, 1), False)
-    return tournament(builder, name, [taken(builder, name, x, rows[..., place]) for place in range(rows.shape[-1])])
+    return maxima(builder, name, x, rows_of(builder.shape(x)[:2], size, strides or size))
 
 
 def upsample(builder, name, x):
@@ -82,6 +88,7 @@ def every_beat() -> Graph:
         dense(builder, random, "of_columns", columns, 2),
         dense(builder, random, "of_rows", builder.requantise("rounded", turned, ACTIVATION), 2),
         builder.sum("mean", builder.reshape("mean", x, (42, 2)), 0),
+        maxima(builder, "highest", strided, np.arange(12)),
     )
     return builder.finish(builder.concat("results", results, 0))
 
@@ -92,8 +99,7 @@ def on_rows() -> Graph:
     x = builder.input("x", (20, 3), PIXEL)
     x = conv(builder, random, "one", x, 4, (5,), (2,), True, (1,))  # (10, 4)
     x = conv(builder, random, "two", x, 3, (3,), (1,), False, (2,))  # (6, 3)
-    rows = patches((6,), (2,), (2,), (1,), False)
-    x = tournament(builder, "pool", [taken(builder, "pool", x, rows[..., place]) for place in range(2)])
+    x = maxima(builder, "pool", x, rows_of((6,), (2,), (2,)))
     return builder.finish(dense(builder, random, "out", flat(builder, "flat", x), 3))
 
 

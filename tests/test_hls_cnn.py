@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from cnn_graphs import PIXEL, build_cnn, classifier, cnns, every_beat, on_rows
+from cnn_graphs import PIXEL, build_cnn, classifier, cnns, every_beat, on_rows, rows_of
 from hls_graphs import interaction
 from hypothesis import assume, given, settings, strategies
 from random_graphs import vectors
@@ -16,7 +16,7 @@ from test_hls_stream import dataflow, different
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.models.files.fields import OUTSIDE, patches
+from edgephys.models.files.fields import OUTSIDE, maxima
 from edgephys.targets.hls import csim, lint
 from edgephys.targets.hls.beats import divided
 from edgephys.targets.hls.emit import emit
@@ -98,7 +98,7 @@ def test_patches_of_every_convolution_are_found_and_come_with_their_last_point(d
     )
     reach = [(points - 1) * apart + 1 for points, apart in zip(size, spread, strict=True)]
     fits = all(one <= side for one, side in zip(reach, sides, strict=True))
-    indices = patches(sides, size, strides, spread, not fits or data.draw(strategies.booleans()))
+    indices = rows_of(sides, size, strides, spread, not fits or data.draw(strategies.booleans()))
     assume((indices != OUTSIDE).any())
     fit = fitted(indices, sides)
     assert fit is not None
@@ -141,6 +141,13 @@ def test_a_classifier_takes_the_time_of_its_pixels():
     known, stages = times(steps), dict.fromkeys([step.name for step in steps], FASTEST_PROCESS)
     assert dataflow(steps, known.depths, stages) == (known.first, known.latency)
     assert known.ii == 144 and known.latency < 144 + 2 * known.processes
+
+
+def test_the_largest_pixel_of_a_field_takes_a_process_for_each_halving():
+    builder = Builder("highest")
+    x = builder.input("x", (13, 13, 4), PIXEL)
+    steps = connected(plan(builder.finish(maxima(builder, "highest", x, np.arange(169))), True))
+    assert len(steps) < 5 * 8 and times(steps).memory_bits < 169 * 4 * PIXEL.bits
 
 
 TRACED = """

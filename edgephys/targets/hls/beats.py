@@ -155,10 +155,10 @@ class _Division:
         if rows is not None and np.array_equal(rows, np.arange(source.beats)):
             return _Moved(base, indices, source.beats, None)
         if rows is not None:
-            for axes in sorted(range(1, len(node.shape)), key=lambda axes: (axes != AXES, axes)):
+            for axes in range(len(node.shape) - 1, 0, -1):  # as narrow as can be
                 count = (prod(node.shape[: axes - 1]), node.shape[axes - 1])
-                if len(rows) % prod(count) == 0:
-                    patches = fitted(rows.reshape(*count, -1), _field(source))
+                fields = (_field(source), (1, source.beats)) if len(rows) % prod(count) == 0 else ()
+                for patches in (fitted(rows.reshape(*count, -1), field) for field in dict.fromkeys(fields)):
                     if patches is not None:
                         return _Moved(base, indices, prod(count), PatchesRule(patches))
         beats = prod(node.shape[: min(AXES, len(node.shape) - 1)])

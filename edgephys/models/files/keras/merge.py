@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.models.files.fields import difference, maxima, patches, same_margins, smaller, tournament
+from edgephys.models.files.fields import difference, maxima, patches, same_margins, smaller
 from edgephys.models.files.keras.dense import mean_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.layers import reciprocal
@@ -72,15 +72,10 @@ def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue])
 def global_maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Take the largest element of each channel."""
     builder, edge = reading.builder, reading.edge(layer, values[0])
-    shape = builder.shape(edge)
-    count = int(np.prod(shape[:-1]))
-    flat = builder.reshape(layer.name, edge, (count, shape[-1]))
-    kept_axes = tuple(1 for _ in shape[:-1]) if getattr(layer, "keepdims", False) else ()
-    points = [
-        builder.reshape(layer.name, builder.take(layer.name, flat, [point], 0), (*kept_axes, shape[-1]))
-        for point in range(count)
-    ]
-    return KerasValue(tournament(builder, layer.name, points))
+    sides = builder.shape(edge)[:-1]
+    kept_axes = tuple(1 for _ in sides) if getattr(layer, "keepdims", False) else ()
+    rows = np.arange(int(np.prod(sides))).reshape(*kept_axes, -1)
+    return KerasValue(maxima(builder, layer.name, edge, rows))
 
 
 # The layers of our own networks ---------------------------------------------------------------------

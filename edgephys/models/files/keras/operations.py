@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.models.files.fields import OUTSIDE, taken, tournament
+from edgephys.models.files.fields import OUTSIDE, largest, taken
 from edgephys.models.files.keras import merge
 from edgephys.models.files.keras.dense import mean_of
 from edgephys.models.files.keras.quantisers import WIDEST_WEIGHT, fraction_of
@@ -127,9 +127,9 @@ def _reduced(reading: KerasReading, operation: Any, kind: str, value: KerasValue
         raise ModelError(f"layer '{name}': keras.ops' {kind} must keep the examples apart; state axis without 0")
     for axis in reversed(axes):
         if kind == "Max":
-            points = [builder.take(name, edge, [row], axis - 1) for row in range(builder.shape(edge)[axis - 1])]
             rest = tuple(n for at, n in enumerate(builder.shape(edge)) if at != axis - 1)
-            edge = builder.reshape(name, tournament(builder, name, points), rest)
+            rows = np.arange(builder.shape(edge)[axis - 1])
+            edge = builder.reshape(name, largest(builder, name, edge, rows, axis - 1), rest)
         else:
             edge = builder.sum(name, edge, axis - 1)
     if operation.keepdims:
