@@ -32,6 +32,8 @@ OTHERS = {
     f"Q{name}": getattr(_L, name)
     for name in (f"{way}Pooling{rank}D" for way in ("Max", "Average", "GlobalMax", "GlobalAverage") for rank in (1, 2))
 }
+KNOWN = ("Quantizer", *PRODUCTS, *MERGES, *OTHERS, "QUnaryFunctionLUT", "QBatchNormalization")
+"""Layers that are read."""
 Arrays = Mapping[str, Sequence[NDArray[Any]]]
 
 
@@ -141,8 +143,7 @@ class _Translation:
         elif kind == "QBatchNormalization":
             result = self.normalisation(own)(values[0])
         else:
-            known = ", ".join(("Quantizer", *PRODUCTS, *MERGES, *OTHERS, "QUnaryFunctionLUT", "QBatchNormalization"))
-            raise ModelError(f"layer '{name}': HGQ2's {kind} cannot be read; use {known}")
+            raise ModelError(f"layer '{name}': HGQ2's {kind} cannot be read; use {', '.join(KNOWN)}")
         if own.get("enable_oq"):
             result = self.rounded(name, "/oq", own["oq_conf"], result)
         return keras.Model(inputs if len(inputs) > 1 else inputs[0], result, name=name)

@@ -38,10 +38,8 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
             raise _unquantised(layer, which)
         return np.ldexp(values, fraction).astype(np.int64), fraction
     if not has_format(quantiser):
-        first, second = (keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) for _ in range(2))
-        if np.any(first != second):
-            raise _random(f"layer '{layer.name}' {which}", quantiser)
-        return _dyadic(layer, which, first)
+        _require_no_chance(f"layer '{layer.name}' {which}", quantiser)
+        return _dyadic(layer, which, keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64))
     fixed = format_of(f"layer '{layer.name}' {which}", quantiser)
     values = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) * 2.0**fixed.fraction
     whole = np.rint(values).astype(np.int64)
@@ -65,8 +63,10 @@ def _unquantised(layer: Any, which: str) -> ModelError:
     )
 
 
-def _random(where: str, quantiser: Any) -> ModelError:
-    return ModelError(f"{where}: {type(quantiser).__name__} is random at inference, too; use binary or ternary")
+def _require_no_chance(where: str, quantiser: Any) -> None:
+    """Refuse what draws random numbers at inference; QKeras' other stochastic quantisers do so in training alone."""
+    if type(quantiser) is qkeras.bernoulli:
+        raise ModelError(f"{where}: bernoulli is random at inference, too; use binary or ternary")
 
 
 def _dyadic(layer: Any, which: str, values: NDArray[np.float64]) -> tuple[Integers, int]:
@@ -163,6 +163,7 @@ def rounded(reading: KerasReading, owner: str, value: KerasValue, quantiser: Any
     config = quantiser.get_config() if hasattr(quantiser, "get_config") else {}
     if config.get("qnoise_factor", 1.0) != 1.0:
         raise ModelError(f"{where}: quantisation noise must be off; set qnoise_factor=1.0")
+    _require_no_chance(where, quantiser)
     if isinstance(config.get("alpha"), str):
         raise ModelError(f"{where}: alpha='{config['alpha']}' takes its scale from the data of a batch; set alpha=1")
     low, results, fraction = _function(reading, value, quantiser, name)
@@ -194,13 +195,12 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
     for first in range(low, high + 1, size):
         integers = np.arange(first, min(first + size, high + 1)).reshape(-1, *(1 for _ in shape[:-1]), 1)
         x = floats_of(fraction_in, np.broadcast_to(integers, (*integers.shape[:-1], channels)))
-        for function in value.pending:
+        for function in (*value.pending, quantiser):
             x = np.asarray(keras.ops.convert_to_numpy(function(x)))
-        x, again = (np.asarray(keras.ops.convert_to_numpy(quantiser(x))) for _ in range(2))
-        if np.any(x != again):
-            raise _random(f"layer '{name}'", quantiser)
         parts.append(x.reshape(-1, channels))
     values = np.concatenate(parts).astype(np.float64)
+    if not np.all(np.isfinite(values)):
+        raise ModelError(f"layer '{name}': its function is NaN or infinite for some inputs; bound its inputs first")
     fraction = fraction_of(np.unique(values))
     if fraction is None:
         raise ModelError(

@@ -1,0 +1,176 @@
+"""Write docs/supported.md: which layers and quantisers of Keras, QKeras and HGQ2 are read, and which targets take them.
+
+    python docs/list_supported.py            # write the page (a minute)
+    python docs/list_supported.py --check    # exit 1 where the page is not what the code does
+
+The rows are the code's own tables; a cell is what becomes of a small model, tests/supported_models.py. The test
+tests/test_supported.py emits and runs every one of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+PAGE = DOCS / "supported.md"
+sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "tests")]
+
+import supported_models as models  # noqa: E402
+
+from edgephys.core.errors import ModelError  # noqa: E402
+from edgephys.models.files.keras import activations, hgq2, keras2, lower, operations  # noqa: E402
+from edgephys.models.files.keras.lower import RULES  # noqa: E402
+from edgephys.networks.backend import keras  # noqa: E402
+from edgephys.targets.registry import TARGETS  # noqa: E402
+from edgephys.targets.rules import Refusal  # noqa: E402
+from edgephys.train.quantise.steps import DROPPED, KINDS  # noqa: E402
+
+NAMES = ("rtl", "hls", "c", "onnx", "qonnx")
+"""Targets, in the order of the columns."""
+INTRODUCTION = """# What comes in
+
+Written by `python docs/list_supported.py` from the tables of the code. "exact" means: every integer of every target is
+Keras' own number, for every input of the stated format. What is not in these tables is refused in one line that names
+the layer.
+
+Float results (tanh, batch normalisation, a mean over 3, ...) are computed together with the rounding that follows, as
+one function of an integer: a multiplication and shift, a table, or comparisons, whichever equals Keras on every integer
+that can reach it. A layer of floats alone goes through `edgephys quantise`, which takes those marked in that column.
+"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """State which targets take a model, or why none does: ``reason`` is of the import, ``refusals`` of the targets."""
+
+    targets: tuple[str, ...]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.reason:
+            return "–"
+        return "exact" if self.targets == NAMES else f"exact, not {', '.join(sorted(set(NAMES) - set(self.targets)))}"
+
+
+def cell(build: Callable[[], Any]) -> Cell:
+    """Return what becomes of a model."""
+    keras.utils.set_random_seed(1)
+    try:
+        model = build()
+        inputs = models.INDEX if "int" in str(model.inputs[0].dtype) else models.INPUT
+        graph = lower(model, inputs, "m")
+    except ModelError as error:
+        return Cell((), str(error).split(": ", 1)[-1])
+    kinds = {type(node.op) for node in graph.nodes}
+    taking = [
+        name
+        for name in NAMES
+        if not any(isinstance(TARGETS[name].rules().entry(kind), Refusal | None) for kind in kinds)
+    ]
+    return Cell(tuple(taking))
+
+
+def layers() -> dict[str, Cell]:
+    """Return what becomes of each layer without a quantiser of its own."""
+    return {name: cell(models.PLAIN[name]) for name in sorted(models.PLAIN)}
+
+
+def weighted() -> dict[str, dict[str, Cell]]:
+    """Return what becomes of each layer of weights with each quantiser."""
+    return {
+        name: {kernel: cell(lambda b=build, k=kernel: b(k)) for kernel in models.KERNELS}
+        for name, build in sorted(models.WEIGHTED.items())
+    }
+
+
+def values() -> dict[str, Cell]:
+    """Return what becomes of each quantiser of values."""
+    return {text: cell(lambda t=text: models.of_value(t)) for text in models.VALUES}
+
+
+def functions() -> dict[str, Cell]:
+    """Return what becomes of each activation function."""
+    return {name: cell(lambda n=name: models.of_function(n)) for name in sorted({"relu", *activations.FLOAT})}
+
+
+def quantised(name: str) -> str:
+    """Return a mark where `edgephys quantise` takes a layer of this name."""
+    return "yes" if name in {kind.__name__ for kind in (*KINDS, *DROPPED)} else ""
+
+
+def columns(known: Cell) -> list[str]:
+    """Return the cell of each target."""
+    return ["–" if known.reason else "exact" if name in known.targets else "refused" for name in NAMES]
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Return a table in Markdown."""
+    heads = list(heads)
+    return [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def refusals(cells: dict[str, Cell]) -> list[str]:
+    """Return a line for each model that is refused."""
+    lines = [f"- {name}: {known.reason}." for name, known in cells.items() if known.reason]
+    return [*lines, ""] if lines else []
+
+
+def page() -> str:
+    """Return the page."""
+    texts, plain = INTRODUCTION.splitlines(), layers()
+    by_kernel = weighted()
+    texts += ["", "## Layers of quantised weights", ""]
+    texts += table(
+        ("layer", *models.KERNELS.values()),
+        ((name, *(str(known) for known in cells.values())) for name, cells in by_kernel.items()),
+    )
+    texts += refusals({f"`{kernel}`": known for kernel, known in by_kernel["QDense"].items()})
+    texts += ["## Other layers", ""]
+    texts += table(
+        ("layer", *NAMES, "`edgephys quantise`"),
+        ((name, *columns(known), quantised(name)) for name, known in plain.items()),
+    )
+    texts += refusals(plain)
+    texts += ["## Quantisers of values", ""]
+    of_values = values()
+    texts += table(("quantiser", *NAMES), ((f"`{text}`", *columns(known)) for text, known in of_values.items()))
+    texts += refusals({f"`{text}`": known for text, known in of_values.items()})
+    texts += ["## Activation functions, with the rounding that follows", ""]
+    of_functions = functions()
+    texts += table(("function", *NAMES), ((name, *columns(known)) for name, known in of_functions.items()))
+    texts += refusals(of_functions)
+    texts += [
+        *("A softmax or sigmoid at the end of a model is left out, since the order of the outputs stays.", ""),
+        *("## Operations of keras.ops", ""),
+        f"- Moves, whatever they do within an example: {', '.join(operations.MOVES)}.",
+        f"- Of two tensors: {', '.join(operations.JOINS)}.",
+        f"- Over axes: {', '.join(operations.REDUCTIONS)}.",
+        f"- Of each element, with constants: {', '.join(operations.ELEMENTWISE)}.",
+        "",
+        *("## Other packages", ""),
+        f"- HGQ2, without HGQ2: {', '.join(hgq2.KNOWN)}.",
+        f"- Of Keras 2's time: {', '.join(keras2.NAMES_OF_LAYERS)}.",
+    ]
+    return "\n".join(texts) + "\n"
+
+
+def names() -> set[str]:
+    """Return the layers that the code reads, without those of our own networks."""
+    return {kind.__name__ for kind in RULES if not kind.__module__.startswith("edgephys")} | {"TimeDistributed"}
+
+
+def main() -> None:
+    """Write the page, or compare it."""
+    text = page()
+    if "--check" not in sys.argv:
+        PAGE.write_text(text)
+    elif text != PAGE.read_text():
+        raise SystemExit(f"{PAGE}: not what the code does; run python docs/list_supported.py")
+
+
+if __name__ == "__main__":
+    main()
