@@ -22,6 +22,8 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "tests")]
 import supported_models as models  # noqa: E402
 
 from edgephys.core.errors import ModelError  # noqa: E402
+from edgephys.core.scratch import temporary_folder  # noqa: E402
+from edgephys.graph.graph import Graph  # noqa: E402
 from edgephys.models.files.keras import activations, hgq2, keras2, lower, operations  # noqa: E402
 from edgephys.models.files.keras.lower import RULES  # noqa: E402
 from edgephys.networks.backend import keras  # noqa: E402
@@ -65,13 +67,21 @@ def cell(build: Callable[[], Any]) -> Cell:
         graph = lower(model, inputs, "m")
     except ModelError as error:
         return Cell((), str(error).split(": ", 1)[-1])
-    kinds = {type(node.op) for node in graph.nodes}
-    taking = [
-        name
-        for name in NAMES
-        if not any(isinstance(TARGETS[name].rules().entry(kind), Refusal | None) for kind in kinds)
-    ]
-    return Cell(tuple(taking))
+    return Cell(tuple(name for name in NAMES if takes(name, graph)))
+
+
+def takes(name: str, graph: Graph) -> bool:
+    """Tell whether a target has a rule for every operation of a Graph, and QONNX, which lacks some formats, emits it."""
+    rules = TARGETS[name].rules()
+    if any(isinstance(rules.entry(type(node.op)), Refusal | None) for node in graph.nodes):
+        return False
+    if name == "qonnx":
+        try:
+            with temporary_folder("supported") as folder:
+                TARGETS[name].emit(graph, folder, TARGETS[name].options())
+        except ModelError:
+            return False
+    return True
 
 
 def layers() -> dict[str, Cell]:
