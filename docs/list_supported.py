@@ -71,7 +71,7 @@ def cell(build: Callable[[], Any]) -> Cell:
 
 
 def takes(name: str, graph: Graph) -> bool:
-    """Tell whether a target has a rule for every operation of a Graph, and QONNX, which lacks some formats, emits it."""
+    """Tell whether a target has a rule for every operation of a Graph, and whether QONNX emits its formats."""
     rules = TARGETS[name].rules()
     if any(isinstance(rules.entry(type(node.op)), Refusal | None) for node in graph.nodes):
         return False

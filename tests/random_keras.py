@@ -74,6 +74,7 @@ def _plain(draw: Draw, shape: tuple[int, ...]) -> Layer:
         lambda: lambda x: keras.ops.concatenate([x, x[:, :1]], axis=1),
         lambda: lambda x: L.Add()([x, x]),
         lambda: lambda x: L.Maximum()([x, -x]),
+        lambda: lambda x: L.Multiply()([x, x]),
     ]
     if len(shape) == 1:
         kinds += [lambda: L.RepeatVector(2)]

@@ -128,6 +128,7 @@ PLAIN: dict[str, Callable[[], object]] = {
     "Concatenate": lambda: of_two(L.Concatenate()),
     "Add": lambda: of_two(L.Add()),
     "Subtract": lambda: of_two(L.Subtract()),
+    "Multiply": lambda: of_two(L.Multiply()),
     "Average": lambda: of_two(L.Average()),
     "Maximum": lambda: of_two(L.Maximum()),
     "Minimum": lambda: of_two(L.Minimum()),
