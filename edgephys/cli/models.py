@@ -118,6 +118,15 @@ def import_(
         int, typer.Option(min=1, max=MOST_INPUTS, help="Number of random inputs that the model is compared on.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the random inputs.")] = 1,
+    keep_softmax: Annotated[
+        bool, typer.Option(help="Compute a softmax at the end, too; it is left out by default: the order is the same.")
+    ] = False,
+    softmax_bits: Annotated[
+        int, typer.Option(min=1, max=16, help="Bits of a softmax that is computed, all behind the point.")
+    ] = 12,
+    softmax_entries: Annotated[
+        int, typer.Option(min=16, max=4096, help="Most entries of each of the two tables of a softmax.")
+    ] = 1024,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -130,6 +139,7 @@ def import_(
     """
     from edgephys.core.errors import UsageError
     from edgephys.core.fixed import Fixed
+    from edgephys.models.files.softmax import SoftmaxForm
     from edgephys.models.importing import import_file
 
     folder = out or Path("runs") / file.stem
@@ -137,12 +147,14 @@ def import_(
     fixed = None if input_format is None else Fixed.of_text(input_format)
     if vectors is not None and file.suffix != ".onnx":
         raise UsageError("--vectors goes with an ONNX file; use --data")
-    imported = import_file(file, folder, fixed, data, count, seed, force, vectors)
+    form = SoftmaxForm(keep_softmax, softmax_bits, softmax_entries)
+    softmax = None if form == SoftmaxForm() else form
+    imported = import_file(file, folder, fixed, data, count, seed, force, vectors, softmax)
     model, warnings = imported.model, imported.warnings
     for warning in warnings:
         say(f"note: {warning}")
     facts = model.card.to_record()["imported"]
-    exact = {"exact": True, "warnings": list(warnings)}
+    exact = {"exact": not model.card.approximated, "warnings": list(warnings)}
     record = {"model": str(folder), "name": model.name, "graph": model.graph.digest, **facts, **exact}
     compared = f"{facts['outputs_compared']:,} outputs equal to the file's in {model.framework.tool[0]}"
     line = f"{folder}: {facts['operators']} operations, {compared}"

@@ -13,6 +13,7 @@ from edgephys.core.files import json_text
 from edgephys.core.fixed import Fixed
 from edgephys.core.names import require_name
 from edgephys.core.reading import UNREADABLE, read_json, require_types
+from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm, form_of
 from edgephys.models.standardise import Standardisation, from_record
 
 CARD = "card.json"
@@ -31,12 +32,19 @@ TYPES |= dict.fromkeys(("metrics", "recipe", "versions", "data", "start", "stand
 VALIDATION = "validation_"
 """Prefix of the key of the validation score."""
 
+OPTIONAL = frozenset({"softmax", "approximated"})
+"""Keys of an imported model's card that most do not have."""
+
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ImportedFile:
-    """State the file that a model was imported from, and how its Graph was proven against it."""
+    """State the file that a model was imported from, and how its Graph was proven against it.
+
+    ``softmax`` is the record of the form of softmaxes, where another than the default one was stated. ``approximated``
+    are the records of those that are computed, with their differences to the framework's float softmaxes.
+    """
 
     file: str
     sha256: str
@@ -49,6 +57,13 @@ class ImportedFile:
     labels: str
     outputs_compared: int
     mismatches: int
+    softmax: Record | None = None
+    approximated: Sequence[Record] = ()
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record of the card; what is not stated is left out."""
+        record = asdict(self)
+        return {name: value for name, value in record.items() if name not in OPTIONAL or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +112,16 @@ class Card:
         raise ModelError(f"model '{self.name}': its card must state a standardisation; train again")
 
     @property
+    def softmax(self) -> SoftmaxForm:
+        """How softmaxes of an imported model are computed."""
+        return form_of(self.imported.softmax if self.imported else None)
+
+    @property
+    def approximated(self) -> tuple[MeasuredSoftmax, ...]:
+        """Softmaxes of an imported model that are computed in integers of their own."""
+        return tuple(MeasuredSoftmax(**record) for record in (self.imported.approximated if self.imported else ()))
+
+    @property
     def scale(self) -> float:
         """Factor by which the logits must be multiplied: other than 1 where training began with an equalised model."""
         return 1.0 if self.logit_scale is None else float(self.logit_scale)
@@ -106,7 +131,7 @@ class Card:
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         values["standardisation"] = None if self.standardisation is None else self.standardisation.to_record()
         values["recipe"] = self.recipe or None
-        values["imported"] = None if self.imported is None else asdict(self.imported)
+        values["imported"] = None if self.imported is None else self.imported.to_record()
         scores = {f"{VALIDATION}{name}": score for name, score in values.pop("validation").items()}
         other = values.pop("other")
         record: dict[str, Any] = {}

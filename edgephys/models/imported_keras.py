@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from edgephys.models import user_data
 from edgephys.models.card import CARD, Card, ImportedFile, write_card
 from edgephys.models.files.keras import Lowered, lowered
 from edgephys.models.files.keras import file as keras_file
+from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm
 from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
 from edgephys.models.keras_framework import KerasFileReference, KerasFramework
 from edgephys.models.model import Imported, Model
@@ -39,10 +41,12 @@ def import_keras(
     count: int = 1000,
     seed: int = 1,
     force: bool = False,
+    softmax: SoftmaxForm | None = None,
 ) -> Imported:
     """Lower a Keras file, prove its Graph against Keras on the data and on generated vectors, and write the folder.
 
-    ``data`` is a file that ``user_data`` reads; without it, ``count`` random inputs are drawn.
+    ``data`` is a file that ``user_data`` reads; without it, ``count`` random inputs are drawn. ``softmax`` is the form
+    of softmaxes that are computed, which no integers give exactly: their largest difference to Keras' is measured.
     Raises: ModelError naming what is refused; DataError for data that do not fit; MismatchError where the Graph
     computes other integers than Keras; UsageError where ``out`` is not ours or no format is known. Nothing is written
     then.
@@ -52,18 +56,23 @@ def import_keras(
     name = out.absolute().name
     own_data = None if data is None else user_data.read(data, inputs_of(keras_model))
     warnings: list[str] = []
-    low = _lowered(keras_model, input_format, own_data, name, warnings)
+    form = softmax or SoftmaxForm()
+    low = _lowered(keras_model, input_format, own_data, name, warnings, form)
     graph, reference = low.graph, KerasFileReference(low)
     if own_data is None:
         inputs = _random(low, count, seed)
     else:
         inputs = quantised(own_data.inputs, graph.input.fixed, warnings).reshape(-1, *graph.input.shape)
     outputs = _proven(low, reference, inputs)
-    _proven(low, reference, stimuli.make(graph))
+    generated = stimuli.make(graph)
+    _proven(low, reference, generated)
+    approximated = _measured(low, reference, np.concatenate([inputs, generated]))
+    warnings += [one.describe() for one in approximated]
     answers = None if own_data is None or own_data.answers is None else classes_of(own_data.answers, outputs.shape)
     own = outputs.argmax(-1) if outputs.ndim == 2 else outputs
     held_out = HeldOut(inputs, own if answers is None else answers)
     card = _card(path, low, len(inputs), None if own_data is not None else seed, answers, outputs)
+    card = _with_softmaxes(card, softmax, approximated)
 
     def write(folder: Path) -> None:
         if keras_file.is_keras_own(path):
@@ -85,17 +94,39 @@ def inputs_of(model: Any) -> dict[str, tuple[int, ...]]:
     return {tensor.name: tuple(tensor.shape[1:]) for tensor in inputs}
 
 
-def _lowered(model: Any, input_format: Fixed | None, data: UserData | None, name: str, warnings: list[str]) -> Lowered:
+def _measured(low: Lowered, reference: KerasFileReference, inputs: Integers) -> tuple[MeasuredSoftmax, ...]:
+    """Return each softmax that is computed with its largest difference to Keras' float softmax."""
+    largest = reference.softmaxes(inputs)
+    return tuple(MeasuredSoftmax(one.layer, one.form, largest[one.layer], len(inputs)) for one in low.softmaxes)
+
+
+def _with_softmaxes(card: Card, form: SoftmaxForm | None, approximated: tuple[MeasuredSoftmax, ...]) -> Card:
+    """Return the card of a model with the softmaxes that are computed, and the form that was stated for them."""
+    if card.imported is None or (form is None and not approximated):
+        return card
+    stated = None if form is None or form == SoftmaxForm() else form.to_record()
+    records = [asdict(one) for one in approximated]
+    return replace(card, imported=replace(card.imported, softmax=stated, approximated=records))
+
+
+def _lowered(
+    model: Any,
+    input_format: Fixed | None,
+    data: UserData | None,
+    name: str,
+    warnings: list[str],
+    softmax: SoftmaxForm,
+) -> Lowered:
     """Return the Graph with a stated input format, or with the widest proposed one that its sums take in exactly."""
     if input_format is not None:
-        return lowered(model, input_format, name)
+        return lowered(model, input_format, name, softmax)
     if data is None:
         raise UsageError("--input-format must be stated, such as 'fixed<12,4>', or --data, which shows what is needed")
     refusal: ModelError | None = None
     for bits in range(MOST_BITS, FEWEST_BITS - 1, -1):
         fixed = proposed(data.inputs, bits)
         try:
-            result = lowered(model, fixed, name)
+            result = lowered(model, fixed, name, softmax)
         except ModelError as error:
             if "accumulator" not in str(error) and "integers of" not in str(error):
                 raise

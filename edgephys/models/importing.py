@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
+from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.models.imported import import_onnx
 from edgephys.models.imported_keras import import_keras
 from edgephys.models.model import Imported
@@ -19,12 +21,15 @@ def import_file(
     seed: int = 1,
     force: bool = False,
     vectors: Path | None = None,
+    softmax: SoftmaxForm | None = None,
 ) -> Imported:
     """Import an ONNX file (by its ending) or else a Keras file into the folder ``out``.
 
     ``vectors`` is another form of data, for an ONNX file: integers in steps.
-    Raises: as ``import_onnx`` and ``import_keras``.
+    Raises: as ``import_onnx`` and ``import_keras``; UsageError for a softmax of an ONNX file, which is left out.
     """
+    if file.suffix == ".onnx" and softmax is not None:
+        raise UsageError("--keep-softmax goes with a Keras file, not with ONNX; end the ONNX model before its softmax")
     if file.suffix == ".onnx":
         return import_onnx(file, out, input_format, vectors, count, seed, force, data)
-    return import_keras(file, out, input_format, data, count, seed, force)
+    return import_keras(file, out, input_format, data, count, seed, force, softmax)

@@ -73,6 +73,14 @@ class KerasFileReference:
             if value.shape[1:] == last[layer].shape
         }
 
+    def softmaxes(self, inputs: Integers) -> dict[str, float]:
+        """Return the largest difference of each softmax that is computed to Keras' float softmax, by layer."""
+        from edgephys.models.files.keras.softmaxes import differences
+
+        replaced = self.lowered.softmaxes
+        values = self._computed(inputs, {one.layer: [one.before, one.after] for one in replaced}) if replaced else {}
+        return differences(replaced, [values[one.layer] for one in replaced])
+
     def _computed(self, inputs: Integers, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         from edgephys.networks.backend import keras
 
@@ -119,4 +127,4 @@ class KerasFramework(Framework):
         card, model = read_card(folder), load_keras(folder / MODEL)
         if card.imported is None:
             return KerasReference(model, graph)
-        return KerasFileReference(lowered(model, card.input_format, card.name))
+        return KerasFileReference(lowered(model, card.input_format, card.name, card.softmax))

@@ -53,7 +53,7 @@ class Trained:
         """Return the model's Graph; raise ModelError where it cannot be computed exactly."""
         from edgephys.models.files.keras import lower
 
-        return lower(self.model, self.card.input_format, self.name)
+        return lower(self.model, self.card.input_format, self.name, self.card.softmax)
 
 
 def save(trained: Trained, out: Path, force: bool = False) -> Path:

@@ -68,6 +68,7 @@ class Verified:
     score: ScoreCheck | None = None
     failures: tuple[str, ...] = field(default=())
     proofs: tuple[Proof, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def mismatches(self) -> int:
@@ -109,6 +110,7 @@ class Verified:
             "score": None if self.score is None else self.score.to_record(),
             "failures": list(self.failures),
             "proofs": [proof.to_record() for proof in self.proofs],
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
 
@@ -145,6 +147,10 @@ def verify(
     targets["plain"] = _plain(expected)
     framework = framework_of(project.model)
     say(framework.title)
+    card = read_card(project)
+    warnings = tuple(one.describe() for one in card.approximated)
+    for warning in warnings:
+        say(f"note: {warning}")
     reference = framework.reference(project.model, project.graph)
     targets[framework.name] = expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)
     lints = _lints(project, say)
@@ -156,7 +162,7 @@ def verify(
         if line is None:
             raise
         raise MismatchError(f"{project.name}: {line}") from error
-    failures = list(changed_files(read_card(project), project.model))
+    failures = list(changed_files(card, project.model))
     for other in others:
         say(other.doing)
         try:
@@ -167,7 +173,7 @@ def verify(
     failures += [f"{proof.netlist}: {proof.module}: {proof.why}" for proof in proofs if proof.holds is False]
     score = None
     if vectors is None:  # a file of other data has another score
-        score = check_score(read_card(project), project.graph, own, expected.outputs[: expected.own])
+        score = check_score(card, project.graph, own, expected.outputs[: expected.own])
     verified = Verified(
         project.name,
         len(own.inputs),
@@ -180,6 +186,7 @@ def verify(
         score,
         (*failures, *(() if score is None else score.failures)),
         proofs,
+        warnings,
     )
     if name is not None:
         write_result(project, name, ({} if file is None else {"file": file}) | verified.to_record(), state)

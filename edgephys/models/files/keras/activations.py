@@ -12,6 +12,7 @@ from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.models.files.fields import leaky as exact_leaky
+from edgephys.models.files.keras import softmaxes
 from edgephys.models.files.keras.quantisers import WIDEST_WEIGHT, fraction_of, rounded
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
@@ -59,24 +60,11 @@ def activated(reading: KerasReading, layer: Any, owner: str, value: KerasValue, 
     if name in FLOAT:
         return reading.later(layer, value, function)
     if name == "softmax":
-        return KerasValue(value.edge, (*value.pending, Softmax()), layer.name)
+        return softmaxes.pending(layer, value)
     raise ModelError(
         f"layer '{layer.name}': activation {name} cannot be computed exactly; "
         f"use quantized_relu(bits, integer) or quantized_bits(bits, integer, alpha=1)"
     )
-
-
-class Softmax:
-    """Mark a softmax, which may be left out at the end of a model, where only the order of the outputs matters."""
-
-    def __call__(self, x: Any) -> Any:
-        """Raise ModelError: a softmax is no function of one element."""
-        raise ModelError("a softmax inside a network must be quantised in a format of its own; leave it out")
-
-
-def softmax(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Add a softmax layer."""
-    return KerasValue(values[0].edge, (*values[0].pending, Softmax()), layer.name)
 
 
 def relu(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

@@ -23,9 +23,20 @@ from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
-from edgephys.models.files.keras import activations, convolutions, dense, embedding, merge, moves, operations
+from edgephys.models.files.keras import (
+    activations,
+    convolutions,
+    dense,
+    embedding,
+    merge,
+    moves,
+    operations,
+    softmaxes,
+)
 from edgephys.models.files.keras.quantisers import FLOAT32_BITS
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.models.files.keras.softmaxes import PendingSoftmax, ReplacedSoftmax
+from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
 
@@ -37,7 +48,8 @@ class Lowered:
     """Hold the Graph of a model, and the Keras tensors that it must equal.
 
     ``inputs`` are the model's own inputs, ``outputs`` the tensors that the Graph's output joins, ``tensors`` the tensor
-    at the end of each layer of the Graph. ``dropped`` names the layers that were left out.
+    at the end of each layer of the Graph. ``dropped`` names the layers that were left out,
+    ``softmaxes`` are those that are computed in integers of their own.
     """
 
     graph: Graph
@@ -45,20 +57,21 @@ class Lowered:
     outputs: Sequence[Any]
     tensors: dict[str, Any]
     dropped: tuple[str, ...]
+    softmaxes: tuple[ReplacedSoftmax, ...] = ()
 
 
-def lower(model: Any, input_format: Fixed, name: str) -> Graph:
+def lower(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm | None = None) -> Graph:
     """Return the checked Graph of a Keras model whose inputs are values of ``input_format``.
 
     Raises: ModelError naming the layer that cannot be computed exactly, and what would work.
     """
-    return lowered(model, input_format, name).graph
+    return lowered(model, input_format, name, softmax).graph
 
 
-def lowered(model: Any, input_format: Fixed, name: str) -> Lowered:
+def lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm | None = None) -> Lowered:
     """Return the Graph of a Keras model with the tensors that it must equal.  Raises: as ``lower``."""
     builder = Builder(name)
-    reading = KerasReading(builder)
+    reading = KerasReading(builder, softmax=softmax or SoftmaxForm())
     model = functional(model)
     values = _inputs(reading, model, input_format, name)
     walk = _Walk(reading, {}, {})
@@ -77,7 +90,8 @@ def lowered(model: Any, input_format: Fixed, name: str) -> Lowered:
         metadata["dropped"] = list(reading.dropped)
     graph = builder.finish(output, metadata=metadata)
     _require_exact_in_keras(graph, reading)
-    return Lowered(graph, list(model.inputs), ends, walk.tensors, tuple(reading.dropped))
+    replaced = tuple(reading.softmaxes)
+    return Lowered(graph, list(model.inputs), ends, walk.tensors, tuple(reading.dropped), replaced)
 
 
 def functional(model: Any) -> Any:
@@ -145,6 +159,9 @@ class _Walk:
         self, layer: Any, node: Any, values: list[KerasValue], tensors: list[Any]
     ) -> list[tuple[KerasValue, Any]]:
         """Return the values and the tensors of a call of a layer."""
+        if RULES.get(type(layer)) is not activations.dropped:
+            pairs = [self.softmax(*pair) for pair in zip(values, tensors, strict=True)]
+            values, tensors = [value for value, _ in pairs], [tensor for _, tensor in pairs]
         if isinstance(layer, keras.Model):
             results = self.model(functional(layer), values, tensors)
             return list(zip(*results, strict=True))
@@ -171,7 +188,18 @@ class _Walk:
             self.tensors[end] = tensor
         elif end == layer.name and getattr(layer, "activation", None) is not None:
             self.tensors[end] = _without_activation(layer)(*tensors)
+        last = softmaxes.of_value(value)
+        if last is not None and last.before is None:
+            last.before = self.tensors[end] if end == layer.name else tensors[0]
         return [(value, tensor)]
+
+    def softmax(self, value: KerasValue, tensor: Any) -> tuple[KerasValue, Any]:
+        """Return a value and its tensor with the softmax at its end computed, if there is one."""
+        result = softmaxes.computed(self.reading, value, tensor)
+        if result[0] is not value:
+            end = self.reading.builder.layer(result[0].edge)
+            self.names[end], self.tensors[end] = value.last, result[1]
+        return result
 
 
 def _called(layer: Any, node: Any, tensors: list[Any]) -> list[Any]:
@@ -206,9 +234,11 @@ def _without_activation(layer: Any) -> Any:
 
 def _ended(reading: KerasReading, walk: _Walk, value: KerasValue, tensor: Any) -> tuple[str, Any]:
     """Return the edge and the tensor of an output, without a softmax or sigmoid at its end, which keeps the order."""
+    if reading.softmax.keep:
+        value, tensor = walk.softmax(value, tensor)
     while value.pending:
         function = value.pending[-1]
-        word = "softmax" if isinstance(function, activations.Softmax) else getattr(function, "__name__", "")
+        word = "softmax" if isinstance(function, PendingSoftmax) else getattr(function, "__name__", "")
         if word not in ("softmax", "sigmoid"):
             raise ModelError(
                 f"layer '{value.last}': the model ends with a float result, which no integers give exactly; put "
@@ -285,7 +315,7 @@ RULES: dict[type, Rule] = {
     _LAYERS.PReLU: activations.parametric,
     _LAYERS.LeakyReLU: activations.leaky,
     _LAYERS.ReLU: activations.relu,
-    _LAYERS.Softmax: activations.softmax,
+    _LAYERS.Softmax: softmaxes.softmax_layer,
     _LAYERS.Activation: activations.activation,
     _OURS.QActivation: activations.quantised,
     **dict.fromkeys((_LAYERS.Dropout, _LAYERS.SpatialDropout1D, _LAYERS.SpatialDropout2D), activations.dropped),

@@ -13,6 +13,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph.build import Builder
 from edgephys.models.files.functions.staircase import Staircases
+from edgephys.models.files.softmax import SoftmaxForm
 
 FloatLayer = Callable[[Any], Any]
 """A Keras layer or function that computes floats: it is called on an array with the batch first."""
@@ -34,12 +35,15 @@ class KerasValue:
 class KerasReading:
     """Collect the Graph of a model, and what a user should know of its conversion.
 
-    ``unclipped`` are roundings that QKeras computes as x + (rounded - x).
+    ``unclipped`` are roundings that QKeras computes as x + (rounded - x). ``softmax`` states how softmaxes are
+    computed, ``softmaxes`` are those that were (``softmaxes.ReplacedSoftmax``).
     """
 
     builder: Builder
     dropped: list[str] = field(default_factory=list)
     unclipped: set[str] = field(default_factory=set)
+    softmax: SoftmaxForm = field(default_factory=SoftmaxForm)
+    softmaxes: list[Any] = field(default_factory=list)
     staircases: Staircases = field(init=False)
 
     def __post_init__(self) -> None:
