@@ -185,6 +185,7 @@ def stepped(sign: int) -> Callable[[re.Match[str]], str]:
     return lambda match: f"{float(match[0]) + sign * 0.125:.10g}"
 
 
+MULTIPLIER = r"(multiplier )#\(([^)]*)\)"
 ADDER, PORTS = r"(shift_adder )#\(([^)]*)\)", r"\((v\d+\[[^\]]*\]), ?(v\d+\[[^\]]*\]),"
 RULES = {
     "c": (
@@ -197,6 +198,7 @@ RULES = {
         Rule("sign", r"\buint(\d+)_t\b", to(r"int\1_t")),
         Rule("sign", r"(?<=\S) \+ (?=\S)", to(" - ")),
         Rule("sign", r"(?<=\S) - (?=\S)", to(" + ")),
+        Rule("sign", r"(v\d+) \* (v\d+)", to(r"\1 * -\2")),
         Rule("operand swap", r"\b(\w+\[[^\]]*\]) - (\w+\[[^\]]*\])", to(r"\2 - \1")),
         Rule("operand swap", r"\b(v\d+) < 0", to(r"0 < \1")),
         Rule("operand swap", r"\? (\S+) : (\S+?);", to(r"? \2 : \1;")),
@@ -218,6 +220,8 @@ RULES = {
         Rule("width", r"fixed<(\d+),", by(-1)),
         Rule("sign", r"ap_fixed<", to("ap_ufixed<")),
         Rule("sign", r"ap_ufixed<", to("ap_fixed<")),
+        Rule("sign", r"x\[i\] \* y\[i\]", to("x[i] * -y[i]")),
+        Rule("operand swap", r"x\[i\] > y\[i\]", to("y[i] > x[i]")),
         Rule("operand swap", r"\((layer\w+), (layer\w+)\)", to(r"(\2, \1)")),
         Rule("operand swap", r", (w\d+), (b\d+)\)", to(r", \2, \1)")),
         Rule("operand swap", r"<(\w+_t), (\w+_t), config", to(r"<\2, \1, config")),
@@ -237,6 +241,8 @@ RULES = {
         Rule("sign", ADDER, parameter(2, lambda n: 1 - n)),
         Rule("sign", ADDER, parameter(3, lambda n: 1 - n)),
         Rule("sign", ADDER, parameter(7, lambda n: 1 - n)),
+        Rule("sign", MULTIPLIER, parameter(2, lambda n: 1 - n)),
+        Rule("sign", MULTIPLIER, parameter(3, lambda n: 1 - n)),
         Rule("operand swap", PORTS, to(r"(\2, \1,")),
         Rule("rounding", r"(?<=,)\d+'b([01]+)(?=,)", lambda m: f"{len(m[1])}'b{'0' * len(m[1])}"),
         Rule("saturation", r"= \|", to("= &")),
@@ -283,10 +289,12 @@ def writer(name: str, text: str) -> Callable[[Path], None]:
 OPERATORS = (
     ("Add", "Sub", "sign"),
     ("Sub", "Add", "sign"),
+    ("Mul", "Sub", "sign"),
     ("Round", "Floor", "rounding"),
     ("Floor", "Ceil", "rounding"),
     ("Floor", "Round", "rounding"),
     ("Relu", "Abs", "saturation"),
+    ("Max", "Min", "saturation"),
     ("Clip", "Identity", "saturation"),
 )
 """An operator, what it is changed to, and the kind of the fault."""

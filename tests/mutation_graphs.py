@@ -68,7 +68,16 @@ def wave() -> Graph:
     return builder.finish(builder.requantise("next", layers.dense("next", joined, 1, None), OUTPUT))
 
 
-FAMILIES = {"mlp": mlp, "deep_sets": deep_sets, "interaction": interaction, "wave": wave}
+def gated() -> Graph:
+    layers = Layers("gated", 5)
+    builder = layers.builder
+    x = builder.input("x", (4,), INPUT)
+    value = builder.requantise("value", layers.dense("value", x, 3, None), OUTPUT)
+    product = builder.requantise("product", builder.mul("product", value, layers.dense("gate", x, 3)), OUTPUT)
+    return layers.output(builder.max("larger", product, builder.requantise("least", value, INPUT)))
+
+
+FAMILIES = {"mlp": mlp, "deep_sets": deep_sets, "interaction": interaction, "wave": wave, "gated": gated}
 
 
 def every_input(graph: Graph) -> np.ndarray:

@@ -20,7 +20,7 @@ from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.graph.ops.lookup import MOST_ENTRIES
-from edgephys.models.files.fields import difference, tournament
+from edgephys.models.files.fields import difference, largest
 
 GUARD = 2
 """Fraction bits of the entries of both tables beyond those of the result."""
@@ -124,8 +124,8 @@ def softmax(builder: Builder, layer: str, x: str, by: SoftmaxTables) -> tuple[st
     """Return the edge of the softmax over the last axis, and the edges of it that need more than float32."""
     shape = builder.shape(x)
     axis = len(shape) - 1
-    largest = tournament(builder, layer, [builder.take(layer, x, [place], axis) for place in range(shape[-1])])
-    distance = difference(builder, layer, builder.spread(layer, largest, shape), x)
+    highest = largest(builder, layer, x, np.arange(shape[-1]), axis)
+    distance = difference(builder, layer, builder.spread(layer, highest, shape), x)
     distance = builder.requantise(layer, distance, by.distance)
     powers = builder.lookup(layer, distance, 0, by.powers, by.fraction)
     total = builder.sum(layer, builder.reshape(layer, powers, (*shape, 1)), axis)
