@@ -129,7 +129,7 @@ def scratch(run, few_jets, tmp_path, monkeypatch):
     """Go to a copy of the repository with small networks and data."""
     for name in ("hls_projects/results", "compress"):
         shutil.copytree(TOP / name, tmp_path / name, ignore=shutil.ignore_patterns("*.png", "*.gif"))
-    for path in (*(TOP / "models").glob("*.py"), TOP / "models" / "samples" / "waves.h5"):
+    for path in (*TOP.glob("models/*.py"), *TOP.glob("examples/*.py"), TOP / "models" / "samples" / "waves.h5"):
         target = tmp_path / path.relative_to(TOP)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from edgephys.applications import numbers
 from edgephys.core.errors import DataError, ModelError, UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models.input_data import classes_of
@@ -107,7 +108,7 @@ def test_the_layers_taken_apart_give_the_models_own_outputs(name):
     x = random_inputs(model, 50)
     own, rebuilt = (of(x if len(x) > 1 else x[0]) for of in (model, build.built(network, "float").model))
     own, rebuilt = (score.joined(y if isinstance(y, list) else [y]) for y in (own, rebuilt))
-    assert score.relative_l2(rebuilt, own).value < (2e-3 if name == "leaky" else 1e-5)  # a slope of 8 bits
+    assert numbers.relative_l2(rebuilt, own).value < (2e-3 if name == "leaky" else 1e-5)  # a slope of 8 bits
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "separable", "residual", "bounded", "two_inputs"])
@@ -329,7 +330,7 @@ def test_one_seed_gives_one_model(classifier, tmp_path):
 
 def test_the_error_of_a_change_is_that_of_pairs():
     right = np.array([1.0, 1, 0, 1])
-    before, after = score.MeasuredScore(0.75, right), score.MeasuredScore(0.5, np.array([1.0, 0, 0, 1]))
+    before, after = numbers.MeasuredScore(0.75, right), numbers.MeasuredScore(0.5, np.array([1.0, 0, 0, 1]))
     change = before.change(after)
     assert before.error == pytest.approx(np.sqrt(0.75 * 0.25 / 4))
     assert change.value == -0.25 and change.error == pytest.approx(np.sqrt(0.25 * 0.75 / 4))
@@ -339,7 +340,7 @@ def test_the_error_of_a_relative_l2_is_its_spread_over_samples():
     generator = np.random.default_rng(0)
     targets = generator.normal(size=(200, 500, 3))
     outputs = targets + generator.normal(0, 0.3, targets.shape)
-    scores = [score.relative_l2(own, target) for own, target in zip(outputs, targets, strict=True)]
+    scores = [numbers.relative_l2(own, target) for own, target in zip(outputs, targets, strict=True)]
     assert np.std([s.value for s in scores]) == pytest.approx(np.mean([s.error for s in scores]), rel=0.15)
 
 

@@ -233,7 +233,8 @@ def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_
     from edgephys.models.files.keras import lower
     from edgephys.project import Project
     from edgephys.train import fit as train
-    from edgephys.train.recipe import script_recipe, with_settings
+    from edgephys.train.recipe import with_settings
+    from edgephys.train.script import script_recipe
     from edgephys.verify.run import raw_vectors
 
     recipe = script_recipe(SAMPLE.parent.parent / "jet_highlevel.py")

@@ -135,7 +135,7 @@ def test_an_installed_package_adds_its_applications_by_an_entry_point(toy, monke
     registry.APPLICATIONS["circle"] = kept
 
 
-@pytest.mark.parametrize("name", ["jets", "waves", "circle"])
+@pytest.mark.parametrize("name", ["jets", "waves", "circle", "classes", "numbers"])
 def test_every_application_keeps_the_contract(name):
     application = registry.APPLICATIONS[name]
     assert isinstance(application, Application) and application.name == name

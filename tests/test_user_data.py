@@ -5,7 +5,7 @@ import pytest
 
 from edgephys.core.errors import DataError
 from edgephys.models import user_data
-from edgephys.models.imported_keras import classes_of
+from edgephys.models.input_data import classes_of
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.float32, np.bool_])

@@ -98,6 +98,17 @@ class Application(ABC):
     def network(self) -> type:
         """Class of the networks' configurations."""
 
+    def takes(self, net: Any) -> bool:
+        """Tell whether a network's configuration is of this application."""
+        return isinstance(net, self.network)
+
+    def completed(self, net: Any, shares: Shares, data: Path) -> tuple[Any, tuple[str, ...]]:
+        """Return a configuration with what it leaves to the data, and what its user should know.
+
+        Raises: DataError where the data do not fit the network; ModelError for a network that cannot be trained.
+        """
+        return net, ()
+
     @abstractmethod
     def prepare(
         self, net: Any, settings: Any, shares: Shares, data: Path, test_data: Path | None

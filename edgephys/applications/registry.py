@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from edgephys.applications.application import Application, Score
+from edgephys.applications.arrays.application import ArrayClasses, ArrayNumbers
 from edgephys.applications.jets.application import JetTagging
 from edgephys.applications.waves.application import WaveSimulation
 from edgephys.core.errors import ModelError, UsageError
@@ -43,7 +44,7 @@ def register(application: Application) -> None:
     APPLICATIONS[application.name] = application
 
 
-for _application in (JetTagging(), WaveSimulation()):
+for _application in (JetTagging(), WaveSimulation(), ArrayClasses(), ArrayNumbers()):
     register(_application)
 
 
@@ -66,7 +67,7 @@ def load_object(place: str) -> Any:
 def of_network(net: Net) -> Application:
     """Return the application of a network's configuration; raise UsageError where there is none."""
     for application in applications():
-        if isinstance(net, application.network):
+        if application.takes(net):
             return application
     names = " or ".join(application.network.__name__ for application in APPLICATIONS.values())
     raise UsageError(f"net must be a {names}, not {type(net).__name__}; see models/, or register its application")

@@ -16,8 +16,12 @@ MOST_INPUTS = 10**6
 
 
 def train(
-    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="Training script, such as models/jet_deepsets.py.")],
-    data: Annotated[Path, typer.Option(help="File of training data, or a folder of them: jets, waves.")],
+    script: Annotated[
+        Path, typer.Argument(metavar="SCRIPT", help="Training script: models/jet_deepsets.py, or a function of yours.")
+    ],
+    data: Annotated[
+        Path, typer.Option(help="Training data: your arrays (.npz, .csv, HDF5) with x and y; a file of jets, of waves.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the model; runs/<name> by default.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
     test_data: Annotated[Path | None, typer.Option(help="File of the test split, instead of a part of --data.")] = None,
@@ -29,7 +33,10 @@ def train(
 ) -> None:
     """Train the recipe of a script; the test split is used once, at the end.
 
+    In a script of yours, a function `model` returns a Keras model; its arguments are settings.
+
     \b
+    Example: edgephys train examples/my_model.py --data mine.npz --set width=32 --out runs/own
     Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
     """
     from edgephys.applications import registry
@@ -37,13 +44,17 @@ def train(
     from edgephys.models import trained as artefact
     from edgephys.models.card import CARD
     from edgephys.train.fit import fit
-    from edgephys.train.recipe import script_recipe, with_settings
+    from edgephys.train.recipe import completed, with_settings
+    from edgephys.train.script import script_recipe
 
     recipe = with_settings(script_recipe(script), settings or [])
-    application = registry.of_network(recipe.net)
     folder = out or Path("runs") / recipe.name
     check_free(folder, CARD, force, "a model")
+    recipe, notes = completed(recipe, data)
+    application = registry.of_network(recipe.net)
     say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
+    for note in notes:
+        say(f"note: {note}")
     initial = artefact.load(start) if start else None
     with bar("epochs", recipe.epochs) as tick:
 

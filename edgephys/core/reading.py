@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import EdgephysError, ProjectError
-from edgephys.core.fixed import Integers
 
 LARGEST_BYTES = 1 << 31
 """Bytes of the largest file that is read whole."""
@@ -180,16 +179,22 @@ def parse_array(content: bytes) -> NDArray[Any]:
     return flat.reshape(shape, order="F" if by_columns else "C")
 
 
-def read_integers(path: Path, names: tuple[str, ...]) -> list[Integers]:
-    """Return integer arrays of a .npz file; raise ProjectError where it is missing, damaged or lacks one."""
+def read_integers(path: Path, names: tuple[str, ...], numbers: Sequence[str] = ()) -> list[NDArray[Any]]:
+    """Return integer arrays of a .npz file; raise ProjectError where it is missing, damaged or lacks one.
+
+    Those in ``numbers`` may be floats, too, all finite.
+    """
     try:
         arrays = read_arrays(path, names)
-        if not all(np.issubdtype(array.dtype, np.integer) for array in arrays.values()):
+        floats = {name for name in numbers if np.issubdtype(arrays[name].dtype, np.floating)}
+        if not all(np.issubdtype(array.dtype, np.integer) for name, array in arrays.items() if name not in floats):
             raise ValueError("numbers that are not integers")
+        if not all(np.isfinite(arrays[name]).all() for name in floats):
+            raise ValueError("NaN or infinity")
         if any(array.ndim == 0 for array in arrays.values()):
             raise ValueError("a single number")
         if any(array.dtype == np.uint64 and array.max(initial=0) >> 63 for array in arrays.values()):
             raise ValueError("integers beyond 64 bits with a sign")
-        return [arrays[name].astype(np.int64) for name in names]
+        return [arrays[name].astype(np.float64 if name in floats else np.int64) for name in names]
     except (OSError, ValueError) as error:
         raise ProjectError(f"{path}: expected vectors ({', '.join(names)}), found {error}; make it again") from error

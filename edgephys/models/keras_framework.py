@@ -125,6 +125,6 @@ class KerasFramework(Framework):
         from edgephys.models.files.keras import lowered
 
         card, model = read_card(folder), load_keras(folder / MODEL)
-        if card.imported is None:
+        if card.imported is None and "dropped" not in graph.metadata:
             return KerasReference(model, graph)
         return KerasFileReference(lowered(model, card.input_format, card.name, card.softmax))

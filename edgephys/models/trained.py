@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.files import replace_folder
-from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
 from edgephys.models.card import CARD, Card, read_card, require_own_files, write_card
 from edgephys.models.standardise import Standardisation
@@ -68,8 +67,10 @@ def save(trained: Trained, out: Path, force: bool = False) -> Path:
     return replace_folder(out, write, CARD, force)
 
 
-def _narrowed(values: Integers) -> NDArray[Any]:
-    """Return integers in the narrowest type that holds them."""
+def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers in the narrowest type that holds them; floats as they are."""
+    if values.dtype.kind == "f":
+        return values
     ends = (np.min_scalar_type(int(end)) for end in (values.min(), values.max()))
     return values.astype(np.promote_types(*ends))
 

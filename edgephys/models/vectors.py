@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ProjectError
@@ -17,13 +17,13 @@ HELD_OUT = "held_out.npz"
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Hold input integers that no training saw, and the answers: classes, or the integers of the next frame.
+    """Hold input integers that no training saw, and the answers: classes, the integers of the next frame, or numbers.
 
     Shape: inputs (vector, constituent, feature), labels (vector,); of fields (vector, row, column, channel), both.
     """
 
     inputs: Integers
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Vectors(HeldOut):
 def read_held_out(folder: Path) -> HeldOut:
     """Return the held-out vectors in a folder; raise ProjectError where the file is missing, damaged or empty."""
     path = folder / HELD_OUT
-    held_out = HeldOut(*read_integers(path, ("inputs", "labels")))
+    held_out = HeldOut(*read_integers(path, ("inputs", "labels"), numbers=("labels",)))
     if not len(held_out.inputs) or len(held_out.inputs) != len(held_out.labels):
         raise ProjectError(
             f"{path}: expected at least 1 vector with a label each, "
@@ -47,7 +47,7 @@ def read_held_out(folder: Path) -> HeldOut:
 
 def read_vectors(path: Path, output_shape: tuple[int, ...]) -> Vectors:
     """Return vectors with expected outputs; raise ProjectError where there are none, or fewer outputs than inputs."""
-    inputs, labels, expected = read_integers(path, ("inputs", "labels", "expected"))
+    inputs, labels, expected = read_integers(path, ("inputs", "labels", "expected"), numbers=("labels",))
     if not len(inputs):
         raise ProjectError(f"{path}: expected at least 1 vector, found 0; nothing can be verified with none")
     if len(expected) != len(inputs) or expected.shape[1:] != output_shape:

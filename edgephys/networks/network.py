@@ -21,9 +21,11 @@ class Net(ABC):
     """State a network; ``bits`` None is the float network.
 
     ``weight_integers`` gives, by layer, the k of weights in [-2**k, 2**k); 0 where none is given, as published.
-    ``named_values`` are words, by field, that stand for a value on the command line.
+    ``named_values`` are words, by field, that stand for a value on the command line; ``settled`` are fields that no
+    setting changes.
     """
 
+    settled: ClassVar[frozenset[str]] = frozenset()
     named_values: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     bits: int | None = 8
     activation_bits: int | None = None

@@ -103,9 +103,10 @@ def _first_weights(recipe: Recipe, start: Trained | None, task: Task) -> tuple[R
     if start is None:
         return recipe, recipe.net.build(), 1.0
     net = start.card.net
-    if net["bits"] is None and recipe.net.bits is not None:
+    ranged = "weight_integers" not in recipe.net.settled
+    if ranged and net["bits"] is None and recipe.net.bits is not None:
         return _equalised(recipe, start, task)
-    recipe = _with_ranges(recipe, net.get("weight_integers", {}))
+    recipe = _with_ranges(recipe, net.get("weight_integers", {})) if ranged else recipe
     model = recipe.net.build()
     shapes = [[weight.shape for weight in of.get_weights()] for of in (start.model, model)]
     if shapes[0] != shapes[1]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import math
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,12 @@ from typing import Any
 
 from edgephys.applications import registry
 from edgephys.applications.application import TaskSettings
-from edgephys.core.errors import EdgephysError, UsageError
+from edgephys.applications.task import Shares
+from edgephys.core.errors import UsageError
 from edgephys.networks.network import Net
+
+TRUTH = {"true": True, "1": True, "false": False, "0": False}
+"""Words of truth values."""
 
 SCHEDULES = ("plateau", "cosine")
 """Learning rates: the paper's, times a factor where the validation loss no longer falls; or half a cosine down to 0,
@@ -70,7 +73,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """Name of the trained model: <script>_n<N>_<bits>bit or ..._float."""
-        return f"{self.script}_{self.net.label}"
+        return "_".join(filter(None, (self.script, self.net.label)))
 
     def rate(self) -> float:
         """Return the learning rate of the nearest stated size."""
@@ -97,26 +100,14 @@ class Recipe:
         return record | dataclasses.asdict(self.task_settings())
 
 
-def script_recipe(script: Path) -> Recipe:
-    """Return the RECIPE that a training script states; raise UsageError where it states none."""
-    if not script.is_file():
-        raise UsageError(f"{script}: no such training script; models/ holds them, such as models/jet_deepsets.py")
-    spec = importlib.util.spec_from_file_location(script.stem, script)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{script}: expected a Python file; models/ holds training scripts")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except EdgephysError:
-        raise
-    except Exception as error:  # whatever the script does wrong is the script's, not ours
-        raise UsageError(f"{script}: {type(error).__name__} when it was read: {error}; mend the script") from error
-    recipe = getattr(module, "RECIPE", None)
-    if not isinstance(recipe, Recipe):
-        raise UsageError(
-            f"{script}: expected RECIPE = Recipe(...), found {type(recipe).__name__}; see models/jet_deepsets.py"
-        )
-    return recipe
+def completed(recipe: Recipe, data: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """Return a recipe with what its network leaves to the data, and what its user should know.
+
+    Raises: as the application's ``completed``.
+    """
+    shares = Shares(recipe.validation, recipe.test, recipe.seed)
+    net, notes = registry.of_network(recipe.net).completed(recipe.net, shares, data)
+    return dataclasses.replace(recipe, net=net), notes
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -127,7 +118,8 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     parts: dict[str, Any] = {"net": recipe.net, "task": recipe.task_settings()}
     owners = {field.name: "" for field in dataclasses.fields(recipe) if field.name not in ("script", *parts)}
     for name, part in parts.items():
-        owners |= {field.name: name for field in dataclasses.fields(part)}
+        settled = getattr(part, "settled", ())
+        owners |= {field.name: name for field in dataclasses.fields(part) if field.name not in settled}
     changes: dict[str, dict[str, Any]] = {name: {} for name in ("", *parts)}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -158,9 +150,9 @@ def _parse(key: str, text: str, kind: Any) -> Any:
             return tuple(item(part) for part in text.replace("-", ",").split(",")) if text else ()
         if typing.get_origin(kind) is Mapping:
             return {0: float(text)}
-        return kind(text)
-    except ValueError:
-        wanted = {tuple: "a list of numbers such as 32,32,32", Mapping: "float"}.get(
-            typing.get_origin(kind), item.__name__
+        return TRUTH[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        wanted = {tuple: "a list of numbers such as 32,32,32", Mapping: "float", bool: "true or false"}.get(
+            typing.get_origin(kind) or kind, item.__name__
         )
         raise UsageError(f"--set {key}={text}: expected {wanted}, found {text!r}") from None

@@ -75,9 +75,10 @@ class JetTagging(Application):
 
         Raises: DataError for labels that are no class of these outputs.
         """
-        from edgephys.applications.jets import scores
+        from edgephys.applications import classes
+        from edgephys.applications.jets.data.layout import CLASSES
 
-        return scores.of_outputs(graph.output.fixed.values(outputs) * scale, labels)
+        return classes.of_outputs(graph.output.fixed.values(outputs) * scale, labels, CLASSES, self.score.unit)
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return accuracy and AUC in words."""

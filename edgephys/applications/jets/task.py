@@ -10,74 +10,39 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgephys.applications import metrics
 from edgephys.applications.application import Score
+from edgephys.applications.classes import evaluated
 from edgephys.applications.jets.application import JetTagging
 from edgephys.applications.jets.data import inputs
 from edgephys.applications.jets.data.division import Division, divide
 from edgephys.applications.jets.data.files import Jets
 from edgephys.applications.jets.data.layout import CLASSES
 from edgephys.applications.jets.networks.tagger import Tagger
-from edgephys.applications.task import BATCH, Distillation, Examples, Shares, Task
+from edgephys.applications.logits import LogitTask
+from edgephys.applications.task import BATCH, Distillation, Examples, Shares
 from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Fixed
 from edgephys.models import standardise
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
-from edgephys.networks.backend import keras
 
 
 @dataclass(frozen=True, eq=False)
-class TaggingTask(Task):
-    """Hold jets as a tagger reads them; the loss is of its logits times ``scale``."""
+class TaggingTask(LogitTask):
+    """Hold jets as a tagger reads them."""
 
     network: ClassVar[type] = Tagger
     metric: ClassVar[Score] = JetTagging.score
-    keras_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     most_vectors: ClassVar[int] = 12_000
     jit: ClassVar[bool] = True
-    scale: float
     division: Division
     data: Path
     test_data: Path | None
-
-    def losses(self, target: Any, output: Any) -> Any:
-        """Return the cross entropy of each jet."""
-        return keras.losses.sparse_categorical_crossentropy(target, output * self.scale, from_logits=True)
-
-    def loss(self, target: Any, output: Any, teacher_output: Any) -> Any:
-        """Return the mean cross entropy; with a distillation, its share is the divergence from the teachers."""
-        hard = keras.ops.mean(self.losses(target, output))
-        if self.distillation is None:
-            return hard
-        t, share = self.distillation.temperature, self.distillation.share
-        soft = keras.ops.log_softmax(teacher_output / t)
-        divergence = keras.ops.exp(soft) * (soft - keras.ops.log_softmax(output * self.scale / t))
-        return share * t * t * keras.ops.mean(keras.ops.sum(divergence, -1)) + (1 - share) * hard
-
-    def validation_score(self, model: Any) -> float:
-        """Return the accuracy on the validation jets."""
-        x, labels = self.validation
-        return float(np.mean(model.predict(x, batch_size=BATCH, verbose=0).argmax(-1) == labels))
-
-    def validation_metrics(self, model: Any) -> dict[str, Any]:
-        """Return accuracy and AUC, with errors, on the validation jets."""
-        x, labels = self.validation
-        return evaluate(model, self.input, HeldOut(self.input.quantise(x), labels), self.scale)
-
-    def test_metrics(self, model: Any) -> dict[str, Any]:
-        """Return accuracy and AUC, with errors, on the test jets: once in a pipeline, at its end."""
-        return evaluate(model, self.input, self.test, self.scale)
 
     def network_settings(self, model: Any) -> dict[str, Any]:
         """Return the jets' constituents and features, and the number of classes, by field of a tagger."""
         read = self.division
         return {"constituents": read.constituents, "features": read.features, "classes": model.output_shape[-1]}
-
-    def scaled(self, scale: float) -> TaggingTask:
-        """Return the task of a model whose logits are to be multiplied by ``scale``."""
-        return dataclasses.replace(self, scale=scale)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -160,27 +125,15 @@ def _integers(jets: Jets, ready: Standardisation) -> HeldOut:
     return HeldOut(ready.apply(jets.features), jets.labels)
 
 
-def evaluate(model: Any, input_format: Fixed, test: HeldOut, scale: float = 1.0) -> dict[str, Any]:
-    """Return accuracy and AUC by class, with their errors, on held-out integers; logits are times ``scale``."""
-    logits = model.predict(input_format.values(test.inputs).astype(np.float32), batch_size=BATCH, verbose=0)
-    accuracy = metrics.accuracy(logits, test.labels)
-    areas = metrics.auc(logits * scale, test.labels, CLASSES)
-    return {
-        "accuracy": accuracy.value,
-        "accuracy_error": accuracy.error,
-        "auc": {name: area.value for name, area in areas.items()},
-        "auc_error": {name: area.error for name, area in areas.items()},
-        "jets": len(test.labels),
-    }
-
-
 def measure(trained: Trained, data: Path) -> dict[str, Any]:
     """Return accuracy and AUC by class, with their errors, of a tagger on the jets of a file.
 
     Raises: DataError as the reader of jets.
     """
-    test = read(trained.standardisation, trained.model.input_shape[1], data)
-    return evaluate(trained.model, trained.standardisation.output, test, trained.card.scale)
+    test, ready = read(trained.standardisation, trained.model.input_shape[1], data), trained.standardisation
+    x = ready.output.values(test.inputs).astype(np.float32)
+    logits = trained.model.predict(x, batch_size=BATCH, verbose=0) * trained.card.scale
+    return evaluated(logits, test.labels, CLASSES, TaggingTask.metric.unit)
 
 
 def read(ready: Standardisation, constituents: int, data: Path, limit: int | None = None) -> HeldOut:

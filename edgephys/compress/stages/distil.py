@@ -20,7 +20,8 @@ from edgephys.core.errors import ModelError, UsageError
 from edgephys.networks.backend import keras
 from edgephys.networks.kernels import kernel_of, which
 from edgephys.networks.network import Net
-from edgephys.train.recipe import script_recipe, with_settings
+from edgephys.train.recipe import with_settings
+from edgephys.train.script import script_recipe
 
 
 @register("distil")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys.applications.numbers import relative_l2
 from edgephys.core.errors import DataError, MismatchError, UsageError
 from edgephys.core.files import check_free
 from edgephys.core.fixed import Fixed
@@ -135,7 +136,7 @@ class _Work:
         self.held_out, self.tuning = np.sort(order[:held]), np.sort(order[held:])
         self.exact = build.built(self.network, "float")
         own, rebuilt = (joined(self.outputs(model, self.data.inputs[self.held_out[:100]])) for model in self.models())
-        if score.relative_l2(rebuilt, own).value > TOLERANCE:
+        if relative_l2(rebuilt, own).value > TOLERANCE:
             raise MismatchError(
                 f"model '{self.model.name}': its outputs change when its layers are taken apart; this is a fault of "
                 f"ours: report it with the file"
@@ -212,7 +213,7 @@ class _Work:
         parts = {"before": before, "after": after, "change": before.change(after)}
         values = {name: part.value for name, part in parts.items()}
         errors = {f"{name}_error": part.error for name, part in parts.items()}
-        distance = score.relative_l2(outputs, float_outputs).value
+        distance = relative_l2(outputs, float_outputs).value
         return {"score": purpose.name, "held_out": len(self.held_out), **values, **errors, "distance": distance}
 
     def losses(self, formats: plan.Formats, quantised: build.Built) -> list[dict[str, Any]]:

@@ -11,28 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys.applications.numbers import MeasuredScore, relative_l2
 from edgephys.core.errors import DataError
 from edgephys.models.input_data import classes_of
 from edgephys.train.quantise.steps import Floats, Kind, Network
 
 ACCURACY, ERROR, DISTANCE = "accuracy", "relative L2 error", "relative L2 distance from the float model"
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredScore:
-    """Hold a score; ``shares`` are what each example adds to it, from which its error follows."""
-
-    value: float
-    shares: Floats
-
-    @property
-    def error(self) -> float:
-        """Standard error of the score."""
-        return float(np.std(self.shares) / np.sqrt(len(self.shares)))
-
-    def change(self, later: MeasuredScore) -> MeasuredScore:
-        """Return by how much a later score of the same examples is larger."""
-        return MeasuredScore(later.value - self.value, later.shares - self.shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +39,6 @@ class Purpose:
             right = (chosen == answers).astype(np.float64)
             return MeasuredScore(float(right.mean()), right)
         return relative_l2(outputs, answers)
-
-
-def relative_l2(outputs: Floats, targets: Floats) -> MeasuredScore:
-    """Return the L2 norm of the error over all examples, relative to that of the targets."""
-    errors, norms = (np.sum(part**2, axis=1) for part in (outputs - targets, targets))
-    mean, norm = float(errors.mean()), max(float(norms.mean()), np.finfo(float).tiny)
-    value = float(np.sqrt(mean / norm))
-    shares = np.zeros_like(errors) if not value else (errors - value**2 * norms) / (2 * value * norm)
-    return MeasuredScore(value, shares)
 
 
 def purpose(where: Path, network: Network, answers: NDArray[Any] | None, shapes: Sequence[tuple[int, ...]]) -> Purpose:
