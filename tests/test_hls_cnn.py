@@ -150,6 +150,16 @@ def test_the_largest_pixel_of_a_field_takes_a_process_for_each_halving():
     assert len(steps) < 5 * 8 and times(steps).memory_bits < 169 * 4 * PIXEL.bits
 
 
+def test_a_vector_in_another_order_is_no_wider_than_the_pixels_that_it_comes_from():
+    builder = Builder("turned")
+    x = builder.relu("cut", builder.input("x", (30, 30, 2), PIXEL))
+    turned = builder.take(
+        "turned", builder.reshape("flat", x, (1800,)), np.arange(1800).reshape(-1, 2).T.reshape(-1), 0
+    )
+    graph = builder.finish(builder.dense("out", turned, np.ones((1800, 2), np.int64), 0))
+    assert [edge.beats for edge in divided(graph)] == [900, 900, 900, 1]
+
+
 TRACED = """
 #ifndef X_HLS_STREAM_H
 #define X_HLS_STREAM_H

@@ -162,8 +162,8 @@ class _Division:
                     if patches is not None:
                         return _Moved(base, indices, prod(count), PatchesRule(patches))
         beats = prod(node.shape[: min(AXES, len(node.shape) - 1)])
-        if len(node.shape) == 1 and rows is not None:
-            beats = len(rows)
+        if len(node.shape) == 1 and indices.size % chunk == 0:  # as wide as they come
+            beats = indices.size // chunk
         return _Moved(base, indices, beats, _rearranged(source, indices, beats, node.shape[-1]))
 
     def _edge(self, name: str, beats: int | None = None) -> Streamed:
