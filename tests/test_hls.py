@@ -16,6 +16,7 @@ from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolEr
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
+from edgephys.graph.build import Builder as GraphBuilder
 from edgephys.graph.graph import Constant
 from edgephys.graph.ops import OPS, Bias, Concat, Dense, Input, Relu, Requantise, Reshape, Scale, Sum, Window
 from edgephys.targets.hls import csim
@@ -376,3 +377,12 @@ def test_sources_that_do_not_compile_are_a_tool_error(deep_sets_project, tmp_pat
     source.write_text('#include "broken.h"\n' + source.read_text())
     with pytest.raises(ToolError, match=r"g\+\+ ended with status 1: .*broken"):
         csim.simulate(broken, facts, vectors(graph, 2))
+
+
+def test_layers_of_a_network_without_a_kernel_of_ours_are_shown(tmp_path):
+    builder = GraphBuilder("plain")
+    x = builder.input("x", (3,), Fixed(True, 4, 4))
+    graph = builder.finish(builder.dense("d", x, np.arange(6).reshape(3, 2) - 2, 0))
+    facts = emit(graph, tmp_path, HlsOptions())
+    x = vectors(graph, 8)
+    assert np.array_equal(csim.probe(tmp_path, facts, x)["d"], evaluate.run(graph, x))

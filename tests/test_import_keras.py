@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from keras_models import bits, model_of, qconv, qdense, scattered
 
-from edgephys.core.errors import DataError
+from edgephys.core.errors import DataError, ModelError
 from edgephys.core.fixed import Fixed
+from edgephys.graph import evaluate
 from edgephys.models import user_data
 from edgephys.models.frameworks import load
+from edgephys.models.imported_keras import import_keras
 from edgephys.models.input_data import proposed
 from edgephys.networks.backend import keras, qkeras
 
@@ -256,3 +258,25 @@ def test_a_users_model_is_exact_on_a_target(run, tmp_path, make, target):
     assert emitted.status == 0, emitted.err
     verified = run("verify", tmp_path / "p", "--json")
     assert verified.status == 0 and verified.json["mismatches"] == 0, verified.err
+
+
+# Sums of more bits than float32 has --------------------------------------------------------------------
+
+
+def test_a_sum_of_more_bits_than_float32_has_is_compared_with_keras_in_float64(tmp_path):
+    model = scattered(model_of((6,), qdense(4, "a", 10), qdense(3, "b", 10)), 1)
+    model.save(tmp_path / "m.keras")
+    made = import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 14, 6))
+    assert made.model.graph.output.fixed.bits > 24
+    assert made.warnings == ("a sum has more bits than float32 holds exactly: compared with Keras in float64",)
+    again = load(tmp_path / "m")
+    x = again.held_out.inputs[:50]
+    assert np.array_equal(again.reference.outputs(x), evaluate.run(again.graph, x))
+    assert keras.config.floatx() == "float32"
+
+
+def test_a_quantiser_that_computes_in_float32_alone_keeps_its_refusal(tmp_path):
+    layer = qkeras.QDense(3, kernel_quantizer=qkeras.quantized_bits(10, 0, alpha="auto_po2"), use_bias=False, name="b")
+    scattered(model_of((6,), qdense(4, "a", 12), layer), 3).save(tmp_path / "m.keras")
+    with pytest.raises(ModelError, match=r"layer '\w+': its accumulator needs 2\d bits, but Keras sums in float32"):
+        import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 14, 6))

@@ -9,6 +9,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
+from edgephys.targets.registry import TARGETS
 from edgephys.targets.rtl import logic
 
 REFUSED = (
@@ -99,3 +100,16 @@ def test_a_sum_times_a_negative_number_is_rounded_as_the_golden_model_does(adden
         return builder.requantise("l", scaled, Fixed(True, 12, 12, mode, Overflow.SAT))
 
     assert outcome(operations, Fixed(True, 9, 9)) == EXACT
+
+
+def test_a_copy_of_a_layer_and_a_layer_of_that_name_have_instances_of_their_own(tmp_path):
+    builder = Builder("g")
+    x = builder.dense("dense", builder.input("x", (3, 2), Fixed(True, 4, 4)), np.ones((2, 2), np.int64), 0)
+    x = builder.requantise("dense", x, Fixed(True, 4, 4))
+    x = builder.dense("dense_1", builder.reshape("flat", x, (6,)), np.ones((6, 1), np.int64), 0)
+    graph = builder.finish(x)
+    rtl = TARGETS["rtl"]
+    rtl.emit(graph, tmp_path, rtl.options())
+    text = (tmp_path / "src" / "edgephys_top.v").read_text()
+    names = re.findall(r"^ *layer_\w+ (u_\w+)", text, re.MULTILINE)
+    assert names == ["u_dense_0", "u_dense_1", "u_dense_2", "u_dense_1_block"]

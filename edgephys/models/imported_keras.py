@@ -24,6 +24,7 @@ from edgephys.models import user_data
 from edgephys.models.card import CARD, Card, ImportedFile, write_card
 from edgephys.models.files.keras import Lowered, lowered
 from edgephys.models.files.keras import file as keras_file
+from edgephys.models.files.keras.reading import TooWideError
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm
 from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
 from edgephys.models.keras_framework import KerasFileReference, KerasFramework
@@ -63,6 +64,8 @@ def import_keras(
         inputs = _random(low, count, seed)
     else:
         inputs = quantised(own_data.inputs, graph.input.fixed, warnings).reshape(-1, *graph.input.shape)
+    if low.double:
+        warnings.append("a sum has more bits than float32 holds exactly: compared with Keras in float64")
     outputs = _proven(low, reference, inputs)
     generated = stimuli.make(graph)
     _proven(low, reference, generated)
@@ -122,19 +125,17 @@ def _lowered(
         return lowered(model, input_format, name, softmax)
     if data is None:
         raise UsageError("--input-format must be stated, such as 'fixed<12,4>', or --data, which shows what is needed")
-    refusal: ModelError | None = None
     for bits in range(MOST_BITS, FEWEST_BITS - 1, -1):
         fixed = proposed(data.inputs, bits)
         try:
-            result = lowered(model, fixed, name, softmax)
-        except ModelError as error:
-            if "accumulator" not in str(error) and "integers of" not in str(error):
-                raise
-            refusal = refusal or error
+            result = lowered(model, fixed, name, softmax, single=True)
+        except TooWideError:
             continue
         warnings.append(f"input format {fixed}, which holds the data; --input-format states another")
         return result
-    raise refusal or ModelError(f"model '{name}': no input format of {FEWEST_BITS} to {MOST_BITS} bits will do")
+    fixed = proposed(data.inputs, MOST_BITS)
+    warnings.append(f"input format {fixed}, which holds the data; --input-format states another")
+    return lowered(model, fixed, name, softmax)
 
 
 def _random(low: Lowered, count: int, seed: int) -> Integers:

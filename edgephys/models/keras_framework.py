@@ -82,18 +82,20 @@ class KerasFileReference:
         return differences(replaced, [values[one.layer] for one in replaced])
 
     def _computed(self, inputs: Integers, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-        from edgephys.networks.backend import keras
+        from edgephys.networks.backend import keras, precision
 
-        fixed = self.lowered.graph.input.fixed
+        fixed, floats = self.lowered.graph.input.fixed, np.float64 if self.lowered.double else np.float32
         flat, parts, first = fixed.values(inputs).reshape(len(inputs), -1), [], 0
         for tensor in self.lowered.inputs:
             size = int(np.prod(tensor.shape[1:]))
             part = flat[:, first : first + size].reshape(len(flat), *tensor.shape[1:])
-            parts.append(part.astype(np.float32 if "float" in str(tensor.dtype) else np.int64))
+            parts.append(part.astype(floats if "float" in str(tensor.dtype) else np.int64))
             first += size
-        model = keras.Model(self.lowered.inputs, dict(tensors))
         batch = max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // max(1, flat.shape[1])))
-        values: Mapping[str, Any] = model.predict(parts if len(parts) > 1 else parts[0], batch_size=batch, verbose=0)
+        with precision(self.lowered.double):
+            model = keras.Model(self.lowered.inputs, dict(tensors))
+            x = parts if len(parts) > 1 else parts[0]
+            values: Mapping[str, Any] = model.predict(x, batch_size=batch, verbose=0)
         return values
 
 

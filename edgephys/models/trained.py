@@ -50,9 +50,10 @@ class Trained:
 
     def graph(self) -> Graph:
         """Return the model's Graph; raise ModelError where it cannot be computed exactly."""
-        from edgephys.models.files.keras import lower
+        from edgephys.models.files.keras import lowered
 
-        return lower(self.model, self.card.input_format, self.name, self.card.softmax)
+        single = self.card.imported is None
+        return lowered(self.model, self.card.input_format, self.name, self.card.softmax, single).graph
 
 
 def save(trained: Trained, out: Path, force: bool = False) -> Path:

@@ -34,4 +34,15 @@ with _quiet():
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "qkeras", "tf"]
+__all__ = ["keras", "precision", "qkeras", "tf"]
+
+
+@contextmanager
+def precision(double: bool) -> Iterator[None]:
+    """Let Keras and QKeras compute in float64 within, where ``double``, and in float32 else."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64" if double else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)

@@ -185,12 +185,16 @@ def _set_depths(model: Any, stream_times: Times) -> None:
 
 def _mark_probes(model: Any, ends: tuple[HlsStep, ...], streamed: bool) -> None:
     """Add a probe of the result of each layer, for C simulations that are compiled with EDGEPHYS_PROBE."""
+    from edgephys.targets.hls.layers import HEADER
+
     for step in ends:
         layer = model.graph[step.name]
         variable = layer.get_output_variable()
         size = variable.shape[0] if streamed else prod(variable.shape)  # a stream's beats, an array's elements
         probe = f"nnet::edge_probe<{variable.type.name}, {size}>({variable.name});"
         layer.set_attr("function_cpp", [layer.get_attr("function_cpp"), "#ifdef EDGEPHYS_PROBE", probe, "#endif"])
+        headers = layer.get_attr("include_header", [])
+        layer.set_attr("include_header", [*headers, f"nnet_utils/{HEADER.name}"])  # of the probe
 
 
 def _write(model: Any, folder: Path) -> None:

@@ -127,8 +127,14 @@ def _instantiated(
                 if wanted.width:
                     module.connect(port_in, wanted, delayed(module, source, slot.first), source.element)
         ports = {**(clock if slot.last > slot.first else {}), "model_inp": port_in, "model_out": port_out}
-        module.instances.append((f"u_{block.name}{suffix}", logic.module, ports))
+        module.instances.append((_instance(module, f"u_{block.name}{suffix}"), logic.module, ports))
     return results
+
+
+def _instance(module: Module, name: str) -> str:
+    """Return a name that no instance has: copy 1 of block 'dense' and block 'dense_1' would have one."""
+    names = {other for other, _, _ in module.instances}
+    return f"{name}_block" if name in names else name
 
 
 def registered(module: Module, source: SignalSource, stage: int) -> str:

@@ -12,7 +12,7 @@ outputs: a project has one port in and one port out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -33,11 +33,11 @@ from edgephys.models.files.keras import (
     operations,
     softmaxes,
 )
-from edgephys.models.files.keras.quantisers import FLOAT32_BITS
-from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.models.files.keras.doubles import exact_bits, in_float64
+from edgephys.models.files.keras.reading import KerasReading, KerasValue, TooWideError
 from edgephys.models.files.keras.softmaxes import PendingSoftmax, ReplacedSoftmax
 from edgephys.models.files.softmax import SoftmaxForm
-from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.backend import keras, precision, qkeras
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
 
 Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
@@ -49,7 +49,8 @@ class Lowered:
 
     ``inputs`` are the model's own inputs, ``outputs`` the tensors that the Graph's output joins, ``tensors`` the tensor
     at the end of each layer of the Graph. ``dropped`` names the layers that were left out,
-    ``softmaxes`` are those that are computed in integers of their own.
+    ``softmaxes`` are those that are computed in integers of their own. ``double``: the tensors are those of the model
+    in float64, because float32 rounds a sum.
     """
 
     graph: Graph
@@ -58,6 +59,7 @@ class Lowered:
     tensors: dict[str, Any]
     dropped: tuple[str, ...]
     softmaxes: tuple[ReplacedSoftmax, ...] = ()
+    double: bool = False
 
 
 def lower(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm | None = None) -> Graph:
@@ -65,13 +67,36 @@ def lower(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm | Non
 
     Raises: ModelError naming the layer that cannot be computed exactly, and what would work.
     """
-    return lowered(model, input_format, name, softmax).graph
+    return lowered(model, input_format, name, softmax, single=True).graph
 
 
-def lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm | None = None) -> Lowered:
-    """Return the Graph of a Keras model with the tensors that it must equal.  Raises: as ``lower``."""
+def lowered(
+    model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm | None = None, single: bool = False
+) -> Lowered:
+    """Return the Graph of a Keras model with the tensors that it must equal.
+
+    Where float32 rounds a sum, these are the model's in float64, unless it is to be ``single``.
+    Raises: as ``lower``.
+    """
+    form = softmax or SoftmaxForm()
+    try:
+        return _lowered(model, input_format, name, form)
+    except TooWideError as error:
+        if single:
+            raise
+        refusal = error
+    with precision(double=True):
+        try:
+            return replace(_lowered(in_float64(model), input_format, name, form), double=True)
+        except ModelError:
+            raise
+        except Exception as error:  # QKeras' automatic scales, for one, compute in float32 alone
+            raise refusal from error
+
+
+def _lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm) -> Lowered:
     builder = Builder(name)
-    reading = KerasReading(builder, softmax=softmax or SoftmaxForm())
+    reading = KerasReading(builder, softmax=softmax)
     model = functional(model)
     values = _inputs(reading, model, input_format, name)
     walk = _Walk(reading, {}, {})
@@ -257,23 +282,23 @@ def calls(model: Any) -> list[tuple[Any, Any]]:
 
 
 def _require_exact_in_keras(graph: Graph, reading: KerasReading) -> None:
-    """Refuse sums that float32 rounds."""
-    ranges = derive(graph)
+    """Refuse sums that Keras' type of floats rounds."""
+    ranges, most, kind = derive(graph), exact_bits(), keras.config.floatx()
     for node in graph.nodes:
         bits = ranges[node.name].partial.bit_length()
-        if bits > FLOAT32_BITS and node.name not in reading.emulated:
-            raise ModelError(
-                f"layer '{node.layer}': its accumulator needs {bits} bits, but Keras sums in float32, which holds "
-                f"{FLOAT32_BITS} exactly; use fewer weight or activation bits, or fewer inputs to the layer"
+        if bits > most and node.name not in reading.emulated:
+            raise TooWideError(
+                f"layer '{node.layer}': its accumulator needs {bits} bits, but Keras sums in {kind}, which holds "
+                f"{most} exactly; use fewer weight or activation bits, or fewer inputs to the layer"
             )
         if node.name in reading.unclipped:  # that difference is taken in the finer of the two steps
             source = graph.operands(node)[0]
             finer = max(0, node.fixed.fraction - source.fixed.fraction)
             bits = ranges[source.name].partial.bit_length() + finer
-            if bits > FLOAT32_BITS:
-                raise ModelError(
-                    f"layer '{node.layer}': Keras subtracts what it rounds to {node.fixed} in float32, which needs "
-                    f"{bits} bits and holds {FLOAT32_BITS} exactly; use fewer activation bits, or quantized_relu"
+            if bits > most:
+                raise TooWideError(
+                    f"layer '{node.layer}': Keras subtracts what it rounds to {node.fixed} in {kind}, which needs "
+                    f"{bits} bits and holds {most} exactly; use fewer activation bits, or quantized_relu"
                 )
 
 

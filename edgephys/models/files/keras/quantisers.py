@@ -13,10 +13,10 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.ops.lookup import MOST_ENTRIES
 from edgephys.models.files.functions.staircase import MOST_STEPS
 from edgephys.models.files.functions.steps import Steps
-from edgephys.models.files.keras.reading import KerasReading, KerasValue, floats_of
+from edgephys.models.files.keras.doubles import exact_bits
+from edgephys.models.files.keras.reading import KerasReading, KerasValue, TooWideError, floats_of
 from edgephys.networks.backend import keras, qkeras
 
-FLOAT32_BITS = 24
 WIDEST_WEIGHT = 18
 """Bits of the widest weight: that of a DSP's operand."""
 FINEST = 40
@@ -133,7 +133,7 @@ def _probe(where: str, quantiser: Any, fixed: Fixed) -> None:
     """Compare the quantiser itself with the format on quarter steps around zero, the ends and between."""
     steps = np.unique(np.concatenate([np.linspace(fixed.low - 3, fixed.high + 3, 64).round(), np.arange(-9, 10)]))
     quarters = (steps[:, None] + np.arange(4) / 4).ravel()
-    values: NDArray[np.float32] = (quarters * fixed.step).astype(np.float32)
+    values: NDArray[Any] = (quarters * fixed.step).astype(keras.config.floatx())
     if type(quantiser).__name__ == "quantized_relu":
         values = np.maximum(values, 0)
     received = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) / fixed.step
@@ -185,8 +185,8 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
     range_, shape = reading.builder.range(value.edge), reading.shape(value)
     low, high, channels = range_.lowest, range_.highest, shape[-1]
     bits = range_.largest.bit_length()
-    if bits > FLOAT32_BITS or (high - low + 1) * channels > LARGEST_TABLE:
-        raise ModelError(
+    if bits > exact_bits() or (high - low + 1) * channels > LARGEST_TABLE:
+        raise TooWideError(
             f"layer '{name}': it rounds a function of integers of {bits} bits in {channels} channels, too many to "
             f"compute each; use fewer weight or activation bits before it"
         )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
@@ -14,6 +13,7 @@ from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph.build import Builder
 from edgephys.models.files.functions.staircase import Staircases
 from edgephys.models.files.softmax import SoftmaxForm
+from edgephys.networks.backend import keras
 
 FloatLayer = Callable[[Any], Any]
 """A Keras layer or function that computes floats: it is called on an array with the batch first."""
@@ -76,9 +76,14 @@ class KerasReading:
         return self.builder.shape(value.edge)
 
 
-def floats_of(fixed_fraction: int, integers: Integers) -> NDArray[np.float32]:
-    """Return integers at a fraction as Keras' float32 values."""
-    return (integers * 2.0**-fixed_fraction).astype(np.float32)
+class TooWideError(ModelError):
+    """Say that a sum has more bits than Keras' type of floats holds exactly."""
+
+
+def floats_of(fixed_fraction: int, integers: Integers) -> NDArray[Any]:
+    """Return integers at a fraction as Keras' floats, of its type."""
+    values: NDArray[Any] = (integers * 2.0**-fixed_fraction).astype(keras.config.floatx())
+    return values
 
 
 def input_fixed(fixed: Fixed) -> Fixed:
