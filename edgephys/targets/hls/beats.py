@@ -21,7 +21,7 @@ from edgephys.graph.graph import Constant, Graph, Node
 from edgephys.graph.ops import Broadcast, Concat, Dense, Elementwise, Input, Lookup, Move, Reshape, Sum, constant_of
 from edgephys.graph.partition import one_row
 from edgephys.graph.ranges import derive
-from edgephys.targets.hls.patches import OUTSIDE, fitted
+from edgephys.targets.hls.patches import OUTSIDE, fitted, whole_beats
 from edgephys.targets.hls.stream_rules import BeatDenseRule, BeatSumRule, PatchesRule, RearrangeRule, StreamRule
 from edgephys.targets.rtl.stream import AXES
 
@@ -151,7 +151,7 @@ class _Division:
         """Return how the numbers of a node are read from the beats of its base."""
         source = self._edge(base)
         chunk = prod(source.one.shape)
-        rows = _rows(indices, chunk)
+        rows = whole_beats(indices, chunk)
         if rows is not None and np.array_equal(rows, np.arange(source.beats)):
             return _Moved(base, indices, source.beats, None)
         if rows is not None:
@@ -279,23 +279,11 @@ def _field(edge: Streamed) -> tuple[int, int]:
     return (shape[0], shape[1]) if is_field else (1, edge.beats)
 
 
-def _rows(indices: Integers, chunk: int) -> Integers | None:
-    """Return the beats that indices read one after the other, ``OUTSIDE`` for zeros; None where they read parts."""
-    if indices.size % chunk:
-        return None
-    groups = indices.reshape(-1, chunk)
-    first = groups[:, :1]
-    whole = np.where(first == OUTSIDE, OUTSIDE, first + np.arange(chunk))
-    if not np.array_equal(groups, whole) or (first[first != OUTSIDE] % chunk).any():
-        return None
-    return np.where(first == OUTSIDE, OUTSIDE, first // chunk).reshape(-1)
-
-
 def _rearranged(source: Streamed, indices: Integers, beats: int, channels: int) -> RearrangeRule:
     """Return the rule that writes numbers in any order, in groups as large as the order allows."""
     chunk, width = prod(source.one.shape), len(indices) // beats
     for size in (chunk, channels, 1):
-        groups = _rows(indices, size) if chunk % size == 0 and width % size == 0 else None
+        groups = whole_beats(indices, size) if chunk % size == 0 and width % size == 0 else None
         if groups is not None:
             return RearrangeRule(source.beats, groups, size)
     raise AssertionError("numbers one by one are always in an order")

@@ -92,6 +92,18 @@ def fitted(indices: Integers, field: tuple[int, int]) -> Patches | None:
     return None
 
 
+def whole_beats(indices: Integers, chunk: int) -> Integers | None:
+    """Return the beats that indices read one after the other, ``OUTSIDE`` for zeros; None where they read parts."""
+    if indices.size % chunk:
+        return None
+    groups = indices.reshape(-1, chunk)
+    first = groups[:, :1]
+    whole = np.where(first == OUTSIDE, OUTSIDE, first + np.arange(chunk))
+    if not np.array_equal(groups, whole) or (first[first != OUTSIDE] % chunk).any():
+        return None
+    return np.where(first == OUTSIDE, OUTSIDE, first // chunk).reshape(-1)
+
+
 def _fit(table: Integers, side: int) -> tuple[int, int, int] | None:
     """Return (before, stride, spread) of one axis from the places of points, those of one patch in a row."""
     patch, point = np.nonzero(table != OUTSIDE)
