@@ -300,7 +300,7 @@ def test_the_original_that_was_changed_gives_other_integers(copied):
 def test_a_graph_that_is_not_the_file_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     """Were the lowering wrong, this is where it would be seen."""
 
-    def wrong(model, name, input_format=None):
+    def wrong(model, name, input_format=None, softmax=None):
         graph = from_onnx.lower(model, name, input_format)
         nodes = [
             dataclasses.replace(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras_models import INPUT, activation, bits, model_of, qdense, scattered
+from onnx_models import Model
 
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.fixed import Fixed
@@ -12,6 +13,8 @@ from edgephys.graph.build import Builder
 from edgephys.graph.graph import to_record
 from edgephys.models.card import read_card
 from edgephys.models.files.keras import lowered
+from edgephys.models.files.onnx import file as onnx_file
+from edgephys.models.files.onnx import lower as onnx_lower
 from edgephys.models.files.softmax import SoftmaxForm, softmax, tables
 from edgephys.models.frameworks import load
 from edgephys.models.imported_keras import import_keras
@@ -146,16 +149,40 @@ def test_the_command_says_that_it_is_not_exact_and_verify_repeats_it(folder, tmp
     words = ("import", folder / "m.keras", "--out", out, "--input-format", str(INPUT), "--count", "50", "--json")
     record = run(*words, "--keep-softmax").json
     assert record["exact"] is False and [one["layer"] for one in record["approximated"]] == ["weights", "end"]
-    assert "it differs from Keras' float softmax by at most 0.00" in record["warnings"][0]
+    assert "it differs from the file's float softmax by at most 0.00" in record["warnings"][0]
     assert record["warnings"][0].endswith("vectors, and its integers are the same on all targets")
     assert run("emit", out, "--to", "c", "--out", project).status == 0
     verified = run("verify", project, "--json").json
     assert verified["mismatches"] == 0 and verified["warnings"] == record["warnings"]
 
 
-def test_keeping_a_softmax_of_an_onnx_file_is_refused_with_what_would_do(tmp_path, run):
-    ended = run("import", tmp_path / "m.onnx", "--out", tmp_path / "out", "--keep-softmax")
-    assert ended.status == 2 and "--keep-softmax goes with a Keras file, not with ONNX" in ended.err
+def network_file(path, shape=(5,), axis=-1, factor=None):
+    model = Model(shape)
+    x = model.op("MatMul", model.quant("x", 6, 0.25), model.weight("w", (shape[-1], 4), per_channel=False))
+    x = x if factor is None else model.op("Mul", x, model.const("factor", np.float32(factor)))
+    return model.save(path, model.op("Softmax", x, name="/soft", axis=axis))
+
+
+@pytest.mark.parametrize("factor", [None, 0.3])
+def test_a_softmax_at_the_end_of_an_onnx_file_is_left_out_or_kept(factor, tmp_path, run):
+    path = network_file(tmp_path / "m.onnx", factor=factor)
+    record = run("import", path, "--out", tmp_path / "out", "--count", "50", "--json").json
+    assert record["exact"] is True and "Softmax '/soft' at the end" in record["dropped"][0]
+    record = run("import", path, "--out", tmp_path / "kept", "--count", "50", "--keep-softmax", "--json").json
+    assert record["exact"] is False and record["dropped"] == []
+    (measured,) = record["approximated"]
+    assert measured["layer"] == "soft" and 0 < measured["largest_difference"] < 0.01
+    assert any("it differs from the file's float softmax by at most 0.00" in warning for warning in record["warnings"])
+    assert load(tmp_path / "kept").graph.output.fixed.bits == 12
+    assert run("emit", tmp_path / "kept", "--to", "onnx", "--out", tmp_path / "project").status == 0
+    verified = run("verify", tmp_path / "project", "--json").json
+    assert verified["mismatches"] == 0 and "float softmax" in verified["warnings"][0]
+
+
+def test_a_softmax_of_an_onnx_file_over_another_axis_is_not_kept(tmp_path):
+    model = onnx_file.read(network_file(tmp_path / "m.onnx", (3, 5), axis=1))
+    with pytest.raises(ModelError, match=r"\(Softmax\): it must be over the last axis to be kept, not over axis 1"):
+        onnx_lower.lower(model, "m", softmax=KEPT)
 
 
 @pytest.mark.parametrize(

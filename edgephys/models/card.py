@@ -187,6 +187,15 @@ def write_card(card: Card, folder: Path) -> None:
     (folder / CARD).write_text(json_text(replace(card, files=digests_of(folder)).to_record()))
 
 
+def with_softmaxes(card: Card, form: SoftmaxForm | None, approximated: tuple[MeasuredSoftmax, ...]) -> Card:
+    """Return the card of a model with the softmaxes that are computed, and the form that was stated for them."""
+    if card.imported is None or (form is None and not approximated):
+        return card
+    stated = None if form is None or form == SoftmaxForm() else form.to_record()
+    records = [asdict(one) for one in approximated]
+    return replace(card, imported=replace(card.imported, softmax=stated, approximated=records))
+
+
 def digests_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file in a model's folder but the card, by name."""
     return {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != CARD}

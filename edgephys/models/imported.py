@@ -22,10 +22,11 @@ from edgephys.core.reading import read_arrays
 from edgephys.graph import evaluate, stimuli
 from edgephys.graph.graph import Graph, to_record
 from edgephys.models import user_data
-from edgephys.models.card import Card, ImportedFile, write_card
+from edgephys.models.card import Card, ImportedFile, with_softmaxes, write_card
 from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.files.onnx.inputs import UnstatedFormatError
 from edgephys.models.files.onnx.lower import lower
+from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
 from edgephys.models.model import Imported, Model
 from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxReference, with_graph_axes
@@ -62,11 +63,13 @@ def import_onnx(
     seed: int = 1,
     force: bool = False,
     data: Path | None = None,
+    softmax: SoftmaxForm | None = None,
 ) -> Imported:
     """Lower an ONNX file, prove its Graph against the file itself, and write the model's folder.
 
     ``data`` is a file that ``user_data`` reads. ``vectors`` is a .npz with ``inputs`` in the file's shape, floats or
-    integers in steps, and perhaps ``labels``. Without both, ``count`` random ones are drawn.
+    integers in steps, and perhaps ``labels``. Without both, ``count`` random ones are drawn. ``softmax`` may keep a
+    softmax at the end, computed by tables: its largest difference to the file's is measured.
     Raises: ModelError naming what is refused; MismatchError where the Graph computes other integers than the file;
     DataError for data that do not fit; UsageError where ``out`` is not ours. Nothing is written then.
     """
@@ -74,7 +77,7 @@ def import_onnx(
     model, name = onnx_file.read(path), out.absolute().name
     own = None if data is None else user_data.read(data, dict(model.inputs))
     warnings: list[str] = []
-    graph = _lowered(model, name, input_format, own, warnings)
+    graph = _lowered(model, name, input_format, own, warnings, softmax)
     labels: NDArray[np.int64] | None = None
     if own is not None:
         inputs = _of_data(graph, own, warnings)
@@ -84,12 +87,16 @@ def import_onnx(
         inputs = _random(graph, count, seed)
     reference = OnnxReference(model.proto, graph)
     outputs = _proven(graph, reference, inputs)
-    _proven(graph, reference, stimuli.make(graph))
+    generated = stimuli.make(graph)
+    _proven(graph, reference, generated)
+    approximated = reference.softmaxes(np.concatenate([inputs, generated]))
+    warnings += [one.describe() for one in approximated]
     _compare_single(graph, model, inputs, outputs, warnings)
     if own is not None and own.answers is not None:
         labels = classes_of(own.answers, outputs.shape)
     drawn = own is None and vectors is None
     card = _card(model, graph, len(inputs), seed if drawn else None, labels, outputs)
+    card = with_softmaxes(card, softmax, approximated)
     held_out = HeldOut(inputs, _answers(outputs) if labels is None else labels)
 
     def write(folder: Path) -> None:
@@ -103,11 +110,16 @@ def import_onnx(
 
 
 def _lowered(
-    model: onnx_file.OnnxModel, name: str, stated: Fixed | None, data: UserData | None, warnings: list[str]
+    model: onnx_file.OnnxModel,
+    name: str,
+    stated: Fixed | None,
+    data: UserData | None,
+    warnings: list[str],
+    softmax: SoftmaxForm | None,
 ) -> Graph:
     """Return the Graph; where nothing states the input's format, data propose the widest one that can be exact."""
     try:
-        return lower(model, name, stated)
+        return lower(model, name, stated, softmax)
     except UnstatedFormatError:
         if data is None:
             raise
@@ -115,7 +127,7 @@ def _lowered(
     for bits in range(MOST_BITS, FEWEST_BITS - 1, -1):
         fixed = proposed(data.inputs, bits)
         try:
-            graph = lower(model, name, fixed)
+            graph = lower(model, name, fixed, softmax)
         except ModelError as error:
             refusal = refusal or error
             continue

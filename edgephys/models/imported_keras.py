@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from edgephys.core.files import check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate, stimuli
 from edgephys.models import user_data
-from edgephys.models.card import CARD, Card, ImportedFile, write_card
+from edgephys.models.card import CARD, Card, ImportedFile, with_softmaxes, write_card
 from edgephys.models.files.keras import Lowered, lowered
 from edgephys.models.files.keras import file as keras_file
 from edgephys.models.files.keras.reading import TooWideError
@@ -75,7 +74,7 @@ def import_keras(
     own = outputs.argmax(-1) if outputs.ndim == 2 else outputs
     held_out = HeldOut(inputs, own if answers is None else answers)
     card = _card(path, low, len(inputs), None if own_data is not None else seed, answers, outputs)
-    card = _with_softmaxes(card, softmax, approximated)
+    card = with_softmaxes(card, softmax, approximated)
 
     def write(folder: Path) -> None:
         if keras_file.is_keras_own(path):
@@ -101,15 +100,6 @@ def _measured(low: Lowered, reference: KerasFileReference, inputs: Integers) -> 
     """Return each softmax that is computed with its largest difference to Keras' float softmax."""
     largest = reference.softmaxes(inputs)
     return tuple(MeasuredSoftmax(one.layer, one.form, largest[one.layer], len(inputs)) for one in low.softmaxes)
-
-
-def _with_softmaxes(card: Card, form: SoftmaxForm | None, approximated: tuple[MeasuredSoftmax, ...]) -> Card:
-    """Return the card of a model with the softmaxes that are computed, and the form that was stated for them."""
-    if card.imported is None or (form is None and not approximated):
-        return card
-    stated = None if form is None or form == SoftmaxForm() else form.to_record()
-    records = [asdict(one) for one in approximated]
-    return replace(card, imported=replace(card.imported, softmax=stated, approximated=records))
 
 
 def _lowered(

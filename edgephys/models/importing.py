@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.models.imported import import_onnx
@@ -26,10 +25,8 @@ def import_file(
     """Import an ONNX file (by its ending) or else a Keras file into the folder ``out``.
 
     ``vectors`` is another form of data, for an ONNX file: integers in steps.
-    Raises: as ``import_onnx`` and ``import_keras``; UsageError for a softmax of an ONNX file, which is left out.
+    Raises: as ``import_onnx`` and ``import_keras``.
     """
-    if file.suffix == ".onnx" and softmax is not None:
-        raise UsageError("--keep-softmax goes with a Keras file, not with ONNX; end the ONNX model before its softmax")
     if file.suffix == ".onnx":
-        return import_onnx(file, out, input_format, vectors, count, seed, force, data)
+        return import_onnx(file, out, input_format, vectors, count, seed, force, data, softmax)
     return import_keras(file, out, input_format, data, count, seed, force, softmax)

@@ -21,6 +21,8 @@ from edgephys.graph.graph import Graph, from_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models.card import CARD
 from edgephys.models.files.onnx import file as onnx_file
+from edgephys.models.files.onnx.softmaxes import integers_of, tables_of
+from edgephys.models.files.softmax import MeasuredSoftmax
 from edgephys.models.model import Framework, Reference
 from edgephys.targets.qonnx import doubles
 from edgephys.targets.qonnx import emit as qonnx
@@ -52,7 +54,9 @@ class OnnxReference:
         ends, output = self.graph.metadata["onnx"]["outputs"], self.graph.output
         values = self._values(inputs, tuple(end["tensor"] for end in ends))
         parts = [
-            self._integers(
+            integers_of(end["softmax"], values[end["tensor"]])
+            if "softmax" in end
+            else self._integers(
                 with_graph_axes(values[end["tensor"]], end["axes"]),
                 output.fixed.fraction,
                 f"'{end['tensor']}'",
@@ -62,6 +66,22 @@ class OnnxReference:
             for end in ends
         ]
         return parts[0] if len(parts) == 1 else np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+    def softmaxes(self, inputs: Integers) -> tuple[MeasuredSoftmax, ...]:
+        """Return each softmax that is computed with its largest difference to the file's float softmax."""
+        computed = [
+            (end["tensor"], end["softmax"]) for end in self.graph.metadata["onnx"]["outputs"] if "softmax" in end
+        ]
+        if not computed:
+            return ()
+        wanted = (*(tensor for tensor, _ in computed), *(record["tensor"] for _, record in computed))
+        values, measured = self._values(inputs, wanted), []
+        for tensor, record in computed:
+            by = tables_of(record)
+            own = by.result.values(integers_of(record, values[tensor]))
+            largest = float(np.abs(own - values[record["tensor"]].astype(np.float64)).max())
+            measured.append(MeasuredSoftmax(record["layer"], by.describe(), largest, len(inputs)))
+        return tuple(measured)
 
     def layers(self, inputs: Integers) -> dict[str, Integers]:
         """Return the integers at the end of each layer, by the Graph's name of the layer."""

@@ -14,6 +14,7 @@ from math import log
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.fixed import Fixed, Integers
@@ -84,7 +85,7 @@ class MeasuredSoftmax:
     def describe(self) -> str:
         """Return the warning to the user."""
         return (
-            f"layer '{self.layer}': softmax {self.form}; it differs from Keras' float softmax by at most "
+            f"layer '{self.layer}': softmax {self.form}; it differs from the file's float softmax by at most "
             f"{self.largest_difference:.2g} on {self.vectors:,} vectors, and its integers are the same on all targets"
         )
 
@@ -94,15 +95,15 @@ def form_of(record: Mapping[str, Any] | None) -> SoftmaxForm:
     return SoftmaxForm(**record) if record else SoftmaxForm()
 
 
-def tables(form: SoftmaxForm, owner: str, count: int, fraction: int) -> SoftmaxTables:
-    """Return the tables of a softmax over ``count`` values with steps of ``2**-fraction``.
+def tables(form: SoftmaxForm, owner: str, count: int, fraction: int, scale: float = 1.0) -> SoftmaxTables:
+    """Return the tables of a softmax over ``count`` values with steps of ``2**-fraction``, each times ``scale``.
 
     Raises: ModelError where the tables are too small for so many values.
     """
     if not 2 <= count <= form.entries:
         raise ModelError(f"layer '{owner}': a softmax must be over 2..{form.entries} values, not {count}")
     own = form.bits + GUARD
-    integer = int(np.ceil(np.log2((own + 1) * log(2))))  # beyond it an exponential is less than half a step
+    integer = int(np.ceil(np.log2((own + 1) * log(2) / scale)))  # beyond it an exponential is less than half a step
     finest = min(form.entries.bit_length() - 1 - integer, fraction)
     if integer + finest < 1:
         raise ModelError(
@@ -110,7 +111,7 @@ def tables(form: SoftmaxForm, owner: str, count: int, fraction: int) -> SoftmaxT
             f"fraction bits"
         )
     distance = Fixed(False, integer + finest, integer, Rounding.RND, Overflow.SAT)
-    powers = np.exp(-np.ldexp(np.arange(1 << distance.bits), -finest))
+    powers = np.exp(-scale * np.ldexp(np.arange(1 << distance.bits), -finest))
     steps = min((form.entries - 1) // (count - 1), 1 << own).bit_length() - 1
     bits = ((count - 1) << steps).bit_length()
     excess = Fixed(False, bits, bits - steps, Rounding.RND, Overflow.SAT)
@@ -118,6 +119,19 @@ def tables(form: SoftmaxForm, owner: str, count: int, fraction: int) -> SoftmaxT
     entries = [np.rint(np.ldexp(values, own)).astype(np.int64) for values in (powers, reciprocals)]
     result = Fixed(False, form.bits, 0, Rounding.RND, Overflow.SAT)
     return SoftmaxTables(distance, entries[0], excess, entries[1], own, result)
+
+
+def integers_of(by: SoftmaxTables, x: NDArray[np.float64]) -> Integers:
+    """Return the integers of the result for values without their scale.  Shape: (..., values), the same."""
+    powers = by.powers[_steps(by.distance, x.max(-1, keepdims=True) - x)]
+    reciprocals = by.reciprocals[_steps(by.excess, np.ldexp(powers.sum(-1, keepdims=True), -by.fraction) - 1.0)]
+    return _steps(by.result, np.ldexp((powers * reciprocals).astype(np.float64), -2 * by.fraction))
+
+
+def _steps(fixed: Fixed, x: NDArray[np.float64]) -> Integers:
+    """Return values in steps of a format that rounds half up and saturates."""
+    whole = np.floor(np.ldexp(x, fixed.fraction) + 0.5)
+    return np.clip(whole, 0, fixed.high).astype(np.int64)
 
 
 def softmax(builder: Builder, layer: str, x: str, by: SoftmaxTables) -> tuple[str, frozenset[str]]:

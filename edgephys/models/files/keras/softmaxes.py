@@ -54,13 +54,13 @@ class TableSoftmax(keras.layers.Layer):  # type: ignore[misc]
         self.by = by
 
     def call(self, x: Any) -> Any:
-        """Return the values of the result's format in float32."""
+        """Return the values of the result's format."""
         ops, by = keras.ops, self.by
         step = 2.0**-by.fraction
         x = ops.cast(x, "float64")
         powers = self._read(by.powers * step, by.distance, ops.max(x, axis=-1, keepdims=True) - x)
         reciprocals = self._read(by.reciprocals * step, by.excess, ops.sum(powers, axis=-1, keepdims=True) - 1.0)
-        return ops.cast(_steps(by.result, powers * reciprocals) * by.result.step, "float32")
+        return ops.cast(_steps(by.result, powers * reciprocals) * by.result.step, self.compute_dtype)
 
     def _read(self, entries: Any, fixed: Fixed, places: Any) -> Any:
         ops = keras.ops

@@ -30,30 +30,32 @@ from edgephys.models.files.onnx.known import FLOAT32_BITS, UNQUANTISED_BITS, Kno
 from edgephys.models.files.onnx.reading import Edge, NeedsFloat64Error, Reading, Value
 from edgephys.models.files.onnx.rules import INTEGERS, LAST, QUANTISERS, RULES
 from edgephys.models.files.onnx.search import FLOAT64_BITS
+from edgephys.models.files.onnx.softmaxes import kept
+from edgephys.models.files.softmax import SoftmaxForm
 
 
-def lower(model: OnnxModel, name: str, input_format: Fixed | None = None) -> Graph:
+def lower(model: OnnxModel, name: str, input_format: Fixed | None = None, softmax: SoftmaxForm | None = None) -> Graph:
     """Return the checked Graph of an ONNX model, whose input is the output of its first Quant.
 
     ``input_format`` states the input's format where no Quant does, or another one. Several inputs become one, flat and
     joined in their order, and so do several outputs. The metadata name the tensor at the end of each layer, with its
-    axes, and the operators that were left out.
+    axes, and the operators that were left out. ``softmax`` may keep a softmax at the end, computed by tables.
     Raises: ModelError naming the node that cannot be computed exactly, and what would work.
     """
     _require_rules(model)
     try:
         wrapped = any(operation.kind == "ChannelsFirst" for operation in model.operations)  # as qonnx does not run it
-        return _lowered(model, name, input_format, double=wrapped)
+        return _lowered(model, name, input_format, wrapped, softmax or SoftmaxForm())
     except NeedsFloat64Error:
-        return _lowered(model, name, input_format, double=True)
+        return _lowered(model, name, input_format, True, softmax or SoftmaxForm())
 
 
-def _lowered(model: OnnxModel, name: str, input_format: Fixed | None, double: bool) -> Graph:
+def _lowered(model: OnnxModel, name: str, input_format: Fixed | None, double: bool, softmax: SoftmaxForm) -> Graph:
     builder = Builder(name)
     edges, scale = input_edges(model, builder, input_format)
     values: dict[str, Value] = {key: Known(_as_computed(value, double), key) for key, value in model.constants.items()}
     sources = frozenset(edge.name for edge in edges.values())
-    reading = Reading(model, builder, {**values, **edges}, sources, double, set(sources))
+    reading = Reading(model, builder, {**values, **edges}, sources, double, set(sources), softmax=softmax)
     for operation in model.operations:
         for output, value in zip(operation.outputs, _computed(reading, operation), strict=False):
             reading.values[output] = value
@@ -129,6 +131,9 @@ def _ended(reading: Reading, output: str) -> tuple[str, Edge]:
     if value.grid is not None:
         raise ModelError(f"{model.path}: its output '{output}' holds integers; end it with a DequantizeLinear")
     end = Operation(output, "the end of the model", (), (output,), {})
+    last = value.chain[-1] if value.chain else None
+    if reading.softmax.keep and last is not None and reading.kind_of(last) == "Softmax":
+        return last.source, kept(reading, last, replace(value, chain=value.chain[:-1]), output)
     tensor, edge = _without_last(reading, output, value, lambda function: function.kind == LAST)
     try:
         edge = settled(reading, end, edge, BIAS_BITS)
@@ -162,8 +167,13 @@ def _metadata(
 ) -> dict[str, Any]:
     """State which tensor of the file each layer's end is, the order of its axes, and what its integers are times."""
     outputs = [
-        {"tensor": tensor, "axes": list(edge.axes), "scale": None if edge.scale is None else float(edge.scale)}
-        for tensor, edge in ends
+        {
+            "tensor": tensor,
+            "axes": list(edge.axes),
+            "scale": None if edge.scale is None else float(edge.scale),
+            **({"softmax": reading.softmaxes[output]} if output in reading.softmaxes else {}),
+        }
+        for output, (tensor, edge) in zip(reading.model.outputs, ends, strict=True)
     ]
     return {
         "inputs": [

@@ -19,6 +19,7 @@ from edgephys.models.files.onnx.chains import Floats, FloatStep
 from edgephys.models.files.onnx.file import OnnxModel, Operation
 from edgephys.models.files.onnx.known import Known
 from edgephys.models.files.onnx.quantisers import ROUNDINGS, Quantiser
+from edgephys.models.files.softmax import SoftmaxForm
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,8 @@ class NeedsFloat64Error(Exception):
 class Reading:
     """Collect the Graph while the operations are read in order.
 
-    ``double``: the file's operators are computed in float64, by the reference as here.
+    ``double``: the file's operators are computed in float64, by the reference as here. ``softmaxes`` are the records of
+    those that are computed at the end, by the name of the output.
     """
 
     model: OnnxModel
@@ -86,6 +88,8 @@ class Reading:
     layers: set[str] = field(default_factory=set)
     tensors: dict[str, tuple[str, Edge]] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    softmax: SoftmaxForm = field(default_factory=SoftmaxForm)
+    softmaxes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.staircases = Staircases(self.builder)
