@@ -109,7 +109,10 @@ def test_a_bad_setting_is_refused_on_one_line(run, few_jets, tmp_path, settings,
 def test_a_script_without_a_recipe_is_refused(run, few_jets, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("RECIPE = 3\n")
-    assert "expected RECIPE = Recipe(...), found int" in run("train", script, "--data", few_jets).err
+    assert (
+        "expected RECIPE = Recipe(...) or one function 'model' that returns a Keras model, found int and no function"
+        in run("train", script, "--data", few_jets).err
+    )
     assert "no such training script" in run("train", tmp_path / "none.py", "--data", few_jets).err
 
 
