@@ -15,27 +15,8 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.graph import ops
 from edgephys.graph.graph import Constant, Node
-from edgephys.graph.ops import (
-    Add,
-    Bias,
-    Concat,
-    Dense,
-    Input,
-    Lookup,
-    Max,
-    Mul,
-    Relu,
-    Requantise,
-    Reshape,
-    Scale,
-    Sum,
-    Take,
-    Window,
-    WithConstant,
-    constant_of,
-    windows,
-)
 from edgephys.targets.hls.kernel_texts import GATHER_TEXT, LOOKUP_TEXT, MAX_TEXT, MUL_TEXT
 from edgephys.targets.hls.step import Call, HlsStep, Place, of_constant, plain
 from edgephys.targets.rtl.stream import AXES
@@ -73,7 +54,7 @@ Rule = Callable[[Place], HlsStep]
 def elementwise(node: Node, operands: Sequence[Node]) -> tuple[Call, ...]:
     """Return one call over all elements; a constant is repeated after ``period`` elements."""
     sizes = {"size": prod(node.shape)}
-    if isinstance(node.op, WithConstant):
+    if isinstance(node.op, ops.WithConstant):
         sizes["period"] = _period(node.op.constant.integers, node.shape)
     return (Call(tuple(range(len(operands))), sizes),)
 
@@ -132,7 +113,7 @@ def kernel_step(
 
 def _repeated(place: Place, period: int) -> Constant:
     """Return the constant of a node as far as it does not repeat itself: that of a beat, or those of all beats."""
-    own, shape = constant_of(place.one), place.one.shape
+    own, shape = ops.constant_of(place.one), place.one.shape
     if own.integers.size > prod(shape):  # differs from beat to beat
         return Constant(own.integers.reshape(-1), own.fraction)
     return Constant(np.broadcast_to(own.integers, shape).reshape(-1)[:period], own.fraction)
@@ -175,11 +156,11 @@ def _input(place: Place) -> HlsStep:
 
 def _dense(place: Place) -> HlsStep:
     """Return hls4ml's Dense, or a Conv1D of width 1 over several rows; both add a bias."""
-    weight, last, shape = constant_of(place.node), place.bias or place.node, place.shape
+    weight, last, shape = ops.constant_of(place.node), place.bias or place.node, place.shape
     offsets = np.zeros(weight.integers.shape[1], np.int64)
     added = Constant(offsets, 0)
     if place.bias is not None:
-        constant = constant_of(place.bias)
+        constant = ops.constant_of(place.bias)
         added = Constant(np.broadcast_to(constant.integers.reshape(-1), offsets.shape), constant.fraction)
     copies = prod(place.one.shape[:-1]) if place.beats else 1
     if copies > 1:  # rows of a pixel, side by side: zeros cost nothing, because the products are unrolled
@@ -216,7 +197,7 @@ def _gathered(node: Node, operands: Sequence[Node]) -> tuple[Call, ...]:
     """Return the call that gathers all windows of a field at once."""
     (height, width), channels = node.shape[:AXES], operands[0].shape[-1]
     pixels = np.arange(height * width).reshape(height, width, 1)
-    rows = windows(pixels, node.op.neighbours or (1, 1), height * width).reshape(-1)
+    rows = ops.windows(pixels, node.op.neighbours or (1, 1), height * width).reshape(-1)
     return (Call((0,), {"length": height * width, "inner": channels, "count": rows.size}, {"rows": rows}),)
 
 
@@ -227,21 +208,21 @@ GATHER = KernelRule("gather", _gathered, GATHER_TEXT)
 RULES: RuleTable[Rule] = RuleTable(
     "hls",
     {
-        Input: _input,
-        Dense: _dense,
-        Bias: KernelRule("bias", elementwise),
-        Add: KernelRule("add", elementwise),
-        Scale: KernelRule("scale", elementwise),
-        Mul: KernelRule("mul", elementwise, MUL_TEXT),
-        Max: KernelRule("max", elementwise, MAX_TEXT),
-        Relu: KernelRule("relu", elementwise),
-        Sum: KernelRule("sum", _sum),
-        Concat: KernelRule("concat", _concat),
-        Take: KernelRule("take", _take),
-        Reshape: COPY,
-        Window: GATHER,
-        Requantise: COPY,
-        Lookup: LookupRule("lookup", elementwise, LOOKUP_TEXT),
+        ops.Input: _input,
+        ops.Dense: _dense,
+        ops.Bias: KernelRule("bias", elementwise),
+        ops.Add: KernelRule("add", elementwise),
+        ops.Scale: KernelRule("scale", elementwise),
+        ops.Mul: KernelRule("mul", elementwise, MUL_TEXT),
+        ops.Max: KernelRule("max", elementwise, MAX_TEXT),
+        ops.Relu: KernelRule("relu", elementwise),
+        ops.Sum: KernelRule("sum", _sum),
+        ops.Concat: KernelRule("concat", _concat),
+        ops.Take: KernelRule("take", _take),
+        ops.Reshape: COPY,
+        ops.Window: GATHER,
+        ops.Requantise: COPY,
+        ops.Lookup: LookupRule("lookup", elementwise, LOOKUP_TEXT),
     },
 )
 """The rule of each operation."""
