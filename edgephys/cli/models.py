@@ -173,7 +173,7 @@ def import_(
 
 
 def quantise(
-    file: Annotated[Path, typer.Argument(metavar="MODEL", help="Keras model with float layers (.keras, .h5, .json).")],
+    file: Annotated[Path, typer.Argument(metavar="MODEL", help="Float Keras (.keras, .h5, .json) or ONNX model.")],
     data: Annotated[
         Path, typer.Option(help="Your data (.npz, .npy, .csv, HDF5) with x and perhaps y, for ranges and the score.")
     ],
@@ -191,7 +191,7 @@ def quantise(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Quantise a float Keras model with your data, and import it; emit, verify and report then accept it.
+    """Quantise a float Keras or ONNX model with your data, and import it; emit, verify and report then accept it.
 
     Batch normalisations are folded. Weights and activations get a power of two of their own a tensor. The table of what
     each layer lost is written to OUT/quantised.json, .md and .csv.

@@ -1,4 +1,4 @@
-"""Quantise a float Keras model with data: calibrate, perhaps fine-tune, measure what it lost, and import the result."""
+"""Quantise a float model with data: calibrate, perhaps fine-tune, measure what it lost, and import the result."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def quantise(
     check_bits("--bits", settings.bits)
     if not 0 < settings.held_out < 1:
         raise UsageError(f"--held-out must be between 0 and 1, not {settings.held_out}")
-    model = keras_file.read(path)
+    model = _float_model(path)
     network = network_of(model)
     users = user_data.read(data, inputs_of(model))
     if settings.epochs and users.answers is None:
@@ -104,6 +104,16 @@ def quantise(
     compared = {"outputs_compared": imported.model.card.to_record()["imported"]["outputs_compared"], "exact": True}
     names = {"model": str(out), "name": imported.model.name}
     return Quantised(imported, {**names, **record, **compared, "warnings": warnings})
+
+
+def _float_model(path: Path) -> Any:
+    """Return the Keras model of a file, which may be ONNX."""
+    if path.suffix != ".onnx":
+        return keras_file.read(path)
+    from edgephys.models.files.onnx import file as onnx_file
+    from edgephys.models.files.onnx.to_keras import keras_model
+
+    return keras_model(onnx_file.read(path))
 
 
 def _bounds(network: Network, formats: plan.Formats) -> list[str]:
