@@ -109,7 +109,7 @@ def functions() -> dict[str, Cell]:
 
 def quantised(name: str) -> str:
     """Return a mark where `edgephys quantise` takes a layer of this name."""
-    return "yes" if name in {kind.__name__ for kind in (*KINDS, *DROPPED)} else ""
+    return "yes" if name in {kind.__name__ for kind in (*KINDS, *DROPPED, keras.layers.TimeDistributed)} else ""
 
 
 def columns(known: Cell) -> list[str]:
@@ -154,7 +154,11 @@ def page() -> str:
     texts += table(("function", *NAMES), ((name, *columns(known)) for name, known in of_functions.items()))
     texts += refusals(of_functions)
     texts += [
-        *("A softmax or sigmoid at the end of a model is left out, since the order of the outputs stays.", ""),
+        *(
+            "A softmax or sigmoid at the end of a model is left out, since the order of the outputs stays.",
+            "`--output-format` rounds other float results at the end.",
+            "",
+        ),
         *("## Operations of keras.ops", ""),
         f"- Moves, whatever they do within an example: {', '.join(operations.MOVES)}.",
         f"- Of two tensors: {', '.join(operations.JOINS)}.",

@@ -38,6 +38,7 @@ def load(
     input_format: str | None = None,
     out: str | Path | None = None,
     *,
+    output_format: str | None = None,
     count: int = 1000,
     seed: int = 1,
     force: bool = False,
@@ -47,7 +48,8 @@ def load(
     ``source`` is a folder that `edgephys train` or `import` wrote, a Keras, QKeras or ONNX file, or a Keras model.
     ``data`` is a file with x and perhaps y (.npz, .npy, .csv, HDF5) or a mapping of these names to arrays, x of shape
     (example, *input shape), in the model's own units. Without it, ``count`` random inputs are drawn with ``seed``.
-    ``input_format`` is a format such as ``fixed<12,4>``; the data propose one where it is left out. ``out`` is
+    ``input_format`` is a format such as ``fixed<12,4>``; the data propose one where it is left out; to
+    ``output_format`` the outputs of a Keras model are rounded, where they are floats. ``out`` is
     runs/<name> by default; ``force`` replaces a folder that is not ours.
 
     Raises: ModelError naming the layer that cannot be computed exactly; MismatchError where the Graph computes other
@@ -65,8 +67,8 @@ def load(
         from edgephys.models.importing import import_file
 
         folder = Path(out) if out is not None else Path("runs") / file.stem
-        fixed = None if input_format is None else Fixed.of_text(input_format)
-        imported = import_file(file, folder, fixed, _data_file(data, stack), count, seed, force)
+        fixed, ends = (None if text is None else Fixed.of_text(text) for text in (input_format, output_format))
+        imported = import_file(file, folder, fixed, _data_file(data, stack), count, seed, force, output_format=ends)
         return LoadedModel(load_folder(folder), imported.warnings)
 
 

@@ -134,6 +134,25 @@ def test_a_field_and_regression_targets_come_in(run, tmp_path):
     assert load(tmp_path / "i").held_out.inputs.shape == (30, 4, 4, 1)
 
 
+def test_float_outputs_are_rounded_to_a_stated_format(run, tmp_path):
+    model = scattered(model_of((5,), qdense(3, "d"), keras.layers.Activation("tanh", name="t")), 3)
+    model.save(tmp_path / "m.keras")
+    words = (tmp_path / "m.keras", "--input-format", "fixed<6,3>", "--out", tmp_path / "i", "--json")
+    refused = run("import", *words)
+    assert refused.status == 1 and "layer 't': the model ends with a float result" in refused.err
+    assert "state --output-format" in " ".join(refused.err.split())
+    ended = run("import", *words, "--output-format", "fixed<9,1>")
+    assert ended.status == 0, ended.err
+    graph, x = load(tmp_path / "i").graph, load(tmp_path / "i").held_out.inputs
+    values = graph.output.fixed.values(evaluate.run(graph, x))
+    near = np.asarray(model(graph.input.fixed.values(x).astype(np.float32)))
+    assert np.abs(values - near).max() <= 2**-8 and graph.output.fixed.bits <= 9
+    other = run("import", *words, "--output-format", "fixed<9,1,RND,SAT>")
+    assert other.status == 2 and "--output-format must be a width and integer bits alone, such as" in other.err
+    onnx = run("import", tmp_path / "m.onnx", "--output-format", "fixed<9,1>")
+    assert onnx.status == 2 and "--output-format goes with a Keras file; put a Quant node at the end" in onnx.err
+
+
 def test_vectors_are_of_onnx_files(run, mine):
     ended = run("import", mine / "mine.keras", "--vectors", mine / "mine.npz")
     assert ended.status == 2 and "--vectors goes with an ONNX file; use --data" in ended.err

@@ -224,6 +224,14 @@ def test_a_model_in_a_model_is_read_as_its_layers():
     assert [layer for layer, _ in low.graph.layers()] == ["x", "inner", "outer"]
 
 
+def test_layers_of_one_name_in_two_models_are_apart():
+    inner = [model_of((4,), qdense(4, "d"), relu()) for _ in range(2)]
+    for number, model in enumerate(inner):
+        model.name = f"inner_{number}"
+    low = equal(model_of((4,), inner[0], inner[1], inner[0], qdense(2, "e")))
+    assert [layer for layer, _ in low.graph.layers()] == ["x", "d", "inner_1_d", "e"]
+
+
 def test_several_inputs_and_outputs_are_joined_in_their_order():
     one, two = keras.Input((2,), name="one"), keras.Input((3, 2), name="two")
     flat = LAYERS.Flatten()(two)

@@ -74,6 +74,13 @@ def shared(x):
     return L.Dense(2)(layer(layer(x)))
 
 
+def operations(x):
+    y = keras.ops.relu(L.Dense(6)(x)) * 0.5 + x
+    y = keras.ops.concatenate([y - x, keras.ops.maximum(x, y)], axis=-1)
+    y = keras.ops.tanh(keras.ops.transpose(y, (0, 2, 1)) / 3)
+    return L.Dense(2)(keras.ops.mean(keras.ops.reshape(y, (-1, 6, 8)), axis=1))
+
+
 MODELS = {
     "mlp": lambda: chain((8,), L.Dense(8, "relu"), L.Dropout(0.1), L.Dense(3, "softmax")),
     "cnn": lambda: chain(
@@ -97,6 +104,13 @@ MODELS = {
     "moved": lambda: chain((4, 6), L.Permute((2, 1)), L.Dense(8), L.Reshape((4, 12)), L.Flatten("channels_first")),
     "two_inputs": two_inputs,
     "two_outputs": lambda: one(lambda x: [L.Dense(2)(x), L.Dense(3, "softmax")(x)]),
+    "operations": lambda: one(operations, (4, 6)),
+    "rows": lambda: chain((12, 3), L.SeparableConv1D(4, 3, activation="relu"), L.DepthwiseConv1D(3, depth_multiplier=2),
+                          L.BatchNormalization(), L.ReLU(), L.Flatten(), L.Dense(2)),
+    "in_time": lambda: chain((5, 4), L.TimeDistributed(L.Dense(4, "relu")), L.GlobalMaxPooling1D(), L.Dense(2)),
+    "transposed": lambda: chain((4, 4, 2), L.Conv2DTranspose(3, 3, strides=2, padding="same"), L.BatchNormalization(),
+                                L.ReLU(), L.Conv2D(2, 3)),
+    "scaled": lambda: chain((8,), L.Normalization(mean=[0.5] * 8, variance=[2.0] * 8), L.Dense(4, "relu"), L.Dense(2)),
     "relu_alone": lambda: chain((8,), L.ReLU(), L.Dense(2)),
 }  # fmt: skip
 

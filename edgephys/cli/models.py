@@ -118,6 +118,9 @@ def import_(
     input_format: Annotated[
         str | None, typer.Option(help="Format of the input, such as fixed<16,6>, where no Quant node states it.")
     ] = None,
+    output_format: Annotated[
+        str | None, typer.Option(help="Format that the outputs of a Keras file are rounded to, where they are floats.")
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Your data (.npz, .npy, .csv, HDF5) with x and perhaps y; random inputs by default."),
@@ -155,12 +158,12 @@ def import_(
 
     folder = out or Path("runs") / file.stem
     say(f"import {file}")
-    fixed = None if input_format is None else Fixed.of_text(input_format)
+    fixed, ends = (None if text is None else Fixed.of_text(text) for text in (input_format, output_format))
     if vectors is not None and file.suffix != ".onnx":
         raise UsageError("--vectors goes with an ONNX file; use --data")
     form = SoftmaxForm(keep_softmax, softmax_bits, softmax_entries)
     softmax = None if form == SoftmaxForm() else form
-    imported = import_file(file, folder, fixed, data, count, seed, force, vectors, softmax)
+    imported = import_file(file, folder, fixed, data, count, seed, force, vectors, softmax, ends)
     model, warnings = imported.model, imported.warnings
     for warning in warnings:
         say(f"note: {warning}")

@@ -23,6 +23,7 @@ from edgephys.models import user_data
 from edgephys.models.card import CARD, Card, ImportedFile, with_softmaxes, write_card
 from edgephys.models.files.keras import Lowered, lowered
 from edgephys.models.files.keras import file as keras_file
+from edgephys.models.files.keras.ends import with_rounded_outputs
 from edgephys.models.files.keras.reading import TooWideError
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm
 from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
@@ -42,17 +43,21 @@ def import_keras(
     seed: int = 1,
     force: bool = False,
     softmax: SoftmaxForm | None = None,
+    output_format: Fixed | None = None,
 ) -> Imported:
     """Lower a Keras file, prove its Graph against Keras on the data and on generated vectors, and write the folder.
 
     ``data`` is a file that ``user_data`` reads; without it, ``count`` random inputs are drawn. ``softmax`` is the form
     of softmaxes that are computed, which no integers give exactly: their largest difference to Keras' is measured.
+    The outputs are rounded to ``output_format`` where it is stated, in Keras as on the targets.
     Raises: ModelError naming what is refused; DataError for data that do not fit; MismatchError where the Graph
     computes other integers than Keras; UsageError where ``out`` is not ours or no format is known. Nothing is written
     then.
     """
     check_free(out, CARD, force, "a model")
     keras_model = keras_file.read(path)
+    if output_format is not None:
+        keras_model = with_rounded_outputs(keras_model, output_format)
     name = out.absolute().name
     own_data = None if data is None else user_data.read(data, inputs_of(keras_model))
     warnings: list[str] = []
@@ -77,7 +82,7 @@ def import_keras(
     card = with_softmaxes(card, softmax, approximated)
 
     def write(folder: Path) -> None:
-        if keras_file.is_keras_own(path):
+        if output_format is None and keras_file.is_keras_own(path):
             shutil.copyfile(path, folder / MODEL)
         else:
             keras_model.save(folder / MODEL, include_optimizer=False)

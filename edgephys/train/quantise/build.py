@@ -16,6 +16,7 @@ QUANTISED = {
     keras.layers.Dense: (qkeras.QDense, ("units",)),
     keras.layers.Conv1D: (qkeras.QConv1D, ("filters", "groups", *CONVOLUTION)),
     keras.layers.Conv2D: (qkeras.QConv2D, ("filters", "groups", *CONVOLUTION)),
+    keras.layers.Conv2DTranspose: (qkeras.QConv2DTranspose, ("filters", *CONVOLUTION)),
     keras.layers.DepthwiseConv2D: (qkeras.QDepthwiseConv2D, ("depth_multiplier", *CONVOLUTION)),
 }
 """The QKeras layer of each product, and the settings that it has from the float one."""

@@ -142,6 +142,8 @@ def _exact(step: Step, form: Fixed, reads: Reach) -> Fixed:
 def _summed(step: Step) -> tuple[int, ...]:
     """Return the axes of a kernel over which a sum of products runs."""
     rank = weights_of(step).ndim
+    if isinstance(step.layer, keras.layers.Conv2DTranspose):
+        return (0, 1, 3)
     return tuple(range(rank - (2 if isinstance(step.layer, keras.layers.DepthwiseConv2D) else 1)))
 
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.models.files.keras.lower import calls, functional
+from edgephys.models.files.keras.operations import is_operation
 from edgephys.networks.backend import keras
+from edgephys.train.quantise.operations import as_layer
 
 Floats = NDArray[np.float64]
 
@@ -76,9 +78,9 @@ class Network:
 
 
 _L = keras.layers
-PRODUCTS = (_L.Dense, _L.Conv1D, _L.Conv2D, _L.DepthwiseConv2D)
+PRODUCTS = (_L.Dense, _L.Conv1D, _L.Conv2D, _L.DepthwiseConv2D, _L.Conv2DTranspose)
 KINDS: dict[type, Kind] = {
-    **dict.fromkeys((*PRODUCTS, _L.SeparableConv2D), Kind.PRODUCT),
+    **dict.fromkeys((*PRODUCTS, _L.DepthwiseConv1D, _L.SeparableConv1D, _L.SeparableConv2D), Kind.PRODUCT),
     **dict.fromkeys((_L.Add, _L.Subtract), Kind.SUM),
     **dict.fromkeys((_L.AveragePooling1D, _L.AveragePooling2D, _L.Average), Kind.MEAN),
     **dict.fromkeys((_L.GlobalAveragePooling1D, _L.GlobalAveragePooling2D), Kind.MEAN),
@@ -87,9 +89,11 @@ KINDS: dict[type, Kind] = {
     **dict.fromkeys((_L.ZeroPadding1D, _L.ZeroPadding2D, _L.Cropping1D, _L.Cropping2D), Kind.MOVE),
     **dict.fromkeys((_L.UpSampling1D, _L.UpSampling2D, _L.Maximum, _L.Minimum), Kind.MOVE),
     **dict.fromkeys((_L.BatchNormalization, _L.LeakyReLU, _L.ELU, _L.PReLU), Kind.FUNCTION),
-    **dict.fromkeys((_L.ReLU, _L.Activation, _L.Softmax), Kind.FUNCTION),
+    **dict.fromkeys((_L.ReLU, _L.Activation, _L.Softmax, _L.Rescaling, _L.Normalization), Kind.FUNCTION),
 }
 """What each class of layer is; ReLU, Activation and Softmax are looked at more closely."""
+IN_TIME = (_L.Dense, _L.Activation, _L.ReLU, _L.LeakyReLU, _L.BatchNormalization, _L.Dropout)
+"""Layers that TimeDistributed may have: they treat every row alike."""
 DROPPED = (
     *(_L.Dropout, _L.SpatialDropout1D, _L.SpatialDropout2D, _L.AlphaDropout, _L.GaussianDropout, _L.GaussianNoise),
     *(_L.ActivityRegularization, _L.Identity),
@@ -151,6 +155,10 @@ class _Reader:
             if isinstance(layer, keras.Model):
                 results = self.model(functional(layer), arguments)
             else:
+                if is_operation(layer):
+                    layer = as_layer(layer, node) or layer
+                elif isinstance(layer, _L.TimeDistributed) and isinstance(layer.layer, IN_TIME):
+                    layer = layer.layer
                 shapes = [tensor.shape[1:] for tensor in node.arguments.keras_tensors]
                 results = [self.layer(layer, tuple(arguments), shapes)]
             names |= dict(zip(map(id, node.outputs), results, strict=True))
@@ -168,6 +176,8 @@ class _Reader:
             raise ModelError(f"layer '{layer.name}': data_format must be channels_last, not channels_first; transpose")
         if kind is Kind.PRODUCT:
             return self.activation(layer.activation, layer, self.product(layer, sources), f"{layer.name}_")
+        if isinstance(layer, _L.Normalization):
+            return self.add(Step(layer.name, kind, _rescaling(layer), sources))
         if isinstance(layer, _L.Activation):
             return self.activation(layer.activation, layer, sources[0])
         if isinstance(layer, _L.Softmax):
@@ -184,16 +194,24 @@ class _Reader:
         """Add a product; a separable convolution is a depthwise one and a pointwise one."""
         weights = [array_of(weight) for weight in layer.weights]
         bias = weights.pop() if layer.use_bias else None
-        if isinstance(layer, _L.SeparableConv2D):
-            keys = ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
-            settings = {key: getattr(layer, key) for key in keys}
-            depthwise = _L.DepthwiseConv2D(**settings, use_bias=False)
-            sources = (
-                self.add(Step(f"{layer.name}_depthwise", Kind.PRODUCT, depthwise, sources, weights.pop(0), None)),
-            )
-            layer_of_points = _L.Conv2D(layer.filters, 1, name=layer.name)
-            return self.add(Step(layer.name, Kind.PRODUCT, layer_of_points, sources, weights[0], bias))
+        if isinstance(layer, (_L.SeparableConv2D, _L.SeparableConv1D, _L.DepthwiseConv1D)):
+            first = self.depthwise(layer, sources, weights[0], None if len(weights) > 1 else bias)
+            if len(weights) == 1:
+                return first
+            points = (_L.Conv1D if isinstance(layer, _L.SeparableConv1D) else _L.Conv2D)(layer.filters, 1)
+            return self.add(Step(layer.name, Kind.PRODUCT, points, (first,), weights[1], bias))
         return self.add(Step(layer.name, Kind.PRODUCT, layer, sources, weights[0], bias))
+
+    def depthwise(self, layer: Any, sources: tuple[str, ...], kernel: Floats, bias: Floats | None) -> str:
+        """Add a depthwise convolution; a 1-D one is a convolution of as many groups as channels, which QKeras has."""
+        name = layer.name if isinstance(layer, _L.DepthwiseConv1D) else f"{layer.name}_depthwise"
+        settings = {key: getattr(layer, key) for key in ("kernel_size", "strides", "padding", "dilation_rate")}
+        if kernel.ndim == 4:
+            settings |= {"depth_multiplier": layer.depth_multiplier}
+            return self.add(Step(name, Kind.PRODUCT, _L.DepthwiseConv2D(**settings), sources, kernel, bias))
+        points, channels, multiple = kernel.shape
+        grouped = _L.Conv1D(channels * multiple, groups=channels, **settings)
+        return self.add(Step(name, Kind.PRODUCT, grouped, sources, kernel.reshape(points, 1, -1), bias))
 
     def leaky(self, name: str, slope: float, sources: tuple[str, ...]) -> str:
         """Add a leaky ReLU whose slope has few enough bits to be a multiplication."""
@@ -215,6 +233,16 @@ class _Reader:
             return self.leaky(name, LEAKY, (source,))
         kind = Kind.LAST if word in LAST else Kind.FUNCTION
         return self.add(Step(name, kind, _L.Activation(function), (source,)))
+
+
+def _rescaling(layer: Any) -> Any:
+    """Return what a Normalization does to each channel, as a multiplication and an addition."""
+    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    if layer.invert or len(axes) > 1 or (axes and axes[0] not in (-1, None, len(layer.mean.shape) - 1)):
+        raise ModelError(f"layer '{layer.name}': it must normalise the last axis alone, not {layer.axis}; transpose")
+    mean, variance = (np.asarray(keras.ops.convert_to_numpy(part), np.float64) for part in (layer.mean, layer.variance))
+    scale = np.squeeze(1 / np.maximum(np.sqrt(variance), keras.config.epsilon()))
+    return _L.Rescaling(scale.tolist(), (-np.squeeze(mean) * scale).tolist(), name=layer.name)
 
 
 def _count(layer: Any, shapes: Sequence[tuple[int, ...]]) -> int:
@@ -279,6 +307,7 @@ def _with_normalisation(product: Step, layer: Any) -> Step:
     bias = np.zeros_like(mean) if product.bias is None else product.bias
     kernel = weights_of(product)
     own = scale.reshape(kernel.shape[2:]) if isinstance(product.layer, _L.DepthwiseConv2D) else scale
+    own = own[:, None] if isinstance(product.layer, _L.Conv2DTranspose) else own
     return replace(product, kernel=kernel * own, bias=(bias - mean) * scale + offset)
 
 

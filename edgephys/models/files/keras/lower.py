@@ -98,6 +98,7 @@ def _lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm) -
     builder = Builder(name)
     reading = KerasReading(builder, softmax=softmax)
     model = functional(model)
+    _name_apart(model, {})
     values = _inputs(reading, model, input_format, name)
     walk = _Walk(reading, {}, {})
     results, tensors = walk.model(model, values, list(model.inputs))
@@ -128,6 +129,19 @@ def functional(model: Any) -> Any:
             f"inputs; build it with keras.Model(inputs, outputs)"
         )
     return inner
+
+
+def _name_apart(model: Any, names: dict[str, int]) -> None:
+    """Give the layers of models in a model names of their own: Keras lets two of them have the same."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _name_apart(functional(layer), names)
+            continue
+        name, number = layer.name, 1
+        while names.setdefault(name, id(layer)) != id(layer):
+            number += 1
+            name = f"{model.name}_{layer.name}" if number == 2 else f"{model.name}_{layer.name}_{number}"
+        layer.name = name
 
 
 def _inputs(reading: KerasReading, model: Any, input_format: Fixed, name: str) -> list[KerasValue]:
@@ -267,7 +281,7 @@ def _ended(reading: KerasReading, walk: _Walk, value: KerasValue, tensor: Any) -
         if word not in ("softmax", "sigmoid"):
             raise ModelError(
                 f"layer '{value.last}': the model ends with a float result, which no integers give exactly; put "
-                f"QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}'"
+                f"QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}', or state --output-format"
             )
         reading.dropped.append(f"{value.last} ({word} at the end: the order of the outputs stays)")
         value = KerasValue(value.edge, value.pending[:-1], value.last)
