@@ -4,6 +4,7 @@
 # make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random;
 #               then 500 malformed files and command lines, each of which must end in one clear line: CASES=500
 # make mutation single faults in emitted sources: how many verification catches, in one table (half an hour)
+# make public   every Keras and ONNX file below FOLDER brought in, emitted and verified, in one table: FOLDER=...
 # make install  .venv with the pinned packages; its bin/edgephys is the CLI
 # make scaling  every model of the zoo emitted, verified and synthesised, in one table; a stopped run continues (hours)
 # make sweep    a small tagger at several depths of pipelining, placed and routed (about six minutes)
@@ -26,7 +27,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz mutation compare-emitted check compare street scaling sweep compression alone front agree coverage netlists bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front agree coverage netlists bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -105,6 +106,10 @@ fuzz: install
 
 mutation: install
 	$(BIN)/python tests/mutate.py --out $(OUT)/results/mutation
+
+public: install
+	@test -n "$(FOLDER)" || { echo "state the folder of model files: make public FOLDER=..."; exit 1; }
+	$(BIN)/python hls_projects/public.py $(FOLDER) --out $(OUT)/results/public
 
 check: install
 	$(BIN)/ruff check edgephys tests models docs

@@ -26,6 +26,9 @@ from edgephys.core.scratch import temporary_folder  # noqa: E402
 from edgephys.graph.graph import Graph  # noqa: E402
 from edgephys.models.files.keras import activations, hgq2, keras2, lower, operations  # noqa: E402
 from edgephys.models.files.keras.lower import RULES  # noqa: E402
+from edgephys.models.files.onnx import rules as onnx_rules  # noqa: E402
+from edgephys.models.files.onnx import to_keras  # noqa: E402
+from edgephys.models.files.onnx import wires as onnx_wires  # noqa: E402
 from edgephys.networks.backend import keras  # noqa: E402
 from edgephys.targets.registry import TARGETS  # noqa: E402
 from edgephys.targets.rules import Refusal  # noqa: E402
@@ -165,11 +168,25 @@ def page() -> str:
         f"- Over axes: {', '.join(operations.REDUCTIONS)}.",
         f"- Of each element, with constants: {', '.join(operations.ELEMENTWISE)}.",
         "",
+        *("## Operators of ONNX and QONNX", ""),
+        f"- Moves: {', '.join(name for name in onnx_wires.WIRES if not name.startswith('Channels'))}.",
+        f"- Quantisers, of any scale and zero point: {', '.join(sorted(onnx_rules.QUANTISERS))}, DequantizeLinear.",
+        f"- Functions, with the quantiser that follows: {', '.join(onnx_rules.FUNCTIONS)}, LeakyRelu, Clip.",
+        f"- Others: {', '.join(_other_operators())}.",
+        f"- Of float models, for `edgephys quantise`: {', '.join(to_keras.RULES)}.",
+        "- Constants are folded, whatever the operator. QONNX's wrappers with channels last are read, too.",
+        "",
         *("## Other packages", ""),
         f"- HGQ2, without HGQ2: {', '.join(hgq2.KNOWN)}.",
         f"- Of Keras 2's time: {', '.join(keras2.NAMES_OF_LAYERS)}.",
     ]
     return "\n".join(texts) + "\n"
+
+
+def _other_operators() -> list[str]:
+    """Return the operators of ONNX that are not listed by kind."""
+    listed = {*onnx_wires.WIRES, *onnx_rules.QUANTISERS, *onnx_rules.FUNCTIONS, "LeakyRelu", "Clip", "DequantizeLinear"}
+    return [name for name in onnx_rules.RULES if name not in listed]
 
 
 def names() -> set[str]:
