@@ -5,7 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from keras_models import bits, model_of, qconv, qdense, scattered
+from keras_models import activation, bits, model_of, qconv, qdense, scattered
 
 from edgephys.core.errors import DataError, ModelError
 from edgephys.core.fixed import Fixed
@@ -299,3 +299,27 @@ def test_a_quantiser_that_computes_in_float32_alone_keeps_its_refusal(tmp_path):
     scattered(model_of((6,), qdense(4, "a", 12), layer), 3).save(tmp_path / "m.keras")
     with pytest.raises(ModelError, match=r"layer '\w+': its accumulator needs 2\d bits, but Keras sums in float32"):
         import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 14, 6))
+
+
+def test_a_single_output_and_numbers_are_scored_and_verified(run, tmp_path):
+    generator = np.random.default_rng(0)
+    x = generator.uniform(-3, 3, (80, 4))
+    layers = [qdense(3, "hidden"), activation("quantized_relu(4, 2)", "relu"), qdense(1, "out")]
+    model_of((4,), *layers).save(tmp_path / "m.keras")
+    for name, y in (("accuracy", (x[:, 0] > 0).astype(int)), ("relative_l2", x[:, 0] * 0.3)):
+        np.savez(tmp_path / "d.npz", x=x, y=y)
+        words = ("--data", tmp_path / "d.npz", "--out", tmp_path / name)
+        assert run("import", tmp_path / "m.keras", *words).status == 0
+        assert run("emit", tmp_path / name, "--to", "c", "--out", tmp_path / f"{name}_c").status == 0
+        done = run("verify", tmp_path / f"{name}_c", "--json")
+        assert done.status == 0, done.err
+        (figure,) = [figure for figure in done.json["score"]["figures"] if figure["name"] == name]
+        assert figure["value"] == pytest.approx(figure["stated"]) and figure["vectors"] == 80
+
+
+def test_answers_that_fit_no_output_are_named(tmp_path):
+    model_of((4,), qdense(3, "out")).save(tmp_path / "m.keras")
+    np.savez(tmp_path / "d.npz", x=np.zeros((5, 4)), y=np.full((5, 2), 0.5))
+    imported = import_keras(tmp_path / "m.keras", tmp_path / "m", data=tmp_path / "d.npz")
+    assert "y of (5, 2) states neither classes nor numbers of the outputs: no score is stated" in imported.warnings
+    assert not imported.model.card.metrics

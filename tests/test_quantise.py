@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from edgephys.applications import numbers
 from edgephys.core.errors import DataError, ModelError, UsageError
 from edgephys.core.fixed import Fixed
+from edgephys.models import numbers
 from edgephys.models.input_data import classes_of
 from edgephys.networks.backend import keras
 from edgephys.report import quantisation

@@ -27,7 +27,7 @@ from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.files.onnx.inputs import UnstatedFormatError
 from edgephys.models.files.onnx.lower import lower
 from edgephys.models.files.softmax import SoftmaxForm
-from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
+from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, proposed, quantised
 from edgephys.models.model import Imported, Model
 from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxReference, with_graph_axes
 from edgephys.models.user_data import UserData
@@ -236,8 +236,7 @@ def _card(
     classes = [str(at) for at in range(outputs.shape[-1])] if outputs.ndim == 2 else []
     metrics: dict[str, Any] = {}
     if labels is not None and outputs.ndim == 2 and labels.shape == outputs.shape[:1]:
-        right = float(np.mean(outputs.argmax(-1) == labels))
-        metrics = {"accuracy": right, "accuracy_error": float(np.sqrt(right * (1 - right) / len(labels)))}
+        metrics = accuracy(outputs, labels)
     name, version = qonnx.tool()
     return Card(
         name=graph.name,

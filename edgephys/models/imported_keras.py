@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from edgephys.core.errors import MismatchError, ModelError, UsageError
 from edgephys.core.files import check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate, stimuli
-from edgephys.models import user_data
+from edgephys.models import numbers, user_data
 from edgephys.models.card import CARD, Card, ImportedFile, with_softmaxes, write_card
 from edgephys.models.files.keras import Lowered, lowered
 from edgephys.models.files.keras import file as keras_file
 from edgephys.models.files.keras.ends import with_rounded_outputs
 from edgephys.models.files.keras.reading import TooWideError
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm
-from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, classes_of, proposed, quantised
+from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, proposed, quantised, targets_of
 from edgephys.models.keras_framework import KerasFileReference, KerasFramework
 from edgephys.models.model import Imported, Model
 from edgephys.models.trained import MODEL
@@ -75,10 +76,10 @@ def import_keras(
     _proven(low, reference, generated)
     approximated = _measured(low, reference, np.concatenate([inputs, generated]))
     warnings += [one.describe() for one in approximated]
-    answers = None if own_data is None or own_data.answers is None else classes_of(own_data.answers, outputs.shape)
+    labels, metrics = _scored(low, None if own_data is None else own_data.answers, outputs, warnings)
     own = outputs.argmax(-1) if outputs.ndim == 2 else outputs
-    held_out = HeldOut(inputs, own if answers is None else answers)
-    card = _card(path, low, len(inputs), None if own_data is not None else seed, answers, outputs)
+    held_out = HeldOut(inputs, own if labels is None else labels)
+    card = _card(path, low, len(inputs), None if own_data is not None else seed, metrics, outputs)
     card = with_softmaxes(card, softmax, approximated)
 
     def write(folder: Path) -> None:
@@ -159,17 +160,30 @@ def _proven(low: Lowered, reference: KerasFileReference, inputs: Integers) -> In
     )
 
 
+def _scored(
+    low: Lowered, answers: NDArray[Any] | None, outputs: Integers, warnings: list[str]
+) -> tuple[NDArray[Any] | None, dict[str, Any]]:
+    """Return the labels of the examples and the metrics: of classes, or of numbers; none where no answers fit."""
+    if answers is None:
+        return None, {}
+    classes = classes_of(answers, outputs.shape)
+    if classes is not None:
+        return classes, accuracy(outputs, classes)
+    ordered = any("the order of the outputs" in layer for layer in low.dropped)
+    targets = None if ordered else targets_of(answers, outputs)
+    if targets is None:
+        warnings.append(f"y of {answers.shape} states neither classes nor numbers of the outputs: no score is stated")
+        return None, {}
+    values = low.graph.output.fixed.values(outputs).reshape(len(outputs), -1)
+    return targets, numbers.evaluated(np.asarray(values, np.float64), targets, "examples")
+
+
 def _card(
-    path: Path, low: Lowered, count: int, seed: int | None, labels: NDArray[np.int64] | None, outputs: Integers
+    path: Path, low: Lowered, count: int, seed: int | None, metrics: Mapping[str, Any], outputs: Integers
 ) -> Card:
     from edgephys.networks.backend import keras
 
     graph = low.graph
-    metrics: dict[str, Any] = {}
-    if labels is not None:
-        answered = outputs.argmax(-1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
-        right = float(np.mean(answered == labels))
-        metrics = {"accuracy": right, "accuracy_error": float(np.sqrt(right * (1 - right) / len(labels)))}
     return Card(
         name=graph.name,
         seed=seed,
@@ -188,7 +202,7 @@ def _card(
             input_format=str(graph.input.fixed),
             dropped=list(low.dropped),
             vectors=f"{count}, {'random' if seed is not None else 'given'}",
-            labels="given" if labels is not None else "what the file itself answers",
+            labels="given" if metrics else "what the file itself answers",
             outputs_compared=int(outputs.size),
             mismatches=0,
         ),

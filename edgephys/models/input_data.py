@@ -1,4 +1,4 @@
-"""What an import makes of a user's data: a format for the input, integers in it, and class numbers."""
+"""What an import makes of a user's data: a format for the input, integers in it, and answers with a score."""
 
 from __future__ import annotations
 
@@ -65,3 +65,24 @@ def classes_of(answers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int6
     classes = flat[:, 0].astype(np.int64)
     most = max(2, shape[1])
     return classes if classes.min() >= 0 and classes.max() < most else None
+
+
+def accuracy(outputs: Integers, classes: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the metrics of classes: the largest output is the class, a single one is class 1 where it is above 0.
+
+    Shape: outputs (example, output), classes (example,).
+    """
+    answered = outputs.argmax(-1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
+    right = float(np.mean(answered == classes))
+    error = float(np.sqrt(right * (1 - right) / len(classes)))
+    return {"accuracy": right, "accuracy_error": error, "examples": len(classes)}
+
+
+def targets_of(answers: NDArray[Any], outputs: Integers) -> NDArray[np.float64] | None:
+    """Return the numbers that outputs should be; None where the answers are none of as many.
+
+    Shape: answers (example, ...), outputs (example, ...) -> (example, number).
+    """
+    targets = answers.reshape(len(answers), -1)
+    fits = targets.shape[1] == outputs[0].size and answers.dtype.kind in "iuf" and np.isfinite(answers).all()
+    return targets.astype(np.float64) if fits else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgephys.applications.application import Application, Record, Score
+from edgephys.core.errors import DataError
 
 if TYPE_CHECKING:
     from edgephys.applications.metrics import Measured
@@ -140,11 +141,15 @@ class ArrayNumbers(_Arrays):
         self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0
     ) -> dict[str, Measured]:
         """Return the relative L2 error.  Raises: DataError for labels that are no numbers of these outputs."""
-        from edgephys.applications import numbers
+        from edgephys.applications.metrics import Measured
+        from edgephys.models import numbers
 
         values: Any = graph.output.fixed.values(outputs).reshape(len(outputs), -1)
         answers: Any = labels.reshape(len(labels), -1)
-        return numbers.of_outputs(values, answers)
+        if values.shape != answers.shape:
+            raise DataError(f"expected numbers of shape {values.shape}, found {answers.shape}")
+        measured = numbers.relative_l2(values, answers)
+        return {self.score.key: Measured(measured.value, measured.error)}
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return the errors in words."""

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgephys.applications import numbers
 from edgephys.applications.application import Score
 from edgephys.applications.arrays.answers import answers_of, class_names
 from edgephys.applications.arrays.application import CLASSIFICATION, UNIT, ArrayClasses, ArrayNumbers
@@ -20,7 +19,7 @@ from edgephys.applications.logits import LogitTask
 from edgephys.applications.task import BATCH, Distillation, Examples, Shares, Task
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed
-from edgephys.models import user_data
+from edgephys.models import numbers, user_data
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut

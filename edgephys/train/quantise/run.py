@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.applications.numbers import relative_l2
 from edgephys.core.errors import DataError, MismatchError, UsageError
 from edgephys.core.files import check_free
 from edgephys.core.fixed import Fixed
@@ -20,6 +19,7 @@ from edgephys.models.card import CARD
 from edgephys.models.files.keras import file as keras_file
 from edgephys.models.imported_keras import import_keras, inputs_of
 from edgephys.models.model import Imported
+from edgephys.models.numbers import relative_l2
 from edgephys.models.user_data import UserData
 from edgephys.networks.backend import keras
 from edgephys.networks.layers import check_bits

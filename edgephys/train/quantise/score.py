@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.applications.numbers import MeasuredScore, relative_l2
 from edgephys.core.errors import DataError
 from edgephys.models.input_data import classes_of
+from edgephys.models.numbers import MeasuredScore, relative_l2
 from edgephys.train.quantise.steps import Floats, Kind, Network
 
 ACCURACY, ERROR, DISTANCE = "accuracy", "relative L2 error", "relative L2 distance from the float model"

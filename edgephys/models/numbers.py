@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.applications.metrics import Measured
-from edgephys.core.errors import DataError
-
 Floats = NDArray[np.floating[Any]]
 
 
@@ -57,14 +54,3 @@ def evaluated(outputs: Floats, targets: Floats, unit: str) -> dict[str, Any]:
         "mse": squared,
         unit: len(targets),
     }
-
-
-def of_outputs(outputs: Floats, targets: Floats) -> dict[str, Measured]:
-    """Return the relative L2 error.
-
-    Shape: (example, output), alike.  Raises: DataError for targets that are none of these outputs.
-    """
-    if outputs.shape != targets.shape:
-        raise DataError(f"expected targets of shape {outputs.shape}, found {targets.shape}")
-    measured = relative_l2(outputs, targets)
-    return {"relative_l2": Measured(measured.value, measured.error)}
