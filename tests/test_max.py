@@ -10,7 +10,7 @@ from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph, to_record
 from edgephys.graph.passes import tieless
-from edgephys.graph.ranges import derive
+from edgephys.graph.ranges import derive, reason
 from edgephys.targets.registry import TARGETS
 from edgephys.verify import plain
 
@@ -60,7 +60,10 @@ def test_the_range_of_a_maximum_is_no_wider_than_its_operands():
     builder = Builder("ranges")
     x = builder.input("x", (3,), Fixed(True, 4, 4))  # -8..7
     y = builder.bias("y", x, np.array([9, -20, 0]), 0)
-    range_ = derive(builder.finish(builder.max("m", x, y)))["m_max"]
+    graph = builder.finish(builder.max("m", x, y))
+    ranges = derive(graph)
+    range_ = ranges["m_max"]
+    assert reason(graph, graph.output, ranges) == "the larger of values of 4 and 6 bits: -8..16 steps of 2^0"
     assert range_.low.tolist() == [1, -8, -8] and range_.high.tolist() == [16, 7, 7]
 
 

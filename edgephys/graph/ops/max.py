@@ -43,3 +43,7 @@ class Max(Elementwise):
     ) -> int | None:
         one, other = (odd.get(name) for name in node.inputs)
         return one if one == other else None
+
+    def reason(self, node: Node, operands: Nodes, span: str) -> str:
+        one, other = (operand.fixed.bits for operand in operands)
+        return f"the larger of values of {one} and {other} bits: {span}"
