@@ -159,8 +159,8 @@ def page() -> str:
     texts += [
         *(
             "A softmax or sigmoid at the end of a model is left out, since the order of the outputs stays.",
-            "`--output-format` rounds other float results at the end. `--keep-softmax` computes the softmax at the end;",
-            "one inside a Keras network is always computed, by tables: the same integers on all targets, but no copy of",
+            "`--output-format` rounds other float results at the end. `--keep-softmax` computes a softmax at the end;",
+            "one inside a Keras network is always computed, by tables: the same integers on all targets, no copy of",
             "the float softmax. The largest difference is measured, printed and kept in the card.",
             "",
         ),
