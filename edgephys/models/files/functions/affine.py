@@ -27,7 +27,7 @@ MOST_SHIFT = 40
 LARGEST = 1 << 40
 MOST_POINTS = 2048
 """Most points from which slopes are derived; whether a slope will do is decided by all of them."""
-MOST_FRACTION = 6
+MOST_FRACTION = 16
 """Fraction bits of the number that is added to x."""
 
 
