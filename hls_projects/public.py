@@ -128,7 +128,8 @@ def row_of(path: Path, folder: Path, seconds: float, fixed: str, bits: int) -> d
             os.killpg(process.pid, signal.SIGKILL)
             said = f"stopped after {seconds:g} s"
             process.communicate()
-        row = json.loads(kept_row.read_text()) if kept_row.is_file() else {"refusal": None}
+        row: dict[str, Any] = {"way": None, "input_format": None, "refusal": None, "warnings": []}
+        row |= json.loads(kept_row.read_text()) if kept_row.is_file() else {}
     in_time = not said.startswith("stopped after")
     if row.get("input_format") is None and row.get("refusal") is None:
         row["refusal"] = (said.strip().splitlines() or ["no reason"])[-1][:300]
