@@ -4,10 +4,10 @@
     python tests/fuzz.py --seed 123 --target c           one graph again, on one target
 
 A seed gives the graph, the vectors and the options of every target, whatever else is run. The plain evaluator
-(edgephys/verify/plain.py), C and ONNX meet every graph; Verilator needs seconds to compile one, so that RTL meets as
-many as half of the time allows. A graph that a target refuses (ModelError) is counted, with the reason. A difference,
-or any other error, prints the seed, the options, the first vectors that differ and the record of the graph, and the
-program ends with status 1.
+(edgephys/verify/plain.py), C, ONNX and the logic of RTL as alkaid's interpreter runs it meet every graph; Verilator
+needs seconds to compile one, so that RTL meets as many as half of the time allows. A graph that a target refuses
+(ModelError) is counted, with the reason. A difference, or any other error, prints the seed, the options, the first
+vectors that differ and the record of the graph, and the program ends with status 1.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alkaid_program import interpreted
 from c_programs import SANITISED, run_together
 from random_graphs import EVERY, WITH_RTL, Limits, build, build_field
 
@@ -167,6 +168,12 @@ def run_rtl(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
     return {OUTPUT: simulate.simulate(folder, facts, drawn.vectors).outputs}
 
 
+def run_logic(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
+    """Interpret the logic of the RTL without emitting it."""
+    rtl._refuse(drawn.graph)
+    return {OUTPUT: interpreted(drawn.graph, drawn.vectors)}
+
+
 def run_plain(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
     """Evaluate the graph's record in Python's integers, which share no arithmetic with the golden model."""
     edges = plain.trace(to_record(drawn.graph), drawn.vectors)
@@ -178,6 +185,7 @@ TARGETS = {
     "plain": Target(lambda generator: {}, run_plain),
     "c": Target(c_options, run_c),
     "onnx": Target(onnx_options, run_onnx),
+    "logic": Target(lambda generator: {}, run_logic),
     "rtl": Target(rtl_options, run_rtl),
 }
 

@@ -42,7 +42,7 @@ OWNERS = {
     "tensorflow": ("networks.backend",),
     "hls4ml": ("targets.hls",),
     "clang": ("targets.hls.syntax",),
-    "alkaid": ("targets.rtl.logic",),
+    "alkaid": ("targets.rtl.logic", "targets.rtl.exact_tracing"),
     "subprocess": ("core.processes", "core.watcher"),
     "typer": ("cli", "applications.jets.commands", "applications.waves.commands"),
     "rich": ("cli.console", "report", "applications.waves"),

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from alkaid_program import interpreted
 from random_graphs import WITH_RTL, random_graph, vectors
 
 from edgephys.core.errors import ModelError
@@ -19,22 +20,6 @@ from edgephys.targets.rtl import simulate
 
 GRAPHS = range(200)
 NO_RTL = r"^.*: overflow SAT_ZERO has no RTL; use WRAP, SAT or SAT_SYM$"
-
-
-def interpreted(graph, x):
-    """Return what alkaid's own interpreter makes of the golden program run on symbols."""
-    from alkaid.trace import FVArray, HWConfig, trace
-
-    node = graph.input
-    size, fixed = int(np.prod(node.shape)), node.fixed
-    kif = [np.full(size, n) for n in (int(fixed.signed), fixed.bits - fixed.signed, 0)]
-    variables = FVArray.from_kif(*kif, HWConfig(1, 1, -1))
-    edges = evaluate.run(graph, variables.reshape(node.shape))
-    if all(variable.low == variable.high for variable in np.ravel(np.asarray(edges))):
-        known = [int(variable.low) for variable in np.ravel(np.asarray(edges))]
-        return np.broadcast_to(np.array(known).reshape(graph.output.shape), (len(x), *graph.output.shape))
-    found = trace(variables, edges.ravel()).predict(x.reshape(len(x), -1).astype(float))
-    return found.reshape(len(x), *graph.output.shape)
 
 
 @pytest.mark.parametrize("first", range(0, len(GRAPHS), 20))
@@ -58,6 +43,24 @@ def test_random_graphs_that_no_rtl_can_compute_are_refused_by_name_and_all_other
             continue
         assert (found == evaluate.run(graph, x)).all(), f"seed {seed}"
     assert 0 < refused < 40
+
+
+@pytest.mark.parametrize(("constant", "bits"), [(-2, 5), (3, 1), (40, 5), (-33, 6)])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_constant_wraps_in_rtl_as_everywhere(constant, bits, signed):
+    builder = Builder("g")
+    x = builder.window("ring", builder.input("x", (1, 1, 1), Fixed(True, 4, 4)), (1, 3))  # zeros beside the pixel
+    moved = builder.bias("move", x, constant, 0)
+    graph = builder.finish(builder.requantise("narrow", moved, Fixed(signed, bits + signed, bits + signed)))
+    every = np.arange(-8, 8).reshape(-1, 1, 1, 1)
+    assert np.array_equal(interpreted(graph, every), evaluate.run(graph, every))
+
+
+def test_a_table_behind_a_saturation_covers_what_alkaid_finds_when_it_traces_again():
+    graph = random_graph(131, WITH_RTL)
+    x = vectors(graph, 200)
+    assert "lookup" in {node.op.word for node in graph.nodes}
+    assert np.array_equal(interpreted(graph, x), evaluate.run(graph, x))
 
 
 def rounded(drop, rounding, overflow):

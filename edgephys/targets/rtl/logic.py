@@ -7,13 +7,11 @@ its licence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from math import prod
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from edgephys.graph.graph import Graph
 from edgephys.graph.partition import Block, blocks
 from edgephys.graph.round_first import round_first
 from edgephys.targets.rtl import netlist
+from edgephys.targets.rtl.exact_tracing import exact_tracing
 from edgephys.targets.rtl.netlist import Element, Module
 from edgephys.targets.rtl.rules import RULES
 from edgephys.targets.rtl.schedule import Schedule
@@ -34,10 +33,6 @@ HARDWARE = (1, 1, -1)
 SOLVER = {"hard_dc": 2, "binary_lut": False}
 """At most two adders more than the shallowest tree. An 8-bit Deep Sets then has 15 stages at 5 ns instead of 17 with
 the five of alkaid's converter, for 0.2 % more LUTs. No lookup tables."""
-SINGLE = 24
-"""Significant bits of a float32."""
-_TRACING = Lock()
-"""Held while alkaid's reading of numbers is checked, which is done in its modules."""
 CONSTANT = 5
 INPUT = -1
 """Operation codes of alkaid's programs."""
@@ -171,7 +166,7 @@ def _trace(block: Block, inputs: Mapping[str, list[Element]], three_at_once: boo
     from alkaid.trace import trace as gather  # heavy imports, not needed to read a project
     from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
 
-    with _exact_constants():
+    with exact_tracing():
         symbols, variables = _symbols(block, inputs)
         zeros = {name: np.array([element.shift for element in elements]) for name, elements in inputs.items()}
         edges = evaluate.trace(round_first(block.graph, zeros), symbols)
@@ -184,38 +179,6 @@ def _trace(block: Block, inputs: Mapping[str, list[Element]], three_at_once: boo
         if three_at_once:
             program = add_surrogate(dead_code_elimin(fuse_ternary_adders(program)))
     return _placed(block, inputs, program)
-
-
-@contextmanager
-def _exact_constants() -> Iterator[None]:
-    """Refuse every number that alkaid would read inexactly while a block is traced.
-
-    alkaid 0.8.2 finds the lowest bit of a number, its own sums and products of constants too, in float32: of a number
-    with more than 24 significant bits it finds another one, and the logic computes other integers.
-    Raises: ModelError for such a number.
-    """
-    from alkaid.trace import affine_interval, fixed_variable, fixed_variable_array, tracer
-    from alkaid.trace.passes import canon
-
-    modules = (affine_interval, fixed_variable, fixed_variable_array, tracer, canon)
-
-    def checked(value: float) -> int:
-        if float(np.float32(value)) != value:
-            raise ModelError(
-                f"its logic needs the constant {value:.17g} with over {SINGLE} significant bits, RTL is exact up to "
-                f"{SINGLE}; use fewer bits in its constants and formats, or round fewer bits away"
-            )
-        return int(lowest_bit(value))
-
-    with _TRACING:
-        lowest_bit = fixed_variable.get_lsb_loc
-        try:
-            for module in modules:
-                module.get_lsb_loc = checked
-            yield
-        finally:
-            for module in modules:
-                module.get_lsb_loc = lowest_bit
 
 
 def _symbols(block: Block, inputs: Mapping[str, list[Element]]) -> tuple[dict[str, Any], list[Any]]:
