@@ -56,6 +56,14 @@ def test_a_constant_wraps_in_rtl_as_everywhere(constant, bits, signed):
     assert np.array_equal(interpreted(graph, every), evaluate.run(graph, every))
 
 
+def test_a_sum_of_one_row_is_an_edge_that_rtl_goes_on_with():
+    builder = Builder("g")
+    total = builder.relu("relu", builder.sum("sum", builder.input("x", (3,), Fixed(True, 4, 4)), 0))
+    graph = builder.finish(builder.requantise("narrow", total, Fixed(False, 3, 4)))
+    x = np.random.default_rng(0).integers(-8, 8, (100, 3))
+    assert np.array_equal(interpreted(graph, x), evaluate.run(graph, x))
+
+
 def test_a_table_behind_a_saturation_covers_what_alkaid_finds_when_it_traces_again():
     graph = random_graph(131, WITH_RTL)
     x = vectors(graph, 200)

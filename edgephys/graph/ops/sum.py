@@ -36,7 +36,7 @@ class Sum(AlongAxis):
         return Range(low.sum(self.axis), high.sum(self.axis), int(largest.max()))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
-        return np.sum(xs[0], axis=self.axis + arithmetic.BATCH)
+        return np.sum(xs[0][..., None], axis=self.axis + arithmetic.BATCH)[..., 0]  # an array, also of one symbol
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
         bits: Integers = sources[0].min(self.axis)
