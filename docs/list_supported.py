@@ -25,14 +25,14 @@ from edgephys.core.errors import ModelError  # noqa: E402
 from edgephys.core.scratch import temporary_folder  # noqa: E402
 from edgephys.graph.graph import Graph  # noqa: E402
 from edgephys.models.files.keras import activations, hgq2, keras2, lower, operations  # noqa: E402
-from edgephys.models.files.keras.lower import RULES  # noqa: E402
+from edgephys.models.files.keras.rules import RULES  # noqa: E402
 from edgephys.models.files.onnx import rules as onnx_rules  # noqa: E402
 from edgephys.models.files.onnx import to_keras  # noqa: E402
 from edgephys.models.files.onnx import wires as onnx_wires  # noqa: E402
 from edgephys.networks.backend import keras  # noqa: E402
 from edgephys.targets.registry import TARGETS  # noqa: E402
 from edgephys.targets.rules import Refusal  # noqa: E402
-from edgephys.train.quantise.steps import DROPPED, KINDS  # noqa: E402
+from edgephys.train.quantise.kinds import DROPPED, KINDS  # noqa: E402
 
 NAMES = ("rtl", "hls", "c", "onnx", "qonnx")
 """Targets, in the order of the columns."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from edgephys.core.fixed import Fixed
 from edgephys.networks.backend import keras, qkeras
+from edgephys.train.quantise.kinds import Kind
 from edgephys.train.quantise.plan import Formats, bound_of, positive
-from edgephys.train.quantise.steps import Kind, Network, Step
+from edgephys.train.quantise.steps import Network, Step
 
 CONVOLUTION = ("kernel_size", "strides", "padding", "dilation_rate")
 QUANTISED = {

@@ -12,7 +12,8 @@ from edgephys.core.fixed import Fixed
 from edgephys.models.input_data import proposed
 from edgephys.networks.backend import keras
 from edgephys.train.quantise.formats import chosen, decibels, exponent, fixed, rounded
-from edgephys.train.quantise.steps import MAXIMA, Floats, Kind, Network, Step, weights_of
+from edgephys.train.quantise.kinds import MAXIMA, Kind
+from edgephys.train.quantise.steps import Floats, Network, Step, weights_of
 
 WITHIN = 99.99
 """Per cent of a step's values, by magnitude, whose errors are counted."""

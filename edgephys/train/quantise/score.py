@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgephys.core.errors import DataError
 from edgephys.models.input_data import classes_of
 from edgephys.models.numbers import MeasuredScore, relative_l2
-from edgephys.train.quantise.steps import Floats, Kind, Network
+from edgephys.train.quantise.kinds import Kind
+from edgephys.train.quantise.steps import Floats, Network
 
 ACCURACY, ERROR, DISTANCE = "accuracy", "relative L2 error", "relative L2 distance from the float model"
 

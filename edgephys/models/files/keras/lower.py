@@ -11,7 +11,7 @@ outputs: a project has one port in and one port out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -23,24 +23,12 @@ from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
-from edgephys.models.files.keras import (
-    activations,
-    convolutions,
-    dense,
-    embedding,
-    merge,
-    moves,
-    operations,
-    softmaxes,
-)
+from edgephys.models.files.keras import activations, operations, rules, softmaxes
 from edgephys.models.files.keras.doubles import exact_bits, in_float64
 from edgephys.models.files.keras.reading import KerasReading, KerasValue, TooWideError
 from edgephys.models.files.keras.softmaxes import PendingSoftmax, ReplacedSoftmax
 from edgephys.models.files.softmax import SoftmaxForm
-from edgephys.networks.backend import keras, precision, qkeras
-from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
-
-Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
+from edgephys.networks.backend import keras, precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +186,7 @@ class _Walk:
         self, layer: Any, node: Any, values: list[KerasValue], tensors: list[Any]
     ) -> list[tuple[KerasValue, Any]]:
         """Return the values and the tensors of a call of a layer."""
-        if RULES.get(type(layer)) is not activations.dropped:
+        if rules.RULES.get(type(layer)) is not activations.dropped:
             pairs = [self.softmax(*pair) for pair in zip(values, tensors, strict=True)]
             values, tensors = [value for value, _ in pairs], [tensor for _, tensor in pairs]
         if isinstance(layer, keras.Model):
@@ -207,12 +195,12 @@ class _Walk:
         if operations.is_operation(layer):
             ends = operations.computed(self.reading, layer, node, values)
             return list(zip(ends, _called(layer, node, tensors), strict=True))
-        caller, layer = layer, _in_time(layer)
-        rule = RULES.get(type(layer))
+        caller, layer = layer, rules.in_time(layer)
+        rule = rules.RULES.get(type(layer))
         if rule is None:
             raise ModelError(
                 f"layer '{layer.name}': {type(layer).__name__} cannot be computed exactly; "
-                f"use one of {', '.join(sorted(kind.__name__ for kind in RULES))}"
+                f"use one of {', '.join(sorted(kind.__name__ for kind in rules.RULES))}"
             )
         dtype = getattr(getattr(layer, "dtype_policy", None), "compute_dtype", "float32")
         if dtype not in ("float32", "float64") and "int" not in str(dtype):
@@ -247,18 +235,6 @@ def _called(layer: Any, node: Any, tensors: list[Any]) -> list[Any]:
         return list(node.outputs)
     args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.arguments.keras_tensors), tensors, strict=True)))
     return list(keras.tree.flatten(layer(*args, **kwargs)))
-
-
-def _in_time(layer: Any) -> Any:
-    """Return the layer that a TimeDistributed applies to every row; ModelError where it reads several."""
-    if not isinstance(layer, _LAYERS.TimeDistributed):
-        return layer
-    if RULES.get(type(layer.layer)) not in OF_CHANNELS:
-        raise ModelError(
-            f"layer '{layer.name}': TimeDistributed of {type(layer.layer).__name__} cannot be read; use it with a "
-            f"dense layer or an activation"
-        )
-    return layer.layer
 
 
 def _without_activation(layer: Any) -> Any:
@@ -314,62 +290,3 @@ def _require_exact_in_keras(graph: Graph, reading: KerasReading) -> None:
                     f"layer '{node.layer}': Keras subtracts what it rounds to {node.fixed} in {kind}, which needs "
                     f"{bits} bits and holds {most} exactly; use fewer activation bits, or quantized_relu"
                 )
-
-
-_LAYERS, _OURS = keras.layers, qkeras
-RULES: dict[type, Rule] = {
-    _LAYERS.Dense: dense.dense,
-    _OURS.QDense: dense.dense,
-    _OURS.QDenseBatchnorm: dense.dense,
-    **dict.fromkeys((_LAYERS.Conv1D, _LAYERS.Conv2D, _OURS.QConv1D, _OURS.QConv2D), dense.convolution),
-    **dict.fromkeys((_LAYERS.DepthwiseConv2D, _OURS.QDepthwiseConv2D, _OURS.QConv2DBatchnorm), dense.convolution),
-    **dict.fromkeys((_LAYERS.DepthwiseConv1D, _OURS.QDepthwiseConv2DBatchnorm), dense.convolution),
-    **dict.fromkeys((_LAYERS.SeparableConv1D, _LAYERS.SeparableConv2D), convolutions.separable),
-    **dict.fromkeys((_OURS.QSeparableConv1D, _OURS.QSeparableConv2D), convolutions.separable),
-    **dict.fromkeys(
-        (_LAYERS.Conv1DTranspose, _LAYERS.Conv2DTranspose, _OURS.QConv2DTranspose), convolutions.transposed
-    ),
-    **dict.fromkeys((_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D), dense.average_pooling),
-    **dict.fromkeys((_LAYERS.GlobalAveragePooling1D, _LAYERS.GlobalAveragePooling2D), dense.global_average),
-    **dict.fromkeys((_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D), merge.max_pooling),
-    **dict.fromkeys((_LAYERS.GlobalMaxPooling1D, _LAYERS.GlobalMaxPooling2D), merge.global_maximum),
-    **dict.fromkeys((_LAYERS.ZeroPadding1D, _LAYERS.ZeroPadding2D), dense.zero_padding),
-    **dict.fromkeys((_LAYERS.Cropping1D, _LAYERS.Cropping2D), moves.crop),
-    **dict.fromkeys((_LAYERS.UpSampling1D, _LAYERS.UpSampling2D), moves.upsample),
-    _LAYERS.Rescaling: activations.rescaled,
-    _LAYERS.Permute: moves.permute,
-    _LAYERS.RepeatVector: moves.repeat,
-    _LAYERS.Embedding: embedding.embedding,
-    _LAYERS.Flatten: moves.flatten,
-    _LAYERS.Reshape: moves.reshape,
-    _LAYERS.Concatenate: moves.concatenate,
-    _LAYERS.Add: merge.add,
-    _LAYERS.Subtract: merge.subtract,
-    _LAYERS.Multiply: merge.multiply,
-    _LAYERS.Average: merge.average,
-    _LAYERS.Maximum: merge.maximum,
-    _LAYERS.Minimum: merge.minimum,
-    _LAYERS.BatchNormalization: activations.elementwise,
-    **dict.fromkeys((_LAYERS.ELU, _LAYERS.Normalization), activations.elementwise),
-    _LAYERS.PReLU: activations.parametric,
-    _LAYERS.LeakyReLU: activations.leaky,
-    _LAYERS.ReLU: activations.relu,
-    _LAYERS.Softmax: softmaxes.softmax_layer,
-    _LAYERS.Activation: activations.activation,
-    _OURS.QActivation: activations.quantised,
-    **dict.fromkeys((_LAYERS.Dropout, _LAYERS.SpatialDropout1D, _LAYERS.SpatialDropout2D), activations.dropped),
-    **dict.fromkeys((_LAYERS.AlphaDropout, _LAYERS.GaussianDropout, _LAYERS.GaussianNoise), activations.dropped),
-    **dict.fromkeys((_LAYERS.ActivityRegularization, _LAYERS.Identity), activations.dropped),
-    ChannelActivation: activations.channels,
-    FixedRounding: activations.fixed_rounding,
-    ConstituentMean: merge.constituent_mean,
-    Pairs: merge.pairs,
-    ReceivedSum: merge.received_sum,
-    FrameSum: merge.frame_sum,
-}
-"""The rule of every class of layer."""
-OF_CHANNELS = (
-    *(dense.dense, activations.activation, activations.quantised, activations.relu, activations.leaky),
-    *(activations.elementwise, activations.dropped, activations.rescaled),
-)
-"""Rules of layers that treat every row of channels alike."""

@@ -1,0 +1,92 @@
+"""The rule of each class of Keras layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgephys.core.errors import ModelError
+from edgephys.models.files.keras import (
+    activations,
+    convolutions,
+    dense,
+    embedding,
+    merge,
+    moves,
+    softmaxes,
+)
+from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
+
+Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
+
+_LAYERS, _OURS = keras.layers, qkeras
+RULES: dict[type, Rule] = {
+    _LAYERS.Dense: dense.dense,
+    _OURS.QDense: dense.dense,
+    _OURS.QDenseBatchnorm: dense.dense,
+    **dict.fromkeys((_LAYERS.Conv1D, _LAYERS.Conv2D, _OURS.QConv1D, _OURS.QConv2D), dense.convolution),
+    **dict.fromkeys((_LAYERS.DepthwiseConv2D, _OURS.QDepthwiseConv2D, _OURS.QConv2DBatchnorm), dense.convolution),
+    **dict.fromkeys((_LAYERS.DepthwiseConv1D, _OURS.QDepthwiseConv2DBatchnorm), dense.convolution),
+    **dict.fromkeys((_LAYERS.SeparableConv1D, _LAYERS.SeparableConv2D), convolutions.separable),
+    **dict.fromkeys((_OURS.QSeparableConv1D, _OURS.QSeparableConv2D), convolutions.separable),
+    **dict.fromkeys(
+        (_LAYERS.Conv1DTranspose, _LAYERS.Conv2DTranspose, _OURS.QConv2DTranspose), convolutions.transposed
+    ),
+    **dict.fromkeys((_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D), dense.average_pooling),
+    **dict.fromkeys((_LAYERS.GlobalAveragePooling1D, _LAYERS.GlobalAveragePooling2D), dense.global_average),
+    **dict.fromkeys((_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D), merge.max_pooling),
+    **dict.fromkeys((_LAYERS.GlobalMaxPooling1D, _LAYERS.GlobalMaxPooling2D), merge.global_maximum),
+    **dict.fromkeys((_LAYERS.ZeroPadding1D, _LAYERS.ZeroPadding2D), dense.zero_padding),
+    **dict.fromkeys((_LAYERS.Cropping1D, _LAYERS.Cropping2D), moves.crop),
+    **dict.fromkeys((_LAYERS.UpSampling1D, _LAYERS.UpSampling2D), moves.upsample),
+    _LAYERS.Rescaling: activations.rescaled,
+    _LAYERS.Permute: moves.permute,
+    _LAYERS.RepeatVector: moves.repeat,
+    _LAYERS.Embedding: embedding.embedding,
+    _LAYERS.Flatten: moves.flatten,
+    _LAYERS.Reshape: moves.reshape,
+    _LAYERS.Concatenate: moves.concatenate,
+    _LAYERS.Add: merge.add,
+    _LAYERS.Subtract: merge.subtract,
+    _LAYERS.Multiply: merge.multiply,
+    _LAYERS.Average: merge.average,
+    _LAYERS.Maximum: merge.maximum,
+    _LAYERS.Minimum: merge.minimum,
+    _LAYERS.BatchNormalization: activations.elementwise,
+    **dict.fromkeys((_LAYERS.ELU, _LAYERS.Normalization), activations.elementwise),
+    _LAYERS.PReLU: activations.parametric,
+    _LAYERS.LeakyReLU: activations.leaky,
+    _LAYERS.ReLU: activations.relu,
+    _LAYERS.Softmax: softmaxes.softmax_layer,
+    _LAYERS.Activation: activations.activation,
+    _OURS.QActivation: activations.quantised,
+    **dict.fromkeys((_LAYERS.Dropout, _LAYERS.SpatialDropout1D, _LAYERS.SpatialDropout2D), activations.dropped),
+    **dict.fromkeys((_LAYERS.AlphaDropout, _LAYERS.GaussianDropout, _LAYERS.GaussianNoise), activations.dropped),
+    **dict.fromkeys((_LAYERS.ActivityRegularization, _LAYERS.Identity), activations.dropped),
+    ChannelActivation: activations.channels,
+    FixedRounding: activations.fixed_rounding,
+    ConstituentMean: merge.constituent_mean,
+    Pairs: merge.pairs,
+    ReceivedSum: merge.received_sum,
+    FrameSum: merge.frame_sum,
+}
+"""The rule of every class of layer."""
+OF_CHANNELS = (
+    *(dense.dense, activations.activation, activations.quantised, activations.relu, activations.leaky),
+    *(activations.elementwise, activations.dropped, activations.rescaled),
+)
+"""Rules of layers that treat every row of channels alike."""
+
+
+def in_time(layer: Any) -> Any:
+    """Return the layer that a TimeDistributed applies to every row; ModelError where it reads several."""
+    if not isinstance(layer, _LAYERS.TimeDistributed):
+        return layer
+    if RULES.get(type(layer.layer)) not in OF_CHANNELS:
+        raise ModelError(
+            f"layer '{layer.name}': TimeDistributed of {type(layer.layer).__name__} cannot be read; use it with a "
+            f"dense layer or an activation"
+        )
+    return layer.layer
