@@ -125,7 +125,7 @@ def test_a_float_bias_is_refused():
 def test_a_float_activation_at_the_end_is_refused(name):
     refuses(
         r"layer 'd': the model ends with a float result, which no integers give exactly; put "
-        r"QActivation\(quantized_bits\(bits, integer, alpha=1\)\) after 'd'",
+        r"QActivation\(quantized_bits\(bits, integer, alpha=1\)\) after 'd', or state --output-format",
         qdense(3, "d", activation=name),
     )
 
