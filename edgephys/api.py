@@ -157,15 +157,17 @@ class OpenedProject:
         """Graph that the project computes."""
         return self.project.graph
 
-    def verify(self, *, netlist: bool = False, say: Say | None = None) -> Verified:
+    def verify(self, data: str | Path | None = None, *, netlist: bool = False, say: Say | None = None) -> Verified:
         """Compare the project with its model, bit for bit, on held-out and generated vectors.
 
-        ``netlist`` simulates and proves the netlists of RTL, too. ``say`` is called with each step.
+        ``data`` is a file of other data in place of the held-out vectors. ``netlist`` simulates and proves the netlists
+        of RTL, too. ``say`` is called with each step.
         Raises: MismatchError naming the first layer that differs; ToolError without a simulator.
         """
-        from edgephys.verify.run import verify
+        from edgephys.verify.run import raw_vectors, verify
 
-        verified = verify(self.project, say=say, netlist=netlist)
+        vectors = None if data is None else raw_vectors(self.project, Path(data))
+        verified = verify(self.project, vectors, say, None if data is None else Path(data).name, netlist)
         verified.require()
         return verified
 

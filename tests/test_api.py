@@ -59,10 +59,12 @@ def test_predict_gives_the_values_of_keras_on_rounded_and_limited_inputs(model, 
         model.predict(np.zeros((2, 5)))
 
 
-def test_a_project_is_emitted_verified_and_reported_with_the_records_of_the_commands(model, project, run):
+def test_a_project_is_emitted_verified_and_reported_with_the_records_of_the_commands(model, project, run, tmp_path):
     assert project.graph.digest == model.graph.digest
     verified = project.verify()
     assert verified.mismatches == 0 and {"golden", "plain", "keras", "c"} <= verified.targets.keys()
+    np.savez(tmp_path / "other.npz", x=np.zeros((3, 4)))
+    assert project.verify(tmp_path / "other.npz").vectors == 3
     figures = project.report()
     assert figures["mismatches"].value == 0 and figures["accuracy"].stage is FigureStage.MEASURED
     again = run("report", project.folder, "--json").json

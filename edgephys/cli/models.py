@@ -74,20 +74,25 @@ def train(
 
 def score(
     model: ModelFolder,
-    data: Annotated[Path, typer.Option(help="File of jets or waves that the model was not trained on.")],
+    data: Annotated[Path, typer.Option(help="File of data that the model was not trained on: jets, waves, or yours.")],
     as_json: Json = False,
 ) -> None:
-    """Measure a trained model on other jets (accuracy and AUC) or waves (relative L2 error of the next frame).
+    """Measure a model on other data: accuracy and AUC of classes, errors of numbers, the next frame of waves.
 
     \b
     Example: edgephys score models/zoo/jet_deepsets_n8_8bit --data data/jets.h5
     """
     from edgephys.applications import registry
+    from edgephys.applications.arrays import imported
     from edgephys.models import trained as artefact
+    from edgephys.models.card import read_card
 
-    trained = artefact.load(model)
-    application = registry.of_card(trained.card)
-    metrics = application.measure(trained, data)
+    if read_card(model).imported is not None:
+        application, metrics = imported.measured(model, data)
+    else:
+        trained = artefact.load(model)
+        application = registry.of_card(trained.card)
+        metrics = application.measure(trained, data)
     line = f"{model}: {application.describe(metrics)}"
     give(as_json, {"model": str(model), "metrics": metrics}, lambda: line)
 

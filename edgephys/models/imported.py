@@ -80,7 +80,7 @@ def import_onnx(
     graph = _lowered(model, name, input_format, own, warnings, softmax)
     labels: NDArray[np.int64] | None = None
     if own is not None:
-        inputs = _of_data(graph, own, warnings)
+        inputs = of_data(graph, own, warnings)
     elif vectors is not None:
         inputs, labels = _read(graph, vectors)
     else:
@@ -136,7 +136,7 @@ def _lowered(
     raise refusal or ModelError(f"model '{name}': no input format of {FEWEST_BITS} to {MOST_BITS} bits will do")
 
 
-def _of_data(graph: Graph, data: UserData, warnings: list[str]) -> Integers:
+def of_data(graph: Graph, data: UserData, warnings: list[str]) -> Integers:
     """Return a user's inputs as integers, in the layout of the Graph."""
     facts = graph.metadata["onnx"]
     steps = quantised(data.inputs, graph.input.fixed, warnings, facts["input_scale"] or 1.0)

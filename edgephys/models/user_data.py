@@ -31,6 +31,10 @@ class UserData:
     inputs: NDArray[np.float64]
     answers: NDArray[Any] | None
 
+    def first(self, limit: int | None) -> UserData:
+        """Return the first examples; all without a limit."""
+        return UserData(self.inputs[:limit], None if self.answers is None else self.answers[:limit])
+
 
 def read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> UserData:
     """Return the data of a file for a model's inputs, by name, each with its shape.

@@ -279,6 +279,11 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
     from edgephys.applications import registry
 
     card = read_card(project)
+    if card.imported is not None:
+        from edgephys.models.importing import read_data
+
+        inputs, answers = read_data(project.model, project.graph, data, limit)
+        return Vectors(inputs, np.zeros(len(inputs), np.int64) if answers is None else answers)
     ready = card.standardisation
     if ready is None:
         raise ProjectError(f"{project.folder}: the model has no preprocessing of raw data; verify it without --data")

@@ -1,0 +1,42 @@
+"""Scores of imported models on a user's data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgephys.applications.application import Application
+from edgephys.applications.arrays.application import UNIT, ArrayClasses, ArrayNumbers
+from edgephys.core.errors import DataError
+from edgephys.graph import evaluate
+from edgephys.models import numbers
+from edgephys.models.frameworks import load
+from edgephys.models.importing import read_data
+
+
+def measured(folder: Path, data: Path) -> tuple[Application, dict[str, Any]]:
+    """Return what scores an imported model on a user's data, and the metrics of its golden model's outputs.
+
+    Raises: DataError without answers that fit the outputs, and as ``read_data``.
+    """
+    model = load(folder)
+    inputs, answers = read_data(folder, model.graph, data)
+    outputs = evaluate.run(model.graph, inputs)
+    if answers is None:
+        raise DataError(
+            f"{data}: expected y with classes, or numbers of shape {(len(outputs), outputs[0].size)}, found none that "
+            f"the outputs of {folder} could be; score it on data with answers"
+        )
+    if answers.dtype.kind == "f":
+        values = np.asarray(model.graph.output.fixed.values(outputs) * model.card.scale, np.float64)
+        return ArrayNumbers(), numbers.evaluated(values.reshape(len(outputs), -1), answers, UNIT)
+    application = ArrayClasses()
+    scores = application.score_outputs(model.graph, outputs, answers, model.card.scale)
+    share = scores.pop("accuracy")
+    metrics: dict[str, Any] = {"accuracy": share.value, "accuracy_error": share.error, UNIT: len(answers)}
+    if scores:
+        metrics["auc"] = {name.removeprefix("auc_"): area.value for name, area in scores.items()}
+        metrics["auc_error"] = {name.removeprefix("auc_"): area.error for name, area in scores.items()}
+    return application, metrics

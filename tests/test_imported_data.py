@@ -1,0 +1,56 @@
+"""Imported models are scored and verified on further data of their users, as trained ones are."""
+
+import numpy as np
+import onnx_models
+import pytest
+from keras_models import activation, model_of, qdense
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder, generator = tmp_path_factory.mktemp("data"), np.random.default_rng(1)
+    x = generator.uniform(-3, 3, (300, 4))
+    np.savez(folder / "classes.npz", x=x, y=generator.integers(0, 3, 300))
+    np.savez(folder / "numbers.npz", x=x, y=generator.normal(size=(300, 3)))
+    np.savez(folder / "none.npz", x=x)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(data, run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    net = model_of((4,), qdense(5, "hidden"), activation("quantized_relu(6, 2)", "relu"), qdense(3, "logits"))
+    net.save(folder / "mine.keras")
+    words = ("--data", data / "classes.npz", "--input-format", "fixed<8,3>", "--out", folder / "mine")
+    assert run("import", folder / "mine.keras", *words).status == 0
+    return folder / "mine"
+
+
+def test_a_score_on_the_data_of_the_import_is_that_of_the_card(model, data, run):
+    metrics = run("score", model, "--data", data / "classes.npz", "--json").json["metrics"]
+    record = run("cards", model, "--json").json["rows"][0]
+    assert metrics["accuracy"] == record["accuracy"] and metrics["examples"] == 300
+    assert metrics["auc"].keys() == {"0", "1", "2"}
+    assert "accuracy" in run("score", model, "--data", data / "classes.npz").out
+
+
+def test_numbers_give_errors_and_no_answers_are_refused(model, data, run):
+    metrics = run("score", model, "--data", data / "numbers.npz", "--json").json["metrics"]
+    assert {"relative_l2", "r2", "mse"} <= metrics.keys()
+    ended = run("score", model, "--data", data / "none.npz")
+    assert ended.status == 1 and "expected y with classes, or numbers of shape (300, 3), found none" in ended.err
+
+
+def test_a_project_is_verified_on_other_data_of_its_user_and_on_as_many_as_asked_for(model, data, run, tmp_path):
+    assert run("emit", model, "--to", "onnx", "--out", tmp_path / "p").status == 0
+    verified = run("verify", tmp_path / "p", "--data", data / "none.npz", "--limit", 40, "--json")
+    assert verified.status == 0 and verified.json["vectors"] == 40 and verified.json["mismatches"] == 0
+
+
+def test_an_onnx_model_is_scored_too(run, tmp_path):
+    path = onnx_models.mlp(tmp_path / "mlp.onnx")
+    assert run("import", path, "--out", tmp_path / "mlp").status == 0
+    shape = np.load(tmp_path / "mlp" / "held_out.npz")["inputs"].shape[1:]
+    np.savez(tmp_path / "mine.npz", x=np.random.default_rng(1).normal(size=(50, *shape)), y=np.zeros(50, int))
+    metrics = run("score", tmp_path / "mlp", "--data", tmp_path / "mine.npz", "--json").json["metrics"]
+    assert metrics["examples"] == 50 and 0 <= metrics["accuracy"] <= 1
