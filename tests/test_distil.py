@@ -141,6 +141,7 @@ def apart(model, task):
     return np.sum(wanted * np.log(wanted / answer), -1).mean()
 
 
+@pytest.mark.slow
 def test_a_student_learns_its_teacher_s_answers_where_the_labels_say_nothing():
     net = NETS["mlp"]
     task = task_of(net)

@@ -39,6 +39,7 @@ def test_the_emitted_modules_of_a_small_tagger_have_no_findings(projects):
     assert all(entry.skipped is None for entry in lints[:2])
 
 
+@pytest.mark.slow
 def test_a_latch_is_named_by_file_line_and_rule(project):
     copy, line = broken(project("rtl"), LATCH)
     said, synthesised, _ = copy.target.lint(copy.emitted)

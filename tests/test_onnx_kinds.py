@@ -347,7 +347,7 @@ def test_data_of_a_user_state_the_format_and_what_is_clipped_is_said(tmp_path):
         imported.import_onnx(path, tmp_path / "out")
     made = imported.import_onnx(path, tmp_path / "out", data=tmp_path / "mine.npz")
     assert made.warnings[0] == "input format fixed<8,4>, which holds the data; --input-format states another"
-    assert set(made.model.card.metrics) == {"accuracy", "accuracy_error"}
+    assert set(made.model.card.metrics) == {"accuracy", "accuracy_error", "examples"}
     made = imported.import_onnx(path, tmp_path / "out", Fixed(True, 6, 2), data=tmp_path / "mine.npz", force=True)
     assert "input values are beyond fixed<6,2> and are clipped; the data reach -5..4.9375" in made.warnings[0]
 

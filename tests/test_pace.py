@@ -29,6 +29,7 @@ SMALL = WaveCnn(grid=32, width=2, depth=1, format="one_way", bits=6, input_bits=
 # Time ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_functions_take_turns_after_a_warm_up(monkeypatch):
     monkeypatch.setattr(timing, "RACE_SLICE_S", 0.0)
     called = []

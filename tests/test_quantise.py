@@ -237,6 +237,7 @@ def test_the_table_shows_what_each_layer_lost_and_the_score_before_and_after(cla
     assert quantisation.sentence(record) in page
 
 
+@pytest.mark.slow
 def test_fine_tuning_makes_few_bits_lose_less_and_leaves_the_held_out_examples_alone(classifier, run, tmp_path):
     file, data = classifier
     losses = []

@@ -175,7 +175,7 @@ def test_a_network_without_a_task_is_refused():
     class Other(Net):
         build = label = size = None
 
-    with pytest.raises(UsageError, match="net must be a Tagger or WaveCnn, not Other; see models/"):
+    with pytest.raises(UsageError, match="net must be a Tagger or WaveCnn or FunctionNet, not Other; see models/"):
         registry.of_network(Other())
 
 

@@ -69,7 +69,7 @@ def of_network(net: Net) -> Application:
     for application in applications():
         if application.takes(net):
             return application
-    names = " or ".join(application.network.__name__ for application in APPLICATIONS.values())
+    names = " or ".join(dict.fromkeys(application.network.__name__ for application in APPLICATIONS.values()))
     raise UsageError(f"net must be a {names}, not {type(net).__name__}; see models/, or register its application")
 
 
