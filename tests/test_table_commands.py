@@ -69,6 +69,7 @@ def test_a_kept_page_is_what_its_table_gives_today():
         compare,
         compression,
         coverage,
+        netlists,
         pareto,
         pipelining,
         scaling,
@@ -77,8 +78,8 @@ def test_a_kept_page_is_what_its_table_gives_today():
 
     declared = {
         "accuracy": cards, "agreement": agreement, "bench": bench, "compression": compression,
-        "coverage": coverage, "front": pareto, "pipelining": pipelining, "scaling": scaling, "street": compare,
-        "uniform": scaling, "waves": table_page, "waves_dispersion": dispersion_table, "waves_firmware": compare,
+        "coverage": coverage, "front": pareto, "netlists": netlists, "pipelining": pipelining, "scaling": scaling,
+        "street": compare, "uniform": scaling, "waves": table_page, "waves_dispersion": dispersion_table, "waves_firmware": compare,
         "waves_speed": pace_page,
     }  # fmt: skip
     results = ROOT / "hls_projects" / "results"
