@@ -79,8 +79,8 @@ def test_a_kept_page_is_what_its_table_gives_today():
     declared = {
         "accuracy": cards, "agreement": agreement, "bench": bench, "compression": compression,
         "coverage": coverage, "front": pareto, "netlists": netlists, "pipelining": pipelining, "scaling": scaling,
-        "street": compare, "uniform": scaling, "waves": table_page, "waves_dispersion": dispersion_table, "waves_firmware": compare,
-        "waves_speed": pace_page,
+        "street": compare, "uniform": scaling, "waves": table_page, "waves_dispersion": dispersion_table,
+        "waves_firmware": compare, "waves_speed": pace_page,
     }  # fmt: skip
     results = ROOT / "hls_projects" / "results"
     for name, module in declared.items():
