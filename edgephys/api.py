@@ -109,21 +109,27 @@ class LoadedModel:
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """Return the golden model's outputs as float values, which every target computes bit for bit.
 
-        Shape: x (example, *input shape) in the units of the Graph's input, rounded to its format and limited to its
-        range; result (example, *output shape).
+        Shape: x (example, *input shape) in the units and the shape of the model's file, rounded to the input's format
+        and limited to its range; result (example, *output shape), as the file has it. Several inputs, and several
+        outputs, are flat and joined in their order.
+        Raises: UsageError for another shape, and for what is no finite number.
         """
         import numpy as np
 
         from edgephys.graph import evaluate
+        from edgephys.models import units
 
-        fixed = self.graph.input.fixed
-        values = np.asarray(x, np.float64)
-        if values.shape[1:] != self.graph.input.shape:
-            raise UsageError(
-                f"x: expected shape (example, {', '.join(map(str, self.graph.input.shape))}), found {values.shape}"
-            )
-        steps = np.clip(np.rint(np.ldexp(values, fixed.fraction)), fixed.low, fixed.high).astype(np.int64)
-        return self.graph.output.fixed.values(evaluate.run(self.graph, steps))
+        shape = units.input_shape(self.graph)
+        wanted = f"x: expected finite numbers of shape (example, {', '.join(map(str, shape))}), found"
+        try:
+            values = np.asarray(x, np.float64)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{wanted} others ({error})") from error
+        if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):
+            raise UsageError(f"{wanted} {values.shape}")
+        if not np.all(np.isfinite(values)):
+            raise UsageError(f"{wanted} NaN or infinity")
+        return units.values_of(self.graph, evaluate.run(self.graph, units.steps_of(self.graph, values)))
 
     def emit(
         self, to: str, out: str | Path | None = None, *, vectors: int | None = None, force: bool = False, **options: Any

@@ -55,7 +55,7 @@ def test_predict_gives_the_values_of_keras_on_rounded_and_limited_inputs(model, 
     reference = np.asarray(keras.models.load_model(model.folder / "model.keras")(x.astype(np.float32)))
     assert np.array_equal(model.predict(x), reference)
     assert np.array_equal(model.predict(np.full((1, 4), 1e9)), model.predict(np.full((1, 4), 4 - 1 / 32)))
-    with pytest.raises(UsageError, match=r"^x: expected shape \(example, 4\), found \(2, 5\)$"):
+    with pytest.raises(UsageError, match=r"^x: expected finite numbers of shape \(example, 4\), found \(2, 5\)$"):
         model.predict(np.zeros((2, 5)))
 
 

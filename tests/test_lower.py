@@ -272,7 +272,7 @@ def test_a_truncated_model_is_refused(tmp_path):
 
 
 def test_a_missing_model_is_refused(tmp_path):
-    with pytest.raises(ModelError, match=rf"^{tmp_path}/m\.keras: no such file; `edgephys train` makes one$"):
+    with pytest.raises(ModelError, match=rf"^{tmp_path}/m\.keras: no such file; check the path$"):
         load_keras(tmp_path / "m.keras")
 
 

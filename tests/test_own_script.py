@@ -232,6 +232,7 @@ def test_arguments_become_settings_of_their_types(script):
             r"RECIPE must state settings of training, found 'epoch'; those are b",
         ),
         ("RECIPE = {'epochs': 'x'}\ndef model(): pass", r"RECIPE must state numbers and words, found others"),
+        ("import sys\nsys.exit(3)", r"SystemExit when it was read: 3; mend the script"),
     ],
 )
 def test_a_script_that_does_not_fit_is_refused(script, text, message):
@@ -241,6 +242,7 @@ def test_a_script_that_does_not_fit_is_refused(script, text, message):
 
 BUILT = {
     "return 3": r"function 'model': expected a Keras model with stated inputs, found int; return keras\.Model",
+    "raise SystemExit(3)": r"function 'model': SystemExit: 3; mend the script",
     "return 1 / 0": r"function 'model': ZeroDivisionError: .*; mend the script",
     "a, b = keras.Input((2,)), keras.Input((2,)); return keras.Model([a, b], keras.layers.Add()([a, b]))":
         r"function 'model': expected a model with 1 input of a stated shape, found \(None, 2\), \(None, 2\); join them",

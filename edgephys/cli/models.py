@@ -176,6 +176,8 @@ def import_(
     exact = {"exact": not model.card.approximated, "warnings": list(warnings)}
     record = {"model": str(folder), "name": model.name, "graph": model.graph.digest, **facts, **exact}
     compared = f"{facts['outputs_compared']:,} outputs equal to the file's in {model.framework.tool[0]}"
+    if model.card.approximated:
+        compared += ", but for a softmax that is computed by tables"
     line = f"{folder}: {facts['operators']} operations, {compared}"
     give(as_json, record, lambda: line)
 

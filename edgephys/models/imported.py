@@ -21,7 +21,7 @@ from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.reading import read_arrays
 from edgephys.graph import evaluate, stimuli
 from edgephys.graph.graph import Graph, to_record
-from edgephys.models import user_data
+from edgephys.models import units, user_data
 from edgephys.models.card import Card, ImportedFile, with_softmaxes, write_card
 from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.files.onnx.inputs import UnstatedFormatError
@@ -236,7 +236,7 @@ def _card(
     classes = [str(at) for at in range(outputs.shape[-1])] if outputs.ndim == 2 else []
     metrics: dict[str, Any] = {}
     if labels is not None and outputs.ndim == 2 and labels.shape == outputs.shape[:1]:
-        metrics = accuracy(outputs, labels)
+        metrics = accuracy(units.as_logits(graph, outputs), labels)
     name, version = qonnx.tool()
     return Card(
         name=graph.name,

@@ -20,7 +20,7 @@ from edgephys.core.errors import MismatchError, ModelError, UsageError
 from edgephys.core.files import check_free, replace_folder
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate, stimuli
-from edgephys.models import numbers, user_data
+from edgephys.models import numbers, units, user_data
 from edgephys.models.card import CARD, Card, ImportedFile, with_softmaxes, write_card
 from edgephys.models.files.keras import Lowered, lowered
 from edgephys.models.files.keras import file as keras_file
@@ -168,7 +168,7 @@ def _scored(
         return None, {}
     classes = classes_of(answers, outputs.shape)
     if classes is not None:
-        return classes, accuracy(outputs, classes)
+        return classes, accuracy(units.as_logits(low.graph, outputs), classes)
     ordered = any("the order of the outputs" in layer for layer in low.dropped)
     targets = None if ordered else targets_of(answers, outputs)
     if targets is None:

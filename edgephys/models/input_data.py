@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys.core.errors import DataError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 
@@ -19,6 +20,11 @@ LARGEST_INTEGER = 60
 def proposed(values: NDArray[np.float64], bits: int) -> Fixed:
     """Return the format with the finest steps that holds all values in so many bits, or in fewer where they suffice."""
     signed, ends = bool(values.min() < 0), np.array([values.min(), values.max()])
+    if np.abs(ends).max() >= 2.0**LARGEST_INTEGER:
+        raise DataError(
+            f"the inputs reach {ends[0]:g}..{ends[1]:g}; they must be below 2^{LARGEST_INTEGER}: scale them, or state "
+            f"--input-format, which clips them"
+        )
     for integer in range(-bits, LARGEST_INTEGER):
         fixed = Fixed(signed, bits, integer, Rounding.RND_CONV, Overflow.SAT)
         low, high = np.rint(np.ldexp(ends, fixed.fraction))
@@ -62,9 +68,9 @@ def classes_of(answers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int6
     flat = answers.reshape(len(answers), -1)
     if flat.shape[1] != 1 or not np.array_equal(flat, np.rint(flat)):
         return None
-    classes = flat[:, 0].astype(np.int64)
-    most = max(2, shape[1])
-    return classes if classes.min() >= 0 and classes.max() < most else None
+    if flat.min() < 0 or flat.max() >= max(2, shape[1]):
+        return None
+    return flat[:, 0].astype(np.int64)
 
 
 def accuracy(outputs: Integers, classes: NDArray[np.int64]) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> UserData:
     except UNREADABLE as error:
         raise DataError(f"{path}: expected arrays of numbers, found {error}; write it again") from error
     answers = next((arrays[name] for name in ANSWERS if name in arrays), None)
+    if answers is not None and (np.ndim(answers) == 0 or answers.dtype.kind not in "iufb"):
+        kind = f"{np.asarray(answers).dtype} {np.shape(answers)}"
+        raise DataError(
+            f"{path}: the answers y must be numbers of shape (example, ...), not {kind}; number the classes"
+        )
     flat = [
         _flat(path, name, shape, array)
         for (name, shape), array in zip(inputs.items(), _arrays_of(path, arrays, inputs), strict=True)
@@ -85,10 +90,11 @@ def _flat(path: Path, name: str, shape: tuple[int, ...], array: Any) -> NDArray[
             f"not {array.dtype} {array.shape}"
         )
     values: NDArray[np.float64] = array.reshape(len(array), prod(shape)).astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(values).all(1))
+    wrong = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max).all(1))
     if wrong.size:
         raise DataError(
-            f"{path}: input '{name}' must be finite, not NaN or infinite in {wrong.size} examples, {wrong[0]} first"
+            f"{path}: input '{name}' must be finite, not NaN or infinite in {wrong.size} examples, {wrong[0]} first "
+            f"(what float32 does not hold is infinite)"
         )
     return values
 

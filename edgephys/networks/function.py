@@ -55,7 +55,7 @@ class FunctionNet(Net):
             model = type(self).returned_by(**{name: getattr(self, name) for name in self.arguments})
         except EdgephysError:
             raise
-        except Exception as error:  # whatever the function does wrong is the script's, not ours
+        except (Exception, SystemExit) as error:  # whatever the function does wrong is the script's, not ours
             raise UsageError(f"{where}: {type(error).__name__}: {error}; mend the script") from error
         if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
             raise ModelError(

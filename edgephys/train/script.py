@@ -38,7 +38,7 @@ def script_recipe(script: Path) -> Recipe:
         spec.loader.exec_module(module)
     except EdgephysError:
         raise
-    except Exception as error:  # whatever the script does wrong is the script's, not ours
+    except (Exception, SystemExit) as error:  # whatever the script does wrong is the script's, not ours
         raise UsageError(f"{script}: {type(error).__name__} when it was read: {error}; mend the script") from error
     recipe = getattr(module, "RECIPE", {})
     if isinstance(recipe, Recipe):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgephys.applications.application import Application
 from edgephys.applications.arrays.application import UNIT, ArrayClasses, ArrayNumbers
 from edgephys.core.errors import DataError
 from edgephys.graph import evaluate
-from edgephys.models import numbers
+from edgephys.models import numbers, units
 from edgephys.models.frameworks import load
 from edgephys.models.importing import read_data
 
@@ -30,10 +28,10 @@ def measured(folder: Path, data: Path) -> tuple[Application, dict[str, Any]]:
             f"the outputs of {folder} could be; score it on data with answers"
         )
     if answers.dtype.kind == "f":
-        values = np.asarray(model.graph.output.fixed.values(outputs) * model.card.scale, np.float64)
+        values = units.values_of(model.graph, outputs)
         return ArrayNumbers(), numbers.evaluated(values.reshape(len(outputs), -1), answers, UNIT)
     application = ArrayClasses()
-    scores = application.score_outputs(model.graph, outputs, answers, model.card.scale)
+    scores = application.score_outputs(model.graph, units.as_logits(model.graph, outputs), answers, model.card.scale)
     share = scores.pop("accuracy")
     metrics: dict[str, Any] = {"accuracy": share.value, "accuracy_error": share.error, UNIT: len(answers)}
     if scores:

@@ -26,7 +26,7 @@ CODE = ("Lambda", "lambda", "pickle", "safe_mode", "unsafe")
 def read(path: Path) -> Any:
     """Return the Keras model of a file; raise ModelError where it is none that may be loaded."""
     if not path.exists():
-        raise ModelError(f"{path}: no such file; `edgephys train` makes one")
+        raise ModelError(f"{path}: no such file; check the path")
     try:
         open_regular(path).close()
     except (OSError, ValueError) as error:

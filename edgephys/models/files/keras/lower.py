@@ -25,7 +25,7 @@ from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
 from edgephys.models.files.keras import activations, operations, rules, softmaxes
 from edgephys.models.files.keras.doubles import exact_bits, in_float64
-from edgephys.models.files.keras.reading import KerasReading, KerasValue, TooWideError
+from edgephys.models.files.keras.reading import KerasFailsError, KerasReading, KerasValue, TooWideError
 from edgephys.models.files.keras.softmaxes import PendingSoftmax, ReplacedSoftmax
 from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.networks.backend import keras, precision
@@ -76,9 +76,9 @@ def lowered(
     with precision(double=True):
         try:
             return replace(_lowered(in_float64(model), input_format, name, form), double=True)
-        except ModelError:
-            raise
         except Exception as error:  # QKeras' automatic scales, for one, compute in float32 alone
+            if isinstance(error, ModelError) and not isinstance(error, KerasFailsError):
+                raise
             raise refusal from error
 
 
@@ -103,6 +103,8 @@ def _lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm) -
     if reading.dropped:
         metadata["dropped"] = list(reading.dropped)
     graph = builder.finish(output, metadata=metadata)
+    if graph.output is graph.input:
+        raise ModelError(f"model '{name}': its output is its input; expected a model that computes something")
     _require_exact_in_keras(graph, reading)
     replaced = tuple(reading.softmaxes)
     return Lowered(graph, list(model.inputs), ends, walk.tensors, tuple(reading.dropped), replaced)
@@ -136,6 +138,11 @@ def _inputs(reading: KerasReading, model: Any, input_format: Fixed, name: str) -
     """Return the value of each input of a model."""
     builder = reading.builder
     for tensor in model.inputs:
+        if len(tensor.shape) == 1:
+            raise ModelError(
+                f"model '{name}': input '{tensor.name}' must have an axis behind the batch, not the shape (); use "
+                f"Input((1,))"
+            )
         if any(length is None for length in tensor.shape[1:]):
             raise ModelError(
                 f"model '{name}': input '{tensor.name}' must have a stated shape behind the batch, not "

@@ -14,7 +14,7 @@ from edgephys.graph.ops.lookup import MOST_ENTRIES
 from edgephys.models.files.functions.staircase import MOST_STEPS
 from edgephys.models.files.functions.steps import Steps
 from edgephys.models.files.keras.doubles import exact_bits
-from edgephys.models.files.keras.reading import KerasReading, KerasValue, TooWideError, floats_of
+from edgephys.models.files.keras.reading import KerasFailsError, KerasReading, KerasValue, TooWideError, floats_of
 from edgephys.networks.backend import keras, qkeras
 
 WIDEST_WEIGHT = 18
@@ -37,11 +37,12 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
         if fraction is None or _digits(np.ldexp(values, fraction)) >= WIDEST_WEIGHT:
             raise _unquantised(layer, which)
         return np.ldexp(values, fraction).astype(np.int64), fraction
+    where = f"layer '{layer.name}' {which}"
     if not has_format(quantiser):
-        _require_no_chance(f"layer '{layer.name}' {which}", quantiser)
-        return _dyadic(layer, which, keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64))
-    fixed = format_of(f"layer '{layer.name}' {which}", quantiser)
-    values = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) * 2.0**fixed.fraction
+        _require_no_chance(where, quantiser)
+        return _dyadic(layer, which, _called(where, quantiser, values).astype(np.float64))
+    fixed = format_of(where, quantiser)
+    values = _called(where, quantiser, values).astype(np.float64) * 2.0**fixed.fraction
     whole = np.rint(values).astype(np.int64)
     if np.any(whole != values) or not fixed.holds(int(whole.min()), int(whole.max())):
         raise ModelError(f"layer '{layer.name}': quantised {which} must be values of {fixed}, but some are not")
@@ -136,7 +137,7 @@ def _probe(where: str, quantiser: Any, fixed: Fixed) -> None:
     values: NDArray[Any] = (quarters * fixed.step).astype(keras.config.floatx())
     if type(quantiser).__name__ == "quantized_relu":
         values = np.maximum(values, 0)
-    received = keras.ops.convert_to_numpy(quantiser(values)).astype(np.float64) / fixed.step
+    received = _called(where, quantiser, values).astype(np.float64) / fixed.step
     wrong = np.flatnonzero(received != fixed.quantise(values))
     if wrong.size:
         value, result = float(values[wrong[0]]), received[wrong[0]] * fixed.step
@@ -144,6 +145,17 @@ def _probe(where: str, quantiser: Any, fixed: Fixed) -> None:
             f"{where}: {type(quantiser).__name__} turns {value:g} into {result:g}, but {fixed} "
             f"gives {fixed.quantise(value) * fixed.step:g}; this quantiser setting has no exact firmware"
         )
+
+
+def _called(where: str, function: Any, values: Any) -> NDArray[Any]:
+    """Return what a layer or quantiser makes of values; raise ModelError where it fails in Keras itself."""
+    try:
+        return np.asarray(keras.ops.convert_to_numpy(function(values)))
+    except Exception as error:  # whatever the settings of the user's layer make Keras raise
+        reason = " ".join(str(error).split())
+        raise KerasFailsError(
+            f"{where}: {type(function).__name__} cannot be computed by Keras itself ({reason}); change its settings"
+        ) from error
 
 
 def rounded(reading: KerasReading, owner: str, value: KerasValue, quantiser: Any, name: str) -> KerasValue:
@@ -196,7 +208,7 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
         integers = np.arange(first, min(first + size, high + 1)).reshape(-1, *(1 for _ in shape[:-1]), 1)
         x = floats_of(fraction_in, np.broadcast_to(integers, (*integers.shape[:-1], channels)))
         for function in (*value.pending, quantiser):
-            x = np.asarray(keras.ops.convert_to_numpy(function(x)))
+            x = _called(f"layer '{name}'", function, x)
         parts.append(x.reshape(-1, channels))
     values = np.concatenate(parts).astype(np.float64)
     if not np.all(np.isfinite(values)):

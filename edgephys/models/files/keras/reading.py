@@ -80,6 +80,10 @@ class TooWideError(ModelError):
     """Say that a sum has more bits than Keras' type of floats holds exactly."""
 
 
+class KerasFailsError(ModelError):
+    """Say that Keras itself cannot compute a layer or quantiser with its settings."""
+
+
 def floats_of(fixed_fraction: int, integers: Integers) -> NDArray[Any]:
     """Return integers at a fraction as Keras' floats, of its type."""
     values: NDArray[Any] = (integers * 2.0**-fixed_fraction).astype(keras.config.floatx())

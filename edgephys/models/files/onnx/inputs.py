@@ -31,7 +31,11 @@ class UnstatedFormatError(ModelError):
 def input_edges(model: OnnxModel, builder: Builder, stated: Fixed | None) -> tuple[dict[str, Edge], float | None]:
     """Return the edge of each input, and the scale of their integers where that is no power of two."""
     formats: dict[str, tuple[Fixed, float | None]] = {}
-    for name in model.inputs:
+    for name, shape in model.inputs.items():
+        if not shape:
+            raise ModelError(
+                f"{model.path}: input '{name}' must have an axis behind the batch; give it one of length 1"
+            )
         formats[name] = (stated, None) if stated is not None else _input_format(model, name)
         own = model.integers.get(name)
         if own is not None and (

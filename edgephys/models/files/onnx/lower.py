@@ -71,6 +71,8 @@ def _lowered(model: OnnxModel, name: str, input_format: Fixed | None, double: bo
         result = builder.concat("outputs", tuple(parts), 0)
     metadata = _metadata(reading, edges, scale, ends)
     graph = builder.finish(result, metadata={"onnx": metadata})
+    if graph.output is graph.input:
+        raise ModelError(f"{model.path}: its output is its input; expected a model that computes something")
     if (_wide(graph, reading) or _has_scales(metadata)) and not double:
         raise NeedsFloat64Error
     return graph
@@ -171,6 +173,7 @@ def _metadata(
             "tensor": tensor,
             "axes": list(edge.axes),
             "scale": None if edge.scale is None else float(edge.scale),
+            **({"shape": list(reading.builder.shape(edge.name))} if len(ends) > 1 else {}),
             **({"softmax": reading.softmaxes[output]} if output in reading.softmaxes else {}),
         }
         for output, (tensor, edge) in zip(reading.model.outputs, ends, strict=True)
