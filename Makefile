@@ -109,7 +109,7 @@ mutation: install
 
 public: install
 	@test -n "$(FOLDER)" || { echo "state the folder of model files: make public FOLDER=..."; exit 1; }
-	$(BIN)/python hls_projects/public.py $(FOLDER) --out $(OUT)/results/public
+	$(BIN)/python hls_projects/public.py $(FOLDER) --jobs 2 --out $(OUT)/results/public
 
 check: install
 	$(BIN)/ruff check edgephys tests models docs

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="a folder of .onnx, .keras, .h5 and .json files")
     parser.add_argument("--out", type=Path, help="write OUT.json, .md and .csv; without it the table is only shown")
     parser.add_argument("--seconds", type=float, default=300, help="time of one file")
+    parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     parser.add_argument("--input-format", default="fixed<8,4>", help="format of inputs for which a file states none")
     parser.add_argument("--bits", type=int, default=8, help="bits of float models that are quantised")
     parser.add_argument("--only", default="", help="only files whose path has this in it")
@@ -206,6 +208,7 @@ def main() -> int:
     if not files:
         raise DataError(f"{words.folder}: expected .onnx, .keras, .h5 or .json files of models, found none")
     command = ["hls_projects/public.py", words.folder.name, "--seconds", f"{words.seconds:g}"]
+    command += ["--jobs", str(words.jobs)] if words.jobs != 1 else []
     command += ["--only", words.only] if words.only else []
     record: dict[str, Any] = {
         "command": f"python {shlex.join(command)}",
@@ -215,13 +218,13 @@ def main() -> int:
         "rows": [],
     }
     write = render.writer(words.out, table)
-    for path in files:
-        row = row_of(path, words.folder, words.seconds, words.input_format, words.bits)
-        record["rows"].append(row)
-        write(record)
-        print(
-            row["file"], row["way"], ",".join(row["exact_on"]), row["refusal"] or "", f"{row['seconds']} s", flush=True
-        )
+    with ThreadPoolExecutor(words.jobs) as pool:
+        arguments = ((path, words.folder, words.seconds, words.input_format, words.bits) for path in files)
+        for row in pool.map(lambda of_file: row_of(*of_file), arguments):
+            record["rows"].append(row)
+            write(record)
+            exact_on = ",".join(row["exact_on"])
+            print(row["file"], row["way"], exact_on, row["refusal"] or "", f"{row['seconds']} s", flush=True)
     return 0
 
 
