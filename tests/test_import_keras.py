@@ -305,7 +305,7 @@ def test_a_single_output_and_numbers_are_scored_and_verified(run, tmp_path):
     generator = np.random.default_rng(0)
     x = generator.uniform(-3, 3, (80, 4))
     layers = [qdense(3, "hidden"), activation("quantized_relu(4, 2)", "relu"), qdense(1, "out")]
-    model_of((4,), *layers).save(tmp_path / "m.keras")
+    scattered(model_of((4,), *layers), 3).save(tmp_path / "m.keras")
     for name, y in (("accuracy", (x[:, 0] > 0).astype(int)), ("relative_l2", x[:, 0] * 0.3)):
         np.savez(tmp_path / "d.npz", x=x, y=y)
         words = ("--data", tmp_path / "d.npz", "--out", tmp_path / name)
