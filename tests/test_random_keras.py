@@ -61,6 +61,8 @@ def test_a_target_computes_a_random_model(target, seed):
     if outcome is None:
         reject()
     graph, x, golden = outcome
+    if (golden == golden[:1]).all():  # no latency can be measured
+        reject()
     with temporary_folder("random") as folder:
         facts = TARGETS[target].emit(graph, folder, TARGETS[target].options())
         np.testing.assert_array_equal(TARGETS[target].run(folder, facts, x).outputs, golden)

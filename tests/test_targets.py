@@ -64,6 +64,17 @@ def test_a_sum_of_one_row_is_an_edge_that_rtl_goes_on_with():
     assert np.array_equal(interpreted(graph, x), evaluate.run(graph, x))
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("finer", [1, 2, 3])
+def test_one_bit_of_a_number_in_finer_steps_is_not_its_top_bit(bits, finer):
+    builder = Builder("g")
+    positive = builder.relu("relu", builder.input("x", (1,), Fixed(True, 5, 5)))
+    narrow = Fixed(False, bits, bits - finer, Rounding.TRN, Overflow.SAT)
+    graph = builder.finish(builder.requantise("narrow", positive, narrow))
+    every = np.arange(-16, 16).reshape(-1, 1)
+    assert np.array_equal(interpreted(graph, every), evaluate.run(graph, every))
+
+
 def test_a_table_behind_a_saturation_covers_what_alkaid_finds_when_it_traces_again():
     graph = random_graph(131, WITH_RTL)
     x = vectors(graph, 200)

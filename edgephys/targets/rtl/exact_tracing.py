@@ -24,6 +24,8 @@ def exact_tracing() -> Iterator[None]:
       more than 24 significant bits it finds another one, and the logic computes other integers. It is refused.
     - When alkaid traces its own logic again, the interval of a variable can come out wider than before. A table for the
       narrower one then covers it with entries that are never read.
+    - alkaid reads the single bit of a shifted number as the number's top bit wherever both have one weight. That holds
+      above the top bit of a signed number alone, and is undone elsewhere.
 
     Raises: ModelError for a number of too many bits.
     """
@@ -31,6 +33,7 @@ def exact_tracing() -> Iterator[None]:
     from alkaid.trace.passes import canon
 
     lowest_bit, lookup = fixed_variable.get_lsb_loc, fixed_variable.FVariable.lookup
+    top_bits = canon.canonicalize_msb_wraps
 
     def checked(value: float) -> int:
         if float(np.float32(value)) != value:
@@ -49,14 +52,22 @@ def exact_tracing() -> Iterator[None]:
                 original_qint = (lowest - more[0] * step, highest + more[1] * step, step)
         return lookup(variable, table, original_qint)
 
+    def signs(logic: Any) -> Any:
+        changed = top_bits(logic)
+        pairs = zip(logic.ops, changed.ops, strict=True)
+        return changed._replace(ops=[new if new == old or is_sign(old, logic) else old for old, new in pairs])
+
+    def is_sign(operation: Any, logic: Any) -> bool:
+        return bool(operation.data[0] < 0 and logic.ops[operation.addr[0]].qint.min < 0)
+
     modules = (affine_interval, fixed_variable, fixed_variable_array, tracer, canon)
     with _TRACING:
         try:
             for module in modules:
                 module.get_lsb_loc = checked
-            fixed_variable.FVariable.lookup = covering
+            fixed_variable.FVariable.lookup, canon.canonicalize_msb_wraps = covering, signs
             yield
         finally:
             for module in modules:
                 module.get_lsb_loc = lowest_bit
-            fixed_variable.FVariable.lookup = lookup
+            fixed_variable.FVariable.lookup, canon.canonicalize_msb_wraps = lookup, top_bits
