@@ -4,6 +4,7 @@ import numpy as np
 
 from edgephys.graph import evaluate
 from edgephys.targets.rtl.exact_tracing import exact_tracing
+from edgephys.targets.rtl.logic import HARDWARE, SOLVER
 
 
 def interpreted(graph, x):
@@ -14,8 +15,10 @@ def interpreted(graph, x):
     size, fixed = int(np.prod(node.shape)), node.fixed
     kif = [np.full(size, n) for n in (int(fixed.signed), fixed.bits - fixed.signed, 0)]
     with exact_tracing():
-        variables = FVArray.from_kif(*kif, HWConfig(1, 1, -1))
-        edges = np.ravel(np.asarray(evaluate.run(graph, variables.reshape(node.shape))))
+        hardware = HWConfig(*HARDWARE)
+        variables = np.asarray(FVArray.from_kif(*kif, hardware)).copy()
+        symbols = FVArray(variables.reshape(node.shape), dict(SOLVER), hwconf=hardware)
+        edges = np.ravel(np.asarray(evaluate.run(graph, symbols)))
         if all(variable.low == variable.high for variable in edges):
             known = [int(variable.low) for variable in edges]
             return np.broadcast_to(np.array(known).reshape(graph.output.shape), (len(x), *graph.output.shape))

@@ -42,12 +42,13 @@ from edgephys.targets.rtl.options import RtlOptions
 from edgephys.verify import plain
 
 WIDTHS = (
+    {"least": 1, "input": 5, "constant": 3, "requantised": 5, "dropped": 6, "edge": 24},
     {"least": 4, "input": 16, "constant": 8, "requantised": 16, "dropped": 12, "edge": 48},
     {"least": 11, "input": 30, "constant": 15, "requantised": 30, "dropped": 30, "edge": 57},
     {"least": 24, "input": 30, "constant": 15, "requantised": 44, "dropped": 20, "edge": 57},
 )
-"""Bits of a third of the graphs each. Constants have up to three bits more: a sign, and two by which they are shifted.
-RTL and ONNX are exact up to 53 bits and refuse wider edges; C takes 62."""
+"""Bits of a quarter of the graphs each. Constants have up to three bits more: a sign, and two by which they are
+shifted. RTL and ONNX are exact up to 53 bits and refuse wider edges; C takes 62."""
 VECTORS = 120
 SHARE_OF_RTL = 0.5
 MOST_FAILURES = 5

@@ -64,6 +64,16 @@ def test_a_sum_of_one_row_is_an_edge_that_rtl_goes_on_with():
     assert np.array_equal(interpreted(graph, x), evaluate.run(graph, x))
 
 
+@pytest.mark.parametrize("mode", list(Rounding))
+def test_what_rounding_makes_a_constant_of_wraps_in_rtl_as_everywhere(mode):
+    for constant in range(-9, 10):
+        builder = Builder("g")
+        moved = builder.bias("move", builder.input("x", (1,), Fixed(True, 2, 3)), [constant], -1)
+        graph = builder.finish(builder.requantise("narrow", moved, Fixed(False, 4, 8, mode, Overflow.WRAP)))
+        every = np.arange(-2, 2).reshape(-1, 1)
+        assert np.array_equal(interpreted(graph, every), evaluate.run(graph, every)), constant
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4])
 @pytest.mark.parametrize("finer", [1, 2, 3])
 def test_one_bit_of_a_number_in_finer_steps_is_not_its_top_bit(bits, finer):

@@ -76,23 +76,9 @@ def requantised(x: Any, fraction: int, fixed: Fixed) -> Any:
         raise ModelError(f"{fixed}: overflow {fixed.overflow.value} has no RTL; use WRAP, SAT or SAT_SYM")
     if fixed.overflow is Overflow.SAT and not fixed.signed:
         value = _each(partial(_saturated, high=fixed.high), value)
-    narrow = value.quantize(
+    return value.quantize(
         int(fixed.signed), fixed.bits - fixed.signed, 0, overflow_mode=fixed.overflow.value, round_mode="TRN"
     )
-    return _with_known(narrow, x, fraction, fixed)
-
-
-def _with_known(narrow: Any, x: Any, fraction: int, fixed: Fixed) -> Any:
-    """Return requantised symbols with those of constants computed in integers.
-
-    alkaid 0.8.2 wraps a constant into a bit too many: -1 into 5 bits without a sign gives 63.
-    """
-    for place in np.ndindex(x.shape):
-        symbol = x[place]
-        if symbol.low == symbol.high:
-            known = fixed.requantise(np.array([int(symbol.low)]), fraction)
-            narrow[place] = symbol + (float(known[0]) - symbol.low)
-    return narrow
 
 
 def _rounded(value: Any, drop: int, mode: Rounding) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import floor
 from threading import Lock
 from typing import Any
 
@@ -22,6 +23,7 @@ def exact_tracing() -> Iterator[None]:
 
     - alkaid finds the lowest bit of a number, its own sums and products of constants too, in float32: of a number with
       more than 24 significant bits it finds another one, and the logic computes other integers. It is refused.
+    - alkaid wraps a constant into a bit too many: -1 into 5 bits without a sign gives 63. It is wrapped here.
     - When alkaid traces its own logic again, the interval of a variable can come out wider than before. A table for the
       narrower one then covers it with entries that are never read.
     - alkaid reads the single bit of a shifted number as the number's top bit wherever both have one weight. That holds
@@ -33,7 +35,7 @@ def exact_tracing() -> Iterator[None]:
     from alkaid.trace.passes import canon
 
     lowest_bit, lookup = fixed_variable.get_lsb_loc, fixed_variable.FVariable.lookup
-    top_bits = canon.canonicalize_msb_wraps
+    top_bits, quantize = canon.canonicalize_msb_wraps, fixed_variable.FVariable.quantize
 
     def checked(value: float) -> int:
         if float(np.float32(value)) != value:
@@ -52,6 +54,15 @@ def exact_tracing() -> Iterator[None]:
                 original_qint = (lowest - more[0] * step, highest + more[1] * step, step)
         return lookup(variable, table, original_qint)
 
+    def wrapped(variable: Any, k: Any, i: Any, f: Any, overflow_mode: str = "WRAP", round_mode: str = "TRN") -> Any:
+        if variable.low != variable.high or (overflow_mode, round_mode) != ("WRAP", "TRN"):
+            return quantize(variable, k, i, f, overflow_mode, round_mode)
+        bits, fraction = int(k + i + f), int(f)
+        below = 1 << bits - 1 if k and bits > 0 else 0
+        integer = floor(float(variable.low) * 2.0**fraction) + below
+        value = (integer % (1 << bits) - below) * 2.0**-fraction if bits > 0 else 0.0
+        return variable.from_const(value, hwconf=variable.hwconf)
+
     def signs(logic: Any) -> Any:
         changed = top_bits(logic)
         pairs = zip(logic.ops, changed.ops, strict=True)
@@ -65,9 +76,11 @@ def exact_tracing() -> Iterator[None]:
         try:
             for module in modules:
                 module.get_lsb_loc = checked
-            fixed_variable.FVariable.lookup, canon.canonicalize_msb_wraps = covering, signs
+            fixed_variable.FVariable.lookup, fixed_variable.FVariable.quantize = covering, wrapped
+            canon.canonicalize_msb_wraps = signs
             yield
         finally:
             for module in modules:
                 module.get_lsb_loc = lowest_bit
-            fixed_variable.FVariable.lookup, canon.canonicalize_msb_wraps = lookup, top_bits
+            fixed_variable.FVariable.lookup, fixed_variable.FVariable.quantize = lookup, quantize
+            canon.canonicalize_msb_wraps = top_bits
