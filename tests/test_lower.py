@@ -140,7 +140,8 @@ def test_an_activation_of_no_rule_is_refused():
 
 def test_a_float_result_that_goes_to_weights_is_refused():
     refuses(
-        r"layer 'a': its float result goes to 'e' \(QDense\), which no integers give exactly; .* after 'a'",
+        r"layer 'a': its float result goes to 'e' \(QDense\), which no integers give exactly; .* after 'a', "
+        r"or quantise a float model with `edgephys quantise`",
         qdense(4, "d"),
         keras.layers.Activation("tanh", name="a"),
         qdense(2, "e"),

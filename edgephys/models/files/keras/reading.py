@@ -59,7 +59,8 @@ class KerasReading:
         if value.pending:
             raise ModelError(
                 f"layer '{value.last}': its float result goes to '{layer.name}' ({type(layer).__name__}), which no "
-                f"integers give exactly; put QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}'"
+                f"integers give exactly; put QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}', "
+                f"or quantise a float model with `edgephys quantise`"
             )
         return value.edge
 
