@@ -301,6 +301,7 @@ def test_a_quantiser_that_computes_in_float32_alone_keeps_its_refusal(tmp_path):
         import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 14, 6))
 
 
+@pytest.mark.slow
 def test_a_single_output_and_numbers_are_scored_and_verified(run, tmp_path):
     generator = np.random.default_rng(0)
     x = generator.uniform(-3, 3, (80, 4))

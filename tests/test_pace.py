@@ -39,6 +39,7 @@ def test_functions_take_turns_after_a_warm_up(monkeypatch):
     assert times["a"].rounds == 3 and times["a"].lowest <= times["a"].seconds <= times["a"].highest
 
 
+@pytest.mark.slow
 def test_a_slice_is_filled_with_calls_and_states_the_time_of_one(monkeypatch):
     clock = [0]
     monkeypatch.setattr(timing.time, "process_time_ns", lambda: clock[0])

@@ -391,6 +391,7 @@ def waves(tmp_path_factory):
     return save_waves(tmp_path_factory.mktemp("waves") / "small")
 
 
+@pytest.mark.slow
 def test_emit_streams_a_field_by_itself_and_verify_and_report_tell_a_frames_time(run, waves, tmp_path):
     folder = tmp_path / "small_rtl"
     assert run("emit", waves, "--to", "rtl", "--out", folder).status == 0
