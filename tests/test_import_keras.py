@@ -324,3 +324,13 @@ def test_answers_that_fit_no_output_are_named(tmp_path):
     imported = import_keras(tmp_path / "m.keras", tmp_path / "m", data=tmp_path / "d.npz")
     assert "y of (5, 2) states neither classes nor numbers of the outputs: no score is stated" in imported.warnings
     assert not imported.model.card.metrics
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolution"])
+def test_a_layer_fused_with_its_batch_normalisation_is_read_from_its_file(kind, tmp_path):
+    words = {"kernel_quantizer": bits(4), "bias_quantizer": bits(4), "name": "fused"}
+    layer, shape = (qkeras.QDenseBatchnorm(3, **words), (4,)) if kind == "dense" else (
+        qkeras.QConv2DBatchnorm(2, (2, 2), **words), (3, 3, 1)
+    )  # fmt: skip
+    model_of(shape, layer).save(tmp_path / "m.keras")
+    assert import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 6, 3), count=50).model.graph.nodes

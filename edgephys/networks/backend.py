@@ -3,8 +3,9 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,6 +34,23 @@ with _quiet():
     import tensorflow as tf
 
 tf.get_logger().setLevel("ERROR")
+
+OF_KERAS_ALONE = ("synchronized", "renorm", "renorm_clipping", "renorm_momentum")
+"""Settings of Keras' batch normalisation that QKeras' fused layers write into a file, and refuse when it is read."""
+
+
+def _readable(layer: type) -> None:
+    """Let a fused layer of QKeras be read from a file that it wrote."""
+    read = layer.from_config.__func__  # type: ignore[attr-defined]
+
+    def from_config(cls: type, config: Mapping[str, Any]) -> Any:
+        return read(cls, {name: value for name, value in config.items() if name not in OF_KERAS_ALONE})
+
+    layer.from_config = classmethod(from_config)  # type: ignore[attr-defined]
+
+
+for _layer in (qkeras.QDenseBatchnorm, qkeras.QConv2DBatchnorm, qkeras.QDepthwiseConv2DBatchnorm):
+    _readable(_layer)
 
 __all__ = ["keras", "precision", "qkeras", "tf"]
 
