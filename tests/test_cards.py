@@ -27,7 +27,7 @@ def test_an_imported_models_card_keeps_its_order(tmp_path):
 
     from edgephys.models import imported
 
-    imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp", count=5)
+    imported.import_onnx(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp", count=5)
     text = (tmp_path / "mlp" / CARD).read_text()
     assert json_text(Card.of_record(json.loads(text)).to_record()) == text
     assert list(json.loads(text)) == [

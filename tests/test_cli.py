@@ -137,12 +137,12 @@ def test_no_words_at_all_show_the_help(run):
 
 
 def test_an_unforeseen_failure_is_one_line_too(run, model, monkeypatch):
-    from edgephys import project as house
+    from edgephys import project
 
     def breaks(*_):
         raise RuntimeError("what nobody thought of")
 
-    monkeypatch.setattr(house, "emit", breaks)
+    monkeypatch.setattr(project, "emit", breaks)
     ended = run("emit", model, "--to", "rtl", "--json")
     assert ended.status == 1 and "unforeseen: RuntimeError: what nobody thought of" in ended.json["error"]
     assert "Traceback" not in ended.err

@@ -68,7 +68,7 @@ def test_fields_that_are_written_are_read_as_the_same_integers(tmp_path_factory,
 @pytest.mark.parametrize("opset", [9, 11, 13, 14])
 def test_a_brevitas_mlp_is_what_qonnx_computes(tmp_path, opset):
     """Gemm with transB, MatMul with a transposed weight, channels of their own scales, an exact BatchNormalization."""
-    made = imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx", opset), tmp_path / "mlp")
+    made = imported.import_onnx(onnx_models.mlp(tmp_path / "mlp.onnx", opset), tmp_path / "mlp").model
     assert made.card.imported.outputs_compared == 3000
     assert [type(node.op) for node in made.graph.nodes].count(Dense) == 3
     (said,) = made.card.imported.dropped
@@ -78,13 +78,13 @@ def test_a_brevitas_mlp_is_what_qonnx_computes(tmp_path, opset):
 @pytest.mark.parametrize("domain", ["onnx.brevitas", "finn.custom_op.general", QONNX])
 def test_the_domains_of_older_tools_are_read(tmp_path, domain):
     path = onnx_models.mlp(tmp_path / "mlp.onnx", end=None, batch="N", domain=domain)
-    assert not imported.import_model(path, tmp_path / "mlp").card.imported.dropped
+    assert not imported.import_onnx(path, tmp_path / "mlp").model.card.imported.dropped
 
 
 @pytest.mark.parametrize("bits", [8, 4, 3])
 def test_pairs_of_quantize_and_dequantize_are_what_qonnx_computes(tmp_path, bits):
     """Weights with a zero point and scales of their channels; a Clip to fewer bits is a format."""
-    made = imported.import_model(onnx_models.qcdq(tmp_path / "qcdq.onnx", bits=bits), tmp_path / "qcdq")
+    made = imported.import_onnx(onnx_models.qcdq(tmp_path / "qcdq.onnx", bits=bits), tmp_path / "qcdq").model
     assert made.graph.input.fixed == Fixed(True, 8, 4, Rounding.RND_CONV, Overflow.SAT)
     assert made.graph.output.fixed.bits == bits
 
@@ -107,7 +107,9 @@ def test_what_qonnxs_own_tools_make_of_ours_is_read_as_the_same_integers(tmp_pat
 @pytest.mark.parametrize(("flatten", "batch"), [("Flatten", 1), ("Flatten", 4), ("Reshape", 1), ("mean", 4)])
 def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path, flatten, batch):
     """Groups, steps, narrow edges, a skip, a scale a channel: and a Flatten that takes channels first."""
-    made = imported.import_model(onnx_models.cnn(tmp_path / "m.onnx", 13, flatten, batch), tmp_path / "cnn", count=64)
+    made = imported.import_onnx(
+        onnx_models.cnn(tmp_path / "m.onnx", 13, flatten, batch), tmp_path / "cnn", count=64
+    ).model
     assert made.graph.input.shape == (8, 8, 3)  # pixels arrive channels last, as streams want them
     assert made.graph.metadata["onnx"]["input_axes"] == [2, 0, 1]
     x = made.held_out.inputs[:8]
@@ -120,7 +122,7 @@ def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path,
 
 def test_an_export_of_brevitas_itself_is_what_qonnx_computes(tmp_path):
     path = onnx_models.shipped(tmp_path)
-    made = imported.import_model(path, tmp_path / "espcn", Fixed(False, 8, 0), count=6)
+    made = imported.import_onnx(path, tmp_path / "espcn", Fixed(False, 8, 0), count=6).model
     assert made.card.imported.producer == "pytorch 1.12.1"
     assert made.graph.output.shape == (3, 12, 12)  # two pixels for one, by DepthToSpace
 
@@ -146,7 +148,7 @@ def test_every_rounding_mode_is_qonnxs_own_on_every_value(tmp_path, mode, signed
     model = Model((1,))
     x = model.quant("x", 10, 2.0**-5)
     path = built(model, tmp_path, model.quant(x, 5, 0.25, signed, narrow, mode))
-    made = imported.import_model(path, tmp_path / "out", vectors=every_value(tmp_path, -512, 512))
+    made = imported.import_onnx(path, tmp_path / "out", vectors=every_value(tmp_path, -512, 512)).model
     assert made.card.imported.outputs_compared == 1024
 
 
@@ -163,7 +165,7 @@ def test_one_signed_bit_is_the_sign(tmp_path, kind):
         y = model.quant(x, 1, 0.25)
     else:
         y = model.op("BipolarQuant", x, model.const("half", 0.25), domain=QONNX)
-    imported.import_model(built(model, tmp_path, y), tmp_path / "o", vectors=every_value(tmp_path, -32, 32))
+    imported.import_onnx(built(model, tmp_path, y), tmp_path / "o", vectors=every_value(tmp_path, -32, 32))
 
 
 def wires(model, x, case):
@@ -227,13 +229,13 @@ CASES = [
 def test_wires_sums_and_differences_are_what_qonnx_computes(tmp_path, case):
     model = Model((3, 4))
     path = built(model, tmp_path, wires(model, model.quant("x", 6, 0.25), case))
-    imported.import_model(path, tmp_path / "out", count=20)
+    imported.import_onnx(path, tmp_path / "out", count=20)
 
 
 def test_a_quantiser_behind_a_transpose_states_the_inputs_format(tmp_path):
     model = Model((3, 4))
     path = built(model, tmp_path, model.quant(model.op("Transpose", "x", perm=[0, 2, 1]), 6, 0.25, mode="FLOOR"))
-    made = imported.import_model(path, tmp_path / "out", count=20)
+    made = imported.import_onnx(path, tmp_path / "out", count=20).model
     assert made.graph.input.fixed == Fixed(True, 6, 4, Rounding.TRN, Overflow.SAT)
     assert made.graph.output.shape == (3, 4)  # axes are followed, not moved
 
@@ -241,7 +243,7 @@ def test_a_quantiser_behind_a_transpose_states_the_inputs_format(tmp_path):
 def test_a_stated_format_takes_the_place_of_an_input_quantiser(tmp_path):
     path = onnx_models.mlp(tmp_path / "mlp.onnx")
     wider = Fixed.of_text("fixed<12,4,RND,SAT>")
-    made = imported.import_model(path, tmp_path / "out", wider)
+    made = imported.import_onnx(path, tmp_path / "out", wider).model
     assert made.graph.input.fixed == wider
     assert isinstance(made.graph.nodes[1].op, Requantise)  # the file's own quantiser follows
 
@@ -252,7 +254,7 @@ def test_a_stated_format_takes_the_place_of_an_input_quantiser(tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     home = tmp_path_factory.mktemp("imported")
-    imported.import_model(onnx_models.mlp(home / "mlp.onnx"), home / "mlp")
+    imported.import_onnx(onnx_models.mlp(home / "mlp.onnx"), home / "mlp")
     return home / "mlp"
 
 
@@ -279,7 +281,7 @@ def test_given_vectors_are_quantised_as_the_file_does_and_give_an_accuracy(tmp_p
     path = onnx_models.cnn(tmp_path / "cnn.onnx")
     inputs = np.random.default_rng(2).uniform(-1, 3, (40, 3, 8, 8))
     np.savez(tmp_path / "given.npz", inputs=inputs, labels=np.arange(40) % 3)
-    made = imported.import_model(path, tmp_path / "cnn", vectors=tmp_path / "given.npz")
+    made = imported.import_onnx(path, tmp_path / "cnn", vectors=tmp_path / "given.npz").model
     steps = np.clip(np.rint(inputs * 32), 0, 63)
     assert np.array_equal(made.held_out.inputs, steps.transpose(0, 2, 3, 1))
     right = evaluate.run(made.graph, made.held_out.inputs).argmax(1) == np.arange(40) % 3
@@ -315,7 +317,7 @@ def test_a_graph_that_is_not_the_file_is_refused_before_anything_is_written(tmp_
 
     monkeypatch.setattr(imported, "lower", wrong)
     with pytest.raises(MismatchError, match="layer 'fc2_matmul' differs first from the ONNX file, in "):
-        imported.import_model(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp")
+        imported.import_onnx(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp")
     assert not (tmp_path / "mlp").exists()
 
 
@@ -324,9 +326,9 @@ def test_a_folder_of_others_is_not_replaced(tmp_path):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "thesis.tex").write_text("mine")
     with pytest.raises(UsageError, match="exists and is not an imported model of ours"):
-        imported.import_model(path, tmp_path / "theirs")
-    imported.import_model(path, tmp_path / "ours")
-    imported.import_model(path, tmp_path / "ours", count=3)
+        imported.import_onnx(path, tmp_path / "theirs")
+    imported.import_onnx(path, tmp_path / "ours")
+    imported.import_onnx(path, tmp_path / "ours", count=3)
     assert len(load(tmp_path / "ours").held_out.inputs) == 3
 
 
@@ -371,19 +373,19 @@ def test_a_damaged_folder_names_the_file(copied):
 def test_vectors_that_do_not_fit_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "given.npz", **arrays)
     with pytest.raises(DataError, match=message):
-        imported.import_model(onnx_models.mlp(tmp_path / "m.onnx"), tmp_path / "o", vectors=tmp_path / "given.npz")
+        imported.import_onnx(onnx_models.mlp(tmp_path / "m.onnx"), tmp_path / "o", vectors=tmp_path / "given.npz")
 
 
 def test_vectors_of_nan_and_no_vectors_are_refused(tmp_path):
     path = onnx_models.mlp(tmp_path / "m.onnx")
     np.savez(tmp_path / "given.npz", inputs=np.full((2, 6), np.nan))
     with pytest.raises(ModelError, match="values must be finite"):
-        imported.import_model(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+        imported.import_onnx(path, tmp_path / "o", vectors=tmp_path / "given.npz")
     with pytest.raises(UsageError, match="--count must be 1 or more, not 0"):
-        imported.import_model(path, tmp_path / "o", count=0)
+        imported.import_onnx(path, tmp_path / "o", count=0)
     (tmp_path / "given.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match=r"expected a .npz with 'inputs'"):
-        imported.import_model(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+        imported.import_onnx(path, tmp_path / "o", vectors=tmp_path / "given.npz")
 
 
 # The format in words ------------------------------------------------------------------------------

@@ -175,11 +175,14 @@ def test_the_emitted_sources_of_a_small_tagger_break_no_rule(projects):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["Vitis", "Vivado", "Catapult"])
-@pytest.mark.parametrize("name", ["zoo/jet_interaction_n8_4bit", "waves/cp12_8bit"])
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        *(("zoo/jet_interaction_n8_4bit", backend) for backend in ("Vitis", "Vivado", "Catapult")),
+        *(("waves/cp12_8bit", backend) for backend in ("Vitis", "Vivado")),  # Catapult streams no field
+    ],
+)
 def test_the_emitted_sources_of_shipped_networks_break_no_rule(name, backend, run, tmp_path):
-    if (name, backend) == ("waves/cp12_8bit", "Catapult"):
-        pytest.skip("a field is not streamed by Catapult")
     from edgephys.project import read
 
     assert run("emit", f"models/{name}", "--to", "hls", "--backend", backend, "--out", tmp_path / "p").status == 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from every_target import FIRMWARE, assert_equal
 from hypothesis import given, settings, strategies
 
 from edgephys.core.errors import ModelError
@@ -111,21 +112,18 @@ def test_the_block_of_a_layer_reads_its_table_though_its_input_has_the_range_of_
 
 @pytest.mark.parametrize("style", [{}, {"style": "unrolled"}])
 def test_c_computes_every_entry(style, tmp_path):
-    assert_equal("c", network(), tmp_path, **style)
+    assert_equal("c", network(), vectors, tmp_path, **style)
 
 
 @pytest.mark.parametrize("style", [{}, {"style": "float"}])
 def test_onnx_computes_every_entry(style, tmp_path):
-    assert_equal("onnx", network(), tmp_path, **style)
-
-
-FIRMWARE = [("rtl", {}), ("rtl", {"language": "vhdl"}), ("hls", {}), ("hls", {"backend": "Catapult"})]
+    assert_equal("onnx", network(), vectors, tmp_path, **style)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "options"), FIRMWARE)
 def test_firmware_computes_every_entry_from_sources_that_pass_the_scan(target, options, tmp_path):
-    assert_equal(target, network(), tmp_path, **options)
+    assert_equal(target, network(), vectors, tmp_path, **options)
 
 
 @pytest.mark.slow
@@ -136,18 +134,7 @@ def test_a_stream_of_pixels_reads_tables(target, tmp_path):
     x = builder.dense("conv", builder.window("window", x, (3, 3)), generator.integers(-2, 3, (18, 2)), 1)
     x = builder.requantise("conv", x, Fixed(False, 6, 4, Rounding.RND, Overflow.SAT))
     graph = builder.finish(builder.lookup("last", x, 0, generator.integers(0, 99, (2, 64)), 3))
-    assert_equal(target, graph, tmp_path)
-
-
-def assert_equal(name, graph, folder, **options):
-    target = TARGETS[name]
-    facts = target.emit(graph, folder, target.options(**options))
-    target.scan(folder, facts)
-    x = vectors(graph)
-    np.testing.assert_array_equal(target.run(folder, facts, x).outputs, evaluate.run(graph, x))
-    edges, last = evaluate.trace(graph, {graph.input.name: x}), dict(graph.layers())
-    for layer, integers in target.probe(folder, facts, x).items():
-        np.testing.assert_array_equal(integers, edges[last[layer].name], err_msg=layer)
+    assert_equal(target, graph, vectors, tmp_path)
 
 
 @pytest.mark.slow

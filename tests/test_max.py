@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from every_target import FIRMWARE, PROCESSORS, assert_equal
 from hypothesis import given, settings, strategies
 
 from edgephys.core.fixed import Fixed
@@ -11,7 +12,6 @@ from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph, to_record
 from edgephys.graph.passes import tieless
 from edgephys.graph.ranges import derive, reason
-from edgephys.targets.registry import TARGETS
 from edgephys.verify import plain
 
 SAT = Fixed(True, 7, 3, Rounding.RND, Overflow.SAT)
@@ -83,29 +83,18 @@ def test_the_larger_of_odd_values_in_one_step_meets_no_tie():
 # On the targets ------------------------------------------------------------------------------------
 
 
-def assert_equal(name, graph, folder, **options):
-    target = TARGETS[name]
-    facts = target.emit(graph, folder, target.options(**options))
-    target.scan(folder, facts)
-    x = vectors(graph)
-    np.testing.assert_array_equal(target.run(folder, facts, x).outputs, evaluate.run(graph, x))
-
-
 @pytest.mark.parametrize(
     ("target", "options"),
-    [("c", {}), ("c", {"style": "unrolled"}), ("onnx", {}), ("onnx", {"style": "float"}), ("qonnx", {})],
+    PROCESSORS,
 )
 def test_processors_compute_maxima(target, options, tmp_path):
-    assert_equal(target, network(), tmp_path, **options)
-
-
-FIRMWARE = [("rtl", {}), ("rtl", {"language": "vhdl"}), ("hls", {}), ("hls", {"backend": "Catapult"})]
+    assert_equal(target, network(), vectors, tmp_path, **options)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "options"), FIRMWARE)
 def test_firmware_computes_maxima_from_sources_that_pass_the_scan(target, options, tmp_path):
-    assert_equal(target, network(), tmp_path, **options)
+    assert_equal(target, network(), vectors, tmp_path, **options)
 
 
 @pytest.mark.slow
@@ -114,4 +103,4 @@ def test_a_stream_of_pixels_takes_maxima(target, tmp_path):
     builder, generator = Builder("stream"), np.random.default_rng(3)
     x = builder.input("x", (4, 5, 2), Fixed(True, 5, 2))
     near = builder.dense("near", builder.window("window", x, (3, 3)), generator.integers(-2, 3, (18, 2)), 1)
-    assert_equal(target, builder.finish(builder.max("larger", near, x)), tmp_path)
+    assert_equal(target, builder.finish(builder.max("larger", near, x)), vectors, tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_programs import run_together
+from every_target import FIRMWARE, PROCESSORS, assert_equal
 from hypothesis import given, settings, strategies
 
 from edgephys.core.errors import ModelError
@@ -17,7 +18,6 @@ from edgephys.graph.coverage import coverage_of
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.passes import tieless
 from edgephys.graph.ranges import derive, reason
-from edgephys.targets.registry import TARGETS
 from edgephys.verify import plain
 
 SIGNED, UNSIGNED = Fixed(True, 7, 3, Rounding.RND, Overflow.SAT), Fixed(False, 5, 1, Rounding.RND_CONV, Overflow.SAT)
@@ -141,32 +141,22 @@ def test_generated_vectors_reach_the_bits_of_products():
 # On the targets ------------------------------------------------------------------------------------
 
 
-def assert_equal(name, graph, folder, **options):
-    target = TARGETS[name]
-    facts = target.emit(graph, folder, target.options(**options))
-    target.scan(folder, facts)
-    x = np.concatenate([vectors(graph), stimuli.make(graph)[:200]])
-    np.testing.assert_array_equal(target.run(folder, facts, x).outputs, evaluate.run(graph, x))
-    edges, last = evaluate.trace(graph, {graph.input.name: x}), dict(graph.layers())
-    for layer, integers in target.probe(folder, facts, x).items():
-        np.testing.assert_array_equal(integers, edges[last[layer].name], err_msg=layer)
+def reaching(graph):
+    return np.concatenate([vectors(graph), stimuli.make(graph)[:200]])
 
 
 @pytest.mark.parametrize(
     ("target", "options"),
-    [("c", {}), ("c", {"style": "unrolled"}), ("onnx", {}), ("onnx", {"style": "float"}), ("qonnx", {})],
+    PROCESSORS,
 )
 def test_processors_compute_gates_squares_and_repeated_factors(target, options, tmp_path):
-    assert_equal(target, gate(), tmp_path, **options)
-
-
-FIRMWARE = [("rtl", {}), ("rtl", {"language": "vhdl"}), ("hls", {}), ("hls", {"backend": "Catapult"})]
+    assert_equal(target, gate(), reaching, tmp_path, **options)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "options"), FIRMWARE)
 def test_firmware_computes_them_from_sources_that_pass_the_scan(target, options, tmp_path):
-    assert_equal(target, gate(), tmp_path, **options)
+    assert_equal(target, gate(), reaching, tmp_path, **options)
 
 
 @pytest.mark.slow
@@ -183,7 +173,7 @@ def test_firmware_gives_the_product_of_any_two_formats(target, tmp_path):
             operands.append(builder.requantise(f"p{number}", part, fixed))
         product = builder.mul(f"p{number}", *operands)
         products.append(builder.requantise(f"q{number}", product, Fixed(True, 24, 12, overflow=Overflow.WRAP)))
-    assert_equal(target, builder.finish(builder.concat("all", tuple(products), 0)), tmp_path)
+    assert_equal(target, builder.finish(builder.concat("all", tuple(products), 0)), reaching, tmp_path)
 
 
 @pytest.mark.slow
@@ -194,4 +184,4 @@ def test_a_stream_of_pixels_is_gated_and_squared(target, tmp_path):
     near = builder.dense("near", builder.window("window", x, (3, 3)), generator.integers(-2, 3, (18, 2)), 1)
     gate = builder.requantise("gate", builder.relu("gate", near), UNSIGNED)
     graph = builder.finish(builder.add("sum", builder.mul("gated", x, gate), builder.mul("square", x, x)))
-    assert_equal(target, graph, tmp_path)
+    assert_equal(target, graph, reaching, tmp_path)

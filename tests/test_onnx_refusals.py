@@ -100,7 +100,7 @@ def home(tmp_path):
 
 def test_data_beside_the_file_is_read_and_travels_in_the_folder(home):
     path = outside(home, "weights.bin")
-    made = imported.import_model(path, home / "out")
+    made = imported.import_onnx(path, home / "out").model
     shutil.rmtree(home / "home")
     x = made.held_out.inputs
     assert np.array_equal(made.reference.outputs(x), evaluate.run(made.graph, x))
@@ -381,7 +381,7 @@ def test_a_convolution_that_is_not_computed_is_refused(tmp_path, message, settin
 def test_every_convolution_else_is_what_qonnx_computes(tmp_path, settings_, size):
     model = Model((3, 6, 7))
     x = model.op("Conv", model.quant("x", 5, 0.5), model.weight("w", (2, 3, *size)), **settings_)
-    imported.import_model(built(model, tmp_path, x), tmp_path / "out", count=10)
+    imported.import_onnx(built(model, tmp_path, x), tmp_path / "out", count=10)
 
 
 def test_an_input_that_no_quantiser_fixes_asks_for_its_format(tmp_path):

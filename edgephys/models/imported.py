@@ -40,20 +40,6 @@ RANDOM_VECTORS = 1000
 """Random vectors on which a model is proven where no file of vectors is stated."""
 
 
-def import_model(
-    path: Path,
-    out: Path,
-    input_format: Fixed | None = None,
-    vectors: Path | None = None,
-    count: int = RANDOM_VECTORS,
-    seed: int = 1,
-    force: bool = False,
-    data: Path | None = None,
-) -> Model:
-    """Return the model of ``import_onnx``."""
-    return import_onnx(path, out, input_format, vectors, count, seed, force, data).model
-
-
 def import_onnx(
     path: Path,
     out: Path,
