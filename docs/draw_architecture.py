@@ -88,11 +88,11 @@ def draw(names: list[str], edges: dict[str, set[str]]) -> None:
     from matplotlib import pyplot
     from matplotlib.patches import FancyArrowPatch
 
-    figure, axes = pyplot.subplots(figsize=(10.5, 0.46 * len(names) + 0.4))
+    figure, axes = pyplot.subplots(figsize=(11.4, 0.46 * len(names) + 0.4))
     place = {name: -number for number, name in enumerate(names)}
     for name in names:
         axes.text(-0.15, place[name], name, ha="right", va="center", fontsize=11, fontweight="bold")
-        axes.text(-5.0, place[name], summary(name), ha="right", va="center", fontsize=8.5, color="#444444")
+        axes.text(-6.4, place[name], summary(name), ha="right", va="center", fontsize=8.5, color="#444444")
         axes.plot(0, place[name], "o", color="#1f4e79", markersize=6)
         direct = needed(edges, name)
         for other in sorted(edges[name]):
@@ -109,7 +109,7 @@ def draw(names: list[str], edges: dict[str, set[str]]) -> None:
                     zorder=2 if other in direct else 1,
                 )
             )
-    axes.set_xlim(-14.5, 4.2)
+    axes.set_xlim(-15.9, 4.2)
     axes.set_ylim(-len(names) + 0.4, 0.6)
     axes.axis("off")
     figure.savefig(FIGURE, bbox_inches="tight", metadata={"Date": None, "Creator": "docs/draw_architecture.py"})
