@@ -93,7 +93,8 @@ def of_metrics(metrics: Mapping[str, Any], prefix: str = "") -> Application:
     """
     known = [one for one in applications() if metrics.get(f"{prefix}{one.score.key}") is not None]
     if known:
-        return next((application for application in known if application.score.unit in metrics), known[0])
+        stated = (one for one in known if one.score.unit in metrics or f"test_{one.score.unit}" in metrics)
+        return next(stated, known[0])
     keys = " or ".join(dict.fromkeys(application.score.key for application in APPLICATIONS.values()))
     raise ModelError(f"metrics: expected {keys}, found {sorted(metrics)}; train the model again")
 

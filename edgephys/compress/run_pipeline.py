@@ -26,7 +26,7 @@ from edgephys.core import machine
 from edgephys.core.errors import EdgephysError
 from edgephys.core.files import check_free, held, write_json
 from edgephys.core.reading import UNREADABLE, read_json
-from edgephys.models.card import CARD, read_card
+from edgephys.models.card import CARD, read_card, require_trained
 from edgephys.models.trained import Trained, load, save
 from edgephys.workflow import firmware
 from edgephys.workflow.firmware import FirmwarePlan
@@ -45,9 +45,11 @@ LOCK_DIGITS = 16
 def run(job: CompressionJob, say: Say, progress: Callable[[str], Progress], command: str) -> Table:
     """Run the stages of a job that are not done yet; return its table, one row a stage, the start model first.
 
-    Raises: UsageError where OUT is not ours or a stage's file is missing; what the stages raise.
+    Raises: ModelError for an imported model; UsageError where OUT is not ours or a stage's file is missing; what the
+    stages raise.
     """
     check_free(job.out, TABLE, job.force, "a pipeline's")
+    require_trained(read_card(job.model), job.model)
     start = load(job.model)
     done = digests(job)
     say(f"read {job.data}")

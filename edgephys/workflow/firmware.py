@@ -14,7 +14,7 @@ from edgephys.applications.registry import applications, of_card, scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
 from edgephys.figures import gather, keep
-from edgephys.models.card import Card, doubt, read_card
+from edgephys.models.card import Card, doubt, read_card, require_trained
 from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST, Project, read_result
 from edgephys.targets.hls.options import HlsOptions
@@ -131,11 +131,13 @@ class Candidate:
 def candidates(folders: Sequence[Path]) -> list[Candidate]:
     """Return the models in the order of the table.
 
-    Raises: ModelError for a folder without a card, a card without a network, or two models of one name.
+    Raises: ModelError for a folder without a card, a card without a network, an imported model, or two models of one
+    name.
     """
     models: dict[str, Candidate] = {}
     for folder in folders:
         model = Candidate(folder, read_card(folder))
+        require_trained(model.card, folder)
         recipe, net = model.card.recipe, model.card.net
         known = "bits" in net and any(application.recognises(net) for application in applications())
         if not known or "script" not in recipe:
