@@ -33,7 +33,9 @@ def report(project: Project, runs: ToolRuns, say: Say) -> Reported:
     figures = gather(project, runs, say)
     record = keep(project, state, figures)
     pictures = {}
-    for picture in project.target.pictures(project.emitted):
+    with project.using_facts():
+        drawn = project.target.pictures(project.emitted)
+    for picture in drawn:
         pictures[picture.title] = project.folder / "results" / picture.name
         write_file(pictures[picture.title], picture.png)
     return Reported(figures, record, pictures)

@@ -257,8 +257,9 @@ def read(folder: Path) -> Project:
 
 
 def read_vectors(project: Project) -> Vectors:
-    """Return a project's vectors; raise ProjectError where there are none, or fewer outputs than inputs."""
-    return vectors_file.read_vectors(project.folder / VECTORS, project.graph.output.shape)
+    """Return a project's vectors; raise ProjectError where there are none, or arrays of other shapes."""
+    graph = project.graph
+    return vectors_file.read_vectors(project.folder / VECTORS, graph.input.shape, graph.output.shape)
 
 
 def read_card(project: Project) -> Card:

@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,11 @@ LOAD_S = 300.0
 MOST_FAILURES = 10
 SEEDS = 1 << 40
 LONGEST_LINE = 2500
+
+
+KINDS = ("c", "hls", "qonnx", "rtl")
+"""Targets of which a project of its own is prepared, beside the one for ONNX."""
+OF_A_PROJECT = (("verify",), ("report", "--no-synth"))
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ COMMANDS = (
     Command(("quantise", "float.keras", "--data", "mine.npz", "--out", "out"), ("float.keras", "mine.npz")),
     Command(("verify", "project"), ("project/edgephys.json", "project/graph.json", "project/vectors.npz")),
     Command(("verify", "project"), ("project/model/card.json", "project/firmware/model.onnx")),
+    *(Command((*words, f"as_{kind}"), (f"as_{kind}/edgephys.json",)) for kind in KINDS for words in OF_A_PROJECT),
     Command(("verify", "project", "--data", "jets.h5", "--limit", "5"), ("jets.h5",)),
     Command(("report", "project"), ("project/edgephys.json", "project/results/verify.json", "project/model/card.json")),
     Command(("compare", "project", "--out", "out"), ("project/results/verify.json", "project/edgephys.json")),
@@ -111,8 +117,8 @@ SETTINGS = (
 )
 
 
-def prepare(home: Path, call: Callable[..., Ended]) -> None:
-    """Make the files that are spoiled: small models of two applications, an imported one, a project, data, tables."""
+def prepare(home: Path, call: Callable[..., Ended], kinds: Sequence[str] = KINDS) -> None:
+    """Make the files that are spoiled: small models of two applications, an imported one, projects, data, tables."""
     import numpy as np
     from small_model import save_small
     from wave_model import NET, save_waves
@@ -131,6 +137,8 @@ def prepare(home: Path, call: Callable[..., Ended]) -> None:
         ("import", home / "qonnx/firmware/model.onnx", "--count", "50", "--out", home / "imported"),
         ("emit", home / "tagger", "--to", "onnx", "--vectors", "20", "--out", home / "project"),
         ("verify", home / "project"),
+        *(("emit", home / "tagger", "--to", kind, "--vectors", "20", "--out", home / f"as_{kind}") for kind in kinds),
+        *(("verify", home / f"as_{kind}") for kind in kinds),
     ):
         ended = call(*words)
         assert ended.status == 0, ended.err
@@ -164,7 +172,7 @@ def case(seed: int, home: Path, folder: Path) -> tuple[list[str], str]:
     draw = random.Random(seed)
     if draw.random() < 0.3:
         return words_of(draw), "words"
-    command = draw.choice(COMMANDS)
+    command = draw.choice([one for one in COMMANDS if (home / Path(one.files[0]).parts[0]).exists()])
     for name in {Path(word).parts[0] for word in (*command.words, *command.files)} & set(os.listdir(home)):
         source = home / name
         shutil.copytree(source, folder / name) if source.is_dir() else shutil.copyfile(source, folder / name)
@@ -271,7 +279,10 @@ def work(first: int, count: int, home: Path) -> None:
     os.dup2(2, 1)
     for seed in range(first, first + count):
         print(json.dumps({"seed": seed}), file=terminal, flush=True)
-        failure, what = run_case(seed, home, in_this_process)
+        try:
+            failure, what = run_case(seed, home, in_this_process)
+        except Exception:
+            failure, what = traceback.format_exc(), "the case could not be made; status None"
         print(json.dumps({"seed": seed, "failure": failure, "what": what}), file=terminal, flush=True)
 
 

@@ -30,7 +30,7 @@ def inputs(tmp_path_factory):
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["edgephys"])
-        fuzz_inputs.prepare(home, fuzz_inputs.in_this_process)
+        fuzz_inputs.prepare(home, fuzz_inputs.in_this_process, kinds=("c",))
     for number, handler in before.items():
         signal.signal(number, handler)
     return home
@@ -274,3 +274,42 @@ def test_a_network_whose_input_or_weights_have_no_format_is_refused():
         DeepSets(input_bits=99)
     with pytest.raises(UsageError, match=r"weight_integers must be -62\.\.62, not \{'phi_1': 1000\}"):
         DeepSets(weight_integers={"phi_1": 1000})
+
+
+def test_a_fact_that_is_missing_from_a_manifest_is_named_by_verify(inputs, run, tmp_path):
+    for kind, fact in (("project", "output"), ("as_c", "probes")):
+        shutil.copytree(inputs / kind, tmp_path / kind)
+        manifest = json.loads((tmp_path / kind / "edgephys.json").read_text())
+        entry = manifest["facts"][fact]
+        (entry[0] if isinstance(entry, list) else entry).pop("shape")
+        (tmp_path / kind / "edgephys.json").write_text(json.dumps(manifest))
+        ended = run("verify", tmp_path / kind)
+        assert ended.status == 1 and "shape" in ended.err and "unforeseen" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "message"),
+    [
+        ("inputs", np.s_[..., None], "inputs of shape"),
+        ("expected", np.s_[..., :1], "outputs of shape"),
+        ("expected", np.s_[:3], "outputs of shape"),
+        ("labels", np.s_[:3], "20 labels, found 3"),
+    ],
+)
+def test_vectors_of_another_shape_are_refused(name, cut, message, inputs, run, tmp_path):
+    shutil.copytree(inputs / "project", tmp_path / "project")
+    with np.load(inputs / "project/vectors.npz") as arrays:
+        changed = {**arrays, name: arrays[name][cut]}
+    np.savez(tmp_path / "project/vectors.npz", **changed)
+    ended = run("verify", tmp_path / "project")
+    assert ended.status == 1 and message in ended.err and "unforeseen" not in ended.err
+
+
+def test_gains_names_the_tables_whose_figures_do_not_fit(inputs, run, tmp_path):
+    shutil.copytree(inputs / "run", tmp_path / "run")
+    path = tmp_path / "run/compression.json"
+    table = json.loads(path.read_text())
+    table["rows"][-1]["accuracy"] = "x"
+    path.write_text(json.dumps(table))
+    ended = run("gains", tmp_path / "run", "--beside", inputs / "uniform.json")
+    assert ended.status == 1 and str(tmp_path / "run") in ended.err and "figures of models" in ended.err

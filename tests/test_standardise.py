@@ -185,3 +185,24 @@ def test_a_feature_without_spread_is_refused():
 def test_equal_records_are_equal_and_others_are_not():
     ready = fit(jets(), NAMES, OUTPUT)
     assert ready != replace(ready, centres=(0, 0, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"centres": (10**30,)}, "standardisation of 'charge': its centre must be on its grid, -8388608..8388607"),
+        ({"gains": (0,)}, "its gain must be positive"),
+        ({"gains": (10**400,)}, "at most 37 bits wide beside a grid of 24"),
+        ({"gain_fractions": (-(10**400),)}, "its gain must have at most 62 fraction bits"),
+        ({"gains": (1, 2)}, "1 features need as many grids, centres, gains and fractions"),
+    ],
+)
+def test_numbers_that_64_bits_would_not_hold_are_refused(change, message):
+    good = Standardisation(("charge",), (OTHER_GRID,), (0,), (1,), (0,), OUTPUT)
+    with pytest.raises(ModelError, match=message):
+        replace(good, **change)
+
+
+def test_the_widest_record_is_computed_exactly():
+    widest = Standardisation(("charge",), (OTHER_GRID,), (OTHER_GRID.low,), ((1 << 37) - 1,), (40,), OUTPUT)
+    assert_equal_to_fractions(widest, np.array([[[1e9], [-1e9], [0.3]]]))

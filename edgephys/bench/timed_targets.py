@@ -85,7 +85,8 @@ def _of_project(project: Project, name: str, first: Project) -> TimedTarget:
     if project.changed():
         why = f"not measured: {', '.join(project.changed()[:3])} changed since the emission; emit it again"
         return TimedTarget(name, project.name, why=why)
-    timing = project.target.timing(project.emitted)
+    with project.using_facts():
+        timing = project.target.timing(project.emitted)
     if isinstance(timing, NotTimed):
         return TimedTarget(name, project.name, why=timing.why)
     if isinstance(timing, CountedCycles):

@@ -9,7 +9,8 @@ import typer
 
 from edgephys.cli.console import give, say, stage_progress
 from edgephys.cli.words import MOST_SECONDS, MOST_SEED, MOST_WORKERS, Force, Json, ModelFolder, TableOut, line
-from edgephys.core.errors import UsageError
+from edgephys.core.errors import ProjectError, UsageError
+from edgephys.core.reading import fitting
 
 Data = Annotated[Path, typer.Option(help="File or folder of the data that the model was trained on.")]
 TestData = Annotated[Path | None, typer.Option(help="The model's test data, if they are in a file of their own.")]
@@ -75,9 +76,12 @@ def gains(
     from edgephys.report.gains import tabulate
     from edgephys.report.render import writer
 
-    record = tabulate(runs, beside or [], line())
-    writer(out, table)(record)
-    give(as_json, record, lambda: table(record))
+    write = writer(out, table)
+    tables = ", ".join(map(str, (*runs, *(beside or []))))
+    with fitting(tables, "tables with the figures of models", ProjectError):
+        record = tabulate(runs, beside or [], line())
+        write(record)
+        give(as_json, record, lambda: table(record))
 
 
 def pareto(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError, ModelError
-from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.fixed import WIDEST, Fixed, Integers
 from edgephys.core.reading import MALFORMED
 from edgephys.core.rounding import Overflow, Rounding
 
@@ -68,6 +68,26 @@ class Standardisation:
     gains: tuple[int, ...]
     gain_fractions: tuple[int, ...]
     output: Fixed
+
+    def __post_init__(self) -> None:
+        """Raise ModelError for fields of unequal lengths, or numbers whose products 64 bits would not hold."""
+        columns = (self.grids, self.centres, self.gains, self.gain_fractions)
+        if any(len(column) != len(self.names) for column in columns):
+            raise ModelError(
+                f"standardisation: {len(self.names)} features need as many grids, centres, gains and fractions"
+            )
+        for name, grid, centre, gain, fraction in zip(self.names, *columns, strict=True):
+            if not grid.holds(centre, centre):
+                raise ModelError(
+                    f"standardisation of '{name}': its centre must be on its grid, {grid.low}..{grid.high}"
+                )
+            if not 0 < gain < 1 << (WIDEST - 1 - grid.bits):
+                raise ModelError(
+                    f"standardisation of '{name}': its gain must be positive, and at most"
+                    f" {WIDEST - 1 - grid.bits} bits wide beside a grid of {grid.bits}"
+                )
+            if abs(fraction) > WIDEST:
+                raise ModelError(f"standardisation of '{name}': its gain must have at most {WIDEST} fraction bits")
 
     def apply(self, features: NDArray[Any]) -> Integers:
         """Return the input integers of raw features.

@@ -45,14 +45,16 @@ def read_held_out(folder: Path) -> HeldOut:
     return held_out
 
 
-def read_vectors(path: Path, output_shape: tuple[int, ...]) -> Vectors:
-    """Return vectors with expected outputs; raise ProjectError where there are none, or fewer outputs than inputs."""
+def read_vectors(path: Path, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Vectors:
+    """Return vectors with expected outputs; raise ProjectError where there are none, or arrays of other shapes."""
     inputs, labels, expected = read_integers(path, ("inputs", "labels", "expected"), numbers=("labels",))
     if not len(inputs):
         raise ProjectError(f"{path}: expected at least 1 vector, found 0; nothing can be verified with none")
-    if len(expected) != len(inputs) or expected.shape[1:] != output_shape:
-        raise ProjectError(
-            f"{path}: expected {len(inputs)} outputs of shape {output_shape}, "
-            f"found {len(expected)} of {expected.shape[1:]}"
-        )
+    for what, array, shape in (("inputs", inputs, input_shape), ("outputs", expected, output_shape)):
+        if len(array) != len(inputs) or array.shape[1:] != shape:
+            raise ProjectError(
+                f"{path}: expected {len(inputs)} {what} of shape {shape}, found {len(array)} of {array.shape[1:]}"
+            )
+    if len(labels) != len(inputs):
+        raise ProjectError(f"{path}: expected {len(inputs)} labels, found {len(labels)}")
     return Vectors(inputs, labels, expected)

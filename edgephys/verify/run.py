@@ -133,7 +133,8 @@ def verify(
     if changed:
         say(f"changed since its emission: {', '.join(changed[:3])}")
     firmware = project.firmware  # scanned here, before anything runs
-    others = project.target.other_runs(project.emitted, netlist)  # refused before any work
+    with project.using_facts():
+        others = project.target.other_runs(project.emitted, netlist)  # refused before any work
     name = VERIFICATION if vectors is None else FILE_VERIFICATION if file is not None else None
     if name is not None:
         drop_result(project, name)
@@ -156,7 +157,8 @@ def verify(
     lints = _lints(project, say)
     say(project.target.doing)
     try:
-        targets |= _emitted(project, firmware, expected)
+        with project.using_facts():
+            targets |= _emitted(project, firmware, expected)
     except (MismatchError, ToolError) as error:
         line = first_finding(lints)
         if line is None:
@@ -166,10 +168,12 @@ def verify(
     for other in others:
         say(other.doing)
         try:
-            targets[other.name] = _other(expected, other)
+            with project.using_facts():
+                targets[other.name] = _other(expected, other)
         except MismatchError as error:
             failures.append(f"{other.name}: {error}")
-    proofs = tuple(project.target.proofs(project.emitted, say)) if netlist else ()
+    with project.using_facts():
+        proofs = tuple(project.target.proofs(project.emitted, say)) if netlist else ()
     failures += [f"{proof.netlist}: {proof.module}: {proof.why}" for proof in proofs if proof.holds is False]
     score = None
     if vectors is None:  # a file of other data has another score
@@ -196,7 +200,8 @@ def verify(
 def _lints(project: Project, say: Say) -> tuple[Lint, ...]:
     """Return what tools that only read the sources object to, before the sources run."""
     say("rules of synthesis")
-    lints = tuple(project.target.lint(project.emitted))
+    with project.using_facts():
+        lints = tuple(project.target.lint(project.emitted))
     line = first_finding(lints)
     if line is not None:
         say(line)
@@ -245,8 +250,7 @@ def _emitted(project: Project, firmware: Path, expected: Expected) -> dict[str, 
         return target.probe(firmware, project.facts, inputs)
 
     try:
-        with project.using_facts():
-            ran = target.run(firmware, project.facts, expected.inputs)
+        ran = target.run(firmware, project.facts, expected.inputs)
     except MismatchError as error:
         if project.facts.get("io") != STREAM:  # its probe is timed, and fails in the same way
             raise
