@@ -128,21 +128,29 @@ def test_what_nextpnr_leaves_to_convention_is_stated_for_the_models():
         },
         {"type": "TRELLIS_FF", "parameters": {"SD": "0 "}, "connections": {"M": [4]}, "port_directions": {}},
         {"type": "TRELLIS_FF", "parameters": {"SD": "1 "}, "connections": {"DI": [5]}, "port_directions": {}},
+        {
+            "type": "MULT18X18D",
+            "parameters": {"C0MUX": "0 ", "A1MUX": "1 ", "CLK0MUX": "INV"},
+            "connections": {"A0": [6], "C0": []},
+            "port_directions": {},
+        },
     ]
     for cell in cells:
         routed._explicit(cell)
-    mux, second, first = cells
+    mux, second, first, multiplier = cells
     assert mux["parameters"] == {"IS_Z1": "1"}
     assert mux["connections"] == {"A": [2], "B": ["1"], "C": ["1"], "D": ["1"], "FXA": [3]}
     assert second["connections"]["DI"] == [4] and first["connections"] == {"DI": [5]}
     assert second["parameters"] == first["parameters"] == {}
+    assert multiplier["connections"] == {"A0": [6], "C0": ["0"], "A1": ["1"]}
+    assert multiplier["parameters"] == {"CLK0MUX": "INV"}  # no constant: the model refuses it
 
 
 def test_a_routed_cell_without_a_model_is_refused_by_name(tmp_path):
     path = tmp_path / "routed.json"
-    path.write_text(json.dumps({"modules": {"top": {"cells": {"product": {"type": "MULT18X18D"}}}}}))
+    path.write_text(json.dumps({"modules": {"top": {"cells": {"product": {"type": "ALU54B"}}}}}))
     models, _ = cell_models.cell_models("ecp5")
-    with pytest.raises(ToolError, match="module 'edgephys_top': Yosys has no simulation model of its cells MULT18X18D"):
+    with pytest.raises(ToolError, match="module 'edgephys_top': there is no simulation model of its cells ALU54B"):
         routed.verilog(path, "edgephys_top", models)
 
 
@@ -192,7 +200,7 @@ def test_a_proof_that_takes_too_long_says_so_and_is_tried_again(emitted, monkeyp
 def test_a_cell_without_a_model_is_refused_by_name():
     models, _ = cell_models.cell_models("ecp5")
     cell_models.require_models(models, ["LUT4", "CCU2C", "TRELLIS_FF", "PFUMX", "L6MUX21"], "layer")
-    with pytest.raises(ToolError, match="module 'layer': Yosys has no simulation model of its cells DP16KD, RAMB18E2"):
+    with pytest.raises(ToolError, match="module 'layer': there is no simulation model of its cells DP16KD, RAMB18E2"):
         cell_models.require_models(models, ["LUT4", "RAMB18E2", "DP16KD"], "layer")
 
 

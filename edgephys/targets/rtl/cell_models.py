@@ -1,4 +1,8 @@
-"""Yosys' vendor-neutral simulation models of the cells in a netlist, as one Verilog file for any simulator."""
+"""Vendor-neutral simulation models of the cells in a netlist, as one Verilog file for any simulator.
+
+Most models are Yosys' own. Yosys has none of the multipliers: those in ``models/`` are ours, each of just what Yosys
+makes of a product, and stop the simulation where a cell is set to anything else.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from edgephys.core.errors import ToolError
 
 FILES = {"xcup": "xilinx/cells_sim.v", "ecp5": "ecp5/cells_sim.v"}
 """Models of each family, below the folder that Yosys shares."""
+OWN = Path(__file__).parent / "models"
+"""Folder of our models, a file of each family."""
 # NO_INCLUDES leaves out a second copy of the included files, which has cells of other names only.
 # The bits of a carry chain depend on each other, and Verilator takes a vector of them for a loop unless it is split.
 SPLIT = "`verilator_config\n" + "".join(
@@ -26,6 +32,7 @@ def cell_models(family: str) -> tuple[Path, Path]:
     text = "`define NO_INCLUDES\n" + _with_includes(source)
     for wrong, right in REPAIRS.get(family, ()):
         text = text.replace(wrong, right)
+    text += (OWN / f"{family}.v").read_text()
 
     def build(folder: Path) -> None:
         (folder / "cells.v").write_text(text)
@@ -42,7 +49,7 @@ def require_models(models: Path, cells: Iterable[str], module: str) -> None:
     unknown = sorted(set(cells) - known)
     if unknown:
         raise ToolError(
-            f"module '{module}': Yosys has no simulation model of its cells {', '.join(unknown)}; verify without "
+            f"module '{module}': there is no simulation model of its cells {', '.join(unknown)}; verify without "
             f"--netlist"
         )
 

@@ -23,6 +23,7 @@ PROOF_S = 60.0
 """Seconds for ABC, a module."""
 GRAPH = """\
 hierarchy -top {top}
+hierarchy -check
 proc
 flatten
 opt_clean

@@ -1,8 +1,9 @@
 """The netlist after place and route, as Verilog that the cells' simulation models understand.
 
 nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1, a
-flip-flop whose parameter SD is 0 takes its data from pin M, and a multiplexer of two multiplexers is known by its pins
-only (nextpnr's documentation of the ECP5 architecture).
+flip-flop whose parameter SD is 0 takes its data from pin M, a multiplexer of two multiplexers is known by its pins
+only, and a constant pin of a multiplier is a parameter, such as C0MUX for pin C0 (nextpnr's documentation of the ECP5
+architecture).
 """
 
 from __future__ import annotations
@@ -49,5 +50,8 @@ def _explicit(cell: dict[str, Any]) -> None:
             parameters["IS_Z1"] = "1"
     elif cell["type"] == "TRELLIS_FF" and parameters.pop("SD", "1").strip() == "0":
         sources = {"DI": pins["M"]}
+    elif cell["type"] == "MULT18X18D":
+        constant = [name for name, value in parameters.items() if name.endswith("MUX") and value.strip() in ("0", "1")]
+        sources = {name.removesuffix("MUX"): [parameters.pop(name).strip()] for name in constant}
     pins |= sources
     cell["port_directions"] |= dict.fromkeys(sources, "input")
