@@ -1,6 +1,7 @@
 """Networks on fields: formats against the one kernel that they equal, and one contract for all of them."""
 
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from edgephys.graph.ops import Dense
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import load_keras
 from edgephys.networks.backend import keras
-from edgephys.networks.decompositions import FORMATS, equivalent_kernel
+from edgephys.networks.decompositions import FORMATS
 from edgephys.networks.kernels import matrix, spread
 from edgephys.networks.layers import FrameSum, convolution
 
@@ -72,6 +73,21 @@ def outer_products(name, kernels):
         each = [np.multiply.outer(np.multiply.outer(h, w), i) for h, w, i in zip(down.T, across.T, mix.T, strict=True)]
         return np.stack(each, -1)
     return np.einsum("hr,wr,ir,ro->hwio", down, across, mix, kernels[3][0, 0])
+
+
+def equivalent_kernel(parts, kernels):
+    """Return the kernel of the one full convolution that parts, one after another, equal."""
+    pairs = zip(parts, kernels, strict=True)
+    return reduce(composed, (spread(kernel) if part.depthwise else kernel for part, kernel in pairs))
+
+
+def composed(first, second):
+    """Return the kernel that computes ``second`` of what ``first`` computes: offsets add, channels are summed over."""
+    rows, columns = first.shape[0] + second.shape[0] - 1, first.shape[1] + second.shape[1] - 1
+    kernel = np.zeros((rows, columns, first.shape[2], second.shape[3]), np.result_type(first, second))
+    for dy, dx in np.ndindex(second.shape[:2]):
+        kernel[dy : dy + first.shape[0], dx : dx + first.shape[1]] += first @ second[dy, dx]
+    return kernel
 
 
 @pytest.mark.parametrize("name", FORMATS)

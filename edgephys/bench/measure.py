@@ -100,15 +100,10 @@ Start = Callable[[Job, int | None], RunningTarget]
 MakeExports = Callable[[Path], Mapping[str, Export]]
 
 
-def _process(job: Job, core: int | None) -> RunningTarget:
-    return Worker(job, core)
-
-
 @dataclass
 class ComparedTarget:
     """Hold a target that was started, and how its outputs compare with the golden model's."""
 
-    timed: TimedTarget
     running: RunningTarget
     comparison: dict[str, Any]
 
@@ -119,7 +114,7 @@ def measure(
     command: str,
     say: Say,
     write: Callable[[dict[str, Any]], None] = lambda table: None,
-    start: Start = _process,
+    start: Start = Worker,
     export: MakeExports = exports,
 ) -> dict[str, Any]:
     """Return the table: for every model a row for each target and batch size; call ``write`` after each model.
@@ -196,7 +191,7 @@ def _model(
                 count = f"{comparison['mismatches']} of {comparison['outputs']} outputs"
                 failures[target.target] = f"computes other numbers: {count}, {comparison['first']}"
             else:
-                compared[target.target] = ComparedTarget(target, running, comparison)
+                compared[target.target] = ComparedTarget(running, comparison)
         slices = _timed(compared, batches, plan, lambda text: say(f"{graph.name}: {text}"), failures)
     return [
         _row(graph.name, target, batch, failures.get(target.target), compared.get(target.target), slices)

@@ -34,10 +34,6 @@ class CircuitCost:
         """Return the adder bits of one signed digit of a layer's kernel.  Shape: (input channel,)."""
         return self._price(layer, self._widths())
 
-    def products(self, layer: Any, digits: Any) -> Any:
-        """Return the adder bits of a layer's digits, without bias.  Shape: (..., input channel, output channel)."""
-        return tf.reduce_sum(digits * self.price(layer)[:, None])
-
     def adder_bits(self, digits: Mapping[str, Callable[[], Any]]) -> Any:
         """Return the adder bits of the model; ``digits`` computes the digits of each weight, by layer.
 

@@ -141,9 +141,7 @@ class CallTime:
     rounds: int
 
 
-def race(
-    functions: Mapping[str, Callable[[], object]], rounds: int = RACE_ROUNDS, seed: int = 1
-) -> dict[str, CallTime]:
+def race(functions: Mapping[str, Callable[[], object]], rounds: int = RACE_ROUNDS) -> dict[str, CallTime]:
     """Return the time of a call of each function, timed in turns.
 
     Raises: UsageError without rounds; ToolError where a function fails, or more than one core worked.

@@ -1,4 +1,4 @@
-"""Formats of a convolution, chosen before training: of which parts it is made, and the one kernel that they equal.
+"""Formats of a convolution, chosen before training: of which parts it is made.
 
 No nonlinearity stands between the parts of a stage, so that a stage is a convolution whose kernel has a structure:
 few parameters give all of it. Sources: arXiv 2304.04964 (formats chosen a priori, for wave simulators; one-way
@@ -17,18 +17,10 @@ depthwise      depthwise kh x kw, 1 x 1 Ci -> Co                   kh * kw * Ci 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from math import prod
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgephys.networks.kernels import spread
-
-Numbers = NDArray[Any]
 Size = tuple[int, int]
 
 
@@ -98,23 +90,3 @@ RANKED = ("cp", "spatial")
 def _along(channels: int, size: Size) -> tuple[Part, Part]:
     rows, columns = size
     return Part("down", (rows, 1), channels, channels, True), Part("across", (1, columns), channels, channels, True)
-
-
-def equivalent_kernel(parts: Sequence[Part], kernels: Sequence[Numbers]) -> Numbers:
-    """Return the kernel of the one full convolution that parts, one after another, equal.
-
-    Exact: sums of products of the kernels' own numbers. Zeros beyond a field's edges are those of the full convolution
-    too, as long as no two of the parts reach along the same axis.
-    Shape: those of ``Part.shape`` -> (rows, columns, input, output).
-    """
-    pairs = zip(parts, kernels, strict=True)
-    return reduce(_composed, (spread(kernel) if part.depthwise else kernel for part, kernel in pairs))
-
-
-def _composed(first: Numbers, second: Numbers) -> Numbers:
-    """Return the kernel that computes ``second`` of what ``first`` computes: offsets add, channels are summed over."""
-    rows, columns = first.shape[0] + second.shape[0] - 1, first.shape[1] + second.shape[1] - 1
-    kernel = np.zeros((rows, columns, first.shape[2], second.shape[3]), np.result_type(first, second))
-    for dy, dx in np.ndindex(second.shape[:2]):
-        kernel[dy : dy + first.shape[0], dx : dx + first.shape[1]] += first @ second[dy, dx]
-    return kernel

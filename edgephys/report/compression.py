@@ -83,7 +83,7 @@ def table(record: Mapping[str, Any]) -> Table:
             Table(
                 "Stage by stage",
                 lead=("The first seed of each pipeline; the JSON file has them all.",),
-                columns=_stage_columns(record["stages"]),
+                columns=_stage_columns(),
                 rows=_first_seeds(record["stages"]),
             ),
             Table("The cost model", lead=(cost,)),
@@ -155,7 +155,7 @@ def _lut_over(row: Row) -> str:
     return _lut(row) + some
 
 
-def _stage_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+def _stage_columns() -> tuple[Column, ...]:
     return (
         Column("model", "model", left=True),
         Column("pipeline", "pipeline", left=True),

@@ -61,13 +61,13 @@ class Scanned:
         return data.decode("ascii")
 
 
-def tokens(scanned: Scanned, text: str, pattern: re.Pattern[str] = C_TOKEN) -> Iterator[Token]:
-    """Yield the tokens of a text but white space and comments, as ``pattern`` divides it.
+def tokens(scanned: Scanned, text: str) -> Iterator[Token]:
+    """Yield the tokens of a text in C but white space and comments.
 
     Raises: ProjectError for a comment that does not end.
     """
     line = 1
-    for match in pattern.finditer(text):
+    for match in C_TOKEN.finditer(text):
         kind, piece = match.lastgroup or "", match.group()
         if kind == "sign" and text.startswith("/*", match.start()):
             raise scanned.refuse(line, "a comment without an end")

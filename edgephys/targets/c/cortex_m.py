@@ -122,7 +122,6 @@ class BoardRun:
     stack_bytes: int
     instructions: int | None
     least_instructions: int | None
-    buffer_bytes: int
     cpu: str
     optimise: str
     version: str
@@ -282,10 +281,10 @@ def measure(
         tools.run([*qemu.command, *emulated, *host], scratch, timeout_s)
         raw = (scratch / "y").read_bytes() if (scratch / "y").is_file() else b""
         outputs, trailer = _parsed(raw, len(x), tuple(facts["output"]["shape"]))
-        _, _, _, stack, most, least, idle, buffers = trailer
+        _, _, _, stack, most, least, idle, _ = trailer
         _require_bound(stack, compiled.footprint)
     instructions = (_instructions(most, idle), _instructions(least, idle))
-    return BoardRun(outputs, stack, *instructions, buffers, cpu, optimise, _version(qemu))
+    return BoardRun(outputs, stack, *instructions, cpu, optimise, _version(qemu))
 
 
 def run(folder: Path, facts: Mapping[str, Any], x: Integers, cpu: str = "cortex-m3", optimise: str = "-Os") -> Integers:

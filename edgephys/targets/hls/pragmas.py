@@ -19,7 +19,7 @@ ANYWHERE = (FUNCTION, LOOP, REGION, BRANCH)
 BLOCKS = {"FOR_STMT": LOOP, "WHILE_STMT": LOOP, "DO_STMT": LOOP, "CXX_FOR_RANGE_STMT": LOOP, "IF_STMT": BRANCH}
 PLAIN = frozenset({"once", "GCC", "clang", "STDC"})
 """First words of pragmas that are for compilers, not for synthesis."""
-VITIS, CATAPULT = "HLS", "hls_"
+VITIS = "HLS"
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,6 @@ from dataclasses import dataclass, fields
 
 from edgephys.core.errors import ToolError
 
-COUNTED_AS_LUT = {
-    "xcup": (
-        "LUT1 to LUT6, inverters (a LUT1 each), shift-register and RAM LUTs; "
-        "two small LUTs that a vendor would pack into one LUT6 count as two"
-    ),
-    "ecp5": "LUT4, two for each two-bit carry cell CCU2C, four for each 16x4 RAM",
-}
-
 TARGETS = {"xcup": "AMD UltraScale+ (Yosys family xcup), out of context", "ecp5": "Lattice ECP5, out of context"}
 
 UNITS = {
@@ -55,7 +47,8 @@ LUTS_OF_RAM = {
 }
 """LUTs of each RAM that consists of LUTs (UltraScale+ and earlier)."""
 
-# What each primitive adds to the counts. MUXF7 and MUXF8 sit beside the LUTs.
+# What each primitive adds to the counts. MUXF7 and MUXF8 sit beside the LUTs; two small LUTs that a vendor would pack
+# into one LUT6 count as two, an inverter as a LUT1.
 PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
     "xcup": {
         **{name: {"lut": 1} for name in ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")},

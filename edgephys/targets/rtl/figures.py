@@ -83,7 +83,7 @@ def _flat(
         flat = synth.synthesise(sources, project.facts["top"], flat=True, timeout_s=runs.timeout_s)
     except ToolError as error:
         return missing("lut_flat", *provenance, str(error))
-    return Figure("lut_flat", flat.lut, *provenance)
+    return Figure("lut_flat", flat.cells.lut, *provenance)
 
 
 def routing(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:

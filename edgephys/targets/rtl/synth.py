@@ -2,7 +2,7 @@
 
 Flat synthesis of a large network takes tens of minutes and gigabytes. A network has registers between its layers.
 Therefore ``synthesise`` can build each module that the top instantiates by itself, in parallel and cached by content,
-and add the counts. ``agreement`` measures what optimisation across the modules would save.
+and add the counts.
 """
 
 from __future__ import annotations
@@ -86,31 +86,6 @@ class Synthesised:
     version: str
 
     @property
-    def lut(self) -> int:
-        """Look-up tables, as ``COUNTED_AS_LUT`` states."""
-        return self.cells.lut
-
-    @property
-    def ff(self) -> int:
-        """Flip-flops."""
-        return self.cells.ff
-
-    @property
-    def dsp(self) -> int:
-        """DSP blocks."""
-        return self.cells.dsp
-
-    @property
-    def bram(self) -> int:
-        """Block RAMs of 18 kbit."""
-        return self.cells.bram
-
-    @property
-    def carry(self) -> int:
-        """Carry cells."""
-        return self.cells.carry
-
-    @property
     def target(self) -> str:
         """Target of the counts, in words."""
         return TARGETS[self.family]
@@ -122,19 +97,6 @@ class Synthesised:
             Figure(name, getattr(self.cells, name), unit, FigureStage.SYNTHESISED, self.tool, self.version, target)
             for name, unit in UNITS[self.family].items()
         )
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Compare the modular sum with flat synthesis of the same design."""
-
-    flat: Synthesised
-    modular: Synthesised
-
-    @property
-    def lut_ratio(self) -> float:
-        """Modular LUTs over flat LUTs: above 1 where the sum overestimates."""
-        return self.modular.lut / max(1, self.flat.lut)
 
 
 @dataclass(frozen=True)
@@ -183,14 +145,6 @@ def synthesise(
     total = sum((part.cells.times(part.copies) for part in parts.values()), Cells())
     seconds_total = sum(part.seconds for part in parts.values())
     return Synthesised(total, parts, seconds_total, flat, family, yosys.name, yosys.version)
-
-
-def agreement(
-    sources: Sequence[Path], top: str, family: str = "xcup", timeout_s: float = 1800.0, jobs: int = 2
-) -> Agreement:
-    """Synthesise a design both ways, and return both."""
-    flat = synthesise(sources, top, family, flat=True, timeout_s=timeout_s, jobs=jobs)
-    return Agreement(flat, synthesise(sources, top, family, timeout_s=timeout_s, jobs=jobs))
 
 
 # The hierarchy, from Yosys itself ----------------------------------------------------------------

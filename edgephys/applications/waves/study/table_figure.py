@@ -17,6 +17,8 @@ COLOURS = {"full": "#222222", "one_way": "#d55e00", "cp": "#0072b2", "spatial": 
 GREY = "#8a8a8a"
 FIELD = "RdBu_r"
 GIF_MS = 120
+ZOOM = 5
+"""Pixels a side of a point in the film."""
 
 
 def picture(table: Mapping[str, Any]) -> bytes:
@@ -98,7 +100,7 @@ def fields(truth: NDArray[Any], prediction: NDArray[Any], steps: Sequence[int], 
     return png(figure, 120, bbox_inches="tight")
 
 
-def film(truth: NDArray[Any], prediction: NDArray[Any], zoom: int = 5) -> bytes:
+def film(truth: NDArray[Any], prediction: NDArray[Any]) -> bytes:
     """Return as GIF truth, prediction and difference side by side, a frame a step.
 
     Shape: truth and prediction (step, row, column).
@@ -110,7 +112,7 @@ def film(truth: NDArray[Any], prediction: NDArray[Any], zoom: int = 5) -> bytes:
     gap = np.zeros((*truth.shape[:2], 1))
     side = np.concatenate([truth, gap, prediction, gap, prediction - truth], 2)[:, ::-1]
     shades = (255 * colormaps[FIELD](np.clip(0.5 + side / (2 * top), 0, 1))[..., :3]).astype(np.uint8)
-    pictures = [Image.fromarray(np.kron(frame, np.ones((zoom, zoom, 1), np.uint8))) for frame in shades]
+    pictures = [Image.fromarray(np.kron(frame, np.ones((ZOOM, ZOOM, 1), np.uint8))) for frame in shades]
     buffer = io.BytesIO()
     first, *others = [of.quantize(64) for of in pictures]
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=GIF_MS, loop=0)

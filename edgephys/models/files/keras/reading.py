@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.fixed import Integers
 from edgephys.graph.build import Builder
 from edgephys.models.files.functions.staircase import Staircases
 from edgephys.models.files.softmax import SoftmaxForm
@@ -89,8 +89,3 @@ def floats_of(fixed_fraction: int, integers: Integers) -> NDArray[Any]:
     """Return integers at a fraction as Keras' floats, of its type."""
     values: NDArray[Any] = (integers * 2.0**-fixed_fraction).astype(keras.config.floatx())
     return values
-
-
-def input_fixed(fixed: Fixed) -> Fixed:
-    """Return an input's format, which neither rounds nor overflows."""
-    return Fixed(fixed.signed, fixed.bits, fixed.integer)

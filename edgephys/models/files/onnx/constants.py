@@ -14,12 +14,12 @@ from edgephys.models.files.onnx.known import Known
 from edgephys.models.files.onnx.quantisers import on_grid, quantised, quantiser
 
 
-def axes_of(operation: Operation, inputs: Sequence[Any], at: int = 1) -> list[int] | None:
+def axes_of(operation: Operation, inputs: Sequence[Any]) -> list[int] | None:
     """Return the axes that an operator is given, as an attribute or an input; None where it is given none."""
     if "axes" in operation.attributes:
         return [int(axis) for axis in operation.attributes["axes"]]
-    if len(inputs) > at and isinstance(inputs[at], Known):
-        return [int(axis) for axis in np.ravel(inputs[at].values)]
+    if len(inputs) > 1 and isinstance(inputs[1], Known):
+        return [int(axis) for axis in np.ravel(inputs[1].values)]
     return None
 
 
