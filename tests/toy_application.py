@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -14,10 +13,9 @@ from edgephys.applications.application import Application, Score, TaskSettings
 from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.applications.metrics import Measured
 from edgephys.applications.registry import register
-from edgephys.applications.task import Distillation, Task
+from edgephys.applications.task import Task
 from edgephys.core.errors import UsageError
 from edgephys.models import standardise
-from edgephys.models.trained import load
 from edgephys.models.vectors import HeldOut
 from edgephys.networks.backend import keras
 from edgephys.networks.layers import dense
@@ -84,11 +82,8 @@ class CircleTask(Task):
     def test_metrics(self, model: Any) -> dict[str, Any]:
         return metrics(model, self.input.values(self.test.inputs), self.test.labels)
 
-    def with_teachers(self, teachers: Any, temperature: float, share: float) -> CircleTask:
-        if not teachers:
-            return self
-        outputs = [load(Path(folder)).model.predict(self.train[0], verbose=0) for folder in teachers]
-        return dataclasses.replace(self, distillation=Distillation(np.mean(outputs, axis=0), temperature, share))
+    def teacher_outputs(self, teacher: Any) -> Any:
+        return teacher.model.predict(self.train[0], verbose=0)
 
     def network_settings(self, model: Any) -> dict[str, Any]:
         return {"coordinates": ("x", "y")}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from edgephys.applications.application import Score
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
+from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
 
 Floats = NDArray[np.float32]
@@ -68,9 +70,9 @@ class Task(ABC):
     def loss(self, target: Any, output: Any, teacher_output: Any) -> Any:
         """Return the mean loss: with a distillation, its share is that to the teachers' outputs."""
 
-    @abstractmethod
     def validation_score(self, model: Any) -> float:
         """Return the score on the validation examples."""
+        return float(self.validation_metrics(model)[self.metric.key])
 
     @abstractmethod
     def validation_metrics(self, model: Any) -> dict[str, Any]:
@@ -80,16 +82,33 @@ class Task(ABC):
     def test_metrics(self, model: Any) -> dict[str, Any]:
         """Return all metrics, with errors, on the test examples: once in a pipeline, at its end."""
 
+    def teacher(self, folder: str) -> Trained:
+        """Return the trained model in a folder, which can teach in this task.
+
+        Raises: ModelError where the folder is no model; UsageError where it reads other inputs or has other answers.
+        """
+        return load(Path(folder))
+
     @abstractmethod
-    def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> Task:
-        """Return the task with a distillation of trained models; itself where there are none."""
+    def teacher_outputs(self, teacher: Trained) -> Any:
+        """Return what a teacher computes for the training examples, as ``loss`` compares it."""
+
+    def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> Self:
+        """Return the task with a distillation of the teachers' mean outputs; itself where there are none.
+
+        ``temperature`` is that of logits; other losses do not use it.
+        Raises: as ``teacher``.
+        """
+        if not teachers:
+            return self
+        outputs = [self.teacher_outputs(self.teacher(folder)) for folder in teachers]
+        means = np.mean(outputs, axis=0).astype(np.float32)
+        return replace(self, distillation=Distillation(means, temperature, share))
 
     def check_teachers(self, teachers: Sequence[str]) -> None:
-        """Check, before any stage works, that every teacher is a model that can teach in this task.
-
-        Raises: as ``with_teachers``.
-        """
-        self.with_teachers(teachers, temperature=1.0, share=0.5)
+        """Check, before any stage works, that every folder holds a model that can teach.  Raises: as ``teacher``."""
+        for folder in teachers:
+            self.teacher(folder)
 
     @abstractmethod
     def network_settings(self, model: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from edgephys.applications.arrays.answers import answers_of, class_names
 from edgephys.applications.arrays.application import CLASSIFICATION, UNIT, ArrayClasses, ArrayNumbers
 from edgephys.applications.classes import evaluated
 from edgephys.applications.logits import LogitTask
-from edgephys.applications.task import BATCH, Distillation, Examples, Shares, Task
+from edgephys.applications.task import BATCH, Examples, Shares, Task
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models import numbers, user_data
@@ -32,14 +32,33 @@ SMALLEST = 1e-7
 """A probability that a softmax or sigmoid of float32 rounds to 0 is taken for this one."""
 
 
-@dataclass(frozen=True, eq=False)
-class ClassTask(LogitTask):
-    """Hold examples and their classes; ``ending`` is the function at the network's end that makes probabilities."""
+class _ArrayTask(Task):
+    """Hold what tasks of classes and of numbers have in common."""
 
     network: ClassVar[type] = FunctionNet
+    most_vectors: ClassVar[int] = MOST_VECTORS
+
+    def network_settings(self, model: Any) -> dict[str, Any]:
+        """Return nothing that a student must state."""
+        return {}
+
+    def teacher(self, folder: str) -> Trained:
+        """Return a trained model that reads the inputs of the task; raise UsageError where it reads others."""
+        model, shape = load(Path(folder)), self.train[0].shape[1:]
+        if model.model.input_shape[1:] != shape or model.card.input_format != self.input:
+            raise UsageError(
+                f"teacher {folder}: it must read inputs of {shape} in {self.input}, as the model that it teaches, not "
+                f"{model.model.input_shape[1:]} in {model.card.input_format}; choose another"
+            )
+        return model
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTask(_ArrayTask, LogitTask):
+    """Hold examples and their classes; ``ending`` is the function at the network's end that makes probabilities."""
+
     metric: ClassVar[Score] = ArrayClasses.score
     keras_metrics: ClassVar[tuple[str, ...]] = ()
-    most_vectors: ClassVar[int] = MOST_VECTORS
     names: tuple[str, ...]
     ending: str
 
@@ -64,32 +83,16 @@ class ClassTask(LogitTask):
         """Names of the classes, in the order of the logits."""
         return self.names
 
-    def network_settings(self, model: Any) -> dict[str, Any]:
-        """Return nothing that a student must state."""
-        return {}
-
-    def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> ClassTask:
-        """Return the task with a distillation: the teachers' mean logits of the same examples.
-
-        Raises: ModelError where a folder is no model; UsageError where a teacher reads other inputs.
-        """
-        if not teachers:
-            return self
-        logits = [self.predicted(teacher(self, folder).model, self.train[0]) for folder in teachers]
-        return dataclasses.replace(self, distillation=Distillation(np.mean(logits, axis=0), temperature, share))
-
-    def check_teachers(self, teachers: Sequence[str]) -> None:
-        for folder in teachers:
-            teacher(self, folder)
+    def teacher_outputs(self, teacher: Trained) -> Any:
+        """Return a teacher's logits.  Shape: (example, class)."""
+        return self.predicted(teacher.model, self.train[0])
 
 
 @dataclass(frozen=True, eq=False)
-class NumberTask(Task):
+class NumberTask(_ArrayTask):
     """Hold examples and the numbers that they should give, flat."""
 
-    network: ClassVar[type] = FunctionNet
     metric: ClassVar[Score] = ArrayNumbers.score
-    most_vectors: ClassVar[int] = MOST_VECTORS
 
     @cached_property
     def power(self) -> float:
@@ -109,10 +112,6 @@ class NumberTask(Task):
         soft = keras.ops.mean(self.losses(teacher_output, output))
         return self.distillation.share * soft + (1 - self.distillation.share) * hard
 
-    def validation_score(self, model: Any) -> float:
-        """Return the relative L2 error on the validation examples."""
-        return float(self.validation_metrics(model)[self.metric.key])
-
     def validation_metrics(self, model: Any) -> dict[str, Any]:
         """Return the errors on the validation examples."""
         x, targets = self.validation
@@ -122,36 +121,9 @@ class NumberTask(Task):
         """Return the errors on the test examples: once in a pipeline, at its end."""
         return _errors(model, self.input, self.test)
 
-    def network_settings(self, model: Any) -> dict[str, Any]:
-        """Return nothing that a student must state."""
-        return {}
-
-    def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> NumberTask:
-        """Return the task with a distillation: the teachers' mean outputs for the same examples.
-
-        The temperature is not used: numbers are no logits.
-        Raises: ModelError where a folder is no model; UsageError where a teacher reads other inputs.
-        """
-        if not teachers:
-            return self
-        outputs = [_predicted(teacher(self, folder).model, self.train[0]) for folder in teachers]
-        means = np.mean(outputs, axis=0).astype(np.float32)
-        return dataclasses.replace(self, distillation=Distillation(means, temperature, share))
-
-    def check_teachers(self, teachers: Sequence[str]) -> None:
-        for folder in teachers:
-            teacher(self, folder)
-
-
-def teacher(task: Task, folder: str) -> Trained:
-    """Return a trained model that reads the inputs of a task; raise UsageError where it reads others."""
-    model, shape = load(Path(folder)), task.train[0].shape[1:]
-    if model.model.input_shape[1:] != shape or model.card.input_format != task.input:
-        raise UsageError(
-            f"teacher {folder}: it must read inputs of {shape} in {task.input}, as the model that it teaches, not "
-            f"{model.model.input_shape[1:]} in {model.card.input_format}; choose another"
-        )
-    return model
+    def teacher_outputs(self, teacher: Trained) -> Any:
+        """Return a teacher's outputs, flat.  Shape: (example, number)."""
+        return _predicted(teacher.model, self.train[0])
 
 
 def prepare(net: FunctionNet, shares: Shares, data: Path, test_data: Path | None) -> tuple[Task, Standardisation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from edgephys.applications.jets.data.files import Jets
 from edgephys.applications.jets.data.layout import CLASSES
 from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.applications.logits import LogitTask
-from edgephys.applications.task import BATCH, Distillation, Examples, Shares
+from edgephys.applications.task import BATCH, Examples, Shares
 from edgephys.core.errors import UsageError
 from edgephys.models import standardise
 from edgephys.models.standardise import Standardisation
@@ -49,28 +49,8 @@ class TaggingTask(LogitTask):
         """Names of the classes, in the order of the logits."""
         return CLASSES
 
-    def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> TaggingTask:
-        """Return the task with a distillation: the teachers' mean logits of the same jets, each with its own inputs.
-
-        Raises: ModelError where a folder is no model; UsageError where a teacher has other classes.
-        """
-        if not teachers:
-            return self
-        logits = []
-        for folder in teachers:
-            teacher = self._teacher(folder)
-            division = dataclasses.replace(
-                self.division, constituents=teacher.model.input_shape[1], features=teacher.standardisation.names
-            )
-            x = _examples(divide(division, self.data, self.test_data)["train"], teacher.standardisation)[0]
-            logits.append(teacher.model.predict(x, batch_size=BATCH, verbose=0) * teacher.card.scale)
-        return dataclasses.replace(self, distillation=Distillation(np.mean(logits, axis=0), temperature, share))
-
-    def check_teachers(self, teachers: Sequence[str]) -> None:
-        for folder in teachers:
-            self._teacher(folder)
-
-    def _teacher(self, folder: str) -> Trained:
+    def teacher(self, folder: str) -> Trained:
+        """Return a trained tagger of the same classes; raise UsageError where it has others."""
         teacher, classes = load(Path(folder)), self.train[1].max() + 1
         if teacher.model.output_shape[-1] != classes:
             raise UsageError(
@@ -78,6 +58,14 @@ class TaggingTask(LogitTask):
                 f"not {teacher.model.output_shape[-1]}; choose one that was trained on the same labels"
             )
         return teacher
+
+    def teacher_outputs(self, teacher: Trained) -> Any:
+        """Return a teacher's logits of the same jets, which it reads with its own inputs.  Shape: (jet, class)."""
+        division = dataclasses.replace(
+            self.division, constituents=teacher.model.input_shape[1], features=teacher.standardisation.names
+        )
+        x = _examples(divide(division, self.data, self.test_data)["train"], teacher.standardisation)[0]
+        return teacher.model.predict(x, batch_size=BATCH, verbose=0) * teacher.card.scale
 
 
 def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> TaggingTask:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ import numpy as np
 
 from edgephys.applications.application import Score
 from edgephys.applications.metrics import relative_l2
-from edgephys.applications.task import Distillation, Examples, Floats, Shares, Task
+from edgephys.applications.task import Examples, Floats, Shares, Task
 from edgephys.applications.waves.application import FrameSampling, WaveSimulation
 from edgephys.applications.waves.data import files as waves
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
@@ -68,10 +67,6 @@ class NextFrameTask(Task):
             x = keras.ops.concatenate([x[..., 1:-1], frames[-1], x[..., -1:]], -1)
         return keras.Model(inputs, keras.ops.concatenate(frames, -1))
 
-    def validation_score(self, model: Any) -> float:
-        """Return the relative L2 error on the validation fields."""
-        return float(self.validation_metrics(model)[self.metric.key])
-
     def validation_metrics(self, model: Any) -> dict[str, Any]:
         """Return the relative L2 error, with its own error, on the validation fields."""
         x, frames = self.validation
@@ -92,26 +87,8 @@ class NextFrameTask(Task):
         _, grid, _, channels = self.train[0].shape
         return {"grid": grid, "frames": channels - 1}
 
-    def with_teachers(self, teachers: Sequence[str], temperature: float, share: float) -> NextFrameTask:
-        """Return the task with a distillation: the mean frames that trained networks make of the same fields.
-
-        The temperature is not used: frames are no logits.
-        Raises: ModelError where a folder is no model; UsageError where a teacher reads other fields.
-        """
-        if not teachers:
-            return self
-        x = self.train[0]
-        frames = []
-        for folder in teachers:
-            teacher = self._teacher(folder)
-            frames.append(teacher.model.predict(x, batch_size=BATCH, verbose=0))
-        return dataclasses.replace(self, distillation=Distillation(np.mean(frames, axis=0), temperature, share))
-
-    def check_teachers(self, teachers: Sequence[str]) -> None:
-        for folder in teachers:
-            self._teacher(folder)
-
-    def _teacher(self, folder: str) -> Trained:
+    def teacher(self, folder: str) -> Trained:
+        """Return a trained network that reads the same fields; raise UsageError where it reads others."""
         teacher, shape = load(Path(folder)), self.train[0].shape[1:]
         if teacher.model.input_shape[1:] != shape or teacher.standardisation.output != self.input:
             raise UsageError(
@@ -119,6 +96,10 @@ class NextFrameTask(Task):
                 f"teaches, not {teacher.model.input_shape[1:]} in {teacher.standardisation.output}; choose another"
             )
         return teacher
+
+    def teacher_outputs(self, teacher: Trained) -> Any:
+        """Return the frames that a teacher makes of the same fields."""
+        return teacher.model.predict(self.train[0], batch_size=BATCH, verbose=0)
 
 
 def _metrics(model: Any, x: Floats, frames: Any) -> dict[str, Any]:
