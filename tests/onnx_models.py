@@ -6,6 +6,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgephys.core.fixed import Fixed
+from edgephys.graph.graph import Graph
+from edgephys.models.files.onnx import file as onnx_file
+from edgephys.models.files.onnx.lower import lower
+
 QONNX = "qonnx.custom_op.general"
 
 
@@ -163,3 +168,13 @@ def shipped(tmp_path: Path, size=6):
     path = tmp_path / "espcn.onnx"
     path.write_bytes(proto.SerializeToString())
     return path
+
+
+def read(path: Path, input_format: Fixed | None = None) -> Graph:
+    """Return the Graph of a file."""
+    return lower(onnx_file.read(path), "read", input_format)
+
+
+def built(model: Model, folder: Path, *outputs: str, **options) -> Path:
+    """Write a model and return its file."""
+    return model.save(folder / "model.onnx", *outputs, **options)

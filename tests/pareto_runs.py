@@ -7,6 +7,7 @@ from pathlib import Path
 
 PATIENCE_S = 60
 MODEL = Path(__file__).parent.parent / "models" / "zoo" / "jet_deepsets_n8_8bit"
+SCALING = MODEL.parents[2] / "hls_projects" / "results" / "scaling.json"
 KNOB = """
 [[stage]]
 kind = "frugal"
@@ -23,6 +24,17 @@ values = [3e-8, 1e-7, 1e-6]
 """
 NAMES = [f"{value}_seed{seed}" for value in ("3e-08", "1e-07", "1e-06") for seed in (1, 2)]
 MEMBERS = [name for name in NAMES if name.endswith("seed1")]
+
+
+def run_of(name, accuracy, lut_estimate, lut=None, cycles=None, **more):
+    """Return a finished run with a few figures of its own."""
+    from edgephys.compress.pareto_front import SweepRun
+
+    counts = dict.fromkeys(("weights", "nonzero", "digits", "ebops"), 7)
+    stated = {"value": 1, "seed": 1, "provenance": {}, "seconds": 1.0}
+    metrics = {"accuracy": accuracy, "accuracy_error": 0.004, "jets": 100}
+    found = {"lut_estimate": lut_estimate, "cycles_estimate": 9, "lut": lut, "latency_cycles": cycles, "pruned": False}
+    return SweepRun(name=name, metrics=metrics, **{**stated, **counts, **found, **more})
 
 
 def sweep_of(folder, seeds=(1, 2), **more):

@@ -29,3 +29,14 @@ def tagger(rows: int = 5, width: int = 4) -> Graph:
     flat = builder.reshape("flat", builder.requantise("short", x, Fixed(True, 3, 2)), (rows * 3,))
     joined = builder.concat("join", (mean, flat), 0)
     return builder.finish(dense(builder, "rho_2", dense(builder, "rho_1", joined, 6, generator), 3, generator, False))
+
+
+def blurred(size: tuple[int, int] = (3, 3), field: tuple[int, int] = (6, 7)) -> Graph:
+    """Return one convolution and what goes past it."""
+    generator = np.random.default_rng(3)
+    builder = Builder("blurred")
+    x = builder.input("x", (*field, 1), INPUT)
+    y = builder.dense(
+        "blur", builder.window("blur_window", x, size), generator.integers(1, 9, (size[0] * size[1], 1)), 2
+    )
+    return builder.finish(builder.add("next", y, builder.requantise("past", x, INPUT)))

@@ -1,8 +1,6 @@
 """The ONNX house: whatever onnxruntime makes of an emitted model, it computes the golden model's integers."""
 
 import json
-import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,65 +8,17 @@ import onnx
 import pytest
 from hypothesis import given, strategies
 from onnx import numpy_helper
+from onnx_graphs import ACTIVATION, deep_sets, emitted, require_exact, styles
 from random_graphs import field_graphs, graphs, vectors
 
-from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
+from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.graph.graph import Graph
-from edgephys.targets.onnx.emit import LEVELS, emit, probe, run, session, tool
+from edgephys.targets.onnx.emit import run, session
 from edgephys.targets.onnx.model_file import FILE
-from edgephys.targets.onnx.options import OPSETS, STYLES, OnnxOptions
-
-"""What onnxruntime may change of a model: nothing, ..., all."""
-ACTIVATION = Fixed(False, 8, 0, Rounding.RND_CONV, Overflow.SAT)
-styles = pytest.mark.parametrize("style", STYLES)
-
-
-def dense(builder: Builder, layer: str, x: str, size: int, generator, activation: Fixed | None, finer: int = 0) -> str:
-    """A layer of 8-bit weights, both ends among them; its bias may be finer than its products."""
-    weights = generator.integers(-128, 128, (builder.shape(x)[-1], size))
-    weights.flat[:2] = -128, 127
-    x = builder.dense(layer, x, weights, 7)
-    x = builder.bias(layer, x, generator.integers(-64, 64, size) * 2 + 1, 7 + finer)
-    return x if activation is None else builder.requantise(layer, builder.relu(layer, x), activation)
-
-
-def deep_sets(activation: Fixed = ACTIVATION, finer: int = 0, rows: int = 8, width: int = 32) -> Graph:
-    """The Deep Sets of the zoo in its sizes, untrained."""
-    generator = np.random.default_rng(0)
-    builder = Builder("deep_sets")
-    x = builder.input("x", (rows, 3), Fixed(True, 12, 4))
-    for layer in ("phi_1", "phi_2", "phi_3"):
-        x = dense(builder, layer, x, width, generator, activation, finer)
-    x = builder.scale("pool", builder.sum("pool", x, 0), np.array(1), 3)
-    x = builder.requantise("pool", x, Fixed(False, 10, 0, Rounding.RND_CONV, Overflow.SAT))
-    x = dense(builder, "rho_1", x, width, generator, activation, finer)
-    return builder.finish(dense(builder, "logits", x, 5, generator, None, finer))
-
-
-def emitted(graph: Graph, folder: Path, **options):
-    return emit(graph, folder, OnnxOptions(**options))
-
-
-def require_exact(graph: Graph, folder: Path, x: np.ndarray, **options) -> dict:
-    """Emit, run at every level, and compare every layer; return the facts."""
-    facts = emitted(graph, folder, **options)
-    golden = evaluate.trace(graph, {graph.input.name: x})
-    values = graph.input.fixed.values(x).astype(facts["input"]["type"])
-    for level in LEVELS:
-        made = session((folder / FILE).read_bytes(), level=level)
-        (found,) = made.run([facts["output"]["name"]], {facts["input"]["name"]: values})
-        expected = graph.output.fixed.values(golden[graph.output.name])
-        np.testing.assert_array_equal(found.astype(np.float64), expected, err_msg=level)
-    np.testing.assert_array_equal(run(folder, facts, x), golden[graph.output.name])
-    layers = dict(graph.layers())
-    for layer, edge in probe(folder, facts, x).items():
-        np.testing.assert_array_equal(edge, golden[layers[layer].name], err_msg=layer)
-    return facts
-
+from edgephys.targets.onnx.options import OPSETS, STYLES
 
 # The same integers ------------------------------------------------------------------------------
 
@@ -299,138 +249,3 @@ def test_weights_are_bytes_where_activations_are_quantised(tmp_path):
     assert types["phi_2_dense_weight_integers"] == np.uint8
     assert types["phi_2_bias_bias_integers"] == np.int32
     assert types["phi_1_dense_weight"] == np.float32  # beside values that are not
-
-
-# What is wrong is found -------------------------------------------------------------------------
-
-
-@styles
-@pytest.mark.parametrize("layer", ["phi_1", "phi_3", "rho_1", "logits"])
-def test_a_changed_weight_is_found_in_its_layer(layer, style, tmp_path):
-    graph = deep_sets()
-    facts = emitted(graph, tmp_path, style=style)
-    model = onnx.load(tmp_path / FILE)
-    (tensor,) = [entry for entry in model.graph.initializer if entry.name.startswith(f"{layer}_dense_weight")]
-    weights = numpy_helper.to_array(tensor).copy()
-    weights[:, 0] = weights[:, 1]
-    tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
-    onnx.save(model, tmp_path / FILE)
-    x = vectors(graph, 200)
-    assert np.any(run(tmp_path, facts, x) != evaluate.run(graph, x))
-    golden, found = evaluate.trace(graph, {"x": x}), probe(tmp_path, facts, x)
-    assert next(name for name, node in graph.layers() if np.any(found[name] != golden[node.name])) == layer
-
-
-def test_a_value_between_steps_is_a_mismatch(tmp_path):
-    graph = deep_sets()
-    facts = emitted(graph, tmp_path)
-    model = onnx.load(tmp_path / FILE)
-    (tensor,) = [entry for entry in model.graph.initializer if entry.name == "phi_1_dense_weight"]
-    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) / 3, tensor.name))
-    onnx.save(model, tmp_path / FILE)
-    run(tmp_path, facts, vectors(graph, 5))  # rounded away behind the layer
-    facts["output"] = {**facts["probes"]["logits"], "fraction": 2}
-    with pytest.raises(MismatchError, match=r"'logits_bias' gives values between steps of its fixed<\d+,\d>; emit"):
-        run(tmp_path, facts, vectors(graph, 5))
-
-
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (np.zeros((0, 8, 3), np.int64), r"vectors must be integers \(1 or more, 8, 3\), not int64 \(0, 8, 3\)"),
-        (np.zeros((2, 3), np.int64), r"vectors must be integers \(1 or more, 8, 3\), not int64 \(2, 3\)"),
-        (np.zeros((2, 8, 3)), r"vectors must be integers \(1 or more, 8, 3\), not float64"),
-        (np.full((2, 8, 3), 2048), r"integers must be -2048\.\.2047 \(fixed<12,4>\), not 2048\.\.2048"),
-    ],
-)
-def test_what_is_no_vector_is_refused(x, message, tmp_path):
-    facts = emitted(deep_sets(), tmp_path)
-    with pytest.raises(MismatchError, match=message):
-        run(tmp_path, facts, x)
-
-
-def test_a_missing_and_a_damaged_model_are_said_to_be_so(tmp_path):
-    graph = deep_sets()
-    facts = emitted(graph, tmp_path)
-    (tmp_path / FILE).write_bytes(b"\xff" * 100)
-    with pytest.raises(ToolError, match=r"onnxruntime does not take model\.onnx: .*; emit it again"):
-        run(tmp_path, facts, vectors(graph, 2))
-    with pytest.raises(ProjectError, match=r"model\.onnx: not an ONNX model; emit the project again"):
-        probe(tmp_path, facts, vectors(graph, 2))
-    (tmp_path / FILE).unlink()
-    with pytest.raises(ProjectError, match=r"model\.onnx: the model is missing or no file .*; emit the project again"):
-        run(tmp_path, facts, vectors(graph, 2))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"opset": 13}, r"opset must be 21\.\.24, not 13"), ({"style": "int"}, "style must be qdq or float, not 'int'")],
-)
-def test_options_that_cannot_be_are_refused(options, message):
-    with pytest.raises(UsageError, match=message):
-        OnnxOptions(**options)
-
-
-def wide() -> Graph:
-    builder = Builder("wide")
-    x = builder.input("x", (4,), Fixed(True, 30, 4))
-    return builder.finish(builder.dense("sums", x, np.full((4, 1), 2**24 - 1), 7))
-
-
-def far() -> Graph:
-    builder = Builder("far")
-    x = builder.input("x", (4,), Fixed(True, 8, 4))
-    return builder.finish(builder.relu("low", builder.scale("tiny", x, 3, 120)))
-
-
-def nothing() -> Graph:
-    builder = Builder("nothing")
-    builder.input("x", (4,), Fixed(True, 8, 4))
-    return builder.finish("x")
-
-
-def alike() -> Graph:
-    builder = Builder("alike")
-    x = builder.input("x", (2, 4), Fixed(True, 8, 4))
-    graph = builder.finish(builder.dense("l", builder.relu("x_rows", x), np.ones((4, 1), np.int64) * 3, 0))
-    relu, last = graph.nodes[1], graph.nodes[2]
-    renamed = (graph.nodes[0], replace(relu, name="l_dense_weight"), replace(last, inputs=("l_dense_weight",)))
-    return graph.with_nodes(renamed)
-
-
-@pytest.mark.parametrize(
-    ("graph", "message"),
-    [
-        (wide, r"layer 'sums': dense 'sums_dense' needs 55 bits, ONNX's floats are exact up to 53; use fewer bits"),
-        (far, r"layer 'tiny': scale 'tiny_scale' has steps of 2\^-124, ONNX takes 2\^-100\.\.2\^100; scale"),
-        (nothing, "graph 'nothing': its output is its input; there is nothing to build"),
-        (alike, "tensor 'l_dense_weight' must be one, not two; give the graph's layers other names"),
-    ],
-)
-@styles
-def test_what_cannot_be_exact_is_refused_before_anything_is_written(graph, message, style, tmp_path):
-    with pytest.raises(ModelError, match=message):
-        emitted(graph(), tmp_path, style=style)
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_tool_has_a_version():
-    name, version = tool()
-    assert name == "onnxruntime"
-    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
-
-
-def test_a_model_that_stops_or_returns_another_shape_ends_in_one_line(tmp_path):
-    builder = Builder("relu")
-    graph = builder.finish(builder.relu("y", builder.input("x", (3,), Fixed(True, 6, 3))))
-    facts = emit(graph, tmp_path, OnnxOptions())
-    x, model = vectors(graph, 4), onnx.load(tmp_path / facts["file"])
-    other = {**facts, "output": {**facts["output"], "shape": [7, 11]}}
-    with pytest.raises(MismatchError, match=r"expected 4 vectors of shape \[7, 11\], received"):
-        run(tmp_path, other, x)
-    model.graph.node.insert(0, onnx.helper.make_node("Reshape", [facts["input"]["name"], "wrong"], ["moved"]))
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([13, 17]), "wrong"))
-    model.graph.node[1].input[0] = "moved"
-    onnx.save(model, tmp_path / facts["file"])
-    with pytest.raises(ToolError, match=r"onnxruntime does not run model.onnx: .*; emit it again"):
-        run(tmp_path, facts, x)

@@ -1,6 +1,5 @@
 """The scaling table: rows with stages, a run that goes on where it was killed, failures that are said aloud."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from scaling_runs import DEEP_SETS, FLOAT, MLP, loaded_once, models, row_of, running_with, table_of, without_seconds
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ToolError
@@ -24,7 +24,6 @@ from edgephys.workflow import firmware
 from edgephys.workflow import steps as table_steps
 from edgephys.workflow.firmware import FirmwarePlan
 
-MLP, DEEP_SETS, FLOAT = "jet_mlp_n3_3bit", "jet_deepsets_n4_4bit", "jet_deepsets_n4_float"
 STEPS = ((table_steps, "emit"), (table_steps, "verify"), (firmware, "gather"))
 
 
@@ -38,29 +37,10 @@ def zoo(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def loaded_once():
-    """Load each model once: loading Keras models is most of a run that has nothing to do."""
-    known = {}
-    real = firmware.load
-
-    def load(folder):
-        key = tuple((folder / name).read_bytes() for name in ("model.keras", "card.json", "held_out.npz"))
-        if key not in known:
-            known[key] = real(folder)
-        return dataclasses.replace(known[key], folder=folder)
-
+def models_are_loaded_once():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(firmware, "load", load)
+        patch.setattr(firmware, "load", loaded_once(firmware.load))
         yield
-
-
-def models(top):
-    return [top / name for name in (DEEP_SETS, FLOAT, MLP)]
-
-
-def table_of(top, projects, to=("rtl",), write=lambda table: None, **wishes):
-    plan = FirmwarePlan(to=to, projects=projects, **wishes)
-    return scaling.tabulate(models(top), plan, "edgephys scaling", lambda text: None, write)
 
 
 @pytest.fixture(scope="session")
@@ -101,19 +81,6 @@ def emissions(monkeypatch):
 
     monkeypatch.setattr(table_steps, "emit", refuse)
     return wanted
-
-
-def without_seconds(table):
-    told = json.loads(json.dumps(table))
-    for row in told["rows"]:
-        row["emit_seconds"] = None
-        for project in row["projects"].values():
-            project["emit_seconds"] = None
-    return told
-
-
-def row_of(table, name):
-    return next(row for row in table["rows"] if row["model"] == name)
 
 
 # Rows --------------------------------------------------------------------------------------------
@@ -402,18 +369,6 @@ def test_page_figure_and_table_are_written_and_mention_every_row(finished, tmp_p
 
 
 # A real kill -------------------------------------------------------------------------------------
-
-
-def running_with(cache):
-    """Return the processes whose builds go into a cache."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"EDGEPHYS_CACHE={cache}".encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text())
-        except OSError:
-            continue  # it ended meanwhile, or is another user's
-    return found
 
 
 @pytest.mark.slow

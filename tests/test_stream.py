@@ -1,11 +1,6 @@
 """A network on fields takes a pixel a clock: the golden integers, in the time that the clock edges show."""
 
-import hashlib
-import json
-import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 from random_graphs import WITH_RTL, build_field, field_graphs, vectors
-from rtl_graphs import INPUT, dense, tagger
+from rtl_graphs import INPUT, blurred, dense
 
-from edgephys.core.errors import MismatchError, ModelError, UsageError
+from edgephys.core.errors import MismatchError, UsageError
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.ops import Concat
 from edgephys.graph.passes import lowered
 from edgephys.networks.decompositions import FORMATS
-from edgephys.targets.rtl import bits, simulate, stream, stream_simulate, sweep, synth
+from edgephys.targets.rtl import bits, simulate, stream, stream_simulate, synth
 from edgephys.targets.rtl import emit as rtl
 from edgephys.targets.rtl.line_buffer import WindowBuffer
 from edgephys.targets.rtl.options import RtlOptions
@@ -121,17 +116,6 @@ def test_a_graph_without_windows_streams_where_that_is_asked_for(tmp_path):
     assert rtl.emit(graph, tmp_path / "whole", RtlOptions())["io"] == "parallel"
     facts, _ = simulated_as_the_golden_model(graph, tmp_path / "stream", 4, RtlOptions(io="stream"))
     assert (facts["lag"], facts["memory_bits"], facts["windows"]) == (0, 0, [])
-
-
-def blurred(size: tuple[int, int] = (3, 3), field: tuple[int, int] = (6, 7)) -> Graph:
-    """Return one convolution and what goes past it."""
-    generator = np.random.default_rng(3)
-    builder = Builder("blurred")
-    x = builder.input("x", (*field, 1), INPUT)
-    y = builder.dense(
-        "blur", builder.window("blur_window", x, size), generator.integers(1, 9, (size[0] * size[1], 1)), 2
-    )
-    return builder.finish(builder.add("next", y, builder.requantise("past", x, INPUT)))
 
 
 @pytest.fixture(scope="module")
@@ -301,139 +285,6 @@ def test_fields_that_the_port_does_not_take_are_refused(project, x, message):
     for look in (simulate.simulate, simulate.probe):
         with pytest.raises(UsageError, match=message):
             look(project[1], project[2], x)
-
-
-# What is refused ----------------------------------------------------------------------------------
-
-
-def refused(last) -> Graph:
-    builder = Builder("refused")
-    x = builder.input("x", (4, 3, 2), INPUT)
-    return builder.finish(last(builder, builder.window("w", x, (3, 3))))
-
-
-ONE = np.ones((4, 1, 1), np.int64)
-
-
-@pytest.mark.parametrize(
-    ("last", "message"),
-    [
-        (lambda b, x: b.sum("total", x, 0), r"layer 'total': sum 'total_sum' does not keep the pixels apart"),
-        (lambda b, x: b.reshape("flat", x, (216,)), r"layer 'flat': reshape 'flat_reshape' does not keep the pixels"),
-        (lambda b, x: b.take("first", x, [0, 1], 0), r"layer 'first': take 'first_take' does not keep the pixels"),
-        (lambda b, x: b.concat("twice", (x, x), 1), r"layer 'twice': concat 'twice_concat' does not keep the pixels"),
-        (
-            lambda b, x: b.bias("ramp", x, np.arange(4).reshape(4, 1, 1) * ONE, 0),
-            r"layer 'ramp': bias 'ramp_bias' differs from pixel to pixel",
-        ),
-    ],
-    ids=["sum", "reshape", "take", "concat", "bias"],
-)
-def test_a_layer_without_a_stream_is_named_and_nothing_is_written(last, message, tmp_path):
-    graph = refused(last)
-    hint = r", so it has no stream of one pixel a clock; use io 'parallel', which lays out all 12 pixels, or leave "
-    with pytest.raises(ModelError, match=f"^{message}.*{hint}"):
-        rtl.emit(graph, tmp_path, RtlOptions(io="stream"))
-    assert not list(tmp_path.iterdir())
-    assert rtl.emit(graph, tmp_path, RtlOptions())["io"] == "parallel"  # 'auto' lays out a field as small as this
-
-
-def test_rows_are_no_field(tmp_path):
-    with pytest.raises(ModelError, match=r"^graph 'tagger': a stream needs a field .*, not \(5, 3\); leave io out$"):
-        rtl.emit(tagger(), tmp_path, RtlOptions(io="stream"))
-
-
-def test_a_stream_has_no_vhdl(tmp_path):
-    with pytest.raises(UsageError, match=r"language must be verilog for a field that is streamed, not vhdl; io 'paral"):
-        rtl.emit(blurred(), tmp_path, RtlOptions("vhdl"))
-    assert rtl.emit(blurred(), tmp_path, RtlOptions("vhdl", io="parallel"))["language"] == "vhdl"
-
-
-def test_another_io_is_refused():
-    with pytest.raises(UsageError, match=r"^io must be one of auto, parallel, stream, not 'serial'$"):
-        RtlOptions(io="serial")
-
-
-def test_a_stream_is_not_swept():
-    with pytest.raises(UsageError, match=r"model 'blurred': its fields are streamed, .*; give `edgephys emit` a --cut"):
-        sweep.sweep(blurred(), vectors(blurred(), 2), 10.0)
-
-
-def test_two_emissions_are_the_same_bytes_in_any_process(tmp_path):
-    program = (
-        "import json, sys; from pathlib import Path; sys.path.insert(0, 'tests'); import numpy as np\n"
-        "from random_graphs import build_field, WITH_RTL\n"
-        "from edgephys.targets.rtl.emit import emit\n"
-        "from edgephys.targets.rtl.options import RtlOptions\n"
-        "generator, folder = np.random.default_rng(8), Path(sys.argv[1])\n"
-        "graph = build_field(lambda low, high: int(generator.integers(low, high, endpoint=True)), WITH_RTL, 9, 7)\n"
-        "(folder / 'facts.json').write_text(json.dumps(emit(graph, folder, RtlOptions(clock_ns=1.0))))\n"
-    )
-    found = []
-    for seed in ("1", "2"):
-        folder = tmp_path / seed
-        folder.mkdir()
-        command = [sys.executable, "-c", program, str(folder)]
-        subprocess.run(command, env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=Path(__file__).parent.parent, check=True)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        found.append({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
-    assert found[0] == found[1]
-    assert len(found[0]) > 8
-
-
-# The command line ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def waves(tmp_path_factory):
-    from wave_model import save_waves  # loads Keras
-
-    return save_waves(tmp_path_factory.mktemp("waves") / "small")
-
-
-@pytest.mark.slow
-def test_emit_streams_a_field_by_itself_and_verify_and_report_tell_a_frames_time(run, waves, tmp_path):
-    folder = tmp_path / "small_rtl"
-    assert run("emit", waves, "--to", "rtl", "--out", folder).status == 0
-    facts = json.loads((folder / "edgephys.json").read_text())["facts"]
-    assert (facts["io"], facts["field"], facts["lag"]) == ("stream", [6, 6], 2 * (6 + 1))
-    verified = run("verify", folder, "--json")
-    assert verified.status == 0, verified.err
-    record = verified.json
-    assert (record["vectors"], record["outputs"], record["mismatches"]) == (8, 8 * 36, 0)
-    timed, with_gaps = record["targets"]["rtl"], record["targets"]["rtl_gaps"]
-    assert with_gaps["vectors"] == 8 and with_gaps["generated"] == record["generated"] >= 64
-    assert timed["latency_first_cycles"] == facts["latency"] and timed["ii"] == 36
-    assert timed["latency_cycles"] == facts["latency"] + 35
-    assert f"({facts['latency']} to the first pixel)" in " ".join(run("verify", folder).out.split())
-    figures = {figure["name"]: figure for figure in run("report", folder, "--no-synth", "--json").json["figures"]}
-    assert (figures["relative_l2"]["value"], figures["relative_l2"]["target"]) == (0.9, "8 held-out test fields")
-    assert "accuracy" not in figures
-    for name in ("latency_cycles", "latency_first_cycles", "ii"):
-        assert figures[name]["value"] == timed[name] and figures[name]["stage"] == "simulated"
-        assert figures[name]["target"].endswith("; for a frame of 6x6 pixels, one a clock")
-    assert figures["latency_ns"]["value"] == 5 * timed["latency_cycles"]
-    assert figures["memory_bits"]["value"] == facts["memory_bits"] and figures["memory_bits"]["stage"] == "estimated"
-
-
-@pytest.mark.parametrize("always", [1, 0])
-@pytest.mark.slow
-def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_path, always):
-    """Rows above that are never read give other pixels; those that always are, other pixels after other frames."""
-    folder = tmp_path / "small_rtl"
-    assert run("emit", waves, "--to", "rtl", "--out", folder, "--vectors", 3).status == 0
-    source = folder / "firmware" / "src" / "layer_stage_1_down_window.v"
-    text, number = re.subn(r"wire no_row_0 = .*;", f"wire no_row_0 = {always};", source.read_text())
-    assert number == 1
-    source.write_text(text)
-    ended = run("verify", folder)
-    assert ended.status == 1
-    assert re.search(r"rtl: layer 'stage_1_down_window' differs first: vector", " ".join(ended.err.split())), ended.err
-
-
-def test_io_goes_with_firmware(run, waves, tmp_path):
-    ended = run("emit", waves, "--to", "c", "--io", "stream", "--out", tmp_path / "p")
-    assert ended.status == 2 and "--io goes with --to hls or rtl, not with --to c; leave it out" in ended.err
 
 
 # At size ------------------------------------------------------------------------------------------
