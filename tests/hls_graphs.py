@@ -157,10 +157,3 @@ def every_mode(signed_input, least_bits=1):
             ends.append(build.add(Requantise, f"{layer}_{number}", of=["x"], fixed=fixed))
     build.add(Concat, "together", of=ends, axis=0)
     return build.graph("modes")
-
-
-def vectors(graph, count, seed=5):
-    fixed = graph.input.fixed
-    x = np.random.default_rng(seed).integers(fixed.low, fixed.high + 1, (count, *graph.input.shape))
-    x[0], x[1] = fixed.low, fixed.high
-    return x

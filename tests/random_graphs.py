@@ -103,7 +103,7 @@ def graphs(draw, limits: Limits = EVERY, steps: int = 6) -> Graph:
     return build(lambda low, high: draw(strategies.integers(low, high)), limits, steps)
 
 
-def vectors(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
+def vectors(graph: Graph, count: int = 300, seed: int = 0) -> np.ndarray:
     """Return random inputs of a graph, the corners of its format first."""
     fixed, shape = graph.input.fixed, graph.input.shape
     x = np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *shape), endpoint=True)

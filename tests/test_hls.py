@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hls_graphs import Builder, additions_and_rows, deep_sets, every_mode, everything, interaction, vectors
+from hls_graphs import Builder, additions_and_rows, deep_sets, every_mode, everything, interaction
+from random_graphs import vectors
 
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
 from edgephys.core.fixed import Fixed

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from every_target import FIRMWARE, assert_equal
 from hypothesis import given, settings, strategies
+from random_graphs import vectors
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
@@ -38,11 +39,6 @@ def network() -> Graph:
     x = builder.lookup("tanh", x, -64, np.rint(127 * np.tanh(np.arange(-64, 64) / 16)).astype(int), 7)
     x = builder.lookup("any", x, -127, generator.integers(-9, 9, (4, 255)), 3)
     return builder.finish(builder.dense("rho", x, generator.integers(-3, 4, (4, 2)), 2))
-
-
-def vectors(graph: Graph, count=200) -> np.ndarray:
-    fixed = graph.input.fixed
-    return np.random.default_rng(1).integers(fixed.low, fixed.high, (count, *graph.input.shape), endpoint=True)
 
 
 def whole(graph: Graph) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from every_target import FIRMWARE, PROCESSORS, assert_equal
 from hypothesis import given, settings, strategies
+from random_graphs import vectors
 
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
@@ -27,11 +28,6 @@ def network() -> Graph:
     sides = builder.max("both", builder.max("one", x, near), builder.max("other", above, x))
     both = builder.add("first", sides, builder.max("third", sums, near))
     return builder.finish(builder.add("second", both, builder.max("fourth", builder.relu("cut", sums), x)))
-
-
-def vectors(graph: Graph, count=300) -> np.ndarray:
-    fixed = graph.input.fixed
-    return np.random.default_rng(1).integers(fixed.low, fixed.high, (count, *graph.input.shape), endpoint=True)
 
 
 @settings(max_examples=40, deadline=None)
@@ -83,10 +79,7 @@ def test_the_larger_of_odd_values_in_one_step_meets_no_tie():
 # On the targets ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("target", "options"),
-    PROCESSORS,
-)
+@pytest.mark.parametrize(("target", "options"), PROCESSORS)
 def test_processors_compute_maxima(target, options, tmp_path):
     assert_equal(target, network(), vectors, tmp_path, **options)
 

@@ -8,6 +8,7 @@ import pytest
 from c_programs import run_together
 from every_target import FIRMWARE, PROCESSORS, assert_equal
 from hypothesis import given, settings, strategies
+from random_graphs import vectors
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
@@ -46,11 +47,6 @@ def gate() -> Graph:
     number = builder.spread("number", builder.take("number", builder.take("number", gated, 0, 0), 1, 0), (2, 3))
     total = builder.add("total", builder.mul("by_row", row, value), builder.mul("by_column", column, number))
     return builder.finish(builder.dense("out", total, np.array([[1], [-2], [3]]), 0))
-
-
-def vectors(graph: Graph, count=300) -> np.ndarray:
-    fixed = graph.input.fixed
-    return np.random.default_rng(1).integers(fixed.low, fixed.high, (count, *graph.input.shape), endpoint=True)
 
 
 # What it computes ----------------------------------------------------------------------------------
@@ -145,10 +141,7 @@ def reaching(graph):
     return np.concatenate([vectors(graph), stimuli.make(graph)[:200]])
 
 
-@pytest.mark.parametrize(
-    ("target", "options"),
-    PROCESSORS,
-)
+@pytest.mark.parametrize(("target", "options"), PROCESSORS)
 def test_processors_compute_gates_squares_and_repeated_factors(target, options, tmp_path):
     assert_equal(target, gate(), reaching, tmp_path, **options)
 
