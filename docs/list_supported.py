@@ -27,7 +27,7 @@ from edgephys.graph.graph import Graph  # noqa: E402
 from edgephys.models.files.keras import activations, hgq2, keras2, lower, operations  # noqa: E402
 from edgephys.models.files.keras.rules import RULES  # noqa: E402
 from edgephys.models.files.onnx import rules as onnx_rules  # noqa: E402
-from edgephys.models.files.onnx import to_keras  # noqa: E402
+from edgephys.models.files.onnx import to_keras_rules  # noqa: E402
 from edgephys.models.files.onnx import wires as onnx_wires  # noqa: E402
 from edgephys.networks.backend import keras  # noqa: E402
 from edgephys.targets.registry import TARGETS  # noqa: E402
@@ -175,7 +175,7 @@ def page() -> str:
         f"- Quantisers, of any scale and zero point: {', '.join(sorted(onnx_rules.QUANTISERS))}, DequantizeLinear.",
         f"- Functions, with the quantiser that follows: {', '.join(onnx_rules.FUNCTIONS)}, LeakyRelu, Clip.",
         f"- Others: {', '.join(_other_operators())}.",
-        f"- Of float models, for `edgephys quantise`: {', '.join(to_keras.RULES)}.",
+        f"- Of float models, for `edgephys quantise`: {', '.join(to_keras_rules.RULES)}.",
         "- Constants are folded, whatever the operator. QONNX's wrappers with channels last are read, too.",
         "",
         *("## Other packages", ""),

@@ -11,7 +11,7 @@ from cortex_m_model import DENSE, FACTS, X, body, needs_tools, written
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ProjectError, ToolError, UsageError
-from edgephys.targets.c import cortex_m
+from edgephys.targets.c import cortex_m, qemu
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def toy(tmp_path):
 def test_a_model_that_hangs_is_stopped_and_says_so(toy):
     hangs = toy(body('(void)arena; while (input[0] != 77) { __asm volatile(""); } output[0] = 1;'))
     with pytest.raises(ToolError, match="'toy' on cortex-m3: qemu-system-arm was stopped after 2 s"):
-        cortex_m.measure(hangs, FACTS, X, timeout_s=2.0)
+        qemu.measure(hangs, FACTS, X, timeout_s=2.0)
 
 
 @needs_tools
@@ -46,7 +46,7 @@ def test_a_model_that_faults_says_which_fault_and_where(toy, source, why):
     if "void (*)" in source:  # a call by pointer has no proven stack, and thus is refused before it faults
         source = '__asm volatile("movs r3, #0\\n blx r3" ::: "r3", "lr", "memory");'
     with pytest.raises(ToolError, match=f"'toy' on cortex-m3: qemu-system-arm ended with status 70: HardFault: {why}"):
-        cortex_m.run(toy(body("(void)arena; (void)input; (void)output;", source)), FACTS, X)
+        qemu.measure(toy(body("(void)arena; (void)input; (void)output;", source)), FACTS, X)
 
 
 @needs_tools
@@ -56,13 +56,13 @@ def test_a_stack_that_overflows_is_said_and_overwrites_nothing(toy):
         '__asm volatile("sub sp, sp, #0x20000\\n push {r0-r3}\\n pop {r0-r3}\\n add sp, sp, #0x20000");',
     )
     with pytest.raises(ToolError, match="status 70: HardFault: the stack overflowed, to 0x1ff"):
-        cortex_m.run(toy(deep), FACTS, X)
+        qemu.measure(toy(deep), FACTS, X)
 
 
 @needs_tools
 def test_a_model_of_a_large_known_stack_gets_it(toy):
     deep = body("volatile int8_t a[1000000]; (void)arena; a[0] = input[0]; output[0] = a[0]; output[1] = 0;")
-    ran = cortex_m.measure(toy(deep), FACTS, X)
+    ran = qemu.measure(toy(deep), FACTS, X)
     assert ran.outputs[:, 0].tolist() == X[:, 0].tolist() and ran.stack_bytes >= 1_000_000
 
 
@@ -77,13 +77,13 @@ def test_a_model_of_a_large_known_stack_gets_it(toy):
 )
 def test_a_model_that_writes_outside_its_memory_is_caught(toy, source, why):
     with pytest.raises(ToolError, match=f"ended with status 65: the model {why}"):
-        cortex_m.run(toy(body("(void)input; (void)arena; output[0] = 1;", source)), FACTS, X)
+        qemu.measure(toy(body("(void)input; (void)arena; output[0] = 1;", source)), FACTS, X)
 
 
 @needs_tools
 def test_what_the_input_type_does_not_hold_is_refused(toy):
     with pytest.raises(ToolError, match="an input is outside of the model's input type"):
-        cortex_m.run(toy(), FACTS, X + 1)
+        qemu.measure(toy(), FACTS, X + 1)
 
 
 @needs_tools
@@ -150,7 +150,7 @@ def test_options_and_vectors_out_of_range_are_refused(toy, tmp_path):
         cortex_m.build(toy(), FACTS, optimise="-Ofast")
     for x in (X[:0], X[:, :2], X[0], X * 0.5, np.array(3)):
         with pytest.raises(MismatchError, match=r"vectors must be integers \(1 or more, \*\(3,\)\), not"):
-            cortex_m.run(toy(), FACTS, x)
+            qemu.measure(toy(), FACTS, x)
     (tmp_path / "toy.c").unlink()
     with pytest.raises(ProjectError, match=r"toy\.c is missing; emit the project again"):
         cortex_m.build(tmp_path, FACTS)
@@ -161,12 +161,12 @@ def test_options_and_vectors_out_of_range_are_refused(toy, tmp_path):
 
 def whole(values):
     body = np.array(values, "<i8").tobytes()
-    return body + cortex_m.TRAILER.pack(cortex_m.MAGIC, len(values), zlib.crc32(body), 1, 2, 3, 4, 5)
+    return body + qemu.TRAILER.pack(qemu.MAGIC, len(values), zlib.crc32(body), 1, 2, 3, 4, 5)
 
 
 def test_outputs_are_read_only_where_they_are_whole():
     raw = whole([[1, -2], [3, 4]])
-    outputs, trailer = cortex_m._parsed(raw, 2, (2,))
+    outputs, trailer = qemu._parsed(raw, 2, (2,))
     assert outputs.tolist() == [[1, -2], [3, 4]] and trailer[3:] == (1, 2, 3, 4, 5)
     for bad, why in (
         (b"", "qemu wrote 0 bytes; 64 are expected of 2 vectors"),
@@ -177,7 +177,7 @@ def test_outputs_are_read_only_where_they_are_whole():
         (raw[:36] + b"\3" + raw[37:], "and 3 vectors, not 2"),
     ):
         with pytest.raises(MismatchError, match=why):
-            cortex_m._parsed(bad, 2, (2,))
+            qemu._parsed(bad, 2, (2,))
 
 
 @pytest.mark.parametrize("name", [cortex_m.GCC, cortex_m.QEMU])
@@ -188,11 +188,11 @@ def test_a_missing_tool_says_what_to_install(toy, monkeypatch, tmp_path_factory,
         Path("p"), Path("m"), cortex_m.Footprint(1, 2, 3, 4, 5, (), "cortex-m3", "-Os", "12")
     )
     if name == cortex_m.QEMU:
-        monkeypatch.setattr(cortex_m, "build", lambda *_: built)
+        monkeypatch.setattr(qemu, "build", lambda *_: built)
     monkeypatch.setenv("PATH", str(bin_folder))
     packages = {cortex_m.GCC: "gcc-arm-none-eabi libnewlib-arm-none-eabi", cortex_m.QEMU: "qemu-system-arm"}
     with pytest.raises(ToolError, match=rf"{name} is missing: install .* \(Debian: {packages[name]}\)"):
-        cortex_m.run(toy(), FACTS, X)
+        qemu.measure(toy(), FACTS, X)
 
 
 def test_doctor_lists_the_tools_of_microcontrollers_as_optional(monkeypatch, tmp_path):
@@ -213,7 +213,7 @@ def test_a_qemu_that_ends_early_is_an_error(toy, monkeypatch, tmp_path, script, 
         "PATH", f"{tmp_path}:{Path(shutil.which('sh')).parent}:{Path(shutil.which('arm-none-eabi-gcc')).parent}"
     )
     with pytest.raises((ToolError, MismatchError), match=f"'toy' on cortex-m3: .*{why}"):
-        cortex_m.run(toy(), FACTS, X)
+        qemu.measure(toy(), FACTS, X)
 
 
 # Stacks without a bound --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Limits are stated and refused in one line; what a kill or a full disk leaves behind is named, swept or ended."""
+"""Limits are stated and refused in one line, before any work; what a full disk leaves behind is named."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""ONNX files that are damaged, reach out of their folder or have no exact form are refused in one line, by name."""
+"""ONNX files that are damaged or reach out of their folder are refused in one line, by name."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The front: what is on it, who sees the test jets, runs that are never done twice, and how it is shown."""
+"""The front: what is on it, who sees the test jets, and runs that are never done twice."""
 
 import json
 import shutil

@@ -18,8 +18,8 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
+from edgephys.targets.rtl import block_text, logic, netlist, simulate
 from edgephys.targets.rtl import emit as rtl
-from edgephys.targets.rtl import logic, netlist, simulate
 from edgephys.targets.rtl.netlist import Element, Module
 from edgephys.targets.rtl.options import RtlOptions
 from edgephys.targets.rtl.schedule import plan
@@ -70,7 +70,7 @@ def run_stages(part, schedule, x):
     if part.program is not None:
         slot = schedule.slots[part.block.name]
         stage_of = [schedule.stage_of(part.block.name, op.latency) for op in part.program.ops]
-        for program in logic.cut(part.program, stage_of, slot.first, slot.last):
+        for program in block_text.cut(part.program, stage_of, slot.first, slot.last):
             values = program.predict(np.ascontiguousarray(values), n_threads=1)
     columns = iter(values.T)
     return {

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_no_name_of_a_module_or_file_breaks_into_yosys_script(tmp_path):
-    from edgephys.targets.rtl import place, synth
+    from edgephys.targets.rtl import place, synth, yosys
 
     source = tmp_path / "a.v"
     source.write_text("module a (input x, output y); assign y = x; endmodule")
@@ -18,7 +18,7 @@ def test_no_name_of_a_module_or_file_breaks_into_yosys_script(tmp_path):
         with pytest.raises(ToolError, match="yosys takes no module of this name: module must be an identifier"):
             work([source], "a\nshell id")
     with pytest.raises(ToolError, match="yosys takes no file of this name"):
-        synth.read_verilog([tmp_path / 'a"\nshell id.v'])
+        yosys.read_verilog([tmp_path / 'a"\nshell id.v'])
 
 
 def test_a_pipeline_runs_no_script_but_ours_and_those_named_on_the_command_line(tmp_path, run, model, few_jets):

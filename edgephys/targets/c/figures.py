@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgephys.core.errors import EdgephysError
 from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.graph import evaluate
-from edgephys.targets.c import cortex_m
+from edgephys.targets.c import cortex_m, qemu
 from edgephys.targets.target import EmittedProject
 
 CPU = "cortex-m4"
@@ -35,9 +35,9 @@ def microcontroller(project: EmittedProject) -> list[Figure]:
     try:
         x = project.inputs()[:ON_CHIP]
         golden = evaluate.run(project.graph, x)
-        ran = cortex_m.verify(project.firmware, project.facts, x, golden, CPU, OPTIMISE)
+        ran = qemu.verify(project.firmware, project.facts, x, golden, CPU, OPTIMISE)
         footprint = cortex_m.footprint(project.firmware, project.facts, CPU, OPTIMISE)
     except EdgephysError as error:
         provenance = ("bytes", FigureStage.SIMULATED, cortex_m.QEMU, "none", f"{CPU}, {OPTIMISE}", str(error))
         return [missing(name, *provenance) for name in ("flash_bytes", "ram_bytes")]
-    return list(cortex_m.figures(footprint, ran))
+    return list(qemu.figures(footprint, ran))

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgephys.targets.hls.syntax import Cursor, Function, Pragma, SyntaxTree
+from edgephys.targets.hls.libclang import Cursor
+from edgephys.targets.hls.syntax import Function, Pragma, SyntaxTree
 
 FUNCTION, LOOP, REGION, BRANCH = "the body of a function", "the body of a loop", "a block", "a branch"
 TOP, BEFORE_LOOP, BEFORE_FUNCTION = "the body of the top function", "before a loop", "before a function"

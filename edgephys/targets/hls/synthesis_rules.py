@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edgephys.targets.hls.syntax import TRANSPARENT, Cursor, SyntaxTree, TreeNode, constant, operator
+from edgephys.targets.hls.libclang import Cursor, constant, operator
+from edgephys.targets.hls.syntax import TRANSPARENT, SyntaxTree, TreeNode
 
 Breaks = Iterator[tuple[Cursor, str]]
 """Nodes that break a rule, each with what it is."""

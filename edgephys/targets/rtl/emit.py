@@ -15,7 +15,7 @@ from edgephys.graph.graph import Graph, check
 from edgephys.graph.ops import Input
 from edgephys.graph.ranges import derive
 from edgephys.targets.fpga import AUTO, PARALLEL
-from edgephys.targets.rtl import logic, netlist, stream_rtl
+from edgephys.targets.rtl import block_text, logic, netlist, stream_rtl
 from edgephys.targets.rtl.design import PROBE, TOP, Design, block, luts, port
 from edgephys.targets.rtl.logic import Logic
 from edgephys.targets.rtl.options import SUFFIX, RtlOptions
@@ -107,7 +107,9 @@ def _parallel(graph: Graph, parallel: Parallel, options: RtlOptions) -> Design:
     makers = {name for block_logic in logics for name in block_logic.outputs}
     exposed = [node.name for _, node in graph.layers() if isinstance(node.op, Input) or node.name in makers]
     sources = {
-        block_logic.module: logic.text(block_logic, schedule, language) for block_logic in logics if block_logic.program
+        block_logic.module: block_text.text(block_logic, schedule, language)
+        for block_logic in logics
+        if block_logic.program
     }
     sources[TOP] = netlist.text(top(TOP, graph, logics, schedule, [graph.output.name]), language)
     facts = {
@@ -147,7 +149,7 @@ def _refuse(graph: Graph) -> None:
 def _write(folder: Path, language: str, design: Design) -> list[str]:
     """Write the sources, alkaid's operators that they use, and the simulation's modules; return the sources' paths."""
     suffix = SUFFIX[language]
-    operators = logic.operators(language, design.sources.values())
+    operators = block_text.operators(language, design.sources.values())
     texts = {f"src/static/{name}": text for name, text in operators.items()}
     texts |= {f"src/{name}{suffix}": text for name, text in design.sources.items()}
     for path, text in {**texts, **{f"sim/{name}{suffix}": text for name, text in design.simulated.items()}}.items():

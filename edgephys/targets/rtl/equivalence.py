@@ -15,7 +15,8 @@ from pathlib import Path
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.targets.rtl import aiger
-from edgephys.targets.rtl.synth import Limits, ModuleCells, read_verilog, run_yosys
+from edgephys.targets.rtl.synth import ModuleCells
+from edgephys.targets.rtl.yosys import Limits, read_verilog, run_yosys
 from edgephys.targets.target import Proof
 
 MOST_GATES = 400_000

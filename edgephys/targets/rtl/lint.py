@@ -13,7 +13,7 @@ from typing import Any
 from edgephys.core import processes
 from edgephys.core.errors import ToolError
 from edgephys.targets import lint
-from edgephys.targets.rtl import ghdl, synth, testbench, verilator
+from edgephys.targets.rtl import ghdl, testbench, verilator, yosys
 from edgephys.targets.target import Lint
 
 READ_S, MEMORY_GB = 600.0, 8.0
@@ -61,7 +61,7 @@ def _verilator(folder: Path, facts: Mapping[str, Any]) -> Lint:
 def _yosys(folder: Path, facts: Mapping[str, Any]) -> Lint:
     tool = processes.find("yosys")
     files = [folder / name for name in facts["sources"]]
-    script = synth.read_verilog(files) + CHECKS.format(top=facts["top"])
+    script = yosys.read_verilog(files) + CHECKS.format(top=facts["top"])
 
     def read(home: Path) -> list[str]:
         log = home / "yosys.log"

@@ -16,7 +16,8 @@ from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cells import UNITS
-from edgephys.targets.rtl.synth import MAP, Limits, read_verilog, require_word, run_yosys
+from edgephys.targets.rtl.synth import MAP
+from edgephys.targets.rtl.yosys import Limits, read_verilog, require_word, run_yosys
 
 PARTS = {
     "12k": "LFE5U-12F-6BG381C",

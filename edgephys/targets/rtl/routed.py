@@ -16,7 +16,7 @@ from typing import Any
 from edgephys.core import processes as tools
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cell_models import require_models
-from edgephys.targets.rtl.synth import Limits, run_yosys
+from edgephys.targets.rtl.yosys import Limits, run_yosys
 
 WRITE = "read_json cells.json\nwrite_verilog -noattr netlist.v\n"
 

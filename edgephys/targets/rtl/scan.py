@@ -10,7 +10,7 @@ from typing import Any
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import own_file, require_count, require_identifier
-from edgephys.targets.rtl import logic
+from edgephys.targets.rtl import block_text
 from edgephys.targets.rtl.netlist import IN_LOGIC
 from edgephys.targets.source_scan import Scanned, require_no
 
@@ -132,7 +132,7 @@ so no latch. The words are those that reach beyond modules, wires and registers.
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise ProjectError for facts or sources of an RTL project that could do more than compute."""
     sources = _sources(folder, facts)
-    operators = logic.every_operator(facts["language"])
+    operators = block_text.every_operator(facts["language"])
     for path in sources:
         if path.is_file() and not _is_text(path, operators.get(path.name)):  # a missing one is named where it is read
             _require_ours(Scanned(folder, path), LANGUAGES[facts["language"]])

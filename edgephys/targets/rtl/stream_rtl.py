@@ -6,7 +6,7 @@ from typing import Any
 
 from edgephys.graph.graph import Graph
 from edgephys.targets.fpga import STREAM
-from edgephys.targets.rtl import logic, netlist
+from edgephys.targets.rtl import block_text, netlist
 from edgephys.targets.rtl.design import PROBE, TOP, Design, block, luts, port
 from edgephys.targets.rtl.line_buffer import Delay, Marker
 from edgephys.targets.rtl.stream import BufferedWindow, Stream
@@ -37,7 +37,7 @@ def design(graph: Graph, stream: Stream) -> Design:
 
 def _logic(stream: Stream) -> dict[str, str]:
     return {
-        block_logic.module: logic.text(block_logic, segment.schedule, LANGUAGE, ADVANCE)
+        block_logic.module: block_text.text(block_logic, segment.schedule, LANGUAGE, ADVANCE)
         for segment in stream.segments
         for block_logic in segment.logics
         if block_logic.program

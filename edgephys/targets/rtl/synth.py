@@ -19,9 +19,9 @@ from threading import Event
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
-from edgephys.core.names import require_identifier, require_plain
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cells import PRIMITIVES, TARGETS, UNITS, Cells, count
+from edgephys.targets.rtl.yosys import Limits, read_verilog, require_word, run_yosys
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a module, the number of finished modules, and the number of all."""
@@ -97,14 +97,6 @@ class Synthesised:
             Figure(name, getattr(self.cells, name), unit, FigureStage.SYNTHESISED, self.tool, self.version, target)
             for name, unit in UNITS[self.family].items()
         )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limit one run of Yosys: seconds, and gigabytes of address space."""
-
-    timeout_s: float = 1800.0
-    memory_gb: float = 8.0
 
 
 def synthesise(
@@ -287,44 +279,3 @@ def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits, stop: Event) ->
     home = tools.built(key, build)
     counts = read_json(home / "counts.json")["modules"]["\\" + task.top]["num_cells_by_type"]
     return home, {name: number for name, number in counts.items() if name not in ("$scopeinfo", *task.boxes)}
-
-
-def read_verilog(files: Iterable[Path], option: str = "") -> str:
-    """Return the Yosys commands that read Verilog files, one command for each file."""
-    paths = [path.resolve() for path in files]
-    for path in paths:
-        try:
-            require_plain("path", str(path))
-        except ValueError as error:
-            raise ToolError(f"yosys takes no file of this name: {error}; move the project to another folder") from error
-    return "".join(f'read_verilog {option}"{path}"\n' for path in paths)
-
-
-def require_word(module: str) -> None:
-    """Raise ToolError for the name of a module that would not be one word of a script."""
-    try:
-        require_identifier("module", module)
-    except ValueError as error:
-        raise ToolError(f"yosys takes no module of this name: {error}") from error
-
-
-def run_yosys(
-    yosys: tools.Tool, folder: Path, script: str, module: str, limits: Limits, stop: Event | None = None
-) -> str:
-    """Run a Yosys script in ``folder`` and return its log; errors name the module."""
-    (folder / "script.ys").write_text(script)
-    try:
-        return tools.run(
-            [*yosys.command, "script.ys"],
-            folder,
-            limits.timeout_s,
-            yosys.environment,
-            name="yosys",
-            memory_gb=limits.memory_gb,
-            stop=stop,
-        )
-    except ToolError as error:
-        shows = ("bad_alloc", "was killed", "ABC", "allocate memory")  # how lack of memory shows
-        short = any(word in str(error) for word in shows)
-        limit = f"; its memory limit is {limits.memory_gb:g} GB" if short else ""
-        raise ToolError(f"module '{module}': {error}{limit}") from error
