@@ -64,7 +64,9 @@ def test_a_table_of_cards_takes_an_imported_model(model, run):
 @pytest.mark.parametrize("words", [("compress",), ("pareto", "--seeds", 1)])
 def test_a_command_that_trains_says_that_it_takes_models_of_edgephys_train(model, data, run, tmp_path, words):
     pipeline = tmp_path / "pipeline.toml"
-    pipeline.write_text("[[stage]]\nkind = 'finetune'\nepochs = 1\n\n[knob]\nstage = 1\nkey = 'epochs'\nvalues = [1, 2]\n")
+    pipeline.write_text(
+        "[[stage]]\nkind = 'finetune'\nepochs = 1\n\n[knob]\nstage = 1\nkey = 'epochs'\nvalues = [1, 2]\n"
+    )
     command, *more = words
     ended = run(command, model, pipeline, "--data", data / "classes.npz", "--out", tmp_path / "out", *more)
     assert_refused(ended, model)
