@@ -64,11 +64,13 @@ def load(
                 raise UsageError(f"{file}: a folder of ours has its data and its format; leave both out")
             return LoadedModel(load_folder(file))
         from edgephys.core.fixed import Fixed
+        from edgephys.models.import_plan import ImportPlan
         from edgephys.models.importing import import_file
 
         folder = Path(out) if out is not None else Path("runs") / file.stem
         fixed, ends = (None if text is None else Fixed.of_text(text) for text in (input_format, output_format))
-        imported = import_file(file, folder, fixed, _data_file(data, stack), count, seed, force, output_format=ends)
+        plan = ImportPlan(fixed, ends, _data_file(data, stack), count=count, seed=seed, force=force)
+        imported = import_file(file, folder, plan)
         return LoadedModel(load_folder(folder), imported.warnings)
 
 

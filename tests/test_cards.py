@@ -7,6 +7,7 @@ import pytest
 
 from edgephys.core.files import json_text
 from edgephys.models.card import CARD, Card
+from edgephys.models.import_plan import ImportPlan
 
 MODELS = Path(__file__).parent.parent / "models"
 
@@ -27,7 +28,7 @@ def test_an_imported_models_card_keeps_its_order(tmp_path):
 
     from edgephys.models import imported
 
-    imported.import_onnx(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp", count=5)
+    imported.import_onnx(onnx_models.mlp(tmp_path / "mlp.onnx"), tmp_path / "mlp", ImportPlan(count=5))
     text = (tmp_path / "mlp" / CARD).read_text()
     assert json_text(Card.of_record(json.loads(text)).to_record()) == text
     assert list(json.loads(text)) == [

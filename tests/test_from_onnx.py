@@ -22,6 +22,7 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate
 from edgephys.graph.ops import Dense, Requantise
 from edgephys.models import imported
+from edgephys.models.import_plan import ImportPlan
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx import emit as qonnx
 
@@ -95,7 +96,7 @@ def test_what_qonnxs_own_tools_make_of_ours_is_read_as_the_same_integers(tmp_pat
 def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path, flatten, batch):
     """Groups, steps, narrow edges, a skip, a scale a channel: and a Flatten that takes channels first."""
     made = imported.import_onnx(
-        onnx_models.cnn(tmp_path / "m.onnx", 13, flatten, batch), tmp_path / "cnn", count=64
+        onnx_models.cnn(tmp_path / "m.onnx", 13, flatten, batch), tmp_path / "cnn", ImportPlan(count=64)
     ).model
     assert made.graph.input.shape == (8, 8, 3)  # pixels arrive channels last, as streams want them
     assert made.graph.metadata["onnx"]["input_axes"] == [2, 0, 1]
@@ -109,7 +110,7 @@ def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path,
 
 def test_an_export_of_brevitas_itself_is_what_qonnx_computes(tmp_path):
     path = onnx_models.shipped(tmp_path)
-    made = imported.import_onnx(path, tmp_path / "espcn", Fixed(False, 8, 0), count=6).model
+    made = imported.import_onnx(path, tmp_path / "espcn", ImportPlan(Fixed(False, 8, 0), count=6)).model
     assert made.card.imported.producer == "pytorch 1.12.1"
     assert made.graph.output.shape == (3, 12, 12)  # two pixels for one, by DepthToSpace
 
@@ -121,7 +122,7 @@ def test_a_scale_that_is_no_power_of_two_comes_in(tmp_path):
         if entry.name == "scale.3":
             entry.CopyFrom(numpy_helper.from_array(np.float32(0.04611974), entry.name))
     onnx.save(model, path)
-    made = imported.import_onnx(path, tmp_path / "espcn", Fixed(False, 8, 0), count=6)
+    made = imported.import_onnx(path, tmp_path / "espcn", ImportPlan(Fixed(False, 8, 0), count=6))
     assert made.model.graph.metadata["onnx"]["float64"]
     (said,) = made.warnings
     assert re.fullmatch(
@@ -135,7 +136,7 @@ def test_every_rounding_mode_is_qonnxs_own_on_every_value(tmp_path, mode, signed
     model = Model((1,))
     x = model.quant("x", 10, 2.0**-5)
     path = built(model, tmp_path, model.quant(x, 5, 0.25, signed, narrow, mode))
-    made = imported.import_onnx(path, tmp_path / "out", vectors=every_value(tmp_path, -512, 512)).model
+    made = imported.import_onnx(path, tmp_path / "out", ImportPlan(vectors=every_value(tmp_path, -512, 512))).model
     assert made.card.imported.outputs_compared == 1024
 
 
@@ -152,7 +153,7 @@ def test_one_signed_bit_is_the_sign(tmp_path, kind):
         y = model.quant(x, 1, 0.25)
     else:
         y = model.op("BipolarQuant", x, model.const("half", 0.25), domain=QONNX)
-    imported.import_onnx(built(model, tmp_path, y), tmp_path / "o", vectors=every_value(tmp_path, -32, 32))
+    imported.import_onnx(built(model, tmp_path, y), tmp_path / "o", ImportPlan(vectors=every_value(tmp_path, -32, 32)))
 
 
 def wires(model, x, case):
@@ -216,13 +217,13 @@ CASES = [
 def test_wires_sums_and_differences_are_what_qonnx_computes(tmp_path, case):
     model = Model((3, 4))
     path = built(model, tmp_path, wires(model, model.quant("x", 6, 0.25), case))
-    imported.import_onnx(path, tmp_path / "out", count=20)
+    imported.import_onnx(path, tmp_path / "out", ImportPlan(count=20))
 
 
 def test_a_quantiser_behind_a_transpose_states_the_inputs_format(tmp_path):
     model = Model((3, 4))
     path = built(model, tmp_path, model.quant(model.op("Transpose", "x", perm=[0, 2, 1]), 6, 0.25, mode="FLOOR"))
-    made = imported.import_onnx(path, tmp_path / "out", count=20).model
+    made = imported.import_onnx(path, tmp_path / "out", ImportPlan(count=20)).model
     assert made.graph.input.fixed == Fixed(True, 6, 4, Rounding.TRN, Overflow.SAT)
     assert made.graph.output.shape == (3, 4)  # axes are followed, not moved
 
@@ -230,7 +231,7 @@ def test_a_quantiser_behind_a_transpose_states_the_inputs_format(tmp_path):
 def test_a_stated_format_takes_the_place_of_an_input_quantiser(tmp_path):
     path = onnx_models.mlp(tmp_path / "mlp.onnx")
     wider = Fixed.of_text("fixed<12,4,RND,SAT>")
-    made = imported.import_onnx(path, tmp_path / "out", wider).model
+    made = imported.import_onnx(path, tmp_path / "out", ImportPlan(wider)).model
     assert made.graph.input.fixed == wider
     assert isinstance(made.graph.nodes[1].op, Requantise)  # the file's own quantiser follows
 

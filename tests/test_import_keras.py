@@ -12,6 +12,7 @@ from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
 from edgephys.models import user_data
 from edgephys.models.frameworks import load
+from edgephys.models.import_plan import ImportPlan
 from edgephys.models.imported_keras import import_keras
 from edgephys.models.input_data import proposed
 from edgephys.networks.backend import keras, qkeras
@@ -285,7 +286,7 @@ def test_a_users_model_is_exact_on_a_target(run, tmp_path, make, target):
 def test_a_sum_of_more_bits_than_float32_has_is_compared_with_keras_in_float64(tmp_path):
     model = scattered(model_of((6,), qdense(4, "a", 10), qdense(3, "b", 10)), 1)
     model.save(tmp_path / "m.keras")
-    made = import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 14, 6))
+    made = import_keras(tmp_path / "m.keras", tmp_path / "m", ImportPlan(Fixed(True, 14, 6)))
     assert made.model.graph.output.fixed.bits > 24
     assert made.warnings == ("a sum has more bits than float32 holds exactly: compared with Keras in float64",)
     again = load(tmp_path / "m")
@@ -298,7 +299,7 @@ def test_a_quantiser_that_computes_in_float32_alone_keeps_its_refusal(tmp_path):
     layer = qkeras.QDense(3, kernel_quantizer=qkeras.quantized_bits(10, 0, alpha="auto_po2"), use_bias=False, name="b")
     scattered(model_of((6,), qdense(4, "a", 12), layer), 3).save(tmp_path / "m.keras")
     with pytest.raises(ModelError, match=r"layer '\w+': its accumulator needs 2\d bits, but Keras sums in float32"):
-        import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 14, 6))
+        import_keras(tmp_path / "m.keras", tmp_path / "m", ImportPlan(Fixed(True, 14, 6)))
 
 
 @pytest.mark.slow
@@ -321,7 +322,7 @@ def test_a_single_output_and_numbers_are_scored_and_verified(run, tmp_path):
 def test_answers_that_fit_no_output_are_named(tmp_path):
     model_of((4,), qdense(3, "out")).save(tmp_path / "m.keras")
     np.savez(tmp_path / "d.npz", x=np.zeros((5, 4)), y=np.full((5, 2), 0.5))
-    imported = import_keras(tmp_path / "m.keras", tmp_path / "m", data=tmp_path / "d.npz")
+    imported = import_keras(tmp_path / "m.keras", tmp_path / "m", ImportPlan(data=tmp_path / "d.npz"))
     assert "y of (5, 2) states neither classes nor numbers of the outputs: no score is stated" in imported.warnings
     assert not imported.model.card.metrics
 
@@ -333,4 +334,4 @@ def test_a_layer_fused_with_its_batch_normalisation_is_read_from_its_file(kind, 
         qkeras.QConv2DBatchnorm(2, (2, 2), **words), (3, 3, 1)
     )  # fmt: skip
     model_of(shape, layer).save(tmp_path / "m.keras")
-    assert import_keras(tmp_path / "m.keras", tmp_path / "m", Fixed(True, 6, 3), count=50).model.graph.nodes
+    assert import_keras(tmp_path / "m.keras", tmp_path / "m", ImportPlan(Fixed(True, 6, 3), count=50)).model.graph.nodes

@@ -16,6 +16,7 @@ from edgephys.graph.ops import Dense
 from edgephys.models import imported
 from edgephys.models.files.onnx import lower as from_onnx
 from edgephys.models.frameworks import FRAMEWORKS, framework_of, load
+from edgephys.models.import_plan import ImportPlan
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_given_vectors_are_quantised_as_the_file_does_and_give_an_accuracy(tmp_p
     path = onnx_models.cnn(tmp_path / "cnn.onnx")
     inputs = np.random.default_rng(2).uniform(-1, 3, (40, 3, 8, 8))
     np.savez(tmp_path / "given.npz", inputs=inputs, labels=np.arange(40) % 3)
-    made = imported.import_onnx(path, tmp_path / "cnn", vectors=tmp_path / "given.npz").model
+    made = imported.import_onnx(path, tmp_path / "cnn", ImportPlan(vectors=tmp_path / "given.npz")).model
     steps = np.clip(np.rint(inputs * 32), 0, 63)
     assert np.array_equal(made.held_out.inputs, steps.transpose(0, 2, 3, 1))
     right = evaluate.run(made.graph, made.held_out.inputs).argmax(1) == np.arange(40) % 3
@@ -95,7 +96,7 @@ def test_a_folder_of_others_is_not_replaced(tmp_path):
     with pytest.raises(UsageError, match="exists and is not an imported model of ours"):
         imported.import_onnx(path, tmp_path / "theirs")
     imported.import_onnx(path, tmp_path / "ours")
-    imported.import_onnx(path, tmp_path / "ours", count=3)
+    imported.import_onnx(path, tmp_path / "ours", ImportPlan(count=3))
     assert len(load(tmp_path / "ours").held_out.inputs) == 3
 
 
@@ -140,16 +141,18 @@ def test_a_damaged_folder_names_the_file(copied):
 def test_vectors_that_do_not_fit_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "given.npz", **arrays)
     with pytest.raises(DataError, match=message):
-        imported.import_onnx(onnx_models.mlp(tmp_path / "m.onnx"), tmp_path / "o", vectors=tmp_path / "given.npz")
+        imported.import_onnx(
+            onnx_models.mlp(tmp_path / "m.onnx"), tmp_path / "o", ImportPlan(vectors=tmp_path / "given.npz")
+        )
 
 
 def test_vectors_of_nan_and_no_vectors_are_refused(tmp_path):
     path = onnx_models.mlp(tmp_path / "m.onnx")
     np.savez(tmp_path / "given.npz", inputs=np.full((2, 6), np.nan))
     with pytest.raises(ModelError, match="values must be finite"):
-        imported.import_onnx(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+        imported.import_onnx(path, tmp_path / "o", ImportPlan(vectors=tmp_path / "given.npz"))
     with pytest.raises(UsageError, match="--count must be 1 or more, not 0"):
-        imported.import_onnx(path, tmp_path / "o", count=0)
+        imported.import_onnx(path, tmp_path / "o", ImportPlan(count=0))
     (tmp_path / "given.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match=r"expected a .npz with 'inputs'"):
-        imported.import_onnx(path, tmp_path / "o", vectors=tmp_path / "given.npz")
+        imported.import_onnx(path, tmp_path / "o", ImportPlan(vectors=tmp_path / "given.npz"))

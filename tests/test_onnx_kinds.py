@@ -12,6 +12,7 @@ from edgephys.graph import evaluate, stimuli
 from edgephys.models import imported
 from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.files.onnx import lower as from_onnx
+from edgephys.models.import_plan import ImportPlan
 from edgephys.models.onnx_framework import OnnxReference
 from edgephys.targets.registry import TARGETS
 
@@ -28,7 +29,7 @@ def exact(tmp_path, build, shape=(6,), input_format=None, change=None, opset=13,
     (change or (lambda proto: None))(proto)
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
-    return imported.import_onnx(path, tmp_path / "model", input_format, count=64).model.graph
+    return imported.import_onnx(path, tmp_path / "model", ImportPlan(input_format, count=64)).model.graph
 
 
 def integers_and_back(m, x, scale, zero, dtype=np.uint8):
@@ -345,10 +346,12 @@ def test_data_of_a_user_state_the_format_and_what_is_clipped_is_said(tmp_path):
     np.savez(tmp_path / "mine.npz", x=x, y=np.arange(50) % 4)
     with pytest.raises(ModelError, match=r"reads input 'x' without a Quant before it, .* or --data"):
         imported.import_onnx(path, tmp_path / "out")
-    made = imported.import_onnx(path, tmp_path / "out", data=tmp_path / "mine.npz")
+    made = imported.import_onnx(path, tmp_path / "out", ImportPlan(data=tmp_path / "mine.npz"))
     assert made.warnings[0] == "input format fixed<8,4>, which holds the data; --input-format states another"
     assert set(made.model.card.metrics) == {"accuracy", "accuracy_error", "examples"}
-    made = imported.import_onnx(path, tmp_path / "out", Fixed(True, 6, 2), data=tmp_path / "mine.npz", force=True)
+    made = imported.import_onnx(
+        path, tmp_path / "out", ImportPlan(Fixed(True, 6, 2), data=tmp_path / "mine.npz", force=True)
+    )
     assert "input values are beyond fixed<6,2> and are clipped; the data reach -5..4.9375" in made.warnings[0]
 
 

@@ -8,6 +8,7 @@ from onnx_models import QONNX, Model, built, read
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.models import imported
+from edgephys.models.import_plan import ImportPlan
 
 
 def refused(tmp_path, message, add, shape=(4,), quantised=True, input_format=None):
@@ -194,7 +195,7 @@ def test_a_convolution_that_is_not_computed_is_refused(tmp_path, message, settin
 def test_every_convolution_else_is_what_qonnx_computes(tmp_path, settings_, size):
     model = Model((3, 6, 7))
     x = model.op("Conv", model.quant("x", 5, 0.5), model.weight("w", (2, 3, *size)), **settings_)
-    imported.import_onnx(built(model, tmp_path, x), tmp_path / "out", count=10)
+    imported.import_onnx(built(model, tmp_path, x), tmp_path / "out", ImportPlan(count=10))
 
 
 def test_an_input_that_no_quantiser_fixes_asks_for_its_format(tmp_path):

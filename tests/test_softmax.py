@@ -17,6 +17,7 @@ from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.files.onnx import lower as onnx_lower
 from edgephys.models.files.softmax import SoftmaxForm, softmax, tables
 from edgephys.models.frameworks import load
+from edgephys.models.import_plan import ImportPlan
 from edgephys.models.imported_keras import import_keras
 from edgephys.models.keras_framework import KerasFileReference
 from edgephys.networks.backend import keras
@@ -127,7 +128,9 @@ def test_forms_float_logits_and_other_axes_are_refused():
 def folder(tmp_path_factory):
     home = tmp_path_factory.mktemp("softmax")
     attention().save(home / "m.keras")
-    imported = import_keras(home / "m.keras", home / "kept", INPUT, count=200, softmax=SoftmaxForm(True, 10, 512))
+    imported = import_keras(
+        home / "m.keras", home / "kept", ImportPlan(INPUT, count=200, softmax=SoftmaxForm(True, 10, 512))
+    )
     assert [warning.split(":")[0] for warning in imported.warnings] == ["layer 'weights'", "layer 'end'"]
     return home
 

@@ -159,6 +159,7 @@ def import_(
     from edgephys.core.errors import UsageError
     from edgephys.core.fixed import Fixed
     from edgephys.models.files.softmax import SoftmaxForm
+    from edgephys.models.import_plan import ImportPlan
     from edgephys.models.importing import import_file
 
     folder = out or Path("runs") / file.stem
@@ -168,7 +169,7 @@ def import_(
         raise UsageError("--vectors goes with an ONNX file; use --data")
     form = SoftmaxForm(keep_softmax, softmax_bits, softmax_entries)
     softmax = None if form == SoftmaxForm() else form
-    imported = import_file(file, folder, fixed, data, count, seed, force, vectors, softmax, ends)
+    imported = import_file(file, folder, ImportPlan(fixed, ends, data, vectors, count, seed, softmax, force))
     model, warnings = imported.model, imported.warnings
     for warning in warnings:
         say(f"note: {warning}")

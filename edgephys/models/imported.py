@@ -27,6 +27,7 @@ from edgephys.models.files.onnx import file as onnx_file
 from edgephys.models.files.onnx.inputs import UnstatedFormatError
 from edgephys.models.files.onnx.lower import lower
 from edgephys.models.files.softmax import SoftmaxForm
+from edgephys.models.import_plan import DEFAULT, ImportPlan
 from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, proposed, quantised
 from edgephys.models.model import Imported, Model
 from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxReference, with_graph_axes
@@ -36,41 +37,27 @@ from edgephys.targets.qonnx import emit as qonnx
 
 MOST_ELEMENTS = 1 << 28
 """Elements of all random inputs together."""
-RANDOM_VECTORS = 1000
-"""Random vectors on which a model is proven where no file of vectors is stated."""
 
 
-def import_onnx(
-    path: Path,
-    out: Path,
-    input_format: Fixed | None = None,
-    vectors: Path | None = None,
-    count: int = RANDOM_VECTORS,
-    seed: int = 1,
-    force: bool = False,
-    data: Path | None = None,
-    softmax: SoftmaxForm | None = None,
-) -> Imported:
+def import_onnx(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
     """Lower an ONNX file, prove its Graph against the file itself, and write the model's folder.
 
-    ``data`` is a file that ``user_data`` reads. ``vectors`` is a .npz with ``inputs`` in the file's shape, floats or
-    integers in steps, and perhaps ``labels``. Without both, ``count`` random ones are drawn. ``softmax`` may keep a
-    softmax at the end, computed by tables: its largest difference to the file's is measured.
+    A softmax at the end is left out, or computed by tables: its largest difference to the file's is measured then.
     Raises: ModelError naming what is refused; MismatchError where the Graph computes other integers than the file;
     DataError for data that do not fit; UsageError where ``out`` is not ours. Nothing is written then.
     """
-    check_free(out, GRAPH, force, "an imported model")
+    check_free(out, GRAPH, plan.force, "an imported model")
     model, name = onnx_file.read(path), out.absolute().name
-    own = None if data is None else user_data.read(data, dict(model.inputs))
+    own = None if plan.data is None else user_data.read(plan.data, dict(model.inputs))
     warnings: list[str] = []
-    graph = _lowered(model, name, input_format, own, warnings, softmax)
+    graph = _lowered(model, name, plan.input_format, own, warnings, plan.softmax)
     labels: NDArray[np.int64] | None = None
     if own is not None:
         inputs = of_data(graph, own, warnings)
-    elif vectors is not None:
-        inputs, labels = _read(graph, vectors)
+    elif plan.vectors is not None:
+        inputs, labels = _read(graph, plan.vectors)
     else:
-        inputs = _random(graph, count, seed)
+        inputs = _random(graph, plan.count, plan.seed)
     reference = OnnxReference(model.proto, graph)
     outputs = _proven(graph, reference, inputs)
     generated = stimuli.make(graph)
@@ -80,9 +67,9 @@ def import_onnx(
     _compare_single(graph, model, inputs, outputs, warnings)
     if own is not None and own.answers is not None:
         labels = classes_of(own.answers, outputs.shape)
-    drawn = own is None and vectors is None
-    card = _card(model, graph, len(inputs), seed if drawn else None, labels, outputs)
-    card = with_softmaxes(card, softmax, approximated)
+    drawn = own is None and plan.vectors is None
+    card = _card(model, graph, len(inputs), plan.seed if drawn else None, labels, outputs)
+    card = with_softmaxes(card, plan.softmax, approximated)
     held_out = HeldOut(inputs, _answers(outputs) if labels is None else labels)
 
     def write(folder: Path) -> None:
@@ -91,7 +78,7 @@ def import_onnx(
         np.savez_compressed(folder / HELD_OUT, inputs=held_out.inputs, labels=held_out.labels)
         write_card(card, folder)
 
-    replace_folder(out, write, GRAPH, force, "an imported model")
+    replace_folder(out, write, GRAPH, plan.force, "an imported model")
     return Imported(Model(out, graph, held_out, card, OnnxFramework()), tuple(warnings))
 
 

@@ -27,6 +27,7 @@ from edgephys.models.files.keras import file as keras_file
 from edgephys.models.files.keras.ends import with_rounded_outputs
 from edgephys.models.files.keras.reading import TooWideError
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm
+from edgephys.models.import_plan import DEFAULT, ImportPlan
 from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, proposed, quantised, targets_of
 from edgephys.models.keras_framework import KerasFileReference, KerasFramework
 from edgephys.models.model import Imported, Model
@@ -35,38 +36,27 @@ from edgephys.models.user_data import UserData
 from edgephys.models.vectors import HELD_OUT, HeldOut
 
 
-def import_keras(
-    path: Path,
-    out: Path,
-    input_format: Fixed | None = None,
-    data: Path | None = None,
-    count: int = 1000,
-    seed: int = 1,
-    force: bool = False,
-    softmax: SoftmaxForm | None = None,
-    output_format: Fixed | None = None,
-) -> Imported:
+def import_keras(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
     """Lower a Keras file, prove its Graph against Keras on the data and on generated vectors, and write the folder.
 
-    ``data`` is a file that ``user_data`` reads; without it, ``count`` random inputs are drawn. ``softmax`` is the form
-    of softmaxes that are computed, which no integers give exactly: their largest difference to Keras' is measured.
-    The outputs are rounded to ``output_format`` where it is stated, in Keras as on the targets.
+    Softmaxes that are computed have no exact integers: their largest difference to Keras' is measured. Outputs that are
+    rounded to a stated format are rounded so in Keras, too.
     Raises: ModelError naming what is refused; DataError for data that do not fit; MismatchError where the Graph
     computes other integers than Keras; UsageError where ``out`` is not ours or no format is known. Nothing is written
     then.
     """
-    check_free(out, CARD, force, "a model")
+    check_free(out, CARD, plan.force, "a model")
     keras_model = keras_file.read(path)
-    if output_format is not None:
-        keras_model = with_rounded_outputs(keras_model, output_format)
+    if plan.output_format is not None:
+        keras_model = with_rounded_outputs(keras_model, plan.output_format)
     name = out.absolute().name
-    own_data = None if data is None else user_data.read(data, inputs_of(keras_model))
+    own_data = None if plan.data is None else user_data.read(plan.data, inputs_of(keras_model))
     warnings: list[str] = []
-    form = softmax or SoftmaxForm()
-    low = _lowered(keras_model, input_format, own_data, name, warnings, form)
+    form = plan.softmax or SoftmaxForm()
+    low = _lowered(keras_model, plan.input_format, own_data, name, warnings, form)
     graph, reference = low.graph, KerasFileReference(low)
     if own_data is None:
-        inputs = _random(low, count, seed)
+        inputs = _random(low, plan.count, plan.seed)
     else:
         inputs = quantised(own_data.inputs, graph.input.fixed, warnings).reshape(-1, *graph.input.shape)
     if low.double:
@@ -79,18 +69,18 @@ def import_keras(
     labels, metrics = _scored(low, None if own_data is None else own_data.answers, outputs, warnings)
     own = outputs.argmax(-1) if outputs.ndim == 2 else outputs
     held_out = HeldOut(inputs, own if labels is None else labels)
-    card = _card(path, low, len(inputs), None if own_data is not None else seed, metrics, outputs)
-    card = with_softmaxes(card, softmax, approximated)
+    card = _card(path, low, len(inputs), None if own_data is not None else plan.seed, metrics, outputs)
+    card = with_softmaxes(card, plan.softmax, approximated)
 
     def write(folder: Path) -> None:
-        if output_format is None and keras_file.is_keras_own(path):
+        if plan.output_format is None and keras_file.is_keras_own(path):
             shutil.copyfile(path, folder / MODEL)
         else:
             keras_model.save(folder / MODEL, include_optimizer=False)
         np.savez_compressed(folder / HELD_OUT, inputs=held_out.inputs, labels=held_out.labels)
         write_card(card, folder)
 
-    replace_folder(out, write, CARD, force, "a model")
+    replace_folder(out, write, CARD, plan.force, "a model")
     return Imported(Model(out, graph, held_out, card, KerasFramework()), tuple(warnings))
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgephys.core.errors import UsageError
-from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
 from edgephys.models import user_data
 from edgephys.models.files.keras import file as keras_file
 from edgephys.models.files.onnx import file as onnx_file
-from edgephys.models.files.softmax import SoftmaxForm
+from edgephys.models.import_plan import ImportPlan
 from edgephys.models.imported import import_onnx, of_data
 from edgephys.models.imported_keras import import_keras, inputs_of
 from edgephys.models.input_data import classes_of, quantised, targets_of
@@ -23,29 +23,16 @@ from edgephys.models.onnx_framework import ONNX
 from edgephys.models.trained import MODEL
 
 
-def import_file(
-    file: Path,
-    out: Path,
-    input_format: Fixed | None = None,
-    data: Path | None = None,
-    count: int = 1000,
-    seed: int = 1,
-    force: bool = False,
-    vectors: Path | None = None,
-    softmax: SoftmaxForm | None = None,
-    output_format: Fixed | None = None,
-) -> Imported:
+def import_file(file: Path, out: Path, plan: ImportPlan) -> Imported:
     """Import an ONNX file (by its ending) or else a Keras file into the folder ``out``.
 
-    ``vectors`` is another form of data, for an ONNX file: integers in steps. To ``output_format`` the outputs of a
-    Keras file are rounded.
     Raises: as ``import_onnx`` and ``import_keras``.
     """
     if file.suffix == ".onnx":
-        if output_format is not None:
+        if plan.output_format is not None:
             raise UsageError("--output-format goes with a Keras file; put a Quant node at the end")
-        return import_onnx(file, out, input_format, vectors, count, seed, force, data, softmax)
-    return import_keras(file, out, input_format, data, count, seed, force, softmax, output_format)
+        return import_onnx(file, out, plan)
+    return import_keras(file, out, plan)
 
 
 def read_data(folder: Path, graph: Graph, data: Path, limit: int | None = None) -> tuple[Integers, NDArray[Any] | None]:

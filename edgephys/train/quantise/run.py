@@ -17,6 +17,7 @@ from edgephys.core.scratch import temporary_folder
 from edgephys.models import user_data
 from edgephys.models.card import CARD
 from edgephys.models.files.keras import file as keras_file
+from edgephys.models.import_plan import ImportPlan
 from edgephys.models.imported_keras import import_keras, inputs_of
 from edgephys.models.model import Imported
 from edgephys.models.numbers import relative_l2
@@ -252,4 +253,4 @@ def _imported(path: Path, out: Path, model: Any, form: Fixed, work: _Work, force
         np.savez_compressed(folder / "held_out.npz", **arrays)
         file = folder / f"{path.stem}.keras"
         model.save(file, include_optimizer=False)
-        return import_keras(file, out, form, folder / "held_out.npz", force=force)
+        return import_keras(file, out, ImportPlan(form, data=folder / "held_out.npz", force=force))
