@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgephys.compress.local_executor import JobOutcome, RunJob
-from edgephys.core.errors import ToolError
+from edgephys.core.errors import ToolError, not_installed
 
 ANSWER_S = 10.0
 RETRIES = 2
@@ -137,9 +137,7 @@ def _package() -> Any:
     try:
         import distributed
     except ImportError as missing:
-        raise ToolError(
-            f"--scheduler: expected the module '{missing.name}', not installed; pip install 'edgephys[cluster]'"
-        ) from missing
+        raise not_installed("--scheduler", missing, "cluster") from missing
     return distributed
 
 

@@ -24,6 +24,11 @@ class ToolError(EdgephysError):
     """An outside tool is missing, was killed, or ended with a non-zero status."""
 
 
+def not_installed(purpose: str, error: ImportError, extra: str) -> ToolError:
+    """Return the error of a module that belongs to an optional group of packages."""
+    return ToolError(f"{purpose}: expected the module '{error.name}', not installed; pip install 'edgephys[{extra}]'")
+
+
 class ProjectError(EdgephysError):
     """A project folder is not ours, incomplete, or was changed after its emission."""
 

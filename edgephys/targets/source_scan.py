@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def tokens(scanned: Scanned, text: str) -> Iterator[Token]:
         if kind not in ("space", "comment"):
             yield Token(kind, piece.strip(), line)
         line += piece.count("\n")
+
+
+@contextmanager
+def facts_are_ours(folder: Path) -> Iterator[None]:
+    """Raise ProjectError where facts lack a key, or have a value that would reach a tool as something else."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProjectError(f"{folder}: the facts in the manifest are not ours ({error}); emit it again") from error
 
 
 def require_no(scanned: Scanned, text: str, pattern: re.Pattern[str], what: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import require_count, require_identifier
-from edgephys.targets.source_scan import Scanned, Token, c_tokens
+from edgephys.targets.source_scan import Scanned, Token, c_tokens, facts_are_ours
 
 KEYWORDS = frozenset(["for", "if", "while", "switch", "return", "sizeof"])
 """Words that may stand before a parenthesis, beside the functions that the source defines."""
@@ -79,7 +79,7 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
 
 def _prefix(folder: Path, facts: Mapping[str, Any]) -> str:
     """Return the prefix; raise ProjectError for facts that would reach the compiler as something else."""
-    try:
+    with facts_are_ours(folder):
         prefix = require_identifier("facts: prefix", facts["prefix"])
         require_count("facts: arena_bytes", facts["arena_bytes"])
         for port in ("input", "output"):
@@ -88,8 +88,6 @@ def _prefix(folder: Path, facts: Mapping[str, Any]) -> str:
         for probe in facts["probes"]:
             for length in (*probe["shape"], probe["at"]):
                 require_count("facts: probes", length)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProjectError(f"{folder}: the facts in the manifest are not ours ({error}); emit it again") from error
     return prefix
 
 

@@ -18,7 +18,7 @@ from edgephys.core.errors import ProjectError
 from edgephys.core.names import require_count, require_identifier
 from edgephys.targets.hls.csim import KERNELS, TYPES
 from edgephys.targets.hls.rules import GATHER, RULES, KernelRule
-from edgephys.targets.source_scan import Scanned, Token, c_tokens
+from edgephys.targets.source_scan import Scanned, Token, c_tokens, facts_are_ours
 
 KEYWORDS = """array bool class const extern false for if inline namespace public return size_t static struct template
 true typedef typename unsigned using void int float double"""
@@ -98,7 +98,7 @@ def _unknown(folder: Path, path: Path) -> ProjectError:
 
 
 def _top(folder: Path, facts: Mapping[str, Any]) -> str:
-    try:
+    with facts_are_ours(folder):
         top = require_identifier("facts: top", facts["top"])
         if not top.endswith("_top"):
             raise ValueError(f"top must end in _top, not {top}")
@@ -111,8 +111,6 @@ def _top(folder: Path, facts: Mapping[str, Any]) -> str:
                 require_count("facts: probes: shape", length)
         if facts["backend"] not in TYPES:
             raise ValueError(f"backend must be one of {', '.join(TYPES)}, not {facts['backend']}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProjectError(f"{folder}: the facts in the manifest are not ours ({error}); emit it again") from error
     return top
 
 

@@ -18,6 +18,7 @@ from edgephys.core.fixed import Integers
 from edgephys.core.names import own_file
 from edgephys.core.reading import read_bytes
 from edgephys.graph.graph import Graph, Node
+from edgephys.targets.source_scan import facts_are_ours
 
 FILE = "model.onnx"
 DOMAINS = (
@@ -86,10 +87,8 @@ def load(folder: Path, facts: Mapping[str, Any]) -> Any:
 
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise ProjectError for a model with operators of other packages, or with data in other files."""
-    try:
+    with facts_are_ours(folder):
         own_file(folder, facts["file"])
-    except (KeyError, ValueError) as error:
-        raise ProjectError(f"{folder}: the facts in the manifest are not ours ({error}); emit it again") from error
     if not (folder / facts["file"]).is_file():
         return  # named where it is read
     try:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.core.errors import ProjectError
 from edgephys.core.names import own_file, require_count, require_identifier
 from edgephys.targets.rtl import block_text
 from edgephys.targets.rtl.netlist import IN_LOGIC
-from edgephys.targets.source_scan import Scanned, require_no
+from edgephys.targets.source_scan import Scanned, facts_are_ours, require_no
 
 TOOL_WORDS = re.compile(r"\b(verilator|synopsys|synthesis|translate|pragma|yosys|coverage|psl)\b", re.IGNORECASE)
 LINT = re.compile(r"//\s*verilator lint_(on|off) [A-Z]+\s*|/\*\s*verilator lint_(on|off) [A-Z]+\s*\*/")
@@ -145,7 +144,7 @@ def _is_text(path: Path, text: str | None) -> bool:
 
 def _sources(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
     """Return every source that the facts name; raise ProjectError for facts that would mislead a tool."""
-    try:
+    with facts_are_ours(folder):
         if facts["language"] not in LANGUAGES:
             raise ValueError(f"language must be verilog or vhdl, not {facts['language']!r}")
         for key in ("top", "probe", "bench"):
@@ -160,8 +159,6 @@ def _sources(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
                 require_count("facts: bits and shape of a port", number)
         names = [*facts["sources"], *(facts[key] for key in ("probe_source", "bench_source") if key in facts)]
         return [own_file(folder, name) for name in names]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProjectError(f"{folder}: the facts in the manifest are not ours ({error}); emit it again") from error
 
 
 def _require_ours(scanned: Scanned, language: Language) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgephys.applications.jets.data.collide import Collisions, Floats, Ints
 from edgephys.applications.jets.data.detect import Reconstructed, add_up
 from edgephys.applications.jets.data.layout import CLASSES, JET_NAMES, PARTICLE_NAMES, PARTICLES_PER_JET
-from edgephys.core.errors import ToolError
+from edgephys.core.errors import not_installed
 
 RADIUS = 0.8
 PT_RANGE_GEV = (800.0, 1300.0)
@@ -55,9 +55,7 @@ def import_fastjet() -> ModuleType:
             import fastjet
         import vector
     except ImportError as missing:
-        raise ToolError(
-            f"jet generation: expected the module '{missing.name}', not installed; pip install 'edgephys[jets]'"
-        ) from missing
+        raise not_installed("jet generation", missing, "jets") from missing
     vector.register_awkward()
     return fastjet  # type: ignore[no-any-return,unused-ignore]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgephys.core.errors import ToolError
+from edgephys.core.errors import ToolError, not_installed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -89,9 +89,7 @@ def import_pythia() -> ModuleType:
         import awkward  # type: ignore[import-untyped,unused-ignore]  # noqa: F401  (of nextBatch)
         import pythia8mc
     except ImportError as missing:
-        raise ToolError(
-            f"jet generation: expected the module '{missing.name}', not installed; pip install 'edgephys[jets]'"
-        ) from missing
+        raise not_installed("jet generation", missing, "jets") from missing
     return pythia8mc  # type: ignore[no-any-return,unused-ignore]
 
 

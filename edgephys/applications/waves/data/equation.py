@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.applications.waves.data.scene import ABSORBING, DIRICHLET, Floats, Medium, Scene
-from edgephys.core.errors import DataError, ToolError, UsageError
+from edgephys.core.errors import DataError, UsageError, not_installed
 
 SUBDIVISION = 4
 """An element where an inclusion ends is sampled at SUBDIVISION^2 points."""
@@ -62,9 +62,7 @@ def import_skfem() -> ModuleType:
     try:
         import skfem
     except ImportError as missing:
-        raise ToolError(
-            f"wave generation: expected the module '{missing.name}', not installed; pip install 'edgephys[waves]'"
-        ) from missing
+        raise not_installed("wave generation", missing, "waves") from missing
     return skfem  # type: ignore[no-any-return,unused-ignore]
 
 
