@@ -1,5 +1,10 @@
 """Graphs for the RTL target, small enough to simulate in every test."""
 
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 
 from edgephys.core.fixed import Fixed
@@ -40,3 +45,18 @@ def blurred(size: tuple[int, int] = (3, 3), field: tuple[int, int] = (6, 7)) -> 
         "blur", builder.window("blur_window", x, size), generator.integers(1, 9, (size[0] * size[1], 1)), 2
     )
     return builder.finish(builder.add("next", y, builder.requantise("past", x, INPUT)))
+
+
+def assert_same_in_any_process(program: str, folder: Path, *words: str) -> None:
+    """Run a program that emits below its first argument in two processes of other hash seeds, and compare the files."""
+    written = []
+    for seed in ("1", "2"):
+        home = folder / seed
+        home.mkdir()
+        environment = {"PYTHONHASHSEED": seed, "PATH": ""}
+        command = [sys.executable, "-c", program, str(home), *words]
+        subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, check=True)
+        files = sorted(path for path in home.rglob("*") if path.is_file())
+        written.append({str(p.relative_to(home)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
+    assert written[0] == written[1]
+    assert len(written[0]) > 8

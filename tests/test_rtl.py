@@ -1,16 +1,12 @@
 """The RTL project is one design over all layers, in stages of the clock; what cannot be exact is refused."""
 
-import hashlib
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, strategies
 from random_graphs import WITH_RTL, random_graph, vectors
-from rtl_graphs import INPUT, dense, tagger
+from rtl_graphs import INPUT, assert_same_in_any_process, dense, tagger
 
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.fixed import Fixed
@@ -249,15 +245,7 @@ def test_two_emissions_are_the_same_bytes_in_any_process(language, tmp_path):
         "facts = emit(tagger(), folder, RtlOptions(sys.argv[2]))\n"
         "(folder / 'facts.json').write_text(json.dumps(facts))\n"
     )
-    found = []
-    for seed in ("1", "2"):
-        folder = tmp_path / seed
-        command = [sys.executable, "-c", program, str(folder), language]
-        subprocess.run(command, env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=Path(__file__).parent.parent, check=True)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        found.append({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
-    assert found[0] == found[1]
-    assert len(found[0]) > 8
+    assert_same_in_any_process(program, tmp_path, language)
 
 
 # Rounding, and what is refused ------------------------------------------------------------------

@@ -1,16 +1,12 @@
 """What has no stream of a pixel a clock is refused by name, in emission and on the command line."""
 
-import hashlib
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from random_graphs import vectors
-from rtl_graphs import INPUT, blurred, tagger
+from rtl_graphs import INPUT, assert_same_in_any_process, blurred, tagger
 
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph.build import Builder
@@ -85,16 +81,7 @@ def test_two_emissions_are_the_same_bytes_in_any_process(tmp_path):
         "graph = build_field(lambda low, high: int(generator.integers(low, high, endpoint=True)), WITH_RTL, 9, 7)\n"
         "(folder / 'facts.json').write_text(json.dumps(emit(graph, folder, RtlOptions(clock_ns=1.0))))\n"
     )
-    found = []
-    for seed in ("1", "2"):
-        folder = tmp_path / seed
-        folder.mkdir()
-        command = [sys.executable, "-c", program, str(folder)]
-        subprocess.run(command, env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=Path(__file__).parent.parent, check=True)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        found.append({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
-    assert found[0] == found[1]
-    assert len(found[0]) > 8
+    assert_same_in_any_process(program, tmp_path)
 
 
 # The command line ---------------------------------------------------------------------------------

@@ -6,10 +6,8 @@ import errno
 import re
 import shutil
 
-import h5py
 import numpy as np
 import pytest
-from small_model import SAMPLE
 
 from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.applications.jets.networks.deepsets import DeepSets
@@ -22,15 +20,6 @@ from edgephys.train.recipe import Recipe, with_settings
 
 NET = DeepSets(constituents=4, phi=(8, 6), rho=(5,), bits=6)
 RECIPE = Recipe("small", NET, {4: 2e-3}, epochs=2, batch=128)
-
-
-@pytest.fixture(scope="module")
-def few_jets(tmp_path_factory):
-    path = tmp_path_factory.mktemp("jets") / "few.h5"
-    with h5py.File(SAMPLE) as source, h5py.File(path, "w") as out:
-        for name in source:
-            out[name] = source[name][:1500] if source[name].ndim > 1 else source[name][:]
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +39,10 @@ def test_the_card_says_how_the_model_came_to_be(trained, few_jets):
     card = trained.card
     assert card.name == "small_n4_6bit" and card.seed == RECIPE.seed and card.epochs_run == 2
     assert card.recipe["net"]["phi"] == (8, 6) and card.recipe["learning_rate"] == 2e-3
-    assert card.data["jets"] == {"train": 900, "validation": 149, "test": 451}
+    assert card.data["jets"] == {"train": 1199, "validation": 201, "test": 600}
     assert card.data["train"]["file"] == few_jets.name and len(card.data["train"]["sha256"]) == 64
     assert {"edgephys", "tensorflow", "keras", "qkeras-v3"} <= set(card.versions)
-    assert card.metrics["jets"] == 451 and card.metrics["accuracy_error"] > 0
+    assert card.metrics["jets"] == 600 and card.metrics["accuracy_error"] > 0
 
 
 def test_the_test_jets_are_never_trained_on(few_jets):
@@ -65,8 +54,8 @@ def test_the_test_jets_are_never_trained_on(few_jets):
 
 def test_a_test_file_takes_the_place_of_a_test_share(few_jets, tmp_path):
     sample, _ = train.prepare(RECIPE, few_jets, test_data=shutil.copy(few_jets, tmp_path / "test.h5"))
-    assert len(sample.test.labels) == 1500
-    assert len(sample.train[1]) + len(sample.validation[1]) == 1500
+    assert len(sample.test.labels) == 2000
+    assert len(sample.train[1]) + len(sample.validation[1]) == 2000
 
 
 def test_an_empty_split_is_refused(few_jets):
