@@ -10,7 +10,6 @@ import typer
 from edgephys.cli.console import give, say, stage_progress
 from edgephys.cli.words import MOST_SECONDS, MOST_SEED, MOST_WORKERS, Force, Json, ModelFolder, TableOut, line
 from edgephys.core.errors import ProjectError, UsageError
-from edgephys.core.reading import fitting
 
 Data = Annotated[Path, typer.Option(help="File or folder of the data that the model was trained on.")]
 TestData = Annotated[Path | None, typer.Option(help="The model's test data, if they are in a file of their own.")]
@@ -72,6 +71,7 @@ def gains(
     \b
     Example: edgephys gains runs/small --beside hls_projects/results/uniform.json
     """
+    from edgephys.core.reading import fitting
     from edgephys.report.compression import table
     from edgephys.report.gains import tabulate
     from edgephys.report.render import writer
