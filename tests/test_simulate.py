@@ -3,7 +3,7 @@
 import re
 import resource
 import shutil
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,9 @@ from rtl_graphs import tagger
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageError
+from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
+from edgephys.graph.build import Builder
 from edgephys.targets.rtl import bits, simulate
 from edgephys.targets.rtl import emit as rtl
 from edgephys.targets.rtl.options import RtlOptions
@@ -93,6 +95,19 @@ def test_random_graphs_simulate_as_the_golden_model(seed, tmp_path):
     found = simulate.simulate(tmp_path, facts, x)
     np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
     assert (found.latency_cycles, found.ii) == (facts["stages"], 1)
+
+
+@pytest.mark.slow
+def test_a_product_of_a_sum_and_its_term_is_simulated_as_the_source_states(tmp_path):
+    """Verilator 5.048 gave -4 * 14 for 28 * 14, the sum's sign taken a bit too low, with all of its optimisations."""
+    builder = Builder("product")
+    x = builder.input("x", (3,), Fixed(True, 5, 4))
+    positive = builder.relu("sum", x)
+    squares = builder.mul("product", builder.add("sum", positive, x), positive)
+    graph = builder.finish(builder.take("rows", squares, [[1, 1], [2, 1]], 0))
+    integers = np.array(list(product(range(-16, 16, 6), range(16), (0, 14))))
+    facts = rtl.emit(graph, tmp_path, RtlOptions(clock_ns=100.0, part=ECP5))
+    np.testing.assert_array_equal(simulate.simulate(tmp_path, facts, integers).outputs, evaluate.run(graph, integers))
 
 
 @pytest.mark.slow
