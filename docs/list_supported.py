@@ -24,7 +24,7 @@ import supported_models as models  # noqa: E402
 from edgephys.core.errors import ModelError  # noqa: E402
 from edgephys.core.scratch import temporary_folder  # noqa: E402
 from edgephys.graph.graph import Graph  # noqa: E402
-from edgephys.models.files.keras import activations, hgq2, keras2, lower, operations  # noqa: E402
+from edgephys.models.files.keras import activations, hgq2, keras2, lowered, operations  # noqa: E402
 from edgephys.models.files.keras.rules import RULES  # noqa: E402
 from edgephys.models.files.onnx import rules as onnx_rules  # noqa: E402
 from edgephys.models.files.onnx import to_keras_rules  # noqa: E402
@@ -67,7 +67,7 @@ def cell(build: Callable[[], Any]) -> Cell:
     try:
         model = build()
         inputs = models.INDEX if "int" in str(model.inputs[0].dtype) else models.INPUT
-        graph = lower(model, inputs, "m")
+        graph = lowered(model, inputs, "m").graph
     except ModelError as error:
         return Cell((), str(error).split(": ", 1)[-1])
     return Cell(tuple(name for name in NAMES if takes(name, graph)))
@@ -141,7 +141,14 @@ def page() -> str:
         ("layer", *models.KERNELS.values()),
         ((name, *(str(known) for known in cells.values())) for name, cells in by_kernel.items()),
     )
-    texts += refusals({f"`{kernel}`": known for kernel, known in by_kernel["QDense"].items()})
+    of_dense = by_kernel["QDense"]
+    others = {
+        f"{name} with `{kernel}`": known
+        for name, cells in by_kernel.items()
+        for kernel, known in cells.items()
+        if not of_dense[kernel].reason
+    }
+    texts += refusals({f"`{kernel}`": known for kernel, known in of_dense.items()} | others)
     texts += ["## Other layers", ""]
     texts += table(
         ("layer", *NAMES, "`edgephys quantise`"),

@@ -47,24 +47,33 @@ def rounded(name: str = "q") -> object:
     return qkeras.QActivation(bits(5, 1), name=name)
 
 
+def weighted(shape: tuple[int, ...], layer: object, kernel: str) -> object:
+    """Return a model of a layer, and of the rounding that takes in the scales of its kernel."""
+    return model_of(shape, layer, *([rounded()] if kernel.endswith("'auto')") else []))
+
+
 WEIGHTED: dict[str, Callable[[str], object]] = {
-    "QDense": lambda k: model_of(VECTOR, qkeras.QDense(3, name="d", **quantisers(k, "kernel"))),
-    "QDenseBatchnorm": lambda k: model_of(VECTOR, qkeras.QDenseBatchnorm(3, name="d", **quantisers(k, "kernel"))),
-    "QConv1D": lambda k: model_of(ROWS, qkeras.QConv1D(2, 3, name="c", **quantisers(k, "kernel"))),
-    "QConv2D": lambda k: model_of(FIELD, qkeras.QConv2D(2, 3, name="c", **quantisers(k, "kernel"))),
-    "QConv2DBatchnorm": lambda k: model_of(FIELD, qkeras.QConv2DBatchnorm(2, 3, name="c", **quantisers(k, "kernel"))),
-    "QDepthwiseConv2D": lambda k: model_of(FIELD, qkeras.QDepthwiseConv2D(3, name="c", **quantisers(k, "depthwise"))),
-    "QDepthwiseConv2DBatchnorm": lambda k: model_of(
-        FIELD, qkeras.QDepthwiseConv2DBatchnorm(3, name="c", **quantisers(k, "depthwise"))
+    "QDense": lambda k: weighted(VECTOR, qkeras.QDense(3, name="d", **quantisers(k, "kernel")), k),
+    "QDenseBatchnorm": lambda k: weighted(VECTOR, qkeras.QDenseBatchnorm(3, name="d", **quantisers(k, "kernel")), k),
+    "QConv1D": lambda k: weighted(ROWS, qkeras.QConv1D(2, 3, name="c", **quantisers(k, "kernel")), k),
+    "QConv2D": lambda k: weighted(FIELD, qkeras.QConv2D(2, 3, name="c", **quantisers(k, "kernel")), k),
+    "QConv2DBatchnorm": lambda k: weighted(
+        FIELD, qkeras.QConv2DBatchnorm(2, 3, name="c", **quantisers(k, "kernel")), k
     ),
-    "QSeparableConv1D": lambda k: model_of(
-        ROWS, qkeras.QSeparableConv1D(2, 3, name="c", **quantisers(k, "depthwise", "pointwise"))
+    "QDepthwiseConv2D": lambda k: weighted(
+        FIELD, qkeras.QDepthwiseConv2D(3, name="c", **quantisers(k, "depthwise")), k
     ),
-    "QSeparableConv2D": lambda k: model_of(
-        FIELD, qkeras.QSeparableConv2D(2, 3, name="c", **quantisers(k, "depthwise", "pointwise"))
+    "QDepthwiseConv2DBatchnorm": lambda k: weighted(
+        FIELD, qkeras.QDepthwiseConv2DBatchnorm(3, name="c", **quantisers(k, "depthwise")), k
     ),
-    "QConv2DTranspose": lambda k: model_of(
-        (2, 2, 2), qkeras.QConv2DTranspose(2, 2, strides=2, name="c", **quantisers(k, "kernel"))
+    "QSeparableConv1D": lambda k: weighted(
+        ROWS, qkeras.QSeparableConv1D(2, 3, name="c", **quantisers(k, "depthwise", "pointwise")), k
+    ),
+    "QSeparableConv2D": lambda k: weighted(
+        FIELD, qkeras.QSeparableConv2D(2, 3, name="c", **quantisers(k, "depthwise", "pointwise")), k
+    ),
+    "QConv2DTranspose": lambda k: weighted(
+        (2, 2, 2), qkeras.QConv2DTranspose(2, 2, strides=2, name="c", **quantisers(k, "kernel")), k
     ),
 }
 """A model of each layer of weights for a quantiser of its kernels."""
@@ -133,6 +142,9 @@ PLAIN: dict[str, Callable[[], object]] = {
     "Maximum": lambda: of_two(L.Maximum()),
     "Minimum": lambda: of_two(L.Minimum()),
     "BatchNormalization": on(VECTOR, L.BatchNormalization()),
+    "QBatchNormalization": on(VECTOR, qkeras.QBatchNormalization(name="n")),
+    "QAveragePooling2D": on(FIELD, qkeras.QAveragePooling2D((2, 3), average_quantizer=bits(8), activation=bits(6, 1))),
+    "QGlobalAveragePooling2D": on((3, 3, 2), qkeras.QGlobalAveragePooling2D(average_quantizer=bits(8))),
     "Normalization": on(VECTOR, L.Normalization(mean=[0.0, 0.1, 0.2, 0.3], variance=[1.0, 2, 3, 4])),
     "ELU": on(VECTOR, L.ELU()),
     "PReLU": on(VECTOR, L.PReLU(alpha_initializer=keras.initializers.Constant(0.3))),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ def import_keras(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
         inputs = _random(low, plan.count, plan.seed)
     else:
         inputs = quantised(own_data.inputs, graph.input.fixed, warnings).reshape(-1, *graph.input.shape)
-    if low.double:
-        warnings.append("a sum has more bits than float32 holds exactly: compared with Keras in float64")
     outputs = _proven(low, reference, inputs)
+    if low.double:
+        warnings.append(_doubled(keras_model, low, inputs, outputs))
     generated = stimuli.make(graph)
     _proven(low, reference, generated)
     approximated = _measured(low, reference, np.concatenate([inputs, generated]))
@@ -119,9 +120,27 @@ def _lowered(
             continue
         warnings.append(f"input format {fixed}, which holds the data; --input-format states another")
         return result
-    fixed = proposed(data.inputs, MOST_BITS)
+    for bits in range(MOST_BITS, FEWEST_BITS - 1, -1):
+        fixed = proposed(data.inputs, bits)
+        try:
+            result = lowered(model, fixed, name, softmax)
+        except TooWideError:
+            if bits == FEWEST_BITS:
+                raise
+            continue
+        break
     warnings.append(f"input format {fixed}, which holds the data; --input-format states another")
-    return lowered(model, fixed, name, softmax)
+    return result
+
+
+def _doubled(model: Any, low: Lowered, inputs: Integers, outputs: Integers) -> str:
+    """Say why Keras computes in float64, and in how many outputs its float32 differs, where these are the Graph's."""
+    text = "a sum has more bits than float32 holds exactly: compared with Keras in float64"
+    if any("at the end" in layer for layer in low.dropped) or low.softmaxes:
+        return text
+    single = KerasFileReference(replace(low, inputs=model.inputs, double=False)).values(inputs, model.outputs)
+    wrong = int(np.count_nonzero(low.graph.output.fixed.values(outputs) != single.reshape(outputs.shape)))
+    return f"{text}; in float32 Keras rounds {wrong:,} of {outputs.size:,} outputs otherwise"
 
 
 def _random(low: Lowered, count: int, seed: int) -> Integers:

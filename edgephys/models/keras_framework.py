@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgephys.core.errors import MismatchError
 from edgephys.core.fixed import Integers
@@ -56,11 +57,14 @@ class KerasFileReference:
 
     def outputs(self, inputs: Integers) -> Integers:
         """Return the outputs, in steps: those of several outputs are flat and joined."""
-        output, (values,) = self.lowered.graph.output, (self._computed(inputs, {"": self.lowered.outputs}),)
-        joined = (
-            values[""][0] if len(values[""]) == 1 else np.concatenate([v.reshape(len(v), -1) for v in values[""]], 1)
-        )
-        return _integers(output.layer, output.fixed.fraction, joined)
+        output = self.lowered.graph.output
+        return _integers(output.layer, output.fixed.fraction, self.values(inputs, self.lowered.outputs))
+
+    def values(self, inputs: Integers, tensors: Sequence[Any]) -> NDArray[Any]:
+        """Return what Keras computes for tensors: those of several are flat and joined."""
+        parts = self._computed(inputs, {"": list(tensors)})[""]
+        joined = parts[0] if len(parts) == 1 else np.concatenate([part.reshape(len(part), -1) for part in parts], 1)
+        return np.asarray(joined)
 
     def layers(self, inputs: Integers) -> dict[str, Integers]:
         """Return the integers at the end of each layer of which Keras has a tensor, by the Graph's name."""

@@ -58,9 +58,12 @@ __all__ = ["keras", "precision", "qkeras", "tf"]
 @contextmanager
 def precision(double: bool) -> Iterator[None]:
     """Let Keras and QKeras compute in float64 within, where ``double``, and in float32 else."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64" if double else "float32")
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()
+    kind = "float64" if double else "float32"
+    keras.config.set_floatx(kind)
+    keras.config.set_dtype_policy(kind)  # of layers within layers, which state none
     try:
         yield
     finally:
         keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(policy)

@@ -13,8 +13,9 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.models.files.fields import leaky as exact_leaky
 from edgephys.models.files.keras import softmaxes
-from edgephys.models.files.keras.quantisers import WIDEST_WEIGHT, fraction_of, rounded
+from edgephys.models.files.keras.quantisers import fraction_of, rounded
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.models.files.keras.scales import WIDEST_WEIGHT
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.layers import SIGNS
 

@@ -10,33 +10,33 @@ from numpy.typing import NDArray
 
 from edgephys.core.fixed import Integers
 from edgephys.models.files.fields import OUTSIDE, crossed, windows_of
-from edgephys.models.files.keras.activations import activated
-from edgephys.models.files.keras.dense import matrix_of, product, require_channels_last, windows
+from edgephys.models.files.keras.dense import biased, matrix_of, product, require_channels_last, windows
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
-from edgephys.networks.backend import keras
+from edgephys.models.files.keras.scales import scale_of, scale_of_columns, separable_weights
 
 
 def separable(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Write a separable convolution as two products: one for each channel, and one of all channels of a point."""
     builder, name = reading.builder, layer.name
     gathered, channels = windows(reading, layer, values[0])
-    depthwise, points = layer.depthwise_kernel, layer.pointwise_kernel
-    if len(depthwise.shape) == 3:  # QKeras quantises a kernel of one axis as one of two
-        depthwise, points = (keras.ops.expand_dims(kernel, 0) for kernel in (depthwise, points))
-    kernels = {"depthwise": depthwise, "pointwise": points, "bias": layer.bias if layer.use_bias else None}
     weights = {
-        which: weights_of(layer, which, kernel, getattr(layer, f"{which}_quantizer_internal", None))
-        for which, kernel in kernels.items()
-        if kernel is not None
+        which: weights_of(layer, which, values, getattr(layer, f"{which}_quantizer_internal", None))
+        for which, values in separable_weights(layer).items()
     }
     first, fraction = weights["depthwise"]
     between = builder.dense(f"{name}_depthwise", gathered, matrix_of(layer, first, channels), fraction)
     second, fraction = weights["pointwise"]
-    result = builder.dense(name, between, second.reshape(-1, second.shape[-1]), fraction)
-    if "bias" in weights:
-        result = builder.bias(name, result, *weights["bias"])
-    return activated(reading, layer, name, KerasValue(result), layer.activation)
+    points = second.reshape(-1, second.shape[-1])
+    result = builder.dense(name, between, points, fraction)
+    scales = [scale_of(getattr(layer, f"{which}_quantizer_internal", None)) for which in ("depthwise", "pointwise")]
+    if scales[1] is not None:
+        scales[1] = scale_of_columns(name, points, scales[1].reshape(points.shape))
+    if scales[0] is not None:  # every channel goes into every sum
+        scales[0] = scale_of_columns(name, first.reshape(-1, 1), scales[0].reshape(-1, 1))
+    factors = [scale for scale in scales if scale is not None]
+    scale = np.prod(np.stack(np.broadcast_arrays(*factors, np.ones(points.shape[1]))), axis=0) if factors else None
+    return biased(reading, layer, result, weights.get("bias"), scale, len(factors))
 
 
 def transposed(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:

@@ -14,10 +14,11 @@ from edgephys.models.files.fields import padded, patches, same_margins, windows_
 from edgephys.models.files.keras.activations import activated
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.models.files.keras.scales import Floats, float_weights, scale_of, scale_of_columns, scaling
 from edgephys.networks import kernels
-from edgephys.networks.backend import keras
 
-FOLDED = ("QDenseBatchnorm", "QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm")
+Weights = tuple[Integers, int]
+"""Integers and their fraction."""
 
 
 def dense(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
@@ -38,7 +39,7 @@ def windows(reading: KerasReading, layer: Any, value: KerasValue) -> tuple[str, 
     if layer.get_config().get("mask") is not None:
         raise _setting(layer, "mask", None, layer.get_config()["mask"])
     shape, rank = builder.shape(edge), len(tuple(layer.kernel_size))
-    size, strides, dilation = (_pair(n, rank) for n in (layer.kernel_size, layer.strides, layer.dilation_rate))
+    size, strides, dilation = (pair(n, rank) for n in (layer.kernel_size, layer.strides, layer.dilation_rate))
     padding, window = layer.padding.lower(), f"{layer.name}_window"
     if padding == "causal" and type(layer).__module__.startswith("qkeras"):  # QKeras itself fails
         raise _setting(layer, "padding", "valid", layer.padding, " behind ZeroPadding1D((n, 0))")
@@ -53,7 +54,7 @@ def windows(reading: KerasReading, layer: Any, value: KerasValue) -> tuple[str, 
 
 
 def require_channels_last(layer: Any) -> None:
-    """Raise ModelError for a convolution whose channels come first."""
+    """Raise ModelError for a layer of fields whose channels come first."""
     if layer.data_format != "channels_last":
         raise _setting(layer, "data_format", "channels_last", layer.data_format)
 
@@ -83,65 +84,49 @@ def matrix_of(layer: Any, kernel: NDArray[Any], channels: int) -> NDArray[Any]:
 
 def product(reading: KerasReading, layer: Any, edge: str, matrix: Any) -> KerasValue:
     """Multiply by a layer's kernel, which ``matrix`` shapes (input, output), add its bias, and activate."""
-    kernel, bias = _weights(layer)
-    builder = reading.builder
-    integers, fraction = kernel
-    out = builder.dense(layer.name, edge, matrix(integers), fraction)
+    (integers, fraction), bias = _weights(layer)
+    shaped = matrix(integers)
+    out = reading.builder.dense(layer.name, edge, shaped, fraction)
+    scale = scale_of(kernels.quantiser_of(layer))
+    if scale is not None:
+        scale = scale_of_columns(layer.name, shaped, matrix(scale))
+    return biased(reading, layer, out, bias, scale)
+
+
+def biased(
+    reading: KerasReading, layer: Any, edge: str, bias: Weights | None, scale: Floats | None, factors: int = 1
+) -> KerasValue:
+    """Return a sum times the float scales of its channels, a product of ``factors`` each, plus a bias, activated."""
+    builder, bias_scale = reading.builder, scale_of(getattr(layer, "bias_quantizer_internal", None))
+    if scale is None and (bias is None or bias_scale is None):
+        return activated(
+            reading,
+            layer,
+            layer.name,
+            KerasValue(edge if bias is None else builder.bias(layer.name, edge, *bias)),
+            layer.activation,
+        )
+    channels = builder.shape(edge)[-1]
+    addend = np.zeros(channels)
     if bias is not None:
-        out = builder.bias(layer.name, out, *bias)
-    return activated(reading, layer, layer.name, KerasValue(out), layer.activation)
-
-
-Weights = tuple[Integers, int]
+        addend = np.ldexp(bias[0].astype(np.float64), -bias[1]) * (1.0 if bias_scale is None else bias_scale)
+    factor = np.ones(channels) if scale is None else scale
+    reach = builder.range(edge).partial
+    function = scaling(reach, builder.fraction(edge), factor, addend, 0 if scale is None else factors)
+    return activated(reading, layer, layer.name, reading.later(layer, KerasValue(edge), function), layer.activation)
 
 
 def _weights(layer: Any) -> tuple[Weights, Weights | None]:
     """Return the integers of a layer's kernel and bias, each with its fraction."""
-    kernel, bias = kernels.kernel_of(layer), layer.bias if layer.use_bias else None
-    if type(layer).__name__ in FOLDED:
-        kernel, bias = layer.get_folded_weights()
+    kernel, bias = float_weights(layer)
     weights = weights_of(layer, "kernel", kernel, kernels.quantiser_of(layer))
     if bias is None:
         return weights, None
     return weights, weights_of(layer, "bias", bias, getattr(layer, "bias_quantizer_internal", None))
 
 
-def average_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Sum the elements of each window and divide: exactly by a power of two, else with the rounding that follows."""
-    builder, edge = reading.builder, reading.edge(layer, values[0])
-    shape = builder.shape(edge)
-    rank = len(shape) - 1
-    same = layer.padding == "same"
-    size, strides, plain = _pair(layer.pool_size, rank), _pair(layer.strides, rank), (1,) * rank
-    margins = same_margins(shape[:rank], size, strides, plain) if same else [(0, 0)] * rank
-    rows = patches(shape[:rank], size, strides, plain, margins)
-    if same and np.any(rows < 0):
-        raise ModelError(f"layer '{layer.name}': padding must be 'valid', not 'same' with windows of unequal size")
-    flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:rank])), shape[-1]))
-    total = builder.sum(layer.name, builder.take(layer.name, flat, rows, 0), rank)
-    return mean_of(reading, layer, total, rows.shape[-1])
-
-
-def global_average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Sum over all axes but the last, and divide."""
-    builder, edge = reading.builder, reading.edge(layer, values[0])
-    shape = builder.shape(edge)
-    count = int(np.prod(shape[:-1]))
-    total = builder.sum(layer.name, builder.reshape(layer.name, edge, (count, shape[-1])), 0)
-    if getattr(layer, "keepdims", False):
-        total = builder.reshape(layer.name, total, (*(1 for _ in shape[:-1]), shape[-1]))
-    return mean_of(reading, layer, total, count)
-
-
-def mean_of(reading: KerasReading, layer: Any, total: str, count: int) -> KerasValue:
-    """Return a sum divided by a number: exactly by a power of two, else with the rounding that follows."""
-    bits = count.bit_length() - 1
-    if count == 1 << bits:
-        return KerasValue(reading.builder.scale(layer.name, total, np.array(1), bits))
-    return reading.later(layer, KerasValue(total), lambda x: keras.ops.divide(x, np.float32(count)))
-
-
-def _pair(sizes: Any, rank: int) -> tuple[int, ...]:
+def pair(sizes: Any, rank: int) -> tuple[int, ...]:
+    """Return a setting of each axis that a layer may state by one number."""
     return (sizes,) * rank if isinstance(sizes, int) else tuple(sizes)
 
 

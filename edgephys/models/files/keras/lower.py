@@ -22,10 +22,10 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
-from edgephys.graph.ranges import derive
 from edgephys.models.files.keras import activations, operations, rules, softmaxes
-from edgephys.models.files.keras.doubles import exact_bits, in_float64
+from edgephys.models.files.keras.doubles import in_float64, require_exact
 from edgephys.models.files.keras.reading import KerasFailsError, KerasReading, KerasValue, TooWideError
+from edgephys.models.files.keras.scales import is_scaled, without_activation
 from edgephys.models.files.keras.softmaxes import PendingSoftmax, ReplacedSoftmax
 from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.networks.backend import keras, precision
@@ -76,7 +76,7 @@ def lowered(
     with precision(double=True):
         try:
             return replace(_lowered(in_float64(model), input_format, name, form), double=True)
-        except Exception as error:  # QKeras' automatic scales, for one, compute in float32 alone
+        except Exception as error:  # whatever a layer or quantiser that computes in float32 alone raises
             if isinstance(error, ModelError) and not isinstance(error, KerasFailsError):
                 raise
             raise refusal from error
@@ -105,7 +105,7 @@ def _lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm) -
     graph = builder.finish(output, metadata=metadata)
     if graph.output is graph.input:
         raise ModelError(f"model '{name}': its output is its input; expected a model that computes something")
-    _require_exact_in_keras(graph, reading)
+    require_exact(graph, reading)
     replaced = tuple(reading.softmaxes)
     return Lowered(graph, list(model.inputs), ends, walk.tensors, tuple(reading.dropped), replaced)
 
@@ -220,11 +220,11 @@ class _Walk:
         if not value.pending:
             self.names[end] = layer.name
             self.tensors[end] = tensor
-        elif end == layer.name and getattr(layer, "activation", None) is not None:
-            self.tensors[end] = _without_activation(layer)(*tensors)
+        elif end == layer.name and getattr(layer, "activation", None) is not None and not is_scaled(value):
+            self.tensors[end] = without_activation(layer)(*tensors)
         last = softmaxes.of_value(value)
         if last is not None and last.before is None:
-            last.before = self.tensors[end] if end == layer.name else tensors[0]
+            last.before = self.tensors[end] if end == layer.name and end in self.tensors else tensors[0]
         return [(value, tensor)]
 
     def softmax(self, value: KerasValue, tensor: Any) -> tuple[KerasValue, Any]:
@@ -242,16 +242,6 @@ def _called(layer: Any, node: Any, tensors: list[Any]) -> list[Any]:
         return list(node.outputs)
     args, kwargs = node.arguments.fill_in(dict(zip(map(id, node.arguments.keras_tensors), tensors, strict=True)))
     return list(keras.tree.flatten(layer(*args, **kwargs)))
-
-
-def _without_activation(layer: Any) -> Any:
-    """Return a layer with the same weights and no activation."""
-    bare = type(layer).from_config(
-        {**layer.get_config(), "activation": None, "name": f"{layer.name}_before_activation"}
-    )
-    bare.build(layer._build_shapes_dict["input_shape"] if layer._build_shapes_dict else layer.input.shape)
-    bare.set_weights(layer.get_weights())
-    return bare
 
 
 def _ended(reading: KerasReading, walk: _Walk, value: KerasValue, tensor: Any) -> tuple[str, Any]:
@@ -276,24 +266,3 @@ def calls(model: Any) -> list[tuple[Any, Any]]:
     """Return (layer, node) of every call, in an order in which inputs come first."""
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [(node.operation, node) for depth in depths for node in model._nodes_by_depth[depth]]
-
-
-def _require_exact_in_keras(graph: Graph, reading: KerasReading) -> None:
-    """Refuse sums that Keras' type of floats rounds."""
-    ranges, most, kind = derive(graph), exact_bits(), keras.config.floatx()
-    for node in graph.nodes:
-        bits = ranges[node.name].partial.bit_length()
-        if bits > most and node.name not in reading.emulated:
-            raise TooWideError(
-                f"layer '{node.layer}': its accumulator needs {bits} bits, but Keras sums in {kind}, which holds "
-                f"{most} exactly; use fewer weight or activation bits, or fewer inputs to the layer"
-            )
-        if node.name in reading.unclipped:  # that difference is taken in the finer of the two steps
-            source = graph.operands(node)[0]
-            finer = max(0, node.fixed.fraction - source.fixed.fraction)
-            bits = ranges[source.name].partial.bit_length() + finer
-            if bits > most:
-                raise TooWideError(
-                    f"layer '{node.layer}': Keras subtracts what it rounds to {node.fixed} in {kind}, which needs "
-                    f"{bits} bits and holds {most} exactly; use fewer activation bits, or quantized_relu"
-                )

@@ -1,4 +1,4 @@
-"""Layers of several inputs, pooling by maximum, and the layers of our own networks."""
+"""Layers of several inputs, and the layers of our own networks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.models.files.fields import difference, maxima, patches, same_margins, smaller
-from edgephys.models.files.keras.dense import mean_of
+from edgephys.models.files.fields import difference, smaller
+from edgephys.models.files.keras.pools import mean_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.layers import reciprocal
 
@@ -55,27 +55,6 @@ def _joined(
         for place, edge in enumerate(edges)
     ]
     return reduce(lambda x, y: join(layer.name, x, y), repeated)
-
-
-def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Take the largest element of each window."""
-    builder, edge = reading.builder, reading.edge(layer, values[0])
-    shape = builder.shape(edge)
-    rank = len(shape) - 1
-    size, strides = ((n,) * rank if isinstance(n, int) else tuple(n) for n in (layer.pool_size, layer.strides))
-    plain = (1,) * rank
-    margins = same_margins(shape[:rank], size, strides, plain) if layer.padding == "same" else [(0, 0)] * rank
-    rows = patches(shape[:rank], size, strides, plain, margins)
-    return KerasValue(maxima(builder, layer.name, edge, rows))
-
-
-def global_maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Take the largest element of each channel."""
-    builder, edge = reading.builder, reading.edge(layer, values[0])
-    sides = builder.shape(edge)[:-1]
-    kept_axes = tuple(1 for _ in sides) if getattr(layer, "keepdims", False) else ()
-    rows = np.arange(int(np.prod(sides))).reshape(*kept_axes, -1)
-    return KerasValue(maxima(builder, layer.name, edge, rows))
 
 
 # The layers of our own networks ---------------------------------------------------------------------

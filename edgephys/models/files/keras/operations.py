@@ -15,9 +15,10 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.models.files.fields import OUTSIDE, largest, taken
 from edgephys.models.files.keras import merge
-from edgephys.models.files.keras.dense import mean_of
-from edgephys.models.files.keras.quantisers import WIDEST_WEIGHT, fraction_of
+from edgephys.models.files.keras.pools import mean_of
+from edgephys.models.files.keras.quantisers import fraction_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
+from edgephys.models.files.keras.scales import WIDEST_WEIGHT
 from edgephys.networks.backend import keras
 
 MOVES = (

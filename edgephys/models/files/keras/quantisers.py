@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,17 @@ from edgephys.graph.ops.lookup import MOST_ENTRIES
 from edgephys.models.files.functions.staircase import MOST_STEPS
 from edgephys.models.files.functions.steps import Steps
 from edgephys.models.files.keras.doubles import exact_bits
-from edgephys.models.files.keras.reading import KerasFailsError, KerasReading, KerasValue, TooWideError, floats_of
+from edgephys.models.files.keras.reading import (
+    FloatLayer,
+    KerasFailsError,
+    KerasReading,
+    KerasValue,
+    TooWideError,
+    floats_of,
+)
+from edgephys.models.files.keras.scales import FINEST, WIDEST_WEIGHT, PowerWeights, ScaledWeights, Scaling, split
 from edgephys.networks.backend import keras, qkeras
 
-WIDEST_WEIGHT = 18
-"""Bits of the widest weight: that of a DSP's operand."""
-FINEST = 40
-"""Most fraction bits of a weight or a rounded value."""
 LARGEST_TABLE = 1 << 25
 """Most integers, over all channels, on which a rounded function is computed."""
 CHUNK = 1 << 22
@@ -29,8 +34,11 @@ CHUNK = 1 << 22
 def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Integers, int]:
     """Return the integers of quantised weights and their fraction; ``quantiser`` is None where they are as they stand.
 
-    Raises: ModelError where they are no integers times a power of two of up to ``WIDEST_WEIGHT`` bits.
+    Raises: ModelError where they are no integers times a power of two of up to ``WIDEST_WEIGHT`` bits; TooWideError
+    where they are times float scales, which need Keras in float64.
     """
+    if isinstance(quantiser, ScaledWeights | PowerWeights):
+        return quantiser.integers, quantiser.fraction
     if quantiser is None:
         values = keras.ops.convert_to_numpy(values).astype(np.float64)
         fraction = fraction_of(values)
@@ -40,7 +48,8 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
     where = f"layer '{layer.name}' {which}"
     if not has_format(quantiser):
         _require_no_chance(where, quantiser)
-        return _dyadic(layer, which, _called(where, quantiser, values).astype(np.float64))
+        quantised = _called(where, quantiser, values).astype(np.float64)
+        return _dyadic(layer, which, quantised, split(quantiser, quantised) is not None)
     fixed = format_of(where, quantiser)
     values = _called(where, quantiser, values).astype(np.float64) * 2.0**fixed.fraction
     whole = np.rint(values).astype(np.int64)
@@ -70,13 +79,13 @@ def _require_no_chance(where: str, quantiser: Any) -> None:
         raise ModelError(f"{where}: bernoulli is random at inference, too; use binary or ternary")
 
 
-def _dyadic(layer: Any, which: str, values: NDArray[np.float64]) -> tuple[Integers, int]:
-    """Return values as integers at the smallest fraction that holds them all."""
+def _dyadic(layer: Any, which: str, values: NDArray[np.float64], scaled: bool) -> tuple[Integers, int]:
+    """Return values as integers at the smallest fraction that holds them all; ``scaled`` ones may need float64."""
     fraction = fraction_of(values)
     integers = np.rint(np.ldexp(values, fraction or 0)).astype(np.int64)
     bits = int(np.abs(integers).max(initial=0)).bit_length() + 1
     if fraction is None or bits > WIDEST_WEIGHT:
-        raise ModelError(
+        raise (TooWideError if scaled else ModelError)(
             f"layer '{layer.name}': its quantised {which} needs {bits} bits or scales that are no powers of two; use "
             f"quantized_bits(bits, integer, alpha=1) or alpha='auto_po2'"
         )
@@ -207,9 +216,7 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
     for first in range(low, high + 1, size):
         integers = np.arange(first, min(first + size, high + 1)).reshape(-1, *(1 for _ in shape[:-1]), 1)
         x = floats_of(fraction_in, np.broadcast_to(integers, (*integers.shape[:-1], channels)))
-        for function in (*value.pending, quantiser):
-            x = _called(f"layer '{name}'", function, x)
-        parts.append(x.reshape(-1, channels))
+        parts.append(_applied(name, (*value.pending, quantiser), x).reshape(-1, channels))
     values = np.concatenate(parts).astype(np.float64)
     if not np.all(np.isfinite(values)):
         raise ModelError(f"layer '{name}': its function is NaN or infinite for some inputs; bound its inputs first")
@@ -219,3 +226,20 @@ def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: st
             f"layer '{name}': {type(quantiser).__name__} gives values between steps of 2^-{FINEST}; use alpha=1"
         )
     return low, np.rint(np.ldexp(values, fraction)).astype(np.int64), fraction
+
+
+def _applied(name: str, functions: Sequence[FloatLayer], x: NDArray[Any]) -> NDArray[Any]:
+    """Return what functions make of values; raise ModelError where floats next to a scaled sum round apart."""
+    first, *rest = functions
+    results = []
+    for start in first.around(x) if isinstance(first, Scaling) else [_called(f"layer '{name}'", first, x)]:
+        values = start
+        for function in rest:
+            values = _called(f"layer '{name}'", function, values)
+        results.append(values)
+    if any(not np.array_equal(results[0], other) for other in results[1:]):
+        raise ModelError(
+            f"layer '{name}': for some sums two floats round apart: a weight's scale brings them as close to a tie as "
+            f"floats are to each other; change the layer's weights a little, or use alpha='auto_po2'"
+        )
+    return results[0]

@@ -13,6 +13,7 @@ from edgephys.models.files.keras import (
     embedding,
     merge,
     moves,
+    pools,
     softmaxes,
 )
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
@@ -34,10 +35,13 @@ RULES: dict[type, Rule] = {
     **dict.fromkeys(
         (_LAYERS.Conv1DTranspose, _LAYERS.Conv2DTranspose, _OURS.QConv2DTranspose), convolutions.transposed
     ),
-    **dict.fromkeys((_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D), dense.average_pooling),
-    **dict.fromkeys((_LAYERS.GlobalAveragePooling1D, _LAYERS.GlobalAveragePooling2D), dense.global_average),
-    **dict.fromkeys((_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D), merge.max_pooling),
-    **dict.fromkeys((_LAYERS.GlobalMaxPooling1D, _LAYERS.GlobalMaxPooling2D), merge.global_maximum),
+    **dict.fromkeys(
+        (_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D, _OURS.QAveragePooling2D), pools.average_pooling
+    ),
+    **dict.fromkeys((_LAYERS.GlobalAveragePooling1D, _LAYERS.GlobalAveragePooling2D), pools.global_average),
+    _OURS.QGlobalAveragePooling2D: pools.global_average,
+    **dict.fromkeys((_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D), pools.max_pooling),
+    **dict.fromkeys((_LAYERS.GlobalMaxPooling1D, _LAYERS.GlobalMaxPooling2D), pools.global_maximum),
     **dict.fromkeys((_LAYERS.ZeroPadding1D, _LAYERS.ZeroPadding2D), dense.zero_padding),
     **dict.fromkeys((_LAYERS.Cropping1D, _LAYERS.Cropping2D), moves.crop),
     **dict.fromkeys((_LAYERS.UpSampling1D, _LAYERS.UpSampling2D), moves.upsample),
@@ -54,7 +58,7 @@ RULES: dict[type, Rule] = {
     _LAYERS.Average: merge.average,
     _LAYERS.Maximum: merge.maximum,
     _LAYERS.Minimum: merge.minimum,
-    _LAYERS.BatchNormalization: activations.elementwise,
+    **dict.fromkeys((_LAYERS.BatchNormalization, _OURS.QBatchNormalization), activations.elementwise),
     **dict.fromkeys((_LAYERS.ELU, _LAYERS.Normalization), activations.elementwise),
     _LAYERS.PReLU: activations.parametric,
     _LAYERS.LeakyReLU: activations.leaky,
