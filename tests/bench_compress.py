@@ -42,7 +42,7 @@ def keras_step(model: Any, task: Task) -> float:
     """Return the seconds of a step of Keras' loop, compilation left out."""
     from edgephys.networks.backend import keras
 
-    fresh = rebuilt(model, lambda layer: None)
+    fresh = rebuilt(model)
     fresh.compile(keras.optimizers.Adam(1e-4), lambda labels, logits: task.loss(labels, logits, None), jit_compile=True)
     x, labels = task.train
     whole = len(x) // BATCH * BATCH  # as the stages: no smaller last batch, which would be compiled anew

@@ -34,7 +34,12 @@ def largest(parts: Sequence[Importance], count: int) -> list[Selection]:
 
 
 class Mask(ABC):
-    """Hold what stays of a model; ``across`` "layer" compares the elements of each layer, "model" those of all."""
+    """Hold what stays of a model; ``across`` "layer" compares the elements of each layer, "model" those of all.
+
+    ``masks`` holds a variable for each layer, by name.
+    """
+
+    masks: dict[str, Any]
 
     def __init__(self, model: Any, across: str) -> None:
         self.layers = kernel_layers(model)
@@ -45,9 +50,9 @@ class Mask(ABC):
         """Functions that compute each kernel, by its path."""
         return {kernel_of(layer).path: partial(self.value, layer) for layer in self.layers}
 
-    @abstractmethod
     def value(self, layer: Any) -> Any:
-        """Return a layer's masked kernel."""
+        """Return a layer's kernel with zeros for what is removed."""
+        return kernel_of(layer).value * self.masks[layer.name].value
 
     def density(self) -> float:
         """Return the share of all elements that the start model has."""
@@ -71,10 +76,6 @@ class WeightMask(Mask):
     def __init__(self, model: Any, across: str) -> None:
         super().__init__(model, across)
         self.masks = {layer.name: _variable(_numbers(kernel_of(layer)) != 0) for layer in self.layers}
-
-    def value(self, layer: Any) -> Any:
-        """Return the kernel with its zeros."""
-        return kernel_of(layer).value * self.masks[layer.name].value
 
     def density(self) -> float:
         """Return the share of all weights that are not zero."""
@@ -134,10 +135,6 @@ class UnitMask(Mask):
         self.removed: set[int] = set()
         self.nonzero = {layer.name: _numbers(kernel_of(layer)) != 0 for layer in self.layers}
         self.masks = {layer.name: _variable(self.nonzero[layer.name]) for layer in self.layers}
-
-    def value(self, layer: Any) -> Any:
-        """Return the kernel with zeros for the rows and columns of removed units."""
-        return kernel_of(layer).value * self.masks[layer.name].value
 
     def thin(self, density: float) -> None:
         """Keep a share of all units that are neither input nor output."""

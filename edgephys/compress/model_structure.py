@@ -117,7 +117,9 @@ def _passed_on(layer: Any, inputs: Sequence[Any]) -> Any:
     return keras.ops.tile(inputs[0], [repeats]) if repeats > 1 else inputs[0]
 
 
-def rebuilt(model: Any, change: Callable[[Any], Any], behind_input: Callable[[Any], Any] | None = None) -> Any:
+def rebuilt(
+    model: Any, change: Callable[[Any], Any] = lambda layer: None, behind_input: Callable[[Any], Any] | None = None
+) -> Any:
     """Return a copy of a model with its weights; ``change(layer)`` replaces a layer where it is not None.
 
     A new layer whose weights have other shapes keeps its initial ones. ``behind_input`` is a layer to insert directly

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgephys.compress.model_structure import activation_layers, rebuilt
@@ -20,6 +20,18 @@ class StandIn(keras.layers.Layer):  # type: ignore[misc]
     def original(self) -> Any:
         """Return the layer that this one replaces."""
         return qkeras.QActivation.from_config(self.config)
+
+
+class RandomSteps:
+    """Count the steps of a training; seed and step together seed what a step draws."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed % 2**31
+        self.step = keras.Variable(0, dtype="int32", trainable=False)
+
+    def next_step(self, gradients: Mapping[str, Any]) -> None:
+        """Go to the next step."""
+        self.step.assign(self.step + 1)
 
 
 def replaced(model: Any, stand_in: Callable[[Any], StandIn | None]) -> Any:

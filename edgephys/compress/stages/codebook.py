@@ -55,7 +55,7 @@ class Codebook(Training):
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
         """Return the model whose kernels hold only points."""
         kernel_layers(model)
-        fresh = rebuilt(model, lambda layer: None)
+        fresh = rebuilt(model)
         layers = kernel_layers(fresh)
         counts = {layer.name: self.points for layer in layers}
         if self.redistribute:

@@ -61,7 +61,7 @@ class Distil(Training):
     def student(self, model: Any, task: Task, seed: int) -> Any:
         """Return the untrained student."""
         keras.utils.set_random_seed(seed)
-        student = self.net(model, task).build() if self.script else rebuilt(model, lambda layer: None)
+        student = self.net(model, task).build() if self.script else rebuilt(model)
         kernel_layers(student)
         if self.start == "random" and not self.script:
             return _with_random_weights(student)

@@ -39,7 +39,7 @@ class Finetune(Training):
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
         """Return the trained model."""
         kernel_layers(model)
-        fresh = rebuilt(model, lambda layer: None)
+        fresh = rebuilt(model)
         layers = kernel_layers(fresh) if self.digits == "kept" else []
         patience = keras.Variable(PATIENCE[0], trainable=False)
         kernels = [BudgetedRounding(layer, patience) for layer in layers]

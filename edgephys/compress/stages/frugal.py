@@ -66,7 +66,7 @@ class Frugal(Training):
         kernel_layers(model)
         source = task.input if self.inputs == "learned" else None
         learns = self.widths != "fixed"
-        fresh = learned_widths.learnable(model, self.widths, source) if learns else rebuilt(model, lambda layer: None)
+        fresh = learned_widths.learnable(model, self.widths, source) if learns else rebuilt(model)
         circuit = CircuitCost(fresh, task.input.bits, learned_widths.learned(fresh))
         ramp = keras.Variable(0.0, trainable=False)
         kernels = {

@@ -7,7 +7,6 @@ as our networks have none; the result is a smaller model, not a mask.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from edgephys.compress.model_structure import activation_layers, kernel_layers
 from edgephys.compress.registry import register
 from edgephys.compress.stage import Progress, StageResult, Training, require
 from edgephys.compress.stages.shrink import channels, shrink
-from edgephys.compress.stand_in import StandIn, replaced, restored
+from edgephys.compress.stand_in import RandomSteps, StandIn, replaced, restored
 from edgephys.compress.training_loop import TrainingHooks, train
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
@@ -63,22 +62,18 @@ class Nested(Training):
         return StageResult(small, {**notes, f"{task.metric.key}_of": figures, "parameters": int(small.count_params())})
 
 
-class SubnetworkDraws:
+class SubnetworkDraws(RandomSteps):
     """Hold the step, which draws the sub-network to train, and the number of the one that is ``judged``."""
 
     def __init__(self, seed: int, sizes: int) -> None:
-        self.seed, self.sizes = seed % 2**31, sizes
-        self.step = keras.Variable(0, dtype="int32", trainable=False)
+        super().__init__(seed)
+        self.sizes = sizes
         self.judged = keras.Variable(0, dtype="int32", trainable=False)
 
     def drawn(self) -> Any:
         """Return the number of the sub-network that this step trains."""
         seed = tf.stack([tf.constant(self.seed, tf.int32), self.step.value])
         return tf.random.stateless_uniform([], seed, 0, self.sizes, tf.int32)
-
-    def next_step(self, gradients: Mapping[str, Any]) -> None:
-        """Go to the next step."""
-        self.step.assign(self.step + 1)
 
 
 class NestedActivation(StandIn):

@@ -54,7 +54,7 @@ class Prune(Training):
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
         """Return the pruned model."""
         kernel_layers(model)
-        fresh = rebuilt(model, lambda layer: None)
+        fresh = rebuilt(model)
         mask = SCOPES[self.scope](fresh, self.across)
         first = mask.density()
         gradual = self.schedule == "gradual"

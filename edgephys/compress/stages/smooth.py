@@ -9,7 +9,6 @@ without noise; [-1, 1] is scaled to the range of the layer; the network's input 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from statistics import NormalDist
@@ -19,7 +18,7 @@ from edgephys.applications.task import Task
 from edgephys.compress.model_structure import inputs_of, kernel_layers
 from edgephys.compress.registry import register
 from edgephys.compress.stage import Progress, StageResult, Training, one_of, require
-from edgephys.compress.stand_in import StandIn, replaced, restored
+from edgephys.compress.stand_in import RandomSteps, StandIn, replaced, restored
 from edgephys.compress.training_loop import TrainingHooks, train
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
@@ -86,22 +85,17 @@ def share(epoch: int, epochs: int) -> float:
     return max(0.0, 1.0 - 2.0 * epoch / epochs)
 
 
-class NoiseSchedule:
+class NoiseSchedule(RandomSteps):
     """Hold the share of the smooth activations, and the step, which seeds the noise."""
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed % 2**31
+        super().__init__(seed)
         self.share = keras.Variable(1.0, trainable=False)
-        self.step = keras.Variable(0, dtype="int32", trainable=False)
 
     def normal(self, shape: Any, number: int) -> Any:
         """Return standard normal numbers of this step for one of the layers."""
         first = tf.bitwise.bitwise_xor(tf.constant(self.seed, tf.int32), number << 16)
         return tf.random.stateless_normal(shape, tf.stack([first, self.step.value]))
-
-    def next_step(self, gradients: Mapping[str, Any]) -> None:
-        """Go to the next step."""
-        self.step.assign(self.step + 1)
 
 
 class NoisyActivation(StandIn):

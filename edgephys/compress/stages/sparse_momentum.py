@@ -61,7 +61,7 @@ class SparseMomentum(Training):
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
         """Return a sparse model of the same layers; zeros of the start model may become weights."""
         kernel_layers(model)
-        fresh = rebuilt(model, lambda layer: None)
+        fresh = rebuilt(model)
         sparse = SparseKernels(kernel_layers(fresh), self.density, np.random.default_rng(seed))
 
         def move(epoch: int, optimizer: Any) -> None:

@@ -53,7 +53,7 @@ class Spectrum(Training):
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:
         """Return the sparser model."""
         layers = kernel_layers(model)
-        fresh = rebuilt(model, lambda layer: None)
+        fresh = rebuilt(model)
         random = np.random.default_rng(seed)
         for layer in layers:
             low, high = (kernel_step(layer) * limit for limit in kernel_limits(layer))
