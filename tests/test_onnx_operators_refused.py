@@ -45,8 +45,8 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
             lambda m, x: m.op("MatMul", float_bias(m, x), m.weight("w", (4, 4)), name="/fc"),
         ),
         (
-            r"\(Add\): joins values of scales 0.1 and 0.3, of which no integers are a multiple; use one scale for all",
-            lambda m, x: m.op("Add", m.quant(x, 4, 0.1), m.quant(x, 4, 0.3)),
+            r"\(Max\): joins values of scales 0.1 and 0.3, of which no integers are a multiple; use one scale for all",
+            lambda m, x: m.op("Max", m.quant(x, 4, 0.1), m.quant(x, 4, 0.3)),
         ),
         (
             r"\(Quant\): for the sum -31 \(of -32\.\.31\) two floats round apart: the value is as close to a tie as",
@@ -69,7 +69,7 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
             lambda m, x: m.op("Quant", x, x, m.const("z", 0), m.const("b", 4), domain=QONNX, signed=1, narrow=0),
         ),
         (r"\(Quant\): expected 4 inputs, not 2", lambda m, x: m.op("Quant", x, m.const("s", 1), domain=QONNX)),
-        (r"\(MatMul\): its second factor must be constant", lambda m, x: m.op("MatMul", x, x)),
+        (r"\(MatMul\): its inputs must be matrices of one rank behind", lambda m, x: m.op("MatMul", x, x)),
         (r"\(Div\): its divisor 'none' must not be 0", lambda m, x: m.op("Div", x, m.const("none", 0.0))),
         (
             r"\(Gemm\): alpha must be 1, not 2; export it so",
@@ -88,8 +88,8 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
         ),
         (r"\(Flatten\): axis must be 1, which keeps the batch, not 2", lambda m, x: m.op("Flatten", x, axis=2)),
         (
-            r"\(Softmax\): has no exact form in fixed point; only at the end of a model is it left away",
-            lambda m, x: m.quant(m.op("Softmax", x), 4, 0.25),
+            r"\(LogSoftmax\): has no exact form in fixed point; only at the end of a model is it left away",
+            lambda m, x: m.quant(m.op("LogSoftmax", x), 4, 0.25),
         ),
         (r"\(Cast\): must keep floats", lambda m, x: m.op("Cast", x, to=TensorProto.INT32)),
         (

@@ -5,8 +5,9 @@ The folder holds ``model.onnx`` (the file as it came, with external data put int
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from edgephys.graph.graph import Graph, from_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models.card import CARD
 from edgephys.models.files.onnx import file as onnx_file
-from edgephys.models.files.onnx.softmaxes import integers_of, tables_of
+from edgephys.models.files.onnx.softmaxes import differences, integers_of, tables_of, with_tables
 from edgephys.models.files.softmax import MeasuredSoftmax
 from edgephys.models.model import Framework, Reference
 from edgephys.targets.qonnx import doubles
@@ -49,6 +50,16 @@ class OnnxReference:
     graph: Graph
     single: bool = False
 
+    @cached_property
+    def ready(self) -> Any:
+        """The file, in which softmaxes inside of it are computed with the Graph's tables."""
+        return with_tables(self.proto, self._inner)
+
+    @property
+    def _inner(self) -> Sequence[Mapping[str, Any]]:
+        inner: Sequence[Mapping[str, Any]] = self.graph.metadata["onnx"].get("softmaxes", ())
+        return inner
+
     def outputs(self, inputs: Integers) -> Integers:
         """Return the outputs, in steps: those of several outputs are flat and joined."""
         ends, output = self.graph.metadata["onnx"]["outputs"], self.graph.output
@@ -72,15 +83,22 @@ class OnnxReference:
         computed = [
             (end["tensor"], end["softmax"]) for end in self.graph.metadata["onnx"]["outputs"] if "softmax" in end
         ]
-        if not computed:
+        if not computed and not self._inner:
             return ()
-        wanted = (*(tensor for tensor, _ in computed), *(record["tensor"] for _, record in computed))
+        wanted = (
+            *(tensor for tensor, _ in computed),
+            *(record["tensor"] for _, record in computed),
+            *(record[end] for record in self._inner for end in ("source", "tensor")),
+        )
         values, measured = self._values(inputs, wanted), []
         for tensor, record in computed:
             by = tables_of(record)
             own = by.result.values(integers_of(record, values[tensor]))
             largest = float(np.abs(own - values[record["tensor"]].astype(np.float64)).max())
             measured.append(MeasuredSoftmax(record["layer"], by.describe(), largest, len(inputs)))
+        for record in self._inner:
+            largest = differences(record, values[record["source"]], values[record["tensor"]])
+            measured.append(MeasuredSoftmax(record["layer"], tables_of(record).describe(), largest, len(inputs)))
         return tuple(measured)
 
     def layers(self, inputs: Integers) -> dict[str, Integers]:
@@ -123,7 +141,7 @@ class OnnxReference:
                 first += size
         size = max(1, CHUNK_ELEMENTS // max(prod(node.shape) for node in self.graph.nodes))
         run = doubles.execute if facts["float64"] and not self.single else qonnx.execute
-        return run(self.proto, feeds, tensors, size)
+        return run(self.ready, feeds, tensors, size)
 
 
 def with_graph_axes(values: NDArray[Any], axes: list[int]) -> NDArray[Any]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgephys.core.fixed import Integers
+from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.rounding import Overflow
 from edgephys.graph.build import Builder
 
 OUTSIDE = -1
@@ -155,3 +156,16 @@ def bounded(builder: Builder, emulated: set[str], name: str, edge: str, low: int
         emulated.update({turned, less} - {edge})
         edge = back if sign > 0 else builder.scale(name, back, np.array(-1), 0)
     return edge
+
+
+def saturating(low: int | None, high: int | None, fraction: int) -> Fixed | None:
+    """Return the saturating format whose integers are low..high, where there is one."""
+    if low is None or high is None:
+        return None
+    for signed, overflow in ((False, Overflow.SAT), (True, Overflow.SAT), (True, Overflow.SAT_SYM)):
+        bits = (high + 1).bit_length() - 1 + signed if high > 0 else 0
+        if 1 + signed <= bits <= 24:
+            fixed = Fixed(signed, bits, bits - fraction, overflow=overflow)
+            if (fixed.low, fixed.high) == (low, high):
+                return fixed
+    return None

@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys.core.errors import ModelError
+
 Floats = NDArray[np.float64]
 NOISE = 2.0**-42
 """Relative error of a float64 sum of up to a thousand products, and of functions that libraries compute."""
+
+SUM = "sum of two scales"
+"""Kind of the operator that adds a tensor of another scale; it is the first one of a chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +29,7 @@ class FloatStep:
     """State one float operator of each element: ``kind`` is one of ``COMPUTATIONS``.
 
     ``constant`` is laid out as the edge that the chain begins at; ``source`` is the tensor that the operator reads, and
-    ``node`` the name of its node. ``more`` are its settings.
+    ``node`` the name of its node. ``more`` are its settings, ``second`` is what a sum of two scales adds.
     """
 
     kind: str
@@ -32,10 +37,13 @@ class FloatStep:
     source: str
     constant: Floats | None = None
     more: tuple[float, ...] = ()
+    second: Any = None
 
     @property
     def increasing(self) -> bool:
         """Tell whether more goes in where more comes out, in every channel alike: the order of elements stays."""
+        if self.kind == SUM:
+            return False
         if self.kind in ("multiply", "divide"):
             return self.constant is not None and self.constant.ndim == 0 and bool(self.constant > 0)
         if self.kind == "add":
@@ -43,7 +51,12 @@ class FloatStep:
         return COMPUTATIONS[self.kind].strictly
 
     def moved(self, move: Callable[[Floats], Floats]) -> FloatStep:
-        """Return the function with its constant moved as the elements are."""
+        """Return the function with its constant moved as the elements are; ModelError for a sum of two scales."""
+        if self.kind == SUM:
+            raise ModelError(
+                f"node '{self.node}' (Add): the sum of two scales must be rounded before its elements are moved; put a "
+                f"Quant right behind it"
+            )
         if self.constant is None or self.constant.ndim == 0:
             return self
         return replace(self, constant=move(self.constant))

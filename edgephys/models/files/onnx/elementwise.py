@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Fixed
-from edgephys.core.rounding import Overflow
-from edgephys.models.files.fields import bounded, leaky
+from edgephys.models.files.fields import bounded, leaky, saturating
 from edgephys.models.files.onnx.chains import Floats, FloatStep
 from edgephys.models.files.onnx.constants import clip_ends
 from edgephys.models.files.onnx.file import Operation
@@ -18,6 +16,7 @@ from edgephys.models.files.onnx.known import Known, dyadic, integers, power_of_t
 from edgephys.models.files.onnx.pairs import joined
 from edgephys.models.files.onnx.quantise import biased, times
 from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, edge_of, known_of, laid
+from edgephys.models.files.onnx.two_scales import have_two_scales, summed
 
 SLOPE_BITS = 8
 """Bits of a slope that is a multiplication."""
@@ -126,7 +125,10 @@ def add(reading: Reading, operation: Operation, xs: Values) -> Value:
         first, second = second, first
     if isinstance(second, Known):
         return plus(reading, operation, edge_of(operation, first), second)
-    one, other = together(reading, operation, [first, second])
+    one, other = (settled(reading, operation, x) for x in (first, second))
+    if have_two_scales(one, other):
+        return summed(reading, operation, one, other)
+    one, other = together(reading, operation, [one, other])
     return joined(reading, operation, one, other, reading.builder.add)
 
 
@@ -135,7 +137,10 @@ def subtract(reading: Reading, operation: Operation, xs: Values) -> Value:
     first, second = xs
     if isinstance(second, Known):
         return add(reading, operation, [first, second.of(-second.values)])
-    return add(reading, operation, [first, _scaled(reading, operation, second, MINUS_ONE)])
+    if second.chain:
+        return add(reading, operation, [first, _scaled(reading, operation, second, MINUS_ONE)])
+    negative = reading.builder.scale(reading.layer(operation, "_minus"), second.name, np.array(-1), 0)
+    return add(reading, operation, [first, replace(second, name=negative)])
 
 
 def multiply(reading: Reading, operation: Operation, xs: Values) -> Value:
@@ -240,7 +245,7 @@ def clip(reading: Reading, operation: Operation, xs: Values) -> Value:
         if all(end is None or (abs(end - round(end)) < 1e-9 and abs(end) < 1 << 40) for end in ends):
             least, most = (None if end is None else round(end) for end in ends)
             owner = reading.owner(operation, edge)
-            fixed = _format(least, most, reading.builder.fraction(edge.name))
+            fixed = saturating(least, most, reading.builder.fraction(edge.name))
             if fixed is not None:
                 return replace(edge, name=reading.builder.requantise(owner, edge.name, fixed))
             return replace(
@@ -248,19 +253,6 @@ def clip(reading: Reading, operation: Operation, xs: Values) -> Value:
             )
     more = (-np.inf if low is None else low, np.inf if high is None else high)
     return edge.then(FloatStep("Clip", operation.name, operation.inputs[0], more=more))
-
-
-def _format(low: int | None, high: int | None, fraction: int) -> Fixed | None:
-    """Return the saturating format whose integers are low..high, where there is one."""
-    if low is None or high is None:
-        return None
-    for signed, overflow in ((False, Overflow.SAT), (True, Overflow.SAT), (True, Overflow.SAT_SYM)):
-        bits = (high + 1).bit_length() - 1 + signed if high > 0 else 0
-        if 1 + signed <= bits <= 24:
-            fixed = Fixed(signed, bits, bits - fraction, overflow=overflow)
-            if (fixed.low, fixed.high) == (low, high):
-                return fixed
-    return None
 
 
 def function(reading: Reading, operation: Operation, xs: Values) -> Value:

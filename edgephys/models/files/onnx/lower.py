@@ -192,6 +192,7 @@ def _metadata(
         },
         "dropped": reading.dropped,
         "float64": reading.double,
+        **({"softmaxes": reading.inner_softmaxes} if reading.inner_softmaxes else {}),
     }
 
 

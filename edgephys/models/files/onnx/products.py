@@ -15,16 +15,33 @@ from edgephys.models.files.onnx.chains import Floats
 from edgephys.models.files.onnx.elementwise import plus, settled
 from edgephys.models.files.onnx.file import Operation
 from edgephys.models.files.onnx.known import Known, integers
+from edgephys.models.files.onnx.matrices import multiplied
 from edgephys.models.files.onnx.quantise import times
-from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, channels_last, known_of
+from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, channels_last, edge_of, known_of
 
 WIDEST_KERNEL = 1 << 12
 """Taps of a kernel, zeros between dilated ones among them."""
 
 
 def matmul(reading: Reading, operation: Operation, xs: Values) -> Value:
-    """Multiply by a matrix."""
-    return _dense(reading, operation, xs[0], known_of(operation, xs[1], "second factor"), None)
+    """Multiply by a matrix from either side, or two computed tensors."""
+    first, second = xs
+    if isinstance(first, Edge) and isinstance(second, Edge):
+        return multiplied(reading, operation, first, second)
+    if isinstance(first, Known):
+        edge = edge_of(operation, second)
+        if first.values.ndim != 2 or len(edge.axes) < 2:
+            raise operation.refused(
+                f"its constant {first.values.shape} must be a matrix on a tensor of 2 axes or more behind the batch, "
+                f"not of {reading.shape(edge)}; export it so"
+            )
+        return _turned(_dense(reading, operation, _turned(edge), each(first, np.transpose), None))
+    return _dense(reading, operation, first, known_of(operation, second, "second factor"), None)
+
+
+def _turned(edge: Edge) -> Edge:
+    """Return an edge with its last two axes exchanged, which moves nothing."""
+    return replace(edge, axes=(*edge.axes[:-2], edge.axes[-1], edge.axes[-2]))
 
 
 def gemm(reading: Reading, operation: Operation, xs: Values) -> Value:
@@ -46,7 +63,7 @@ def each(weight: Known, move: Any) -> Known:
     return replace(weight, values=move(weight.values), whole=whole, scale=scale)
 
 
-def _dense(reading: Reading, operation: Operation, x: Value, weight: Known, bias: Known | None) -> Value:
+def _dense(reading: Reading, operation: Operation, x: Value, weight: Known, bias: Known | None) -> Edge:
     edge = settled(reading, operation, x)
     if weight.values.ndim != 2 or not edge.axes or reading.shape(edge)[-1] != weight.values.shape[0]:
         shape = (*reading.shape(edge), *weight.values.shape)

@@ -77,7 +77,7 @@ class Reading:
     """Collect the Graph while the operations are read in order.
 
     ``double``: the file's operators are computed in float64, by the reference as here. ``softmaxes`` are the records of
-    those that are computed at the end, by the name of the output.
+    those that are computed at the end, by the name of the output; ``inner_softmaxes`` those of the others.
     """
 
     model: OnnxModel
@@ -90,6 +90,7 @@ class Reading:
     dropped: list[str] = field(default_factory=list)
     softmax: SoftmaxForm = field(default_factory=SoftmaxForm)
     softmaxes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    inner_softmaxes: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.staircases = Staircases(self.builder)

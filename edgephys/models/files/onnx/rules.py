@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgephys.models.files.onnx import elementwise, pools, products, quantise
+from edgephys.models.files.onnx import elementwise, pools, products, quantise, softmaxes
 from edgephys.models.files.onnx.chains import FloatStep
 from edgephys.models.files.onnx.file import Operation
 from edgephys.models.files.onnx.reading import Reading, Value, Values, edge_of
@@ -19,7 +19,9 @@ FUNCTIONS = (
 
 
 def _last(reading: Reading, operation: Operation, xs: Values) -> Value:
-    """What only spreads the outputs is left away at the end: the largest stays the largest."""
+    """What only spreads the outputs is left away at the end: the largest stays the largest; inside it is computed."""
+    if operation.kind == "Softmax" and operation.outputs[0] not in reading.model.outputs:
+        return softmaxes.inner(reading, operation, edge_of(operation, xs[0]))
     if operation.outputs[0] not in reading.model.outputs:
         raise operation.refused("has no exact form in fixed point; only at the end of a model is it left away")
     return edge_of(operation, xs[0]).then(FloatStep(LAST, operation.name, operation.inputs[0]))

@@ -11,10 +11,11 @@ import numpy as np
 
 from edgephys.core.fixed import Integers
 from edgephys.models.files.functions.steps import Steps
-from edgephys.models.files.onnx.chains import NOISE, Floats, computed, directions
+from edgephys.models.files.onnx.chains import NOISE, SUM, Floats, computed, directions
 from edgephys.models.files.onnx.file import Operation
 from edgephys.models.files.onnx.known import power_of_two
 from edgephys.models.files.onnx.reading import Edge, NeedsFloat64Error, Reading
+from edgephys.models.files.onnx.two_scales import rounded_sum
 
 MOST_RESULTS = 1 << 24
 """Most results of a quantiser, over all channels, whose places are searched."""
@@ -48,6 +49,8 @@ def rounded(reading: Reading, operation: Operation, edge: Edge, rounder: Rounder
     """
     if not reading.double:
         raise NeedsFloat64Error
+    if edge.chain and edge.chain[0].kind == SUM:
+        return rounded_sum(reading, operation, edge, rounder)
     owner, carried = reading.owner(operation, edge), reading.builder.shape(edge.name)
     axes = {
         axis
