@@ -47,7 +47,8 @@ def load(
 
     ``source`` is a folder that `edgephys train` or `import` wrote, a Keras, QKeras or ONNX file, or a Keras model.
     ``data`` is a file with x and perhaps y (.npz, .npy, .csv, HDF5) or a mapping of these names to arrays, x of shape
-    (example, *input shape), in the model's own units. Without it, ``count`` random inputs are drawn with ``seed``.
+    (example, *input shape), in the model's own units. Without it, ``count`` random inputs are drawn with ``seed``,
+    fewer for a large model.
     ``input_format`` is a format such as ``fixed<12,4>``; the data propose one where it is left out; to
     ``output_format`` the outputs of a Keras model are rounded, where they are floats. ``out`` is
     runs/<name> by default; ``force`` replaces a folder that is not ours.

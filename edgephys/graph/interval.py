@@ -33,17 +33,22 @@ class Range:
     @property
     def lowest(self) -> int:
         """Lowest integer over all elements."""
-        return int(self.low.min())
+        return int(distinct(self.low).min())
 
     @property
     def highest(self) -> int:
         """Highest integer over all elements."""
-        return int(self.high.max())
+        return int(distinct(self.high).max())
 
     @property
     def largest(self) -> int:
         """Largest magnitude over all elements."""
         return max(-self.lowest, self.highest)
+
+
+def distinct(integers: Integers) -> Integers:
+    """Return integers with one of each axis along which an array repeats them without storage."""
+    return integers[tuple(slice(None, 1 if stride == 0 else None) for stride in integers.strides)]
 
 
 def exact(low: Integers, high: Integers) -> Range:
@@ -53,7 +58,8 @@ def exact(low: Integers, high: Integers) -> Range:
 
 def whole(fixed: Fixed, shape: tuple[int, ...]) -> Range:
     """Return the range of an edge that takes every integer of a format."""
-    return exact(np.full(shape, fixed.low, np.int64), np.full(shape, fixed.high, np.int64))
+    low, high = np.array(fixed.low, np.int64), np.array(fixed.high, np.int64)
+    return Range(np.broadcast_to(low, shape), np.broadcast_to(high, shape), max(abs(fixed.low), abs(fixed.high)))
 
 
 def too_wide(low: Integers, high: Integers) -> Range:

@@ -1,19 +1,27 @@
 """Interval analysis: the exact range of every element of every edge, and the reason for each width.
 
 Each element has its own interval, so a format derived from it cannot overflow and wastes no bit that
-the analysis can see.
+the analysis can see. In edges of more than ``MOST_ELEMENTS``, all rows (pixels) share the union of their intervals:
+only those at the border of a field, beyond which zeros lie, have others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import WIDEST, Fixed, narrowest
 from edgephys.graph.graph import Graph, Node
-from edgephys.graph.interval import Range, too_many_bits
+from edgephys.graph.interval import Range, distinct, too_many_bits
 
 __all__ = ["Range", "derive", "format_of", "range_of", "reason", "require_proven"]
+
+MOST_ELEMENTS = 1 << 20
+"""Elements up to which an edge has an interval for each, above an interval for each channel."""
 
 
 def derive(graph: Graph) -> dict[str, Range]:
@@ -29,10 +37,44 @@ def derive(graph: Graph) -> dict[str, Range]:
 
 def range_of(node: Node, operands: Sequence[Node], ranges: Sequence[Range]) -> Range:
     """Return the range of a node from those of its operands; raise ModelError where it may exceed 62 bits."""
-    range_ = node.op.range(node, operands, ranges)
+    wide = max(prod(shape) for shape in (node.shape, *(operand.shape for operand in operands))) > MOST_ELEMENTS
+    range_ = (_of_rows if wide else node.op.range)(node, operands, ranges)
     if max(abs(range_.lowest), abs(range_.highest), range_.partial) >= 1 << WIDEST:
         raise too_many_bits(node)
     return range_
+
+
+def _of_rows(node: Node, operands: Sequence[Node], ranges: Sequence[Range]) -> Range:
+    """Return the range of a node with that of all its rows in each of them, from such ranges where that is enough.
+
+    One row is computed where all rows are treated alike, and a field as large as the window where neighbours are read:
+    in it, too, every neighbour of a pixel is within the field at one pixel and beyond its border at another one.
+    """
+    axes, op = len(node.shape) - 1, node.op
+    leading = {shape[:-1] for shape in (node.shape, *(operand.shape for operand in operands))}
+    if op.neighbours is not None:
+        pixels = tuple(min(size, length) for size, length in zip(op.neighbours, node.shape, strict=False))
+        small = [_in_rows(range_, (*pixels, of.shape[-1])) for range_, of in zip(ranges, operands, strict=True)]
+        nodes = [replace(of, shape=(*pixels, of.shape[-1])) for of in operands]
+        range_ = op.range(replace(node, shape=(*pixels, node.shape[-1])), nodes, small)
+    elif len(leading) == 1 and op.same_for_rows(node, axes):
+        row = replace(node, op=op.one_row(node, axes), shape=node.shape[axes:])
+        rows = [replace(of, shape=of.shape[axes:]) for of in operands]
+        range_ = row.op.range(row, rows, [_in_rows(range_, range_.low.shape[axes:]) for range_ in ranges])
+    else:
+        range_ = op.range(node, operands, ranges)
+        if prod(node.shape) <= MOST_ELEMENTS:
+            return range_
+    return _in_rows(range_, node.shape)
+
+
+def _in_rows(range_: Range, shape: tuple[int, ...]) -> Range:
+    """Return a range for a shape of the same channels, with the union of all rows in each row."""
+    low, high = distinct(range_.low), distinct(range_.high)
+    rows = tuple(range(low.ndim - 1))
+    return replace(
+        range_, low=np.broadcast_to(low.min(rows), shape), high=np.broadcast_to(high.max(rows), shape)
+    )
 
 
 def require_proven(graph: Graph) -> Graph:

@@ -2,7 +2,8 @@
 
 In this order: ends of the input's format in every element, each element alone, rows of zeros, inputs that drive
 elements of every edge to their lowest and highest, and integers drawn over the whole format. Then vectors that reach
-something new (``coverage``) are reaching and changed at random, as a coverage-guided fuzzer does.
+something new (``coverage``) are reaching and changed at random, as a coverage-guided fuzzer does. A Graph so large that
+a vector takes seconds has a few vectors: ends of the format and integers drawn over all of it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,20 @@ SEARCHED_ELEMENTS = 1 << 28
 """Elements of all edges that the rounds compute together: fewer rounds for large fields."""
 
 
+COMPUTED_ELEMENTS = 1 << 29
+"""Elements of all edges that all vectors compute together: a few vectors where each takes seconds."""
+FEWEST_OF_LARGE = 2
+
+
+def most_for(graph: Graph) -> int:
+    """Return how many vectors a graph is evaluated on in a minute or so, here and in its framework."""
+    return max(FEWEST_OF_LARGE, COMPUTED_ELEMENTS // sum(prod(node.shape) for node in graph.nodes))
+
+
 def count_for(graph: Graph) -> int:
     """Return how many vectors are generated for a graph."""
-    return max(FEWEST, min(MOST, ELEMENTS // max(prod(node.shape) for node in graph.nodes)))
+    count = max(FEWEST, min(MOST, ELEMENTS // max(prod(node.shape) for node in graph.nodes)))
+    return min(count, most_for(graph))
 
 
 def make(graph: Graph, seed: int = 0) -> Integers:
@@ -40,6 +52,10 @@ def make(graph: Graph, seed: int = 0) -> Integers:
     Shape: (vector, *input shape), integers in steps of the input's format.
     """
     generator, count = np.random.default_rng(seed), count_for(graph)
+    if count < FEWEST:  # too few to search with: ends in every element, the others drawn
+        ends = np.stack([np.full(graph.input.shape, end) for end in (graph.input.fixed.high, graph.input.fixed.low)])
+        ends = ends[: (count + 1) // 3]
+        return np.concatenate([ends, _uniform(graph, generator, count - len(ends))])
     first = [_ends(graph), _alone(graph, count // 8), _with_zero_rows(graph, generator, count // 16)]
     first.append(_driven(graph, generator, count // 4))
     vectors = np.concatenate(first)[: count // 2]

@@ -28,7 +28,7 @@ from edgephys.models.files.onnx.inputs import UnstatedFormatError
 from edgephys.models.files.onnx.lower import lower
 from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.models.import_plan import DEFAULT, ImportPlan
-from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, proposed, quantised
+from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, most_random, proposed, quantised
 from edgephys.models.model import Imported, Model
 from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxReference, with_graph_axes
 from edgephys.models.user_data import UserData
@@ -57,7 +57,7 @@ def import_onnx(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
     elif plan.vectors is not None:
         inputs, labels = _read(graph, plan.vectors)
     else:
-        inputs = _random(graph, plan.count, plan.seed)
+        inputs = _random(graph, most_random(graph, plan.count, warnings), plan.seed)
     reference = OnnxReference(model.proto, graph)
     outputs = _proven(graph, reference, inputs)
     generated = stimuli.make(graph)
@@ -159,7 +159,8 @@ def _random(graph: Graph, count: int, seed: int) -> Integers:
     if count * prod(shape) > MOST_ELEMENTS:
         raise UsageError(f"--count must be at most {MOST_ELEMENTS // prod(shape)} for inputs of {shape}, not {count}")
     x = np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *shape), endpoint=True)
-    x[0], x[-1] = fixed.low, fixed.high  # corners, where sums are widest
+    if count >= stimuli.FEWEST:  # else they are among the generated vectors alone
+        x[0], x[-1] = fixed.low, fixed.high  # corners, where sums are widest
     return x
 
 

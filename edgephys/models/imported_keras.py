@@ -29,7 +29,7 @@ from edgephys.models.files.keras.ends import with_rounded_outputs
 from edgephys.models.files.keras.reading import TooWideError
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm
 from edgephys.models.import_plan import DEFAULT, ImportPlan
-from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, proposed, quantised, targets_of
+from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, most_random, proposed, quantised, targets_of
 from edgephys.models.keras_framework import KerasFileReference, KerasFramework
 from edgephys.models.model import Imported, Model
 from edgephys.models.trained import MODEL
@@ -57,7 +57,7 @@ def import_keras(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
     low = _lowered(keras_model, plan.input_format, own_data, name, warnings, form)
     graph, reference = low.graph, KerasFileReference(low)
     if own_data is None:
-        inputs = _random(low, plan.count, plan.seed)
+        inputs = _random(low, most_random(graph, plan.count, warnings), plan.seed)
     else:
         inputs = quantised(own_data.inputs, graph.input.fixed, warnings).reshape(-1, *graph.input.shape)
     outputs = _proven(low, reference, inputs)

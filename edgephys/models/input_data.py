@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edgephys.core.errors import DataError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
+from edgephys.graph import stimuli
+from edgephys.graph.graph import Graph
 
 MOST_BITS = 16
 """Bits of an input's format that is proposed: what the first layer's sums take in exactly, and not more."""
@@ -53,6 +55,14 @@ def quantised(values: NDArray[np.float64], fixed: Fixed, warnings: list[str], sc
             f"{values.min():g}..{values.max():g}"
         )
     return grid.quantise(np.clip(values / scale, (fixed.low - 1) * fixed.step, (fixed.high + 1) * fixed.step))
+
+
+def most_random(graph: Graph, count: int, warnings: list[str]) -> int:
+    """Return how many of ``count`` random inputs a graph is compared on, with a warning where these are fewer."""
+    most = stimuli.most_for(graph)
+    if count > most:
+        warnings.append(f"compared on {most:,} random inputs, not {count:,}: one alone takes long in so large a model")
+    return min(count, most)
 
 
 def classes_of(answers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64] | None:

@@ -16,6 +16,9 @@ from edgephys.graph.ops.op import Arithmetic, Nodes
 if TYPE_CHECKING:
     from edgephys.graph.graph import Node
 
+DOUBLE = 53
+"""Bits of the integers that float64 holds."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dense(WithConstant):
@@ -35,8 +38,11 @@ class Dense(WithConstant):
         partial = magnitude(low, high) @ np.abs(weight.astype(float))
         if partial.max() >= 2.0**WIDEST:
             return too_wide(low, high)
+        if partial.max() < 2.0**DOUBLE:  # then float64 is exact, and its matrix product much faster
+            low, high, weight = low.astype(float), high.astype(float), weight.astype(float)
         up, down = np.maximum(weight, 0), np.minimum(weight, 0)
-        return Range(low @ up + high @ down, high @ up + low @ down, int(partial.max()))
+        ends = low @ up + high @ down, high @ up + low @ down
+        return Range(ends[0].astype(np.int64), ends[1].astype(np.int64), int(partial.max()))
 
     def evaluate(self, node: Node, operands: Nodes, xs: Sequence[Any], arithmetic: Arithmetic) -> Any:
         return arithmetic.product(xs[0], self.constant.integers)
