@@ -292,11 +292,12 @@ def test_options_that_cannot_be_are_refused(options, message):
         RtlOptions(**options)
 
 
-def test_a_weight_that_single_precision_cannot_hold_is_refused(tmp_path):
+def test_a_weight_that_double_precision_cannot_hold_is_refused(tmp_path):
     builder = Builder("wide")
-    x = builder.input("x", (2,), INPUT)
-    graph = builder.finish(builder.dense("heavy", x, np.array([[1], [(1 << 24) + 1]]), 0))
-    with pytest.raises(ModelError, match=r"layer 'heavy': dense .* a constant of 25 bits, RTL takes up to 24"):
+    x = builder.requantise("none", builder.input("x", (2,), INPUT), Fixed(False, 1, 1))
+    x = builder.scale("none", x, np.array(0), 0)
+    graph = builder.finish(builder.dense("heavy", x, np.array([[1], [(1 << 54) + 1]]), 0))
+    with pytest.raises(ModelError, match=r"layer 'heavy': dense .* a constant of 55 bits, RTL takes up to 53"):
         rtl.emit(graph, tmp_path, RtlOptions())
 
 

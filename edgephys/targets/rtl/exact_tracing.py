@@ -1,19 +1,23 @@
-"""alkaid 0.8.2 as this package uses it: what it would read inexactly is refused, what it would refuse is corrected."""
+"""alkaid 0.8.2 as this package uses it: what it would read or compute inexactly is corrected."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import floor
+from math import floor, frexp, ldexp
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from edgephys.core.errors import ModelError
-
 SINGLE = 24
-"""Significant bits of alkaid's constants, which it reads in float32."""
+"""Significant bits of the factors of one product of alkaid's, which holds them in float32."""
+DOUBLE = 53
+"""Bits of the numbers that alkaid computes with, in float64."""
+ADDED = 31
+"""Bits of the magnitude of one constant that alkaid adds."""
+NO_BIT = 127
+"""What alkaid states as the lowest bit of 0."""
 _TRACING = Lock()
 
 
@@ -22,28 +26,49 @@ def exact_tracing() -> Iterator[None]:
     """Trace exactly within: one thread at a time.
 
     - alkaid finds the lowest bit of a number, its own sums and products of constants too, in float32: of a number with
-      more than 24 significant bits it finds another one, and the logic computes other integers. It is refused.
+      more than 24 significant bits it finds another one. It is found in float64 here.
+    - alkaid holds the factors of a product in float32. One of more bits is the sum of several of at most 24, and so is
+      its product.
+    - alkaid adds constants of up to 32 bits with their sign. A wider one is added in parts.
     - alkaid wraps a constant into a bit too many: -1 into 5 bits without a sign gives 63. It is wrapped here.
     - When alkaid traces its own logic again, the interval of a variable can come out wider than before. A table for the
       narrower one then covers it with entries that are never read.
     - alkaid reads the single bit of a shifted number as the number's top bit wherever both have one weight. That holds
       above the top bit of a signed number alone, and is undone elsewhere.
 
-    Raises: ModelError for a number of too many bits.
+    Numbers of up to 53 bits are exact so.
     """
-    from alkaid.trace import affine_interval, fixed_variable, fixed_variable_array, tracer
+    from alkaid.trace import affine_interval, fixed_variable, tracer
+    from alkaid.trace import fixed_variable_array as arrays
     from alkaid.trace.passes import canon
 
     lowest_bit, lookup = fixed_variable.get_lsb_loc, fixed_variable.FVariable.lookup
     top_bits, quantize = canon.canonicalize_msb_wraps, fixed_variable.FVariable.quantize
+    add, multiply, product = fixed_variable.FVariable._const_add, fixed_variable.FVariable.__mul__, arrays.cmvm
 
-    def checked(value: float) -> int:
-        if float(np.float32(value)) != value:
-            raise ModelError(
-                f"its logic needs the constant {value:.17g} with over {SINGLE} significant bits, RTL is exact up to "
-                f"{SINGLE}; use fewer bits in its constants and formats, or round fewer bits away"
-            )
-        return int(lowest_bit(value))
+    def in_parts(variable: Any, constant: Any) -> Any:
+        if not constant or variable.opr == "cadd":  # alkaid adds the constants of both to the operand of the first
+            return add(variable, constant)
+        for part in _parts(float(constant) / variable._factor, ADDED):
+            variable = _added(variable, part)
+        return variable
+
+    def scaled(variable: Any, factor: Any) -> Any:
+        if isinstance(factor, fixed_variable.FVariable) or variable.low == variable.high:
+            return multiply(variable, factor)
+        first, *others = _parts(float(factor), SINGLE) or [0.0]
+        total = multiply(variable, first)
+        for part in others:
+            total = total + multiply(variable, part)
+        return total
+
+    def multiplied(matrix: Any, vector: Any, options: Any) -> Any:
+        total, remaining = None, np.asarray(matrix, np.float64)
+        while total is None or remaining.any():
+            part = remaining.astype(np.float32).astype(np.float64)
+            result, remaining = product(part, vector, options), remaining - part
+            total = result if total is None else total + result
+        return total
 
     def covering(variable: Any, table: Any, original_qint: tuple[float, float, float] | None = None) -> Any:
         if original_qint is not None:
@@ -71,16 +96,49 @@ def exact_tracing() -> Iterator[None]:
     def is_sign(operation: Any, logic: Any) -> bool:
         return bool(operation.data[0] < 0 and logic.ops[operation.addr[0]].qint.min < 0)
 
-    modules = (affine_interval, fixed_variable, fixed_variable_array, tracer, canon)
+    modules = (affine_interval, fixed_variable, arrays, tracer, canon)
+    variables = fixed_variable.FVariable
     with _TRACING:
         try:
             for module in modules:
-                module.get_lsb_loc = checked
-            fixed_variable.FVariable.lookup, fixed_variable.FVariable.quantize = covering, wrapped
+                module.get_lsb_loc = _lowest_bit
+            variables.lookup, variables.quantize = covering, wrapped
+            variables._const_add, variables.__mul__, arrays.cmvm = in_parts, scaled, multiplied
             canon.canonicalize_msb_wraps = signs
             yield
         finally:
             for module in modules:
                 module.get_lsb_loc = lowest_bit
-            fixed_variable.FVariable.lookup, fixed_variable.FVariable.quantize = lookup, quantize
+            variables.lookup, variables.quantize = lookup, quantize
+            variables._const_add, variables.__mul__, arrays.cmvm = add, multiply, product
             canon.canonicalize_msb_wraps = top_bits
+
+
+def _lowest_bit(value: float) -> int:
+    """Return the place of the lowest bit of a number that is 1."""
+    mantissa, exponent = frexp(value)
+    integer = int(ldexp(mantissa, DOUBLE))
+    return (integer & -integer).bit_length() - 1 + exponent - DOUBLE if integer else NO_BIT
+
+
+def _parts(value: float, bits: int) -> list[float]:
+    """Return numbers of at most so many significant bits whose sum is a number, the largest first."""
+    parts = []
+    while value:
+        mantissa, exponent = frexp(value)
+        parts.append(ldexp(float(int(ldexp(mantissa, bits))), exponent - bits))
+        value -= parts[-1]
+    return parts
+
+
+def _added(variable: Any, constant: float) -> Any:
+    """Return a variable plus a constant in steps of its factor, as an addition of its own."""
+    fraction = -_lowest_bit(constant)
+    return type(variable)(
+        _affine=variable._affine + constant * variable._factor,
+        _from=(variable,),
+        _factor=variable._factor,
+        _data=fraction << 32 | int(ldexp(constant, fraction)) & 0xFFFFFFFF,
+        opr="cadd",
+        hwconf=variable.hwconf,
+    )

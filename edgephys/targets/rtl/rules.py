@@ -29,10 +29,10 @@ RULES: RuleTable[RtlRule] = RuleTable(
     "rtl",
     {
         ops.Input: WIRES,
-        ops.Dense: RtlRule(constant_bits=24),  # alkaid's matrices are float32
-        ops.Bias: RtlRule(constant_bits=31),
+        ops.Dense: RtlRule(constant_bits=53),
+        ops.Bias: RtlRule(constant_bits=53),
         ops.Add: LOGIC,
-        ops.Scale: RtlRule(constant_bits=31),
+        ops.Scale: RtlRule(constant_bits=53),
         ops.Mul: LOGIC,
         ops.Max: LOGIC,
         ops.Relu: LOGIC,
