@@ -134,7 +134,8 @@ def import_(
         Path | None, typer.Option(help="Of an ONNX file: a .npz with inputs, and labels if there are any.")
     ] = None,
     count: Annotated[
-        int, typer.Option(min=1, max=MOST_INPUTS, help="Random inputs that the model is compared on; a large one on fewer.")
+        int,
+        typer.Option(min=1, max=MOST_INPUTS, help="Random inputs that the model is compared on; a large one on fewer."),
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the random inputs.")] = 1,
     keep_softmax: Annotated[

@@ -72,9 +72,7 @@ def _in_rows(range_: Range, shape: tuple[int, ...]) -> Range:
     """Return a range for a shape of the same channels, with the union of all rows in each row."""
     low, high = distinct(range_.low), distinct(range_.high)
     rows = tuple(range(low.ndim - 1))
-    return replace(
-        range_, low=np.broadcast_to(low.min(rows), shape), high=np.broadcast_to(high.max(rows), shape)
-    )
+    return replace(range_, low=np.broadcast_to(low.min(rows), shape), high=np.broadcast_to(high.max(rows), shape))
 
 
 def require_proven(graph: Graph) -> Graph:

@@ -57,7 +57,7 @@ def import_onnx(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
     elif plan.vectors is not None:
         inputs, labels = _read(graph, plan.vectors)
     else:
-        inputs = _random(graph, most_random(graph, plan.count, warnings), plan.seed)
+        inputs = _random(graph, plan.count, plan.seed, warnings)
     reference = OnnxReference(model.proto, graph)
     outputs = _proven(graph, reference, inputs)
     generated = stimuli.make(graph)
@@ -152,12 +152,13 @@ def _proven(graph: Graph, reference: OnnxReference, inputs: Integers) -> Integer
     )
 
 
-def _random(graph: Graph, count: int, seed: int) -> Integers:
+def _random(graph: Graph, count: int, seed: int, warnings: list[str]) -> Integers:
     if count < 1:
         raise UsageError(f"--count must be 1 or more, not {count}")
     fixed, shape = graph.input.fixed, graph.input.shape
     if count * prod(shape) > MOST_ELEMENTS:
         raise UsageError(f"--count must be at most {MOST_ELEMENTS // prod(shape)} for inputs of {shape}, not {count}")
+    count = most_random(graph, count, warnings)
     x = np.random.default_rng(seed).integers(fixed.low, fixed.high, (count, *shape), endpoint=True)
     if count >= stimuli.FEWEST:  # else they are among the generated vectors alone
         x[0], x[-1] = fixed.low, fixed.high  # corners, where sums are widest

@@ -29,7 +29,16 @@ from edgephys.models.files.keras.ends import with_rounded_outputs
 from edgephys.models.files.keras.reading import TooWideError
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm
 from edgephys.models.import_plan import DEFAULT, ImportPlan
-from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, most_random, proposed, quantised, targets_of
+from edgephys.models.input_data import (
+    FEWEST_BITS,
+    MOST_BITS,
+    accuracy,
+    classes_of,
+    most_random,
+    proposed,
+    quantised,
+    targets_of,
+)
 from edgephys.models.keras_framework import KerasFileReference, KerasFramework
 from edgephys.models.model import Imported, Model
 from edgephys.models.trained import MODEL
