@@ -13,6 +13,7 @@ ACTIVATION = Fixed(False, 4, 0, Rounding.RND_CONV, Overflow.SAT)
 OUTPUT = Fixed(True, 6, 3, Rounding.RND_CONV, Overflow.SAT)
 INPUT = Fixed(True, 4, 1)
 PIXEL = Fixed(True, 2, 1)
+SCORE = Fixed(True, 4, 1, Rounding.RND_CONV, Overflow.SAT)
 
 
 class Layers:
@@ -78,6 +79,31 @@ def gated() -> Graph:
 
 
 FAMILIES = {"mlp": mlp, "deep_sets": deep_sets, "interaction": interaction, "wave": wave, "gated": gated}
+
+
+def activated() -> Graph:
+    """Return a network whose activations are tables: one for all channels, then one for each channel."""
+    layers = Layers("activated", 6)
+    builder = layers.builder
+    hidden = builder.requantise("hidden", layers.dense("hidden", builder.input("x", (4,), INPUT), 3, None), SCORE)
+    sigmoid = np.round(15 / (1 + np.exp(-np.arange(-8, 8) / 4))).astype(int)
+    y = builder.lookup("sigmoid", hidden, -8, sigmoid, 4)
+    return layers.output(builder.lookup("own", y, 0, layers.random.integers(-8, 8, (3, 16)), 2))
+
+
+def softmax() -> Graph:
+    """Return a network with a softmax of two tables, as hls4ml has it: of exponentials, and of reciprocals of sums."""
+    layers = Layers("softmax", 7)
+    builder = layers.builder
+    score = builder.requantise("score", layers.dense("score", builder.input("x", (4,), INPUT), 3, None), SCORE)
+    powers = builder.lookup("powers", score, -8, np.round(15 * np.exp((np.arange(-8, 8) - 7) / 4)).astype(int), 4)
+    total = builder.sum("total", powers, 0)  # 0..45
+    share = builder.lookup("share", total, 0, np.round(240 / np.arange(4, 50)).astype(int), 6)
+    product = builder.mul("product", powers, builder.spread("every", share, (3,)))
+    return builder.finish(builder.requantise("shares", product, Fixed(False, 6, 0, Rounding.RND_CONV, Overflow.SAT)))
+
+
+WITH_TABLES = {"activated": activated, "softmax": softmax}
 
 
 def every_input(graph: Graph) -> np.ndarray:
