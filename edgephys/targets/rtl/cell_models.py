@@ -1,7 +1,7 @@
 """Vendor-neutral simulation models of the cells in a netlist, as one Verilog file for any simulator.
 
-Most models are Yosys' own. Yosys has none of the multipliers: those in ``models/`` are ours, each of just what Yosys
-makes of a product, and stop the simulation where a cell is set to anything else.
+Most models are Yosys' own. Yosys has none of multipliers and block RAMs: those in ``models/`` are ours, each of just
+what Yosys makes of a product or of a line of pixels, and stop the simulation where a cell is set to anything else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ FILES = {"xcup": "xilinx/cells_sim.v", "ecp5": "ecp5/cells_sim.v"}
 """Models of each family, below the folder that Yosys shares."""
 OWN = Path(__file__).parent / "models"
 """Folder of our models, a file of each family."""
+MODULE = re.compile(r"^module (\w+)", re.MULTILINE)
 # NO_INCLUDES leaves out a second copy of the included files, which has cells of other names only.
 # The bits of a carry chain depend on each other, and Verilator takes a vector of them for a loop unless it is split.
 SPLIT = "`verilator_config\n" + "".join(
@@ -32,7 +33,10 @@ def cell_models(family: str) -> tuple[Path, Path]:
     text = "`define NO_INCLUDES\n" + _with_includes(source)
     for wrong, right in REPAIRS.get(family, ()):
         text = text.replace(wrong, right)
-    text += (OWN / f"{family}.v").read_text()
+    own = (OWN / f"{family}.v").read_text()
+    for name in MODULE.findall(own):  # Yosys has an empty module of some of them
+        text = re.sub(rf"^\(\* blackbox \*\)\s*module {name}\b.*?^endmodule$", "", text, flags=re.MULTILINE | re.DOTALL)
+    text += own
 
     def build(folder: Path) -> None:
         (folder / "cells.v").write_text(text)

@@ -22,6 +22,7 @@ from edgephys.targets.target import Proof
 MOST_GATES = 400_000
 PROOF_S = 60.0
 """Seconds for ABC, a module."""
+HOLDS_STATE = "it holds state, such as lines of a field; only pipelines are proven"
 GRAPH = """\
 hierarchy -top {top}
 hierarchy -check
@@ -43,6 +44,8 @@ def prove(name: str, module: str, part: ModuleCells, models: Path, timeout_s: fl
 
     Units: timeout_s for ABC.
     """
+    if part.cells.lutram or part.cells.bram:  # Yosys would make registers of a memory: minutes
+        return Proof(name, module, None, HOLDS_STATE, 0.0)
     yosys, abc = tools.find("yosys"), tools.find("yosys-abc")
     task = part.task
     key = tools.content_key(
@@ -77,7 +80,7 @@ def _proven(
     try:
         outputs = {side: unrolled.add(aiger.read((folder / f"{side}.aag").read_text())) for side in sides}
     except aiger.HoldsStateError:
-        return None, "it holds state, such as lines of a field; only pipelines are proven"
+        return None, HOLDS_STATE
     except aiger.TooLargeError:
         return None, f"too large: over {MOST_GATES:,} AND gates"
     if outputs["rtl"].keys() != outputs["netlist"].keys():
