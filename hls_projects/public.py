@@ -1,6 +1,7 @@
 """Try every model file of a folder: bring it in, emit it to the targets and verify it there, a row a file.
 
     python hls_projects/public.py FOLDER --out hls_projects/results/public
+    python hls_projects/public.py FOLDER --out hls_projects/results/public --only unet --only bnn  # these rows anew
 
 A Keras or ONNX file that has quantisers is imported, a float one is quantised to 8 bits on random data first. Each file
 has a process and a time of its own; what it reached in this time stands in its row. Random inputs are drawn over FORMAT
@@ -150,6 +151,7 @@ def row_of(path: Path, folder: Path, seconds: float, fixed: str, bits: int) -> d
         **row,
         **results,
         "came_in": row.get("input_format") is not None,
+        "limit": seconds,
         "exact_on": exact_on,
         "seconds": round(time.monotonic() - start, 1),
     }
@@ -158,6 +160,7 @@ def row_of(path: Path, folder: Path, seconds: float, fixed: str, bits: int) -> d
 def table(record: dict[str, Any]) -> Table:
     """Declare the table."""
     rows = record["rows"]
+    limits = sorted({row.get("limit", record["seconds"]) for row in rows})
     came, all_of = sum(row["came_in"] for row in rows), sum(len(row["exact_on"]) == len(TARGETS) for row in rows)
 
     def reason(row: Any) -> str:
@@ -178,9 +181,15 @@ def table(record: dict[str, Any]) -> Table:
         record=record,
         lead=(
             f"{came} of {len(rows)} files come in, {all_of} of them exact on all of {', '.join(TARGETS)}; "
-            f"{record['seconds']:g} s a file at most.",
+            f"{' or '.join(f'{limit:g}' for limit in limits)} s a file at most.",
         ),
     )
+
+
+def with_rows_of(before: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the rows of an earlier one, each with the limit under which it was measured."""
+    rows = [{"limit": before["seconds"], **row} for row in before["rows"]]
+    return {**record, "command": f"{before['command']}; {record['command']}", "rows": rows}
 
 
 def main() -> int:
@@ -192,7 +201,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     parser.add_argument("--input-format", default="fixed<8,4>", help="format of inputs for which a file states none")
     parser.add_argument("--bits", type=int, default=8, help="bits of float models that are quantised")
-    parser.add_argument("--only", default="", help="only files whose path has this in it")
+    parser.add_argument(
+        "--only", action="append", help="only files whose path has this in it; OUT keeps its rows of other files"
+    )
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.one is not None:
@@ -204,12 +215,12 @@ def main() -> int:
 
         tried(words.folder, words.one, words.input_format, words.bits, keep)
         return 0
-    files = [path for path in files_of(words.folder) if words.only in str(path)]
+    files = [path for path in files_of(words.folder) if any(part in str(path) for part in words.only or [""])]
     if not files:
         raise DataError(f"{words.folder}: expected .onnx, .keras, .h5 or .json files of models, found none")
     command = ["hls_projects/public.py", words.folder.name, "--seconds", f"{words.seconds:g}"]
     command += ["--jobs", str(words.jobs)] if words.jobs != 1 else []
-    command += ["--only", words.only] if words.only else []
+    command += [word for part in words.only or [] for word in ("--only", part)]
     record: dict[str, Any] = {
         "command": f"python {shlex.join(command)}",
         "machine": machine.name(),
@@ -217,11 +228,14 @@ def main() -> int:
         "input_format": words.input_format,
         "rows": [],
     }
+    if words.only and words.out is not None and words.out.with_suffix(".json").is_file():
+        record = with_rows_of(json.loads(words.out.with_suffix(".json").read_text()), record)
     write = render.writer(words.out, table)
     with ThreadPoolExecutor(words.jobs) as pool:
         arguments = ((path, words.folder, words.seconds, words.input_format, words.bits) for path in files)
         for row in pool.map(lambda of_file: row_of(*of_file), arguments):
-            record["rows"].append(row)
+            others = [other for other in record["rows"] if other["file"] != row["file"]]
+            record["rows"] = sorted([*others, row], key=lambda row: str(row["file"]))
             write(record)
             exact_on = ",".join(row["exact_on"])
             print(row["file"], row["way"], exact_on, row["refusal"] or "", f"{row['seconds']} s", flush=True)
