@@ -232,9 +232,28 @@ def test_outputs_that_never_rest_are_a_mismatch():
         simulate._timing(Pretended(lambda values: list(range(len(values)))), STEPS)
 
 
-def test_a_design_that_ignores_its_inputs_has_no_latency():
-    with pytest.raises(MismatchError, match=r"latency cannot be measured"):
-        simulate._timing(Pretended(lambda values: [7] * len(values)), STEPS)
+def test_a_design_that_ignores_its_inputs_has_its_output_after_the_clocks_since_the_start():
+    assert simulate._timing(Pretended(lambda values: [7] * len(values)), STEPS) == (0, 1)
+    filled = Pretended(lambda values: later([7] * len(values), 5))
+    assert simulate._timing(filled, STEPS) == (5, 1)
+
+
+@pytest.mark.parametrize("latency", [0, 5, 30])
+def test_a_rare_change_of_the_output_is_where_latency_is_measured(latency):
+    bench = Pretended(lambda values: later([7 + (value == 200) for value in values], latency))
+    vectors = np.concatenate([STEPS, np.array([[200]], np.uint32), STEPS])
+    assert simulate._timing(bench, vectors) == (latency, 1)
+
+
+def test_a_network_that_computes_a_constant_is_compared_in_all_vectors(tmp_path):
+    builder = Builder("constant")
+    x = builder.relu("a", builder.bias("a", builder.input("x", (2,), Fixed(True, 4, 4)), np.array([-9, 9]), 0))
+    low = builder.requantise("low", builder.bias("low", x, np.array([-40, -40]), 0), Fixed(False, 4, 4))
+    graph = builder.finish(builder.bias("end", builder.dense("end", low, np.array([[1], [2]]), 0), np.array([5]), 0))
+    facts = rtl.emit(graph, tmp_path, RtlOptions())
+    x = vectors(graph, 100)
+    found = simulate.simulate(tmp_path, facts, x)
+    np.testing.assert_array_equal(found.outputs, evaluate.run(graph, x))
 
 
 @given(strategies.data(), strategies.integers(1, 62), strategies.booleans())

@@ -5,6 +5,7 @@ Latency and initiation interval are read off simulated clock edges, never comput
 - *Step response*: hold vector A until the outputs rest, switch to B between two edges, and count. The
   latency is the number of clock periods from the edge that samples B to the edge after which the
   outputs are f(B). They must go from f(A) to f(B) in that one edge, for every pair, in the same time.
+  Where all vectors have one output, no step shows: then the clocks count from the start of the simulation.
 - *Initiation interval*: stream the same vectors, a new one every ``ii`` clocks, for ii = 1, 2, ...; the
   first ii at which every output, ``latency`` later, equals the one at rest.
 
@@ -75,6 +76,8 @@ def _timing(bench: Bench, words: Words) -> tuple[int, int]:
     steps = np.concatenate([words[: STEPS // 2], words[-STEPS // 2 :]])
     if len(words) < STEPS:
         steps = np.concatenate([words, _noise(bench, STEPS - len(words))])
+    if len(words) > STEPS and (others := _with_steps(bench, words)) is not None:
+        steps = others
     for clocks in HOLDS[:-1]:
         try:
             return _measured(bench, steps, clocks)
@@ -96,14 +99,47 @@ def _measured(bench: Bench, steps: Words, clocks: int) -> tuple[int, int]:
     if not (held[:, clocks // 2 :] == rest[:, None]).all():
         raise MismatchError(f"simulation: the outputs do not rest within {clocks} clocks of a held input")
     latency = _latency(held)
+    if latency is None:
+        latency = _since_start(held[0])
     for ii in range(1, latency + 2):
         if (bench.streamed(steps, latency, ii) == rest).all():
             return latency, ii
     raise MismatchError(f"simulation: no initiation interval of 1..{latency + 1} clocks gives the outputs at rest")
 
 
-def _latency(held: Words) -> int:
-    """Return the clocks from the edge that samples a vector to that which gives its output, one for all steps."""
+def _with_steps(bench: Bench, words: Words) -> Words | None:
+    """Return vectors with other outputs than the one before, where the first and the last vectors have one output.
+
+    None where these have several, or all vectors have one. No vector may change its output in longer than the shortest
+    hold.
+    """
+    clocks = HOLDS[0]
+
+    def at_rest(vectors: Words) -> Words:
+        return bench.clocked(np.repeat(vectors, clocks, axis=0))[clocks - 1 :: clocks]
+
+    ends = at_rest(np.concatenate([words[: STEPS // 2], words[-STEPS // 2 :]]))
+    if (ends != ends[0]).any():
+        return None
+    for start in range(0, len(words), CHUNK // clocks):
+        part = words[start : start + CHUNK // clocks]
+        others = part[(at_rest(part) != ends[0]).any(axis=1)][: STEPS // 2]
+        if len(others):
+            return np.stack([np.broadcast_to(words[0], others.shape), others], 1).reshape(-1, words.shape[1])
+    return None
+
+
+def _since_start(held: Words) -> int:
+    """Return the clocks from the start of the simulation after which the output of a held vector stays."""
+    changing = np.flatnonzero((held != held[-1]).any(axis=1))
+    return int(changing[-1]) + 1 if changing.size else 0
+
+
+def _latency(held: Words) -> int | None:
+    """Return the clocks from the edge that samples a vector to that which gives its output, one for all steps.
+
+    None where all outputs at rest are one.
+    """
     latencies: set[int] = set()
     for before, after in pairwise(held):
         old, new = before[-1], after[-1]
@@ -113,11 +149,9 @@ def _latency(held: Words) -> int:
         if not (after[first:] == new).all() or not (after[:first] == old).all():
             raise MismatchError("simulation: after a step of the inputs the outputs show a third value")
         latencies.add(first)
-    if not latencies:
-        raise MismatchError("simulation: latency cannot be measured, all inputs give one output; train the model")
     if len(latencies) > 1:
         raise MismatchError(f"simulation: latency must be one number of clocks, not {sorted(latencies)}")
-    return latencies.pop()
+    return latencies.pop() if latencies else None
 
 
 def _stream(bench: Bench, words: Words, latency: int, ii: int) -> dict[str, Integers]:
