@@ -25,7 +25,7 @@ from edgephys.core.errors import ModelError  # noqa: E402
 from edgephys.core.scratch import temporary_folder  # noqa: E402
 from edgephys.graph.graph import Graph  # noqa: E402
 from edgephys.models.files.keras import activations, hgq2, keras2, lowered, operations  # noqa: E402
-from edgephys.models.files.keras.rules import RULES  # noqa: E402
+from edgephys.models.files.keras.rules import IN_TIME, RULES  # noqa: E402
 from edgephys.models.files.onnx import rules as onnx_rules  # noqa: E402
 from edgephys.models.files.onnx import to_keras_rules  # noqa: E402
 from edgephys.models.files.onnx import wires as onnx_wires  # noqa: E402
@@ -154,7 +154,8 @@ def page() -> str:
         ("layer", *NAMES, "`edgephys quantise`"),
         ((name, *columns(known), quantised(name)) for name, known in plain.items()),
     )
-    texts += refusals(plain)
+    texts += [f"- TimeDistributed may call {', '.join(sorted(in_time()))}."]
+    texts += refusals(plain) or [""]
     texts += ["## Quantisers of values", ""]
     of_values = values()
     texts += table(("quantiser", *NAMES), ((f"`{text}`", *columns(known)) for text, known in of_values.items()))
@@ -200,9 +201,18 @@ def _other_operators() -> list[str]:
     return [name for name in onnx_rules.RULES if name not in listed]
 
 
+def in_time() -> set[str]:
+    """Return the layers that TimeDistributed may call."""
+    return {kind.__name__ for kind, rule in RULES.items() if rule in IN_TIME and not _is_ours(kind)}
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("edgephys")
+
+
 def names() -> set[str]:
     """Return the layers that the code reads, without those of our own networks."""
-    return {kind.__name__ for kind in RULES if not kind.__module__.startswith("edgephys")} | {"TimeDistributed"}
+    return {kind.__name__ for kind in RULES if not _is_ours(kind)} | {"TimeDistributed"}
 
 
 def main() -> None:

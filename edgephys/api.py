@@ -11,7 +11,7 @@ project.report()["lut"].value
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,13 +109,13 @@ class LoadedModel:
         """Card of the model: where it came from, its figures and their digests."""
         return self.model.card
 
-    def predict(self, x: ArrayLike) -> NDArray[Any]:
+    def predict(self, x: ArrayLike | Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> NDArray[Any]:
         """Return the golden model's outputs as float values, which every target computes bit for bit.
 
         Shape: x (example, *input shape) in the units and the shape of the model's file, rounded to the input's format
-        and limited to its range; result (example, *output shape), as the file has it. Several inputs, and several
-        outputs, are flat and joined in their order.
-        Raises: UsageError for another shape, and for what is no finite number.
+        and limited to its range; result (example, *output shape), as the file has it. Several inputs are a list of
+        arrays in their order, a mapping by their names, or flat and joined; several outputs are flat and joined.
+        Raises: UsageError for another shape or name, and for what is no finite number.
         """
         import numpy as np
 
@@ -125,7 +125,7 @@ class LoadedModel:
         shape = units.input_shape(self.graph)
         wanted = f"x: expected finite numbers of shape (example, {', '.join(map(str, shape))}), found"
         try:
-            values = np.asarray(x, np.float64)
+            values = np.asarray(units.joined(self.graph, x), np.float64)
         except (TypeError, ValueError) as error:
             raise UsageError(f"{wanted} others ({error})") from error
         if values.ndim != len(shape) + 1 or values.shape[1:] != shape or not len(values):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_models import activation, model_of, qdense
+from keras_models import activation, model_of, qdense, scattered
 
 import edgephys as ep
 from edgephys.core.errors import MismatchError, ModelError, UsageError
@@ -57,6 +57,40 @@ def test_predict_gives_the_values_of_keras_on_rounded_and_limited_inputs(model, 
     assert np.array_equal(model.predict(np.full((1, 4), 1e9)), model.predict(np.full((1, 4), 4 - 1 / 32)))
     with pytest.raises(UsageError, match=r"^x: expected finite numbers of shape \(example, 4\), found \(2, 5\)$"):
         model.predict(np.zeros((2, 5)))
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory):
+    """A model of two inputs, and an example of random values for each."""
+    one, two = keras.Input((2,), name="one"), keras.Input((3, 2), name="two")
+    joined = keras.layers.Concatenate()([one, keras.layers.Flatten()(two)])
+    network = scattered(keras.Model([one, two], qdense(3, "out")(joined)), 1)
+    folder = tmp_path_factory.mktemp("two")
+    generator = np.random.default_rng(0)
+    x = [np.rint(generator.normal(size=(7, *shape)) * 8) / 8 for shape in ((2,), (3, 2))]
+    return ep.load(network, input_format="fixed<8,5>", out=folder / "two"), x, np.asarray(network(x))
+
+
+def test_several_inputs_are_predicted_from_a_list_a_mapping_or_one_flat_array(of_two):
+    model, (one, two), values = of_two
+    flat = np.concatenate([one, two.reshape(7, 6)], axis=1)
+    for x in ([one, two], (one, two), {"two": two, "one": one}, flat, flat.tolist()[:2]):
+        assert np.array_equal(model.predict(x), values[: len(x) if isinstance(x, list) and len(x[0]) == 8 else 7])
+
+
+def test_inputs_of_other_names_or_shapes_are_refused(of_two, model):
+    loaded, (one, two), _ = of_two
+    stated = r"^x: expected as many examples of one \(example, 2\) and two \(example, 3, 2\), found "
+    for x, message in (
+        ({"one": one}, "^x: expected arrays one, two, found one$"),
+        ([one, two[:3]], rf"{stated}\(7, 2\), \(3, 3, 2\)$"),
+        ([two, one], rf"{stated}\(7, 3, 2\), \(7, 2\)$"),
+        ([one, two, two], rf"{stated}\(7, 2\), \(7, 3, 2\), \(7, 3, 2\)$"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            loaded.predict(x)
+    with pytest.raises(UsageError, match=r"^x: expected arrays .*, found none$"):
+        model.predict({})
 
 
 def test_a_project_is_emitted_verified_and_reported_with_the_records_of_the_commands(model, project, run, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from keras_models import activation, bits, model_of, qconv, qdense, scattered
+from keras_models import activation, bits, model_of, qdense, scattered
 from test_keras_layers import equal
 
 from edgephys.core.errors import ModelError
@@ -109,18 +109,6 @@ def test_integers_beyond_an_embedding_are_refused():
             ModelError, match=r"layer 'e': its inputs must be integers from 0 to 7; state such an input "
         ):
             lowered(embedded(8), fixed, "m")
-
-
-def test_layers_of_every_row_are_exact():
-    in_time = keras.layers.TimeDistributed
-    rounded = in_time(activation(bits(5, 1), "q"))
-    equal(model_of((3, 5), in_time(qdense(4, "d", activation="relu")), rounded, in_time(qdense(2, "e"))))
-
-
-def test_a_convolution_in_time_is_refused():
-    layer = keras.layers.TimeDistributed(qconv(3, 3, "c"), name="t")
-    with pytest.raises(ModelError, match=r"layer 't': TimeDistributed of QConv2D cannot be read; use it with a dense"):
-        lowered(model_of((2, 4, 4, 2), layer), Fixed(True, 8, 3), "m")
 
 
 # Quantisers that are not what they seem -------------------------------------------------------------

@@ -272,7 +272,17 @@ def test_the_user_is_told_of_clipping_and_of_what_cannot_be_emitted(script, tmp_
     ("y", "settings", "message"),
     [
         (None, ["task=classification"], r"expected answers, an array y, found none; add them, or set task=recon"),
-        (np.arange(20), ["task=classification"], r"y must be class numbers 0\.\.1 or one-hot rows of 2, found int64"),
+        (
+            np.arange(20),
+            ["task=classification"],
+            r"y must be class numbers 0\.\.1 or one-hot rows of 2, found int64 \(20,\) from 0",
+        ),
+        (
+            np.arange(20),
+            [],
+            r"y has whole numbers from 0 to 19, but a model of 2 outputs tells classes 0\.\.1 ",
+        ),
+        (np.arange(20) % 2 - 1, [], r"y has whole numbers from -1 to 0, but a model of 2 outputs tells classes 0\.\.1"),
         (np.linspace(0, 1, 20), [], r"y must have 2 numbers an example, as the model's output has, found 1; change"),
         (np.full(20, np.nan), [], r"y must be finite numbers, found float64 with others; clean the file"),
         (np.arange(20) % 2, ["validation=0.001"], r"the validation split of its 20 examples is empty; give more, or"),

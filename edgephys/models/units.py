@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
 from edgephys.graph.ranges import derive
@@ -18,6 +19,42 @@ def input_shape(graph: Graph) -> tuple[int, ...]:
     """Return the shape of an example as the file has it; several inputs are flat and joined in their order."""
     facts = graph.metadata.get("onnx")
     return tuple(facts["inputs"][0]["shape"]) if facts and len(facts["inputs"]) == 1 else graph.input.shape
+
+
+def inputs_of(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Return the file's inputs by name, each with its shape."""
+    facts = graph.metadata.get("onnx")
+    entries = facts["inputs"] if facts else graph.metadata.get("inputs")
+    if entries:
+        return {entry["tensor"]: tuple(entry["shape"]) for entry in entries}
+    return {graph.input.layer: graph.input.shape}
+
+
+def joined(graph: Graph, x: Any) -> Any:
+    """Return inputs as one array: a mapping by name, or a list with an array of rows for each of several inputs.
+
+    Anything else is returned as it is.
+    Shape: (example, *``input_shape``).
+    Raises: UsageError for other names, another number of arrays, or shapes that do not fit.
+    """
+    wanted = inputs_of(graph)
+    if isinstance(x, Mapping):
+        if set(x) != set(wanted):
+            raise UsageError(f"x: expected arrays {', '.join(wanted)}, found {', '.join(map(str, x)) or 'none'}")
+        parts = [x[name] for name in wanted]
+    elif isinstance(x, list | tuple) and len(wanted) > 1 and all(np.ndim(part) > 1 for part in x):
+        parts = list(x)
+    else:
+        return x
+    arrays = [np.asarray(part) for part in parts]
+    shapes = list(wanted.values())
+    counts = {array.shape[:1] for array in arrays}
+    if len(counts) != 1 or [array.shape[1:] for array in arrays] != shapes:
+        stated = " and ".join(f"{name} (example, {', '.join(map(str, shape))})" for name, shape in wanted.items())
+        raise UsageError(
+            f"x: expected as many examples of {stated}, found {', '.join(str(array.shape) for array in arrays)}"
+        )
+    return arrays[0] if len(arrays) == 1 else np.concatenate([a.reshape(len(a), -1) for a in arrays], axis=1)
 
 
 def steps_of(graph: Graph, values: NDArray[np.float64]) -> Integers:

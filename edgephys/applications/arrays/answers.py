@@ -40,7 +40,7 @@ def answers_of(
         if classes is None:
             raise DataError(
                 f"{where}: y must be class numbers 0..{max(2, prod(shape)) - 1} or one-hot rows of {prod(shape)}, "
-                f"found {answers.dtype} {answers.shape}; for numbers, set task=regression"
+                f"found {answers.dtype} {answers.shape}{_range_of(answers)}; for numbers, set task=regression"
             )
         return classes
     else:
@@ -48,12 +48,27 @@ def answers_of(
             raise DataError(f"{where}: y must be finite numbers, found {answers.dtype} with others; clean the file")
         targets = answers.reshape(len(answers), -1).astype(np.float64)
     if output is not None and targets.shape[1] != prod(output):
+        if task != RECONSTRUCTION and answers is not None and _are_whole(answers) and prod(output) > 1:
+            raise DataError(
+                f"{where}: y has whole numbers{_range_of(answers)}, but a model of {prod(output)} outputs tells "
+                f"classes 0..{prod(output) - 1} apart; number the classes from 0, or give the model an output a class"
+            )
         what = "x" if targets is data.inputs else "y"
         raise DataError(
             f"{where}: {what} must have {prod(output)} numbers an example, as the model's output has, found "
             f"{targets.shape[1]}; change the model's last layer"
         )
     return targets
+
+
+def _are_whole(answers: NDArray[Any]) -> bool:
+    """Tell whether answers are one whole number an example, as labels of classes are."""
+    return answers.size == len(answers) and bool(np.array_equal(answers, np.rint(answers)))
+
+
+def _range_of(answers: NDArray[Any]) -> str:
+    """Return the range of answers that are whole numbers, in words."""
+    return f" from {answers.min():g} to {answers.max():g}" if _are_whole(answers) else ""
 
 
 def of_one_output(logits: Any) -> Any:

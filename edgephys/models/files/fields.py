@@ -57,6 +57,16 @@ def crossed(sides: Sequence[int], axes: Sequence[Integers]) -> Integers:
     return flat.reshape(*(len(places) for places in axes), flat.shape[1])
 
 
+def in_each(rows: Integers, lead: Sequence[int], points: int) -> Integers:
+    """Return flat indices of one field for each of several fields that follow each other, of so many points each.
+
+    Shape: rows (*patches, points of a patch) -> (*lead, *patches, points of a patch).
+    """
+    firsts = np.arange(int(np.prod(lead))) * points
+    whole = np.where(rows < 0, OUTSIDE, rows + firsts.reshape(-1, *(1 for _ in rows.shape)))
+    return whole.reshape(*lead, *rows.shape)
+
+
 def windows_of(builder: Builder, layer: str, edge: str, rows: Integers) -> str:
     """Return the elements of patches, all channels of a point together: (*patches, points * channels)."""
     shape = builder.shape(edge)
@@ -76,10 +86,10 @@ def taken(builder: Builder, layer: str, edge: str, rows: Integers) -> str:
 
 
 def padded(builder: Builder, layer: str, edge: str, margins: Sequence[tuple[int, int]]) -> str:
-    """Return a field with as many rows of zeros before and after each axis as its margins say."""
+    """Return a field with as many rows of zeros before and after each of its last axes as its margins say."""
     sides = builder.shape(edge)[:-1]
     flat = np.arange(int(np.prod(sides))).reshape(sides)
-    for axis, (before, after) in enumerate(margins):
+    for axis, (before, after) in enumerate(margins, start=len(sides) - len(margins)):
         widths = [(0, 0)] * len(sides)
         widths[axis] = (max(before, 0), max(after, 0))
         flat = np.pad(flat, widths, constant_values=OUTSIDE)

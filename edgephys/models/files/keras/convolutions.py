@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.fixed import Integers
-from edgephys.models.files.fields import OUTSIDE, crossed, windows_of
+from edgephys.models.files.fields import OUTSIDE, crossed, in_each, windows_of
 from edgephys.models.files.keras.dense import biased, matrix_of, product, require_channels_last, windows
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
@@ -44,10 +44,13 @@ def transposed(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) 
     require_channels_last(layer)
     builder, edge = reading.builder, reading.edge(layer, values[0])
     shape = builder.shape(edge)
-    outputs = layer.compute_output_shape((1, *shape))[1:-1]
-    settings = (shape[:-1], outputs, layer.kernel_size, layer.strides, layer.dilation_rate)
+    rank = len(tuple(layer.kernel_size))
+    lead, sides = shape[: -1 - rank], shape[-1 - rank : -1]
+    outputs = layer.compute_output_shape((1, *sides, shape[-1]))[1:-1]
+    settings = (sides, outputs, layer.kernel_size, layer.strides, layer.dilation_rate)
     axes = [_read(*one, layer.padding.lower() == "same") for one in zip(*settings, strict=True)]
-    gathered = windows_of(builder, f"{layer.name}_window", edge, crossed(shape[:-1], axes))
+    rows = in_each(crossed(sides, axes), lead, int(np.prod(sides)))
+    gathered = windows_of(builder, f"{layer.name}_window", edge, rows)
 
     def matrix(kernel: NDArray[Any]) -> NDArray[Any]:
         return np.swapaxes(kernel, -1, -2).reshape(-1, kernel.shape[-2])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.models.files.fields import padded, patches, same_margins, windows_of
+from edgephys.models.files.fields import in_each, padded, patches, same_margins, windows_of
 from edgephys.models.files.keras.activations import activated
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
@@ -43,14 +43,16 @@ def windows(reading: KerasReading, layer: Any, value: KerasValue) -> tuple[str, 
     padding, window = layer.padding.lower(), f"{layer.name}_window"
     if padding == "causal" and type(layer).__module__.startswith("qkeras"):  # QKeras itself fails
         raise _setting(layer, "padding", "valid", layer.padding, " behind ZeroPadding1D((n, 0))")
-    if rank == 2 and padding == "same" and strides == dilation == (1,) * rank:
+    lead, sides = shape[: -1 - rank], shape[-1 - rank : -1]
+    if rank == 2 and not lead and padding == "same" and strides == dilation == (1,) * rank:
         return builder.window(window, edge, (size[0], size[1])), shape[-1]
     margins = [(0, 0)] * rank
     if padding == "same":
-        margins = same_margins(shape[:rank], size, strides, dilation)
+        margins = same_margins(sides, size, strides, dilation)
     elif padding == "causal":
         margins = [((size[0] - 1) * dilation[0], 0)]
-    return windows_of(builder, window, edge, patches(shape[:rank], size, strides, dilation, margins)), shape[-1]
+    rows = in_each(patches(sides, size, strides, dilation, margins), lead, int(np.prod(sides)))
+    return windows_of(builder, window, edge, rows), shape[-1]
 
 
 def require_channels_last(layer: Any) -> None:

@@ -100,6 +100,8 @@ def _lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm) -
         flat = tuple(builder.reshape("outputs", edge, (prod(builder.shape(edge)),)) for edge in edges)
         output = builder.concat("outputs", flat, 0)
     metadata: dict[str, Any] = {"keras_layers": walk.names}
+    if len(model.inputs) > 1:
+        metadata["inputs"] = [{"tensor": own.name, "shape": list(own.shape[1:])} for own in model.inputs]
     if reading.dropped:
         metadata["dropped"] = list(reading.dropped)
     graph = builder.finish(output, metadata=metadata)
@@ -202,8 +204,8 @@ class _Walk:
         if operations.is_operation(layer):
             ends = operations.computed(self.reading, layer, node, values)
             return list(zip(ends, _called(layer, node, tensors), strict=True))
-        caller, layer = layer, rules.in_time(layer)
-        rule = rules.RULES.get(type(layer))
+        caller = layer
+        layer, rule = rules.rule_of(layer)
         if rule is None:
             raise ModelError(
                 f"layer '{layer.name}': {type(layer).__name__} cannot be computed exactly; "
@@ -221,7 +223,8 @@ class _Walk:
             self.names[end] = layer.name
             self.tensors[end] = tensor
         elif end == layer.name and getattr(layer, "activation", None) is not None and not is_scaled(value):
-            self.tensors[end] = without_activation(layer)(*tensors)
+            bare = without_activation(layer)
+            self.tensors[end] = (bare if caller is layer else keras.layers.TimeDistributed(bare))(*tensors)
         last = softmaxes.of_value(value)
         if last is not None and last.before is None:
             last.before = self.tensors[end] if end == layer.name and end in self.tensors else tensors[0]

@@ -34,6 +34,21 @@ def flatten(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> 
     return KerasValue(reading.builder.reshape(layer.name, reading.edge(layer, value), (int(np.prod(shape)),)))
 
 
+def flatten_each(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Join all axes but the first one, of each of whose elements a TimeDistributed calls its layer."""
+    order = _order(reading, values[0])
+    if layer.data_format == "channels_first" and order.ndim > 2:
+        order = np.moveaxis(order, 1, -1)
+    return moved(reading, layer, values[0], order.reshape(len(order), -1))
+
+
+def reshape_each(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Give each element of the first axis another shape."""
+    edge = reading.edge(layer, values[0])
+    shape = reading.builder.shape(edge)
+    return KerasValue(reading.builder.reshape(layer.name, edge, tuple(layer.compute_output_shape(shape))))
+
+
 def reshape(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Give the elements another shape."""
     edge = reading.edge(layer, values[0])
@@ -44,6 +59,16 @@ def reshape(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> 
 def permute(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Exchange axes; ``dims`` counts from 1."""
     return moved(reading, layer, values[0], _order(reading, values[0]).transpose([axis - 1 for axis in layer.dims]))
+
+
+def permute_each(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Exchange the axes of each element of the first one; ``dims`` counts from 1."""
+    return moved(reading, layer, values[0], _order(reading, values[0]).transpose([0, *layer.dims]))
+
+
+def repeat_each(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
+    """Repeat each vector of the first axis in rows of its own."""
+    return moved(reading, layer, values[0], np.repeat(_order(reading, values[0])[:, None], layer.n, axis=1))
 
 
 def repeat(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
@@ -57,7 +82,7 @@ def upsample(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) ->
         raise ModelError(f"layer '{layer.name}': interpolation must be 'nearest', not '{layer.interpolation}'")
     order = _order(reading, values[0])
     sizes = (layer.size,) if isinstance(layer.size, int) else tuple(layer.size)
-    for axis, size in enumerate(sizes):
+    for axis, size in enumerate(sizes, start=order.ndim - 1 - len(sizes)):
         order = np.repeat(order, size, axis)
     return moved(reading, layer, values[0], order)
 
@@ -66,7 +91,7 @@ def crop(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> Ker
     """Leave rows away at both ends of each axis."""
     margins = layer.cropping if isinstance(layer.cropping[0], tuple | list) else [layer.cropping]
     order = _order(reading, values[0])
-    for axis, (before, after) in enumerate(margins):
+    for axis, (before, after) in enumerate(margins, start=order.ndim - 1 - len(margins)):
         order = np.take(order, np.arange(before, order.shape[axis] - after), axis)
     return moved(reading, layer, values[0], order)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.models.files.fields import maxima, patches, same_margins
+from edgephys.models.files.fields import in_each, maxima, patches, same_margins
 from edgephys.models.files.keras.activations import activated
 from edgephys.models.files.keras.dense import pair, require_channels_last
 from edgephys.models.files.keras.doubles import exact_bits
@@ -22,11 +22,11 @@ def average_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasVal
     """Sum the elements of each window and divide: exactly by a power of two, else with the rounding that follows."""
     builder, edge = reading.builder, reading.edge(layer, values[0])
     shape = builder.shape(edge)
-    rows = _windows(layer, shape[:-1])
+    rows = _windows(layer, shape)
     if np.any(rows < 0):
         raise ModelError(f"layer '{layer.name}': padding must be 'valid', not 'same' with windows of unequal size")
     flat = builder.reshape(layer.name, edge, (int(np.prod(shape[:-1])), shape[-1]))
-    total = builder.sum(layer.name, builder.take(layer.name, flat, rows, 0), len(shape) - 1)
+    total = builder.sum(layer.name, builder.take(layer.name, flat, rows, 0), rows.ndim - 1)
     return _averaged(reading, layer, total, rows.shape[-1], rows.shape[-1])
 
 
@@ -34,11 +34,11 @@ def global_average(reading: KerasReading, layer: Any, values: Sequence[KerasValu
     """Sum over all axes but the last, and divide."""
     require_channels_last(layer)
     builder, edge = reading.builder, reading.edge(layer, values[0])
-    shape = builder.shape(edge)
-    count = int(np.prod(shape[:-1]))
-    total = builder.sum(layer.name, builder.reshape(layer.name, edge, (count, shape[-1])), 0)
+    lead, sides, channels = _divided(layer, builder.shape(edge))
+    count = int(np.prod(sides))
+    total = builder.sum(layer.name, builder.reshape(layer.name, edge, (*lead, count, channels)), len(lead))
     if getattr(layer, "keepdims", False):
-        total = builder.reshape(layer.name, total, (*(1 for _ in shape[:-1]), shape[-1]))
+        total = builder.reshape(layer.name, total, (*lead, *(1 for _ in sides), channels))
     return _averaged(reading, layer, total, count, 1)
 
 
@@ -75,23 +75,31 @@ def mean_of(reading: KerasReading, layer: Any, total: str, count: int) -> KerasV
 def max_pooling(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Take the largest element of each window."""
     builder, edge = reading.builder, reading.edge(layer, values[0])
-    return KerasValue(maxima(builder, layer.name, edge, _windows(layer, builder.shape(edge)[:-1])))
+    return KerasValue(maxima(builder, layer.name, edge, _windows(layer, builder.shape(edge))))
 
 
 def global_maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Take the largest element of each channel."""
     require_channels_last(layer)
     builder, edge = reading.builder, reading.edge(layer, values[0])
-    sides = builder.shape(edge)[:-1]
+    lead, sides, _ = _divided(layer, builder.shape(edge))
     kept_axes = tuple(1 for _ in sides) if getattr(layer, "keepdims", False) else ()
-    rows = np.arange(int(np.prod(sides))).reshape(*kept_axes, -1)
+    points = int(np.prod(sides))
+    rows = in_each(np.arange(points).reshape(*kept_axes, -1), lead, points)
     return KerasValue(maxima(builder, layer.name, edge, rows))
 
 
-def _windows(layer: Any, sides: tuple[int, ...]) -> Integers:
-    """Return the flat index of every element of every window of a pooling layer.  Shape: as ``patches``."""
+def _windows(layer: Any, shape: tuple[int, ...]) -> Integers:
+    """Return the flat index of every element of every window of a pooling layer.  Shape: as ``in_each``."""
     require_channels_last(layer)
+    lead, sides, _ = _divided(layer, shape)
     rank = len(sides)
     size, strides, plain = pair(layer.pool_size, rank), pair(layer.strides, rank), (1,) * rank
     margins = same_margins(sides, size, strides, plain) if layer.padding == "same" else [(0, 0)] * rank
-    return patches(sides, size, strides, plain, margins)
+    return in_each(patches(sides, size, strides, plain, margins), lead, int(np.prod(sides)))
+
+
+def _divided(layer: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Return the axes before those of a layer's fields, their sides and the number of channels."""
+    rank = layer.input_spec.ndim - 2
+    return shape[: -1 - rank], shape[-1 - rank : -1], shape[-1]

@@ -77,20 +77,36 @@ RULES: dict[type, Rule] = {
     FrameSum: merge.frame_sum,
 }
 """The rule of every class of layer."""
-OF_CHANNELS = (
-    *(dense.dense, activations.activation, activations.quantised, activations.relu, activations.leaky),
-    *(activations.elementwise, activations.dropped, activations.rescaled),
-)
-"""Rules of layers that treat every row of channels alike."""
+IN_TIME: dict[Rule, Rule] = {
+    **{
+        rule: rule
+        for rule in (
+            *(dense.dense, activations.activation, activations.quantised, activations.relu, activations.leaky),
+            *(activations.elementwise, activations.dropped, activations.rescaled),
+            *(dense.convolution, convolutions.separable, convolutions.transposed, dense.zero_padding),
+            *(pools.average_pooling, pools.global_average, pools.max_pooling, pools.global_maximum),
+            *(moves.crop, moves.upsample, activations.parametric, softmaxes.softmax_layer),
+        )
+    },
+    moves.flatten: moves.flatten_each,
+    moves.reshape: moves.reshape_each,
+    moves.permute: moves.permute_each,
+    moves.repeat: moves.repeat_each,
+}
+"""Rules of layers that TimeDistributed may call for each element of an axis, and what they become then."""
 
 
-def in_time(layer: Any) -> Any:
-    """Return the layer that a TimeDistributed applies to every row; ModelError where it reads several."""
+def rule_of(layer: Any) -> tuple[Any, Rule | None]:
+    """Return the layer that is computed, and its rule; None where it has none.
+
+    Raises: ModelError for a TimeDistributed of a layer that it cannot call for each element.
+    """
     if not isinstance(layer, _LAYERS.TimeDistributed):
-        return layer
-    if RULES.get(type(layer.layer)) not in OF_CHANNELS:
+        return layer, RULES.get(type(layer))
+    rule = RULES.get(type(layer.layer))
+    if rule not in IN_TIME:
         raise ModelError(
             f"layer '{layer.name}': TimeDistributed of {type(layer.layer).__name__} cannot be read; use it with a "
-            f"dense layer or an activation"
+            f"dense layer, a convolution, a pooling, a move or an activation"
         )
-    return layer.layer
+    return layer.layer, IN_TIME[rule]
