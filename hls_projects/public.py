@@ -189,7 +189,8 @@ def table(record: dict[str, Any]) -> Table:
 def with_rows_of(before: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """Return a record with the rows of an earlier one, each with the limit under which it was measured."""
     rows = [{"limit": before["seconds"], **row} for row in before["rows"]]
-    return {**record, "command": f"{before['command']}; {record['command']}", "rows": rows}
+    both = {key: "; ".join(dict.fromkeys((before[key], record[key]))) for key in ("command", "machine")}
+    return {**record, **both, "rows": rows}
 
 
 def main() -> int:

@@ -31,6 +31,12 @@ def test_a_folder_of_files_becomes_a_table_with_reasons(tmp_path):
     assert not sine["came_in"]
     assert sine["refusal"].startswith("node '/sin' (Sin): has no exact form in fixed point")
     assert "1 of 2 files come in" in (tmp_path / "table.md").read_text()
+    assert run(folder, "--out", tmp_path / "table", "--only", "sine", "--seconds", 200).returncode == 0
+    assert json.loads((tmp_path / "table.json").read_text())["rows"][0] == {"limit": 300.0, **good}
+    assert (
+        "1 of 2 files come in, 1 of them exact on all of c, onnx, rtl, hls; 200 or 300 s"
+        in (tmp_path / "table.md").read_text()
+    )
 
 
 def test_a_folder_without_models_is_refused(tmp_path):
