@@ -7,11 +7,11 @@ from keras_models import INPUT, activation, bits, model_of, qconv, qdense, scatt
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
-from edgephys.graph import evaluate
+from edgephys.graph import evaluate, stimuli
 from edgephys.models.files.keras import lowered
 from edgephys.models.files.keras.scales import split
 from edgephys.models.keras_framework import KerasFileReference
-from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.backend import keras, precision, qkeras
 
 AUTO = "quantized_bits(4,0,alpha='auto')"
 
@@ -212,3 +212,29 @@ def test_a_quantised_mean_beyond_float32_is_compared_in_float64():
     pool = qkeras.QAveragePooling2D(8, average_quantizer=bits(8), name="p")
     low = equal(model_of((8, 8, 1), pool), Fixed(True, 16, 8))
     assert low.double
+
+
+@pytest.mark.parametrize(
+    ("quantiser", "fraction"),
+    [
+        ("quantized_relu(16,2)", 14),
+        ("quantized_relu(16,2,negative_slope=0.25)", 13),
+        ("quantized_relu(16,2,relu_upper_bound=1.5)", 14),
+        ("quantized_bits(16,2,alpha=1)", 13),
+    ],
+)
+def test_quantisers_compute_in_float64_where_the_reference_does_and_in_float32_again_after(quantiser, fraction):
+    function, step = qkeras.get_quantizer(quantiser), 2.0**-fraction
+    x = np.arange(3000, 3200) * step + step / 2 + 2.0**-40  # above ties, which float32 does not tell apart
+    with precision(double=True):
+        fine = np.asarray(function(x))
+    assert fine.dtype == np.float64 and np.array_equal(fine, np.asarray(function(x - 2.0**-40 + 2.0**-20)))
+    assert np.asarray(function(x.astype(np.float32))).dtype == np.float32
+
+
+def test_a_wide_sum_before_a_quantised_relu_is_keras_in_float64_on_every_tie():
+    model = model_of((4,), qdense(3, "d", 16), activation("quantized_relu(16,2)", "a"), qdense(2, "e", 4))
+    low = lowered(scattered(model, 1), Fixed(True, 16, 4), "m")
+    x = np.concatenate([vectors(low.graph), stimuli.make(low.graph)])
+    assert low.double
+    np.testing.assert_array_equal(KerasFileReference(low).outputs(x), evaluate.run(low.graph, x))

@@ -156,15 +156,33 @@ def test_a_changed_slope_or_bound_is_said(tmp_path):
     assert "its bound 0.123 became 0.12" in warning
 
 
-def test_fine_weights_beside_a_large_bias_get_fewer_bits_and_the_sums_stay_exact(tmp_path):
+def beside_a_large_bias(tmp_path, exponent, bits):
+    """Quantise a network whose first weights are far smaller than their biases."""
     model = scattered(chain((8,), L.Dense(8, "relu"), L.Dense(2)))
     kernel, bias = model.layers[0].weights
-    kernel.assign(kernel * 2.0**-14)
+    kernel.assign(kernel * 2.0**exponent)
     bias.assign(bias + 3)
     path, data = files(tmp_path, model)
-    record = quantise(path, data, tmp_path / "m", Settings(), force=True).record
+    return quantise(path, data, tmp_path / "m", Settings(bits=bits), force=True)
+
+
+def kernel_bits(result):
+    return [node.op.constant.bits for node in result.imported.model.graph.nodes if node.op.word == "dense"]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_weights_have_the_bits_that_are_asked_for_where_float32_does_not_hold_their_sums(tmp_path, bits):
+    result = beside_a_large_bias(tmp_path, -14, bits)
+    record = result.record
+    assert record["exact"] and record["distance"] < 0.02 and kernel_bits(result) == [bits, bits]
+    assert not any("so that float64 holds" in warning for warning in record["warnings"])
+    assert any("compared with Keras in float64; in float32 Keras rounds" in line for line in record["warnings"])
+
+
+def test_weights_get_fewer_bits_where_float64_does_not_hold_their_sums(tmp_path):
+    record = beside_a_large_bias(tmp_path, -40, 12).record
     assert record["exact"] and record["distance"] < 0.02
-    assert "so that float32 holds its sums with the bias exactly" in record["warnings"][0]
+    assert "so that float64 holds its sums with the bias exactly" in record["warnings"][0]
 
 
 def test_small_values_get_small_ranges(tmp_path):

@@ -58,12 +58,33 @@ __all__ = ["keras", "precision", "qkeras", "tf"]
 @contextmanager
 def precision(double: bool) -> Iterator[None]:
     """Let Keras and QKeras compute in float64 within, where ``double``, and in float32 else."""
-    before, policy = keras.config.floatx(), keras.config.dtype_policy()
+    before, policy, ops = keras.config.floatx(), keras.config.dtype_policy(), qkeras.quantizers.Kops
     kind = "float64" if double else "float32"
     keras.config.set_floatx(kind)
     keras.config.set_dtype_policy(kind)  # of layers within layers, which state none
+    qkeras.quantizers.Kops = _DoubleOps() if double else keras.ops
     try:
         yield
     finally:
         keras.config.set_floatx(before)
         keras.config.set_dtype_policy(policy)
+        qkeras.quantizers.Kops = ops
+
+
+class _DoubleOps:
+    """Stand for Keras' operations in QKeras' quantisers, some of which state float32: it is float64 here."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(keras.ops, name)
+
+    def cast(self, x: Any, dtype: Any) -> Any:
+        """Return values of another type."""
+        return keras.ops.cast(x, _doubled(dtype))
+
+    def array(self, x: Any, dtype: Any = None) -> Any:
+        """Return an array of a type."""
+        return keras.ops.array(x, _doubled(dtype))
+
+
+def _doubled(dtype: Any) -> Any:
+    return "float64" if dtype == "float32" else dtype

@@ -23,8 +23,8 @@ LEAST_AT_THE_END = 8
 """Bits of a rounding at the end of a model, at least: nothing behind it pays for them."""
 LEAST_OF_WEIGHTS = 2
 INPUT_BITS = range(4, 17)
-SUM_BITS = 23
-"""Bits of a sum of products, so that a bias is left room in the 24 that float32 holds exactly."""
+SUM_BITS = 52
+"""Bits of a sum of products, so that a bias is left room in the 53 that float64 holds exactly."""
 TABLE_BITS = 25
 """Bits of the number of integers, over all channels, on which a function of the input is computed."""
 BELOW_DB = 10.0
@@ -126,7 +126,7 @@ def _rounded(
 
 
 def _exact(step: Step, form: Fixed, reads: Reach) -> Fixed:
-    """Return a kernel's format with as few fraction bits as float32 needs to hold the sums exactly, bias included.
+    """Return a kernel's format with as few fraction bits as float64 needs to hold the sums exactly, bias included.
 
     Where the bias is far larger than all that is added to it, fine steps of the weights would be lost in it.
     """
@@ -218,7 +218,7 @@ def _input_format(network: Network, x: Floats, bits: int, most: int) -> Fixed:
 
 
 def _input_bits(network: Network, kernels: Mapping[str, Fixed]) -> int:
-    """Return the bits of the input with which the sums that read it are exact in float32."""
+    """Return the bits of the input with which the sums that read it are exact in float64."""
     bits = INPUT_BITS.stop - 1
     waiting = list(network.inputs)
     while waiting:

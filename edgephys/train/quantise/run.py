@@ -97,7 +97,7 @@ def quantise(
     }
     imported = _imported(path, out, quantised.model, formats.input, work, force)
     narrower = [
-        f"layer '{name}': its weights have {form.bits} bits, so that float32 holds its sums with the bias exactly"
+        f"layer '{name}': its weights have {form.bits} bits, so that float64 holds its sums with the bias exactly"
         for name, form in formats.kernels.items()
         if form.bits < settings.bits
     ]
