@@ -201,39 +201,41 @@ speed: install
 	$(BIN)/python tests/bench_tool.py
 	$(BIN)/python tests/bench_compress.py
 
-# The zoo: each network float first, then 8, 6 and 4 bits from it, with seed 1 (others go to runs/).
+# The zoo: each network float first, with batch normalisation, then 8, 6 and 4 bits from it, into runs/zoo/seedK. What is
+# trained already is kept, so that a stopped run continues; seed 1 is copied to models/zoo at the end.
 SEEDS    := 1
-FAMILIES := jet_mlp jet_deepsets jet_interaction
+FAMILIES := jet_mlp jet_deepsets jet_interaction jet_linear_interaction
+ZOO      := runs/zoo
 ZOO_DATA := --data data/jets_train.h5 --test-data models/samples/jets.h5 --set validation=0.045
-FLOAT    := --set bits=float --set epochs=60 --set plateau_patience=4 --set stop_patience=12
-FINE     := --set epochs=16 --set schedule=cosine --set stop_patience=16 --set learning_rate=3e-4
+FLOAT    := --set bits=float --set epochs=60 --set stop_patience=60
+FINE     := --set epochs=16 --set stop_patience=16 --set learning_rate=3e-4
+# $(call trained,FOLDER,SCRIPT,SETTINGS): train a model that is not there yet
+trained   = [ -f $(1)/card.json ] || $(CLI) train models/$(2).py $(3) --out $(1)
 zoo: install
 	set -e; for seed in $(SEEDS); do for script in $(FAMILIES); do for n in $(SIZES); do \
-	    home=models/zoo; [ $$seed = 1 ] || home=runs/seed$$seed; name=$$home/$${script}_n$$n; \
-	    train="$(CLI) train models/$$script.py $(ZOO_DATA) --set constituents=$$n --set seed=$$seed"; \
-	    $$train $(FLOAT) --out $${name}_float; \
+	    name=$(ZOO)/seed$$seed/$${script}_n$$n; of="$(ZOO_DATA) --set constituents=$$n --set seed=$$seed"; \
+	    $(call trained,$${name}_float,$$script,$$of $(FLOAT)); \
 	    for bits in 8 6 4; do \
-	        $$train $(FINE) --set bits=$$bits --start $${name}_float --out $${name}_$${bits}bit; \
+	        $(call trained,$${name}_$${bits}bit,$$script,$$of $(FINE) --set bits=$$bits --start $${name}_float); \
 	    done; \
 	done; done; done
-	$(CLI) cards models/zoo/* $$(ls -d runs/seed*/* 2>/dev/null) --out $(OUT)/results/accuracy
+	cp -r $(ZOO)/seed1/. models/zoo
+	$(CLI) cards models/zoo/* $$(ls -d $(ZOO)/seed[!1]/* 2>/dev/null) --out $(OUT)/results/accuracy
 
-# High-level features as the zoo; all 16 columns and N = 64 at 8 bits from scratch, then 16 epochs more. The sample holds
+# High-level features as the zoo; all 16 columns and N = 64 at 8 bits from float models that are not kept. The sample holds
 # three columns of 32 constituents, so their test jets are those it was trimmed from:
 # edgephys data jets --jets-per-class 9000 --seed 2 --out data/jets_test.h5
 WIDE_DATA := --data data/jets_train.h5 --test-data data/jets_test.h5 --set validation=0.045
-SHORT     := --set epochs=30 --set plateau_patience=4 --set stop_patience=12
 zoo-wide: install
-	set -e; wide() { script=$$1; first=$$2; last=$$3; shift 3; \
-	    $(CLI) train models/$$script.py "$$@" $(SHORT) --out $$first; \
-	    $(CLI) train models/$$script.py "$$@" $(FINE) --set bits=8 --start $$first --out $$last; }; \
-	wide jet_highlevel models/zoo/jet_highlevel_float models/zoo/jet_highlevel_8bit $(ZOO_DATA) --set bits=float; \
+	set -e; wide() { script=$$1; name=$$2; shift 2; \
+	    $(call trained,$(ZOO)/wide/$${name}_float,$$script,"$$@" $(FLOAT)); \
+	    $(call trained,$(ZOO)/wide/$${name}_8bit,$$script,"$$@" $(FINE) --set bits=8 --start $(ZOO)/wide/$${name}_float); \
+	    cp -r $(ZOO)/wide/$${name}_8bit models/zoo; }; \
+	wide jet_highlevel jet_highlevel $(ZOO_DATA); cp -r $(ZOO)/wide/jet_highlevel_float models/zoo; \
 	for script in $(FAMILIES); do \
-	    wide $$script runs/wide/$${script}_n8_f16 models/zoo/$${script}_n8_f16_8bit $(WIDE_DATA) \
-	        --set constituents=8 --set features=all --set bits=8; \
+	    wide $$script $${script}_n8_f16 $(WIDE_DATA) --set constituents=8 --set features=all; \
 	done; \
-	wide jet_deepsets runs/wide/jet_deepsets_n64 models/zoo/jet_deepsets_n64_8bit $(WIDE_DATA) \
-	    --set constituents=64 --set bits=8
+	wide jet_deepsets jet_deepsets_n64 $(WIDE_DATA) --set constituents=64
 
 clean:
 	rm -rf runs build *.egg-info

@@ -14,6 +14,8 @@ RECIPE = Recipe(
     script="jet_highlevel",
     net=Mlp(constituents=1, features=HIGH_LEVEL, layers=(64, 32, 32), bits=8),
     learning_rate={1: 1e-3},
+    schedule="cosine",
+    weight_range="fitted",
 )
 
 if __name__ == "__main__":

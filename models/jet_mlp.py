@@ -12,6 +12,8 @@ RECIPE = Recipe(
     script="jet_mlp",
     net=Mlp(constituents=8, bits=8),
     learning_rate={8: 1e-3},
+    schedule="cosine",
+    weight_range="fitted",
 )
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 from edgephys.applications.jets.data.division import Division
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.linear_interaction import LinearInteractionNetwork
 from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.applications.jets.task import TaggingTask
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
@@ -17,6 +18,7 @@ NETS = {
     "mlp": Mlp(constituents=3, layers=(6, 5), bits=6),
     "deepsets": DeepSets(constituents=4, phi=(6, 5), rho=(), bits=6),
     "interaction": InteractionNetwork(constituents=3, effects=(4, 3), objects=(4,), classifier=(5,), bits=6),
+    "linear_interaction": LinearInteractionNetwork(3, phi=(5,), meeting=4, objects=(3,), rho=(5,), bits=6),
 }
 
 
@@ -70,6 +72,6 @@ def jets_of(net, jets, seed):
         steps, labels = examples(count)
         return net.input.values(steps).astype(np.float32), labels
 
-    division = Division(net.constituents, net.features, 0.1, 0.3, seed)
+    division = Division(net.constituents, net.features, "sorted", 0.1, 0.3, seed)
     where = Path("nowhere.h5")
     return TaggingTask(seen(jets), seen(128), HeldOut(*examples(128)), net.input, 1.0, division, where, None)

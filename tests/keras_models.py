@@ -35,10 +35,11 @@ def model_of(shape, *layers):
 
 
 def random_net(net, seed=0):
-    """Return a net's model with random weights within the quantisers' range."""
+    """Return a net's model with random weights within the quantisers' range, and variances that are positive."""
     model = net.build()
     generator = np.random.default_rng(seed)
-    model.set_weights([generator.uniform(-1, 1, weight.shape) for weight in model.get_weights()])
+    weights = [(weight.name, generator.uniform(-1, 1, weight.shape)) for weight in model.weights]
+    model.set_weights([values**2 + 0.1 if name == "moving_variance" else values for name, values in weights])
     return model
 
 

@@ -24,6 +24,7 @@ UNITS = {
         "classifier_1": 5,
         "logits": 5,
     },
+    "linear_interaction": {"phi_1": 5, "every": 4, "own": 4, "object_1": 3, "rho_1": 5, "logits": 5},
 }
 
 

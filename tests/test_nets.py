@@ -15,6 +15,7 @@ from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.applications.jets.networks.interaction import InteractionNetwork
+from edgephys.applications.jets.networks.linear_interaction import LinearInteractionNetwork
 from edgephys.applications.jets.networks.mlp import Mlp
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
@@ -39,6 +40,7 @@ SMALL = {
     "deepsets": DeepSets(4, phi=(6, 5), rho=(5,)),
     "interaction": InteractionNetwork(4, effects=(6, 4), objects=(6, 4), classifier=(6,)),
     "mlp": Mlp(4, layers=(8, 6)),
+    "linear_interaction": LinearInteractionNetwork(4, phi=(6,), meeting=5, objects=(4,), rho=(6,)),
 }
 
 
@@ -119,7 +121,7 @@ def test_split_dense_layers_and_pairs_are_one_dense_layer_on_both_constituents(f
 
 INVARIANT = {
     f"{name}, {len(features)} features": replace(SMALL[name], features=features, constituents=5)
-    for name in ("deepsets", "interaction")
+    for name in ("deepsets", "interaction", "linear_interaction")
     for features in (("pt", "etarel", "phirel"), PARTICLE_NAMES)
 }
 
@@ -227,7 +229,7 @@ FEWER = [pytest.param(name, marks=pytest.mark.slow) if name == "interaction" els
 @pytest.mark.parametrize("fit", WeightRange)
 @pytest.mark.parametrize("name", FEWER)
 def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
-    net = replace(SMALL[name], bits=None)
+    net = replace(SMALL[name], bits=None, batch_norm=False)
     source, target = random_net(net, 3), net.build()
     source.set_weights([3 * weight + 0.1 for weight in source.get_weights()])
     x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
@@ -248,7 +250,7 @@ def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
 @pytest.mark.parametrize("fit", WeightRange)
 @pytest.mark.parametrize("name", FEWER)
 def test_a_rescaled_networks_activations_fit_the_quantisers_of_its_target(name, fit):
-    net = replace(SMALL[name], bits=None)
+    net = replace(SMALL[name], bits=None, batch_norm=False)
     source, target = random_net(net, 3), net.build()
     x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
     assign(target, rescaled(source, target, x, (99.9, 100), fit))
@@ -260,7 +262,7 @@ def test_a_rescaled_networks_activations_fit_the_quantisers_of_its_target(name, 
 
 @pytest.mark.parametrize("name", FEWER)
 def test_weights_in_ranges_of_their_own_lower_and_equal_keras(name):
-    source = random_net(replace(SMALL[name], bits=None), 3)
+    source = random_net(replace(SMALL[name], bits=None, batch_norm=False), 3)
     source.set_weights([weight / 9 for weight in source.get_weights()])
     x = np.random.default_rng(1).normal(size=(500, 4, 3)).astype(np.float32)
     start = rescaled(source, replace(SMALL[name], bits=6).build(), x, (99.9, 99), WeightRange.FITTED)
@@ -310,7 +312,7 @@ def test_channel_activations_are_saved_and_clip_with_a_gradient_inside_alone():
 
 
 def test_a_float_network_has_no_quantiser():
-    assert {type(layer).__name__ for layer in DeepSets(bits=None).build().layers} == {
+    assert {type(layer).__name__ for layer in DeepSets(bits=None, batch_norm=False).build().layers} == {
         "InputLayer",
         "Dense",
         "ReLU",
@@ -367,3 +369,27 @@ def test_a_network_that_cannot_be_is_refused(net, settings, message):
 )
 def test_the_label_names_the_input_and_the_width(net, label):
     assert net.label == label
+
+
+def test_a_sum_of_edges_is_divided_by_the_power_of_two_that_holds_their_number():
+    for constituents, shift in ((2, 0), (3, 1), (8, 3), (9, 3), (16, 4), (17, 4), (18, 5)):
+        net = InteractionNetwork(constituents, effects=(2,), objects=(2,), classifier=())
+        assert net.build().get_layer("received").shift == shift
+        assert 2**shift >= constituents - 1
+
+
+def test_a_start_that_divides_by_another_power_of_two_is_rescaled_and_is_not_continued():
+    net = replace(SMALL["interaction"], bits=None, batch_norm=False)
+    model = random_net(net, 2)
+    old = keras.models.clone_model(
+        model,
+        clone_function=lambda one: (
+            ReceivedSum(name=one.name) if isinstance(one, ReceivedSum) else type(one).from_config(one.get_config())
+        ),
+    )
+    old.set_weights(model.get_weights())
+    x = np.random.default_rng(1).normal(size=(60, 4, 3)).astype(np.float32)
+    copy = net.build()
+    start = rescaled(old, net.build(), x, (100.0, 100.0), WeightRange.FITTED)
+    assign(copy, start)
+    np.testing.assert_allclose(np.asarray(copy(x)) * start.scale, np.asarray(old(x)), rtol=1e-3, atol=1e-3)

@@ -215,6 +215,7 @@ HALVED = {
     "mlp": {"hidden_1": 3, "hidden_2": 2, "logits": 5},
     "deepsets": {"phi_1": 3, "phi_2": 2, "logits": 5},
     "interaction": {"receiver": 2, "sender": 2, "effect_2": 2, "object_1": 2, "classifier_1": 2, "logits": 5},
+    "linear_interaction": {"phi_1": 2, "every": 2, "own": 2, "object_1": 2, "rho_1": 2, "logits": 5},
 }
 
 

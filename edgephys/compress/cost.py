@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from edgephys.compress.model_structure import activation_formats, copies, flow, inputs_of, mixes
+from edgephys.compress.model_structure import activation_formats, copies, flow, mixes
 from edgephys.networks.backend import keras, tf
+from edgephys.networks.kernels import inputs_of
 from edgephys.networks.layers import ConstituentMean, ReceivedSum
 
 GROWTH = 1.0

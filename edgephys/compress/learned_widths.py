@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.compress.model_structure import activation_formats, inputs_of, rebuilt
+from edgephys.compress.model_structure import activation_formats, rebuilt
 from edgephys.core.fixed import Fixed
 from edgephys.networks.backend import keras, qkeras, tf
+from edgephys.networks.kernels import inputs_of
 from edgephys.networks.layers import ChannelActivation
 
 PACE = 30.0

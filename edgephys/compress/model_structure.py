@@ -11,7 +11,7 @@ import numpy as np
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.networks.backend import keras, qkeras
-from edgephys.networks.kernels import kernel_of, quantiser_of, which
+from edgephys.networks.kernels import inputs_of, kernel_of, quantiser_of, which
 from edgephys.networks.layers import ChannelActivation, FrameSum
 
 
@@ -84,11 +84,6 @@ def kernel_integers(layer: Any) -> Integers:
     values = keras.ops.convert_to_numpy(quantiser_of(layer)(kernel_of(layer))).astype(np.float64)
     integers: Integers = np.rint(values / kernel_step(layer)).astype(np.int64)
     return integers
-
-
-def inputs_of(layer: Any) -> list[Any]:
-    """Return the tensors that a layer reads."""
-    return list(layer._inbound_nodes[0].arguments.keras_tensors)
 
 
 def flow(model: Any, at_input: Any, at: Callable[[Any, list[Any]], Any]) -> dict[str, Any]:

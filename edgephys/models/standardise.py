@@ -25,6 +25,7 @@ def _grid(signed: bool, bits: int, integer: int) -> Fixed:
 
 _GRIDS_OF: tuple[tuple[Fixed, tuple[str, ...]], ...] = (
     (_grid(False, 16, 12), ("pt",)),  # GeV: 1/16 GeV up to 4096 GeV
+    (_grid(False, 16, 4), ("log2pt",)),  # 1/4096 of a factor of two, from 1 GeV up to 4096 GeV
     (_grid(True, 14, 2), ("etarel", "phirel")),  # rad: 1/4096 up to 2
     (_grid(True, 19, 14), ("px", "py", "pz")),  # GeV: 1/32 GeV up to 8192 GeV
     (_grid(False, 18, 13), ("e",)),

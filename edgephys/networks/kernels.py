@@ -1,4 +1,4 @@
-"""The weights that a layer multiplies by, and their quantiser, whatever QKeras calls them; and as a matrix."""
+"""What a layer reads, the weights that it multiplies by and their quantiser, whatever QKeras calls them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def which(layer: Any) -> str:
 def kernel_of(layer: Any) -> Any:
     """Return the variable that a layer multiplies by; None where it has none."""
     return getattr(layer, "depthwise_kernel", None) if which(layer) == "depthwise" else getattr(layer, "kernel", None)
+
+
+def inputs_of(layer: Any) -> list[Any]:
+    """Return the tensors that a layer reads."""
+    return list(layer._inbound_nodes[0].arguments.keras_tensors)
 
 
 def quantiser_of(layer: Any) -> Any:

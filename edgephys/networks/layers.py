@@ -9,6 +9,7 @@ from typing import Any
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.decompositions import Part
+from edgephys.networks.kernels import inputs_of, kernel_of
 
 RECIPROCAL_BITS = 10
 """Width of 1/n in the mean over n constituents; exact where n is a power of two."""
@@ -19,8 +20,8 @@ TRUNCATED = 0.87962566
 """Deviation of a normal number that is drawn again beyond two deviations."""
 
 POOL_EXTRA_BITS = 2
-RECEIVED_EXTRA_BITS = 4
-"""Bits that a mean, and a sum of edges, keeps beyond an activation's: few enough for float32 to hold the next sums."""
+"""Bits that a mean, and a divided sum of edges, keeps beyond an activation's: few enough for float32 to hold the next
+sums."""
 
 
 def check_bits(name: str, bits: int | None) -> None:
@@ -80,14 +81,22 @@ class Pairs(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable(package="edgephys")
 class ReceivedSum(keras.layers.Layer):  # type: ignore[misc]
-    """Sum over the edges that each constituent receives.
+    """Sum over the edges that each constituent receives, times ``2**-shift``.
 
     Shape: (jet, receiver, other, feature) -> (jet, receiver, feature).
     """
 
+    def __init__(self, shift: int = 0, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.shift = int(shift)
+
     def call(self, inputs: Any) -> Any:
         """Return the sum over axis 2."""
-        return keras.ops.sum(inputs, axis=2)
+        return keras.ops.sum(inputs, axis=2) * 2.0**-self.shift
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        return {**super().get_config(), **({"shift": self.shift} if self.shift else {})}
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Drop axis 2."""
@@ -231,6 +240,17 @@ def _power_of_two(exponents: Any) -> Any:
 
 LAYERS = (ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum)
 """Every layer of ours, for those who load a model."""
+
+
+def summed(tensor: Any) -> list[Any] | None:
+    """Return the layers with kernels whose results are added in a tensor; None where something else is, too."""
+    layer = tensor._keras_history.operation
+    if kernel_of(layer) is not None:
+        return [layer]
+    if not isinstance(layer, Pairs | keras.layers.Add | keras.layers.Reshape):
+        return None
+    parts = [summed(source) for source in inputs_of(layer)]
+    return None if None in parts else [one for part in parts for one in part or ()]
 
 
 QUANTISED = (qkeras.QDense, qkeras.QConv2D, qkeras.QDepthwiseConv2D, qkeras.QActivation)

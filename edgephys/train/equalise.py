@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgephys.core.errors import ModelError
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.kernels import kernel_of
-from edgephys.networks.layers import ConstituentMean, FrameSum, Pairs, ReceivedSum
+from edgephys.networks.layers import ConstituentMean, FrameSum, Pairs, ReceivedSum, summed
 
 Floats = NDArray[np.float32]
 
@@ -95,6 +95,8 @@ def rescaled(
         inputs = [scales[id(tensor)] for node in layer._inbound_nodes for tensor in node.arguments.keras_tensors]
         if layer not in layers:
             scales[id(layer.output)] = _scale(layer, inputs)
+            if isinstance(layer, ReceivedSum):  # the target may divide by another power of two
+                scales[id(layer.output)] *= 2.0 ** (target.get_layer(layer.name).shift - layer.shift)
             continue
         where = shared[layer.name]
         if where not in divisors:
@@ -163,9 +165,15 @@ def _scale(layer: Any, inputs: list[Floats]) -> Floats:
 
 
 def _sum_of(layer: Any) -> str:
-    """Return the layer in which the result of a kernel is added to others' before its ReLU: Pairs, or itself."""
-    readers = [node.operation for node in layer._outbound_nodes]
-    return str(readers[0].name if readers and isinstance(readers[0], Pairs) else layer.name)
+    """Return the layer in which the result of a kernel is added to those of other kernels, or itself."""
+    reader = layer
+    while readers := [node.operation for node in reader._outbound_nodes]:
+        reader = readers[0]
+        if not isinstance(reader, Pairs | keras.layers.Add | keras.layers.Reshape):
+            break
+        if len(summed(reader.output) or ()) > 1:
+            return str(reader.name)
+    return str(layer.name)
 
 
 def _ranges(source: Any, target: Any, x: Floats, within: float) -> Mapping[str, float]:

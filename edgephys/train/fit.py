@@ -111,6 +111,12 @@ def _first_weights(recipe: Recipe, start: Trained | None, task: Task) -> tuple[R
     shapes = [[weight.shape for weight in of.get_weights()] for of in (start.model, model)]
     if shapes[0] != shapes[1]:
         raise ModelError(f"starting model '{start.name}': its weights {shapes[0]} must be the recipe's {shapes[1]}")
+    shifts = [[getattr(layer, "shift", 0) for layer in of.layers] for of in (start.model, model)]
+    if shifts[0] != shifts[1]:
+        raise ModelError(
+            f"starting model '{start.name}': it divides its sums by other powers of two than the recipe; start from a "
+            "float model, or train it again"
+        )
     model.set_weights(start.model.get_weights())
     return recipe, model, start.card.scale
 
@@ -122,7 +128,7 @@ def _equalised(recipe: Recipe, start: Trained, task: Task) -> tuple[Recipe, Any,
     x = task.train[0]
     count = min(RANGE_EXAMPLES, max(1, RANGE_ELEMENTS // x[0].size))
     first = equalise.rescaled(
-        start.model,
+        _without_normalisation(recipe.net, start),
         recipe.net.build(),
         x[:count],
         equalise.percentiles(recipe.net.bits or 8),
@@ -134,6 +140,22 @@ def _equalised(recipe: Recipe, start: Trained, task: Task) -> tuple[Recipe, Any,
     model = recipe.net.build()
     equalise.assign(model, first)
     return recipe, model, first.scale
+
+
+def _without_normalisation(net: Any, start: Trained) -> Any:
+    """Return a float model in whose weights its batch normalisations are folded."""
+    from edgephys.networks.backend import keras
+    from edgephys.train.fold import folded
+
+    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in start.model.layers):
+        return start.model
+    if not hasattr(net, "batch_norm"):
+        raise ModelError(
+            f"starting model '{start.name}': a {type(net).__name__} has no batch normalisation to fold; start from a "
+            "model without it"
+        )
+    plain = dataclasses.replace(net, bits=None, activation_bits=None, weight_integers={}, batch_norm=False)
+    return folded(start.model, plain.build())
 
 
 def _with_ranges(recipe: Recipe, integers: Mapping[str, int]) -> Recipe:

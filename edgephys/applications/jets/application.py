@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgephys.applications.application import Application, Literature, Record, Score
+from edgephys.applications.application import Application, Literature, Record, Score, TaskSettings
 from edgephys.applications.jets import published
+from edgephys.core.errors import UsageError
 
 if TYPE_CHECKING:
     from edgephys.applications.metrics import Measured
@@ -19,6 +21,20 @@ if TYPE_CHECKING:
     from edgephys.models.vectors import HeldOut
 
 
+ORDERS = ("sorted", "shuffled")
+
+
+@dataclass(frozen=True)
+class JetReading(TaskSettings):
+    """State the order of a jet's constituents: the hardest first, or at random, the same in all parts."""
+
+    order: str = "sorted"
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise UsageError(f"order must be one of {', '.join(ORDERS)}, not {self.order}")
+
+
 class JetTagging(Application):
     """State how networks tag jets."""
 
@@ -26,6 +42,7 @@ class JetTagging(Application):
     score: ClassVar[Score] = Score("accuracy", "accuracy", "jets", True)
     net_fields: ClassVar[frozenset[str]] = frozenset(("constituents", "features"))
     size_field: ClassVar[str] = "constituents"
+    settings: ClassVar[type[TaskSettings]] = JetReading
     literature: ClassVar[Literature | None] = published.LITERATURE
     commands: ClassVar[Mapping[str, str]] = {"data": "edgephys.applications.jets.commands:data"}
 
@@ -45,7 +62,7 @@ class JetTagging(Application):
         """
         from edgephys.applications.jets import task
 
-        return task.prepare(net, shares, data, test_data)
+        return task.prepare(net, settings.order, shares, data, test_data)
 
     def task(self, trained: Trained, data: Path, test_data: Path | None = None) -> Task:
         """Return the task of a trained tagger.  Raises: DataError as the reader of jets."""

@@ -79,7 +79,7 @@ def published(recipe: Mapping[str, Any]) -> Mapping[str, Any] | None:
     row = EIGHT_BIT.get(str(family), {}).get(constituents)
     if row is None or net.get("bits") != 8 or net.get("activation_bits") not in (None, 8):
         return None
-    if tuple(net.get("features", ())) != ("pt", "etarel", "phirel"):
+    if tuple(net.get("features", ()))[-2:] != ("etarel", "phirel") or net["features"][0] not in ("pt", "log2pt"):
         return None
     for name, by_constituents in WIDTHS[str(family)].items():
         wanted = by_constituents[max(least for least in by_constituents if least <= constituents)]

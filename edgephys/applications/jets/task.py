@@ -14,7 +14,7 @@ from edgephys.applications.application import Score
 from edgephys.applications.classes import evaluated
 from edgephys.applications.jets.application import JetTagging
 from edgephys.applications.jets.data import inputs
-from edgephys.applications.jets.data.division import Division, divide
+from edgephys.applications.jets.data.division import MIXED, Division, divide
 from edgephys.applications.jets.data.files import Jets
 from edgephys.applications.jets.data.layout import CLASSES
 from edgephys.applications.jets.networks.tagger import Tagger
@@ -75,18 +75,18 @@ def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> T
     """
     recipe, ready = trained.card.recipe, trained.standardisation
     shares = recipe["validation"], recipe["test"], recipe["seed"]
-    division = Division(trained.model.input_shape[1], ready.names, *shares)
+    division = Division(trained.model.input_shape[1], ready.names, recipe.get("order", MIXED), *shares)
     return _task(divide(division, data, test_data), ready, trained.card.scale, division, data, test_data)
 
 
 def prepare(
-    net: Tagger, shares: Shares, data: Path, test_data: Path | None = None
+    net: Tagger, order: str, shares: Shares, data: Path, test_data: Path | None = None
 ) -> tuple[TaggingTask, Standardisation]:
     """Return the task of a new tagger, and the standardisation of the training jets.
 
     Raises: DataError as ``divide``, and for a feature without spread.
     """
-    division = Division(net.constituents, net.features, shares.validation, shares.test, shares.seed)
+    division = Division(net.constituents, net.features, order, shares.validation, shares.test, shares.seed)
     parts = divide(division, data, test_data)
     ready = standardise.fit(parts["train"].features, net.features, net.input)
     return _task(parts, ready, 1.0, division, data, test_data), ready

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.task import Task
-from edgephys.compress.model_structure import flow, inputs_of, kernel_integers, kernel_layers, rebuilt
+from edgephys.compress.model_structure import flow, kernel_integers, kernel_layers, rebuilt
 from edgephys.compress.registry import register
 from edgephys.compress.stage import Progress, Stage, StageResult
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.networks.backend import keras, qkeras
-from edgephys.networks.kernels import is_depthwise, kernel_of, spread
+from edgephys.networks.kernels import inputs_of, is_depthwise, kernel_of, spread
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
 
 Floats = NDArray[np.float64]
@@ -179,8 +179,8 @@ def _constant(layer: Any, inputs: list[Any]) -> Any:
         return _rounded(layer.activation, np.where(varies, np.nan, bias))
     if isinstance(layer, qkeras.QActivation | ChannelActivation):
         return _rounded(layer.activation, values[0])
-    if isinstance(layer, Pairs):
-        return values[0] + values[1]
+    if isinstance(layer, Pairs | keras.layers.Add):
+        return np.sum(values, axis=0)
     if isinstance(layer, ConstituentMean | ReceivedSum):
         return np.where(values[0] == 0, 0.0, np.nan).astype(np.float32)
     passes = isinstance(layer, keras.layers.Flatten | keras.layers.Reshape) or _joins_channels(layer)

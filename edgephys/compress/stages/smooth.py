@@ -15,13 +15,14 @@ from statistics import NormalDist
 from typing import Any
 
 from edgephys.applications.task import Task
-from edgephys.compress.model_structure import inputs_of, kernel_layers
+from edgephys.compress.model_structure import kernel_layers
 from edgephys.compress.registry import register
 from edgephys.compress.stage import Progress, StageResult, Training, one_of, require
 from edgephys.compress.stand_in import RandomSteps, StandIn, replaced, restored
 from edgephys.compress.training_loop import TrainingHooks, train
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
+from edgephys.networks.kernels import inputs_of
 from edgephys.networks.layers import ConstituentMean, ReceivedSum
 
 ACTIVATIONS = {

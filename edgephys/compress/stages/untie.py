@@ -19,7 +19,6 @@ from edgephys.compress.model_structure import (
     activation_formats,
     activation_layers,
     flow,
-    inputs_of,
     kernel_layers,
     kernel_step,
     mixes,
@@ -29,7 +28,7 @@ from edgephys.compress.model_structure import (
 from edgephys.compress.registry import register
 from edgephys.compress.stage import Progress, Stage, StageResult
 from edgephys.networks.backend import keras
-from edgephys.networks.kernels import kernel_of
+from edgephys.networks.kernels import inputs_of, kernel_of
 from edgephys.networks.layers import Pairs
 
 

@@ -18,6 +18,10 @@ from edgephys.core.hdf5 import dataset, whole_file
 FEATURES: tuple[str, ...] = ("pt", "etarel", "phirel")
 PT_MIN_GEV = 2.0
 SLICE_JETS = 20_000
+PT_STEPS, LOG_STEPS = 16, 4096
+"""Steps of 1 GeV, and of a factor of two, in ``log2_pt``."""
+DERIVED = {"log2pt": "pt"}
+"""Columns that are computed from a stored one (``log2_pt``)."""
 CACHE_BYTES = 256 * 2**20
 """Holds the stored chunks of a slice, so that reading column after column unpacks them once."""
 
@@ -210,14 +214,15 @@ def _find_columns(path: Path, file: h5py.File, constituents: int, features: Sequ
             "with edgephys data jets"
         )
     names_wanted = tuple(_bare(name) for name in features)
-    for name in (*names_wanted, "pt"):
+    stored_names = tuple(DERIVED.get(name, name) for name in names_wanted)
+    for name in (*stored_names, "pt"):
         if name not in names:
             hint = ", or make a file that holds all columns with edgephys data jets"
             raise DataError(
                 f"file '{path}', {layout.PARTICLE_NAMES_DATASET}: expected a column '{name}', "
                 f"found {' '.join(names)}; choose among these{hint if name in layout.PARTICLE_NAMES else ''}"
             )
-    wanted = tuple(names.index(name) for name in names_wanted)
+    wanted = tuple(map(names.index, stored_names))
     return _Columns(path, jets, depth, names.index("pt"), wanted, names_wanted)
 
 
@@ -243,8 +248,20 @@ def _read_constituents(
         values = particles[rows, :depth, column].astype(np.float32)
         _check_finite(columns.path, columns.names[index], values, rows.start)
         chosen = values if is_sorted else np.take_along_axis(values, order, axis=1)
+        chosen = log2_pt(chosen) if columns.names[index] in DERIVED else chosen
         features_read[:, :, index] = np.where(keep, chosen, 0.0)
     return features_read  # (jet, kept, feature)
+
+
+def log2_pt(pt_gev: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the logarithm to base 2 of pT in GeV, in steps of 1/4096; 0 below 1 GeV.
+
+    pT is rounded to 1/16 GeV first, so that firmware needs a table of 16 bits. Shape: any, kept.
+    Exact: no logarithm of such a number lies so near to half a step that float64 could round it wrongly.
+    """
+    steps = np.clip(np.rint(pt_gev.astype(np.float64) * PT_STEPS), PT_STEPS, None)
+    logarithm: npt.NDArray[np.float64] = np.rint(np.log2(steps / PT_STEPS) * LOG_STEPS) / LOG_STEPS
+    return logarithm.astype(np.float32)
 
 
 def _check_finite(path: Path, name: str, values: npt.NDArray[np.float32], first_row: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from edgephys.applications.jets.networks.tagger import Tagger
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
-from edgephys.networks.layers import POOL_EXTRA_BITS, RECEIVED_EXTRA_BITS, ConstituentMean, Pairs, ReceivedSum
+from edgephys.networks.layers import POOL_EXTRA_BITS, ConstituentMean, Pairs, ReceivedSum
 
 EFFECTS = {16: (12, 6), 32: (3,)}
 CLASSIFIER = {16: (170,), 32: (512,)}
@@ -22,8 +22,9 @@ class InteractionNetwork(Tagger):
 
     The first layer of the edge function, W [x_i, x_j] + b, is computed as (W_r x_i + b) + W_s x_j: the same
     number, for one addition a pair. ``effects``, ``classifier`` None are the published widths.
-    Source: arXiv 2402.01876 (objects 36-18-6, sum over received edges, mean over nodes). Ours: that sum
-    is rounded to ``activation_bits + 4`` bits, the mean to ``activation_bits + 2``.
+    Source: arXiv 2402.01876 (objects 36-18-6, sum over received edges, mean over nodes). Ours: that sum is divided by
+    the power of two from N - 1 on, as sums of up to 219 leave units dead or saturated; it and the mean are rounded to
+    ``activation_bits + 2`` bits.
     """
 
     effects: tuple[int, ...] | None = None
@@ -51,12 +52,12 @@ class InteractionNetwork(Tagger):
         first, *more = widths["effects"]
         received = self.dense(first, "receiver")(inputs)  # (jet, constituent, width)
         sent = self.dense(first, "sender", bias=False)(inputs)
-        x = self.relu("pairs_relu")(Pairs(name="pairs")([received, sent]))  # (jet, receiver, other, width)
+        x = self.activated(Pairs(name="pairs")([received, sent]), "pairs")  # (jet, receiver, other, width)
         x = self.hidden(x, tuple(more), "effect", first=2)
-        x = ReceivedSum(name="received")(x)  # (jet, constituent, width)
+        shift = (self.constituents - 2).bit_length()  # N - 1 edges, each below 1, are below 2**shift
+        x = ReceivedSum(shift, name="received")(x)  # (jet, constituent, width)
         if self.bits is not None:
-            holds = (self.constituents - 2).bit_length()  # N - 1 edges, each below 1
-            x = self.relu("received_quantised", RECEIVED_EXTRA_BITS, holds)(x)
+            x = self.relu("received_quantised", POOL_EXTRA_BITS)(x)
         x = keras.layers.Concatenate(name="node")([inputs, x])
         x = self.hidden(x, self.objects, "object")
         x = ConstituentMean(name="pool")(x)  # (jet, width)

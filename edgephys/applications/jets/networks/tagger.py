@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.core.errors import UsageError
+from edgephys.networks.backend import keras
 from edgephys.networks.layers import dense
 from edgephys.networks.network import WIDEST_LAYER, Net
 
-COORDINATES = ("pt", "etarel", "phirel")
+LINEAR, COORDINATES = ("pt", "etarel", "phirel"), ("log2pt", "etarel", "phirel")
+"""What networks read of a constituent: as published, and with the logarithm of pT."""
 MOST_CONSTITUENTS = 150
 
 
@@ -21,6 +23,8 @@ MOST_CONSTITUENTS = 150
 class Tagger(Net):
     """State a network on jets.
 
+    ``batch_norm`` normalises the sums of the float network over each batch, before their ReLU; a quantised network
+    starts from one in whose weights the normalisation is folded (``edgephys.train.fold``), and has none.
     Ours in all of them: the logits leave at full accumulator precision, so that the largest of them in
     firmware is the largest of them in Keras.
     """
@@ -29,6 +33,7 @@ class Tagger(Net):
     constituents: int = 8
     features: tuple[str, ...] = COORDINATES
     classes: int = 5
+    batch_norm: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,8 +63,14 @@ class Tagger(Net):
         Shape: (..., feature) -> (..., widths[-1]).
         """
         for index, width in enumerate(widths, first):
-            x = self.relu(f"{name}_{index}_relu")(self.dense(width, f"{name}_{index}")(x))
+            x = self.activated(self.dense(width, f"{name}_{index}")(x), f"{name}_{index}")
         return x
+
+    def activated(self, x: Any, name: str) -> Any:
+        """Return sums after their normalisation, where there is one, and ReLU.  Shape: (..., feature), kept."""
+        if self.batch_norm and self.bits is None:
+            x = keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+        return self.relu(f"{name}_relu")(x)
 
     @property
     def size(self) -> int:
@@ -71,5 +82,5 @@ class Tagger(Net):
         """Name the input and the width: n8_8bit; n16_f16_float with other columns; 8bit of high-level features."""
         high_level = self.features == HIGH_LEVEL
         parts = [] if high_level else [f"n{self.constituents}"]
-        parts += [] if high_level or self.features == COORDINATES else [f"f{len(self.features)}"]
+        parts += [] if high_level or self.features in (COORDINATES, LINEAR) else [f"f{len(self.features)}"]
         return "_".join([*parts, self.precision])

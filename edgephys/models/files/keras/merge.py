@@ -79,8 +79,10 @@ def pairs(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> Ke
 
 
 def received_sum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Sum over the senders of each receiver."""
-    return KerasValue(reading.builder.sum(layer.name, reading.edge(layer, values[0]), 1))
+    """Sum over the senders of each receiver; a power of two moves the point."""
+    builder = reading.builder
+    total = builder.sum(layer.name, reading.edge(layer, values[0]), 1)
+    return KerasValue(builder.scale(layer.name, total, np.array(1), layer.shift) if layer.shift else total)
 
 
 def frame_sum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
