@@ -22,6 +22,8 @@ from edgephys.targets.target import Proof
 MOST_GATES = 400_000
 PROOF_S = 60.0
 """Seconds for ABC, a module."""
+YOSYS_SHARE = 5
+"""Yosys, which makes the graph of each side, may take so many times the seconds of ABC."""
 HOLDS_STATE = "it holds state, such as lines of a field; only pipelines are proven"
 GRAPH = """\
 hierarchy -top {top}
@@ -42,7 +44,7 @@ CUT = "expose -evert c:*\n"
 def prove(name: str, module: str, part: ModuleCells, models: Path, timeout_s: float = PROOF_S) -> Proof:
     """Return whether the netlist of a module equals its RTL; the result is kept, but not that time was over.
 
-    Units: timeout_s for ABC.
+    Units: timeout_s for ABC, and YOSYS_SHARE times as long for each run of Yosys.
     """
     if part.cells.lutram or part.cells.bram:  # Yosys would make registers of a memory: minutes
         return Proof(name, module, None, HOLDS_STATE, 0.0)
@@ -72,10 +74,11 @@ def _proven(
     task = part.task
     cut = CUT if task.boxes else ""
     boxes = read_verilog((*task.declared, *task.files), "-lib -nooverwrite ") if task.boxes else ""
-    netlist = read_verilog([models, part.netlist]) + boxes
-    sides = {"rtl": task.read(), "netlist": netlist}
+    cells = read_verilog([models], "-defer ")  # memories among them, which Yosys takes minutes to build
+    netlist = cells + read_verilog([part.netlist]) + boxes
+    sides, limits = {"rtl": task.read(), "netlist": netlist}, Limits(YOSYS_SHARE * timeout_s)
     for side, text in sides.items():
-        run_yosys(yosys, folder, text + GRAPH.format(top=task.top, cut=cut, name=side), task.top, Limits())
+        run_yosys(yosys, folder, text + GRAPH.format(top=task.top, cut=cut, name=side), task.top, limits)
     unrolled = aiger.Unrolled(MOST_GATES)
     try:
         outputs = {side: unrolled.add(aiger.read((folder / f"{side}.aag").read_text())) for side in sides}
