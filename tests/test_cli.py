@@ -78,7 +78,7 @@ def test_the_training_script_runs_by_itself(few_jets, tmp_path):
     ("settings", "status", "message"),
     [
         (["bits=40"], 2, r"bits must be 2\.\.16 or 'float', not 40"),
-        (["bit=8"], 2, "expected KEY=VALUE with KEY one of activation_bits, batch, bits"),
+        (["bit=8"], 2, "expected KEY=VALUE with KEY one of activation_bits, batch, batch_norm, bits"),
         (["epochs"], 2, "expected KEY=VALUE"),
         (["epochs=many"], 2, "--set epochs=many: expected int, found 'many'"),
         (["phi=a,b"], 2, "--set phi=a,b: expected a list of numbers such as 32,32,32, found 'a,b'"),

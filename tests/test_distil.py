@@ -202,7 +202,7 @@ def test_a_script_s_net_starts_from_random_weights_or_from_the_given_ones():
     ("settings", "message"),
     [
         (("constituents=4",), "its constituents must be the task's, 8, not 4; change it in settings"),
-        (("features=pt",), "its features must be the task's, pt,etarel,phirel, not pt; change it in settings"),
+        (("features=pt",), "its features must be the task's, log2pt,etarel,phirel, not pt; change it in settings"),
         (("classes=3",), "its classes must be the task's, 5, not 3"),
         (("input_bits=10",), "its input format must be the task's, .*12.*, not .*10"),
         (("bits=float",), "it must have bits, not be float; put bits=8, say, in settings"),

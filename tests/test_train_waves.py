@@ -165,7 +165,7 @@ def test_leaving_times_out_of_jets_is_refused():
     from edgephys.applications.jets.networks.deepsets import DeepSets
 
     recipe = Recipe("small", DeepSets(constituents=4, bits=6), {4: 2e-3}, task=FrameSampling(every=2))
-    with pytest.raises(UsageError, match=r"task must be TaskSettings\(\.\.\.\) for jets, not FrameSampling; change"):
+    with pytest.raises(UsageError, match=r"task must be JetReading\(\.\.\.\) for jets, not FrameSampling; change"):
         train.prepare(recipe, SAMPLE)
     with pytest.raises(UsageError, match="--set every=2: expected KEY=VALUE with KEY one of activation_bits, batch,"):
         with_settings(dataclasses.replace(recipe, task=None), ["every=2"])

@@ -172,16 +172,16 @@ def synthesised(folder: Path, top: str, chosen: argparse.Namespace) -> synth.Syn
 
 
 def row_of(
-    settings: Settings, result: Mapping[str, Any], cells: synth.Synthesised | None, test_jets: int
+    settings: Settings, result: Mapping[str, Any], circuit: synth.Synthesised | None, test_jets: int
 ) -> dict[str, Any]:
     """Return the table's row; without synthesis the LUTs are alkaid's estimate, labelled."""
     stated = ("beta", "beta_rises", "rounding", "epochs", "batch", "learning_rate")
     counted: dict[str, Any] = {"lut": result["lut_estimate"], "lut_stage": "estimated", "ff": None}
     versions = dict(result["versions"])
-    if cells is not None:
-        how = "flat" if cells.flat else "module by module"
-        counted = {"lut": cells.lut, "lut_stage": "synthesised", "lut_target": f"{cells.target}, {how}", "ff": cells.ff}
-        versions[cells.tool] = cells.version
+    if circuit is not None:
+        where, cells = f"{circuit.target}, {'flat' if circuit.flat else 'module by module'}", circuit.cells
+        counted = {"lut": cells.lut, "lut_stage": "synthesised", "lut_target": where, "ff": cells.ff}
+        versions[circuit.tool] = circuit.version
     return {
         "model": settings["model"],
         "family": "jet_deepsets",
