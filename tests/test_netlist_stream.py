@@ -150,7 +150,7 @@ def test_a_block_ram_begins_with_its_contents_and_keeps_a_word_that_is_not_enabl
     source = tmp_path / "top.v"
     source.write_text(MEMORY.replace("BITS", str(bits)))
     design = synth.synthesise([source], "top", family)
-    assert design.bram
+    assert design.cells.bram
     words = np.random.default_rng(3).integers(0, 1 << 32, (3000, -(-(bits + 11) // 32)), np.uint32)
     words[:, -1] &= (1 << (bits + 11) % 32) - 1
     words[0, 0] |= 1 << 9  # the first clock reads, so that no output is undefined
