@@ -1,4 +1,4 @@
-"""The HLS house: emitted sources, compiled, compute the golden model's integers; what cannot is refused."""
+"""HLS projects: emitted sources, compiled, compute the golden model's integers; what cannot is refused."""
 
 from __future__ import annotations
 

@@ -1,15 +1,14 @@
 """Netlists in which multipliers are cells of their own compute the golden model's integers; a wrong cell is caught."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from wrong_netlists import replace_in_module
 
 from edgephys.core.errors import ToolError
 from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
 from edgephys.graph.build import Builder
-from edgephys.targets.rtl import gate_level, place, synth
+from edgephys.targets.rtl import gate_level, place
 from edgephys.targets.rtl.emit import emit
 from edgephys.targets.rtl.options import RtlOptions
 
@@ -43,25 +42,8 @@ def small(tmp_path_factory):
 
 @pytest.fixture
 def replace_in_netlist(monkeypatch, tmp_path):
-    """Return what replaces a text, which must be there, in the netlist of the product."""
-
-    def replace(before, after):
-        synthesise = synth.synthesise
-
-        def with_fault(*words, **options):
-            design = synthesise(*words, **options)
-            part = design.per_module[LAYER]
-            text = part.netlist.read_text()
-            assert before in text
-            wrong = tmp_path / "wrong.v"
-            wrong.write_text(text.replace(before, after, 1))
-            return dataclasses.replace(
-                design, per_module={**design.per_module, LAYER: dataclasses.replace(part, netlist=wrong)}
-            )
-
-        monkeypatch.setattr(synth, "synthesise", with_fault)
-
-    return replace
+    """Return what replaces a text, which must be there, at its first place in the netlist of the product."""
+    return lambda before, after: replace_in_module(monkeypatch, tmp_path, LAYER, before, after, 1)
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
 """Netlists of streams compute the golden model's integers, with gaps and with lines in block RAM; faults are caught."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from mutation_graphs import OUTPUT, Layers, wave
+from wrong_netlists import replace_in_module
 
 from edgephys.core.errors import MismatchError, ToolError
 from edgephys.core.fixed import Fixed
@@ -36,24 +35,8 @@ def emitted(graph, folder, frames):
 
 @pytest.fixture
 def with_replaced(monkeypatch, tmp_path):
-    """Return what replaces a text, which must be there, in the netlist of the window."""
-
-    def replace(before, after):
-        synthesise = synth.synthesise
-
-        def with_fault(*words, **options):
-            design = synthesise(*words, **options)
-            part = design.per_module[WINDOW]
-            text = part.netlist.read_text()
-            assert before in text
-            wrong = tmp_path / "wrong.v"
-            wrong.write_text(text.replace(before, after))
-            parts = {**design.per_module, WINDOW: dataclasses.replace(part, netlist=wrong)}
-            return dataclasses.replace(design, per_module=parts)
-
-        monkeypatch.setattr(synth, "synthesise", with_fault)
-
-    return replace
+    """Return what replaces a text, which must be there, everywhere in the netlist of the window."""
+    return lambda before, after: replace_in_module(monkeypatch, tmp_path, WINDOW, before, after)
 
 
 @pytest.mark.slow

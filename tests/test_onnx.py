@@ -1,4 +1,4 @@
-"""The ONNX house: whatever onnxruntime makes of an emitted model, it computes the golden model's integers."""
+"""ONNX projects: whatever onnxruntime makes of an emitted model, it computes the golden model's integers."""
 
 import json
 from pathlib import Path

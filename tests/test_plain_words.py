@@ -8,8 +8,11 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 SOURCES = sorted((TOP / "edgephys").rglob("*.py"))
 TEXTS = [TOP / "README.md", *sorted(TOP.glob("CONTRIBUTING.md")), *sorted((TOP / "docs").rglob("*.md"))]
+TESTS = [path for path in sorted((TOP / "tests").glob("*.py")) if path.name != Path(__file__).name]
 METAPHORS = re.compile(r"\b(streets?|houses?|roads?|lessons?|pupils?)\b", re.IGNORECASE)
-ALLOWED = re.compile(r"edgephys street|[\"'`(/]street[\"'`).]|street\.(json|md|png)|\bstreet_(hidden|command)\b")
+ALLOWED = re.compile(
+    r"edgephys street|\" street \"|[\"'`(/]street[\"'`).]|street\.(json|md|png)|\bstreet_(hidden|command)\b"
+)
 """The hidden command of the release before, and its table."""
 NOTHING_SAID = {"found", "made", "taken", "given", "told", "asked", "kept", "seen"}
 
@@ -23,8 +26,8 @@ def metaphors(path: Path) -> list[str]:
     ]
 
 
-def test_no_metaphor_is_in_the_package_nor_in_its_texts():
-    assert not [line for path in (*SOURCES, *TEXTS) for line in metaphors(path)]
+def test_no_metaphor_is_in_the_package_its_tests_nor_its_texts():
+    assert not [line for path in (*SOURCES, *TESTS, *TEXTS) for line in metaphors(path)]
 
 
 def test_the_newest_part_of_the_changelog_has_no_metaphor():

@@ -59,14 +59,14 @@ def projects(finished, tmp_path):
 def steps(monkeypatch):
     """Names of the steps that a run does, in order; the steps themselves are done."""
     done = []
-    for house, name in STEPS:
-        real = getattr(house, name)
+    for module, name in STEPS:
+        real = getattr(module, name)
 
         def step(*words, name=name, real=real, **options):
             done.append(name)
             return real(*words, **options)
 
-        monkeypatch.setattr(house, name, step)
+        monkeypatch.setattr(module, name, step)
     return done
 
 
@@ -175,9 +175,9 @@ def test_a_run_interrupted_in_its_second_row_leaves_the_first_and_goes_on(zoo, t
             table_of(zoo, tmp_path, write=lambda table: written.append(json.loads(json.dumps(table))))
     assert [[row["model"] for row in table["rows"]] for table in written] == [[MLP]]
     done = []
-    for house, name in STEPS:
-        step = getattr(house, name)
-        monkeypatch.setattr(house, name, lambda *a, n=name, s=step, **o: (done.append(n), s(*a, **o))[1])
+    for module, name in STEPS:
+        step = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, n=name, s=step, **o: (done.append(n), s(*a, **o))[1])
     resumed = table_of(zoo, tmp_path)
     assert done == ["verify", "gather"]  # of the second row, whose project stood
     assert without_seconds(resumed) == without_seconds(finished[1])

@@ -1,4 +1,4 @@
-"""Training on waves: runs are divided whole, the next frame is learned, and the model goes down the street."""
+"""Training on waves: runs are divided whole, the next frame is learned, and the model is emitted and verified."""
 
 import dataclasses
 from pathlib import Path
