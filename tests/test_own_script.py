@@ -244,8 +244,10 @@ BUILT = {
     "return 3": r"function 'model': expected a Keras model with stated inputs, found int; return keras\.Model",
     "raise SystemExit(3)": r"function 'model': SystemExit: 3; mend the script",
     "return 1 / 0": r"function 'model': ZeroDivisionError: .*; mend the script",
-    "a, b = keras.Input((2,)), keras.Input((2,)); return keras.Model([a, b], keras.layers.Add()([a, b]))":
-        r"function 'model': expected a model with 1 input of a stated shape, found \(None, 2\), \(None, 2\); join them",
+    "a = keras.Input((2,)); return keras.Model(a, [a, keras.layers.ReLU()(a)])":
+        r"function 'model': expected a model with 1 output of a stated shape, found \(None, 2\), \(None, 2\); join",
+    "a, b = keras.Input((2,)), keras.Input((None, 2)); return keras.Model([a, b], keras.layers.Add()([a, b[:, 0]]))":
+        r"expected a model with inputs of stated shapes, found \(None, 2\), \(None, None, 2\); state every length in k",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ metrics, standardisation) and ``held_out.npz`` (input integers and labels that n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.files import replace_folder
 from edgephys.graph.graph import Graph
 from edgephys.models.card import CARD, Card, read_card, require_own_files, write_card
+from edgephys.models.input_names import inputs_of
 from edgephys.models.standardise import Standardisation
 from edgephys.models.vectors import HELD_OUT, HeldOut, read_held_out
 
@@ -53,7 +54,12 @@ class Trained:
         from edgephys.models.files.keras import lowered
 
         single = self.card.imported is None
-        return lowered(self.model, self.card.input_format, self.name, self.card.softmax, single).graph
+        graph = lowered(self.model, self.card.input_format, self.name, self.card.softmax, single).graph
+        inputs = {} if self.card.standardisation is None else inputs_of(self.card.standardisation.names)
+        if not inputs:
+            return graph
+        entries = [{"tensor": name, "shape": list(shape)} for name, shape in inputs.items()]
+        return replace(graph, metadata={**graph.metadata, "inputs": entries})
 
 
 def save(trained: Trained, out: Path, force: bool = False) -> Path:

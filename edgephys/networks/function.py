@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from edgephys.core.errors import EdgephysError, ModelError, UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
+from edgephys.networks.joined import joined
 from edgephys.networks.network import Net
 
 AUTO = "auto"
@@ -27,6 +28,7 @@ class FunctionNet(Net):
 
     ``task`` and ``input_format`` may be "auto": the data decide, the format in ``input_bits`` bits. ``network_input``
     and ``network_output`` are the shapes of the built network, ``network_ending`` is a softmax or sigmoid at its end.
+    ``network_inputs`` are the shapes of several inputs of the function's model, which are joined into one, by name.
     """
 
     returned_by: ClassVar[Callable[..., Any]]
@@ -37,6 +39,7 @@ class FunctionNet(Net):
     network_input: tuple[int, ...] = ()
     network_output: tuple[int, ...] = ()
     network_ending: str = ""
+    network_inputs: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,13 +47,20 @@ class FunctionNet(Net):
             Fixed.of_text(self.input_format)
 
     def build(self) -> Any:
-        """Return the untrained Keras model that the function returns.
+        """Return the untrained Keras model that the function returns, with its inputs joined into one.
+
+        Raises: as ``returned``.
+        """
+        return joined(self.returned(), self.where)
+
+    def returned(self) -> Any:
+        """Return the untrained Keras model as the function returns it.
 
         Raises: UsageError for what goes wrong in the function; ModelError for a model that cannot be trained here.
         """
         from edgephys.networks.backend import keras
 
-        where = f"function '{self.network_function}'"
+        where = self.where
         try:
             model = type(self).returned_by(**{name: getattr(self, name) for name in self.arguments})
         except EdgephysError:
@@ -62,13 +72,20 @@ class FunctionNet(Net):
                 f"{where}: expected a Keras model with stated inputs, found {type(model).__name__}; return "
                 "keras.Model(inputs, outputs)"
             )
-        for what, tensors in (("input", model.inputs), ("output", model.outputs)):
-            if len(tensors) != 1 or None in tensors[0].shape[1:]:
+        for what, tensors in (("inputs of stated shapes", model.inputs), ("1 output of a stated shape", model.outputs)):
+            several = tensors is model.outputs and len(tensors) != 1
+            if several or any(None in tensor.shape[1:] for tensor in tensors):
                 raise ModelError(
-                    f"{where}: expected a model with 1 {what} of a stated shape, found "
-                    f"{', '.join(str(tuple(tensor.shape)) for tensor in tensors)}; join them within the model"
+                    f"{where}: expected a model with {what}, found "
+                    f"{', '.join(str(tuple(tensor.shape)) for tensor in tensors)}; "
+                    f"{'join them within the model' if several else 'state every length in keras.Input'}"
                 )
         return model
+
+    @property
+    def where(self) -> str:
+        """Name the function in messages."""
+        return f"function '{self.network_function}'"
 
     @property
     def size(self) -> int:
@@ -95,7 +112,7 @@ def of_function(function: Callable[..., Any], settings: Iterable[str]) -> Functi
     ``settings`` are names that mean something else in a recipe.
     Raises: UsageError for an argument without a default or of another type, or with such a name.
     """
-    fixed = {"network_function", "network_input", "network_output", "network_ending"}
+    fixed = {"network_function", "network_input", "network_inputs", "network_output", "network_ending"}
     reserved = fixed | {"task", "input_format", *settings}
     arguments = {}
     for name, default in _defaults(function).items():

@@ -19,6 +19,7 @@ from edgephys.models.imported_keras import inputs_of
 from edgephys.models.input_data import proposed
 from edgephys.networks.backend import keras
 from edgephys.networks.function import FunctionNet
+from edgephys.networks.joined import joined
 from edgephys.networks.layers import WIDTHS
 
 ENDINGS = ("softmax", "sigmoid")
@@ -32,8 +33,9 @@ def completed(net: FunctionNet, shares: Shares, data: Path) -> tuple[FunctionNet
     """
     if net.task not in (AUTO, *TASKS):
         raise UsageError(f"task must be one of {', '.join((AUTO, *TASKS))}, not {net.task}")
-    model = net.build()
-    users = user_data.read(data, inputs_of(model))
+    own = net.returned()
+    model, inputs = joined(own, net.where), inputs_of(own)
+    users = user_data.read(data, inputs)
     shape, output = (tuple(tensors[0].shape[1:]) for tensors in (model.inputs, model.outputs))
     task = recognised(users, output) if net.task == AUTO else net.task
     answers_of(users, task, output, data)
@@ -55,6 +57,7 @@ def completed(net: FunctionNet, shares: Shares, data: Path) -> tuple[FunctionNet
     ending = _ending(model) if task == CLASSIFICATION else ""
     keras.utils.clear_session()  # the model that is trained has the names that the script gives
     stated = dataclasses.replace(net, task=task, input_format=str(form), bits=bits)
+    stated = dataclasses.replace(stated, network_inputs=inputs if len(inputs) > 1 else {})
     return dataclasses.replace(stated, network_input=shape, network_output=output, network_ending=ending), tuple(notes)
 
 

@@ -20,6 +20,7 @@ from edgephys.applications.task import BATCH, Examples, Shares, Task
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models import numbers, user_data
+from edgephys.models.input_names import inputs_of, numbered
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
@@ -132,7 +133,7 @@ def prepare(net: FunctionNet, shares: Shares, data: Path, test_data: Path | None
     Raises: DataError as the reader of a user's data, for answers that do not fit, and for an empty part.
     """
     channels = net.network_input[-1] if net.network_input else 1
-    names = tuple(f"x{number}" for number in range(channels))
+    names = numbered(net.network_inputs) or tuple(f"x{number}" for number in range(channels))
     form = net.input
     ready = Standardisation(names, (form,) * channels, (0,) * channels, (1,) * channels, (0,) * channels, form)
     return _task(dataclasses.asdict(net), ready, shares, 1.0, data, test_data), ready
@@ -169,7 +170,7 @@ def read(
     limit: int | None = None,
 ) -> HeldOut:
     """Return the inputs of a file as integers, and their answers.  Raises: DataError as ``prepare``."""
-    users = user_data.read(data, {"x": shape})
+    users = user_data.read(data, inputs_of(ready.names) or {"x": shape})
     answers = answers_of(users, task, output, data)
     return HeldOut(_integers(ready, users.inputs[:limit], shape), answers[:limit])
 
