@@ -9,11 +9,12 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate, stimuli
 from edgephys.models.files.keras import lowered
-from edgephys.models.files.keras.scales import split
+from edgephys.models.files.keras.scales import dyadic, scale_of_columns, scale_of_rows, split
 from edgephys.models.keras_framework import KerasFileReference
 from edgephys.networks.backend import keras, precision, qkeras
 
 AUTO = "quantized_bits(4,0,alpha='auto')"
+BY_INPUT = "quantized_bits(4,0,alpha='auto',scale_axis=0)"
 
 
 def vectors(graph, count=300, seed=0):
@@ -51,6 +52,10 @@ def rounding(name="q", count=6, integer=2):
 
 def scaled_dense(units, name, kernel=AUTO, **settings):
     return qdense(units, name, kernel_quantizer=kernel, **settings)
+
+
+def transposed(kernel, **settings):
+    return qkeras.QConv2DTranspose(3, 2, kernel_quantizer=kernel, name="c", **{"strides": 2, **settings})
 
 
 MODELS = {
@@ -92,6 +97,28 @@ MODELS = {
             3, 2, depthwise_quantizer=AUTO, pointwise_quantizer=bits(4), bias_quantizer=bits(4), name="c"
         ),
         rounding(),
+    ),
+    "separable by channels": lambda: model_of(
+        (4, 4, 2),
+        qkeras.QSeparableConv2D(
+            3, 2, depth_multiplier=2, depthwise_quantizer=AUTO, pointwise_quantizer=bits(4), use_bias=False, name="c"
+        ),
+        rounding(),
+    ),
+    "transposed": lambda: model_of(
+        (3, 3, 2), transposed(AUTO, bias_quantizer=bits(4)), keras.layers.ReLU(name="r"), rounding()
+    ),
+    "transposed, scaled bias": lambda: model_of(
+        (3, 3, 2), transposed("quantized_bits(4,0,alpha='auto')", strides=1, bias_quantizer=AUTO), rounding()
+    ),
+    "transposed of one channel": lambda: model_of((3, 3, 1), transposed(AUTO, use_bias=False), rounding()),
+    "transposed, powers of two": lambda: model_of(
+        (3, 3, 2), transposed("quantized_bits(4,0,alpha='auto_po2')", bias_quantizer=bits(4)), rounding()
+    ),
+    "transposed signs": lambda: model_of((3, 3, 2), transposed("binary(alpha='auto')", use_bias=False), rounding()),
+    "a scale for each input": lambda: model_of((5,), scaled_dense(4, "d", BY_INPUT), rounding()),
+    "a scale for each input of a convolution": lambda: model_of(
+        (4, 4, 2), qconv(3, 2, "c", kernel_quantizer="quantized_bits(4,0,alpha='auto',scale_axis=2)"), rounding()
     ),
     "time": lambda: model_of((3, 4), keras.layers.TimeDistributed(scaled_dense(3, "d")), rounding()),
     "nested": lambda: model_of((5,), model_of((5,), scaled_dense(4, "d"), rounding("r")), qdense(2, "e")),
@@ -139,6 +166,7 @@ SOME = (
     "mean of windows",
     "mean of a field",
     "normalisation",
+    "transposed",
 )
 """Models that are run on a target each."""
 
@@ -183,14 +211,37 @@ def refused(model, message, fixed=INPUT):
 
 
 def test_what_float_scales_cannot_give_is_refused_with_a_way_on():
-    along = scaled_dense(4, "d", "quantized_bits(4,0,alpha='auto',scale_axis=0)")
-    refused(model_of((5,), along, rounding()), "'d': its weights have float scales that differ along what is summed")
+    numbers = np.random.default_rng(1).uniform(0.1, 0.4, (5, 4)).astype(np.float32).tolist()
+    along = scaled_dense(4, "d", qkeras.quantized_bits(4, 0, alpha=numbers))
+    refused(model_of((5,), along, rounding()), "'d': its quantised kernel needs 27 bits or scales .* alpha='auto_po2'")
+    integers, scale = np.ones((2, 2), int), np.array([[0.3, 0.4], [0.5, 0.3]])
+    assert scale_of_rows(integers, scale) is None
+    with pytest.raises(
+        ModelError, match=r"'d': its weights have float scales that differ along what is summed, .* out"
+    ):
+        scale_of_columns("d", integers, scale)
     refused(model_of((5,), scaled_dense(4, "d")), "layer 'd': the model ends with a float result, .* state --output-f")
     refused(
         model_of((5,), scaled_dense(4, "d"), qdense(2, "e")), r"'d': its float result goes to 'e' \(QDense\), which no"
     )
     soft = scaled_dense(4, "d", activation="softmax")
     refused(model_of((5,), soft), "layer 'd': the model ends with a float result")
+
+
+def test_a_bias_that_is_too_fine_beside_scales_of_inputs_is_refused():
+    model = scattered(model_of((3, 3, 2), transposed(AUTO, bias_quantizer=AUTO), rounding()), 0)
+    model.get_layer("c").bias.assign(np.array([1e-9, 3e-9, -2e-9]))
+    message = r"layer 'c': its bias has values between steps of 2\^-40, .* use alpha='auto_po2' for the bias"
+    with pytest.raises(ModelError, match=message):
+        lowered(model, INPUT, "m")
+
+
+def test_scales_of_inputs_are_integers_times_a_power_of_two():
+    integers, scale = np.array([[1, 0], [2, -3], [0, 0]]), np.array([[0.375, 9.0], [1.5, 1.5], [7.0, 7.0]])
+    factors, fraction = scale_of_rows(integers, scale)
+    assert factors.tolist() == [3, 12, 0] and fraction == 3
+    assert scale_of_rows(integers, np.full((3, 2), 0.3)) is None  # one scale, which goes into the next quantiser
+    assert dyadic(np.array([2.0**-41])) is None
 
 
 def test_sums_whose_floats_round_apart_are_refused():

@@ -3,10 +3,14 @@
 import json
 import re
 
+import every_target
+import numpy as np
 import pytest
 from received import renewed
 
 from edgephys.core.errors import EdgephysError, ProjectError
+from edgephys.core.fixed import Fixed
+from edgephys.graph.build import Builder
 from edgephys.project import read
 from edgephys.targets.registry import TARGETS
 
@@ -49,6 +53,17 @@ def test_c_that_could_do_more_than_compute_is_refused_before_it_is_compiled(rece
     assert ended.status == 1 and "which we do not emit: nothing was compiled or run" in ended.err, ended.err
     assert "small.c, line " in ended.err
     assert re.search(message, ended.err), ended.err
+
+
+@pytest.mark.parametrize("style", ["auto", "unrolled"])
+def test_constants_of_over_32_bits_are_no_call_of_something_else_and_are_exact(style, tmp_path):
+    builder = Builder("wide")
+    flow = builder.scale("s", builder.input("x", (3,), Fixed(True, 8, 8)), np.array([3, -(1 << 33) - 5, 77]), 0)
+    flow = builder.dense("d", flow, np.array([[1, 2], [(1 << 12) + 1, -3], [5, 1 << 13]]), 0)
+    graph = builder.finish(builder.bias("b", flow, np.array([1 << 40, -(1 << 35)]), 0))
+    x = np.random.default_rng(0).integers(-128, 128, (50, 3))
+    every_target.assert_equal("c", graph, lambda graph: x, tmp_path, style=style)
+    assert "INT64_C" in (tmp_path / "wide.c").read_text()
 
 
 def test_a_header_beside_the_c_source_would_stand_before_the_compilers_and_is_refused(received, run):

@@ -13,6 +13,8 @@ from edgephys.targets.source_scan import Scanned, Token, c_tokens, facts_are_our
 
 KEYWORDS = frozenset(["for", "if", "while", "switch", "return", "sizeof"])
 """Words that may stand before a parenthesis, beside the functions that the source defines."""
+WIDE_NUMBER = "INT64_C"
+"""Macro of stdint.h that makes a number of 64 bits."""
 TYPES = frozenset(
     [
         "void",
@@ -72,7 +74,7 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     present = [folder / name for name in sorted(names - {f"{prefix}.hpp"}) if (folder / name).exists()]
     sources = {path: c_tokens(Scanned(folder, path), directives, re.compile("C")) for path in present}
     defined = {name for source in sources.values() for name in _defined(source)} | {f"{prefix}_run", f"{prefix}_note"}
-    called = {*KEYWORDS, *defined, f"{prefix.upper()}_NOTE"}
+    called = {*KEYWORDS, WIDE_NUMBER, *defined, f"{prefix.upper()}_NOTE"}
     for path, source in sources.items():
         _scan_tokens(Scanned(folder, path), source, prefix, called)
 

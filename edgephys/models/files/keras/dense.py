@@ -9,27 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.core.fixed import Integers
 from edgephys.models.files.fields import in_each, padded, patches, same_margins, windows_of
 from edgephys.models.files.keras.activations import activated
 from edgephys.models.files.keras.quantisers import weights_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
-from edgephys.models.files.keras.scales import Floats, float_weights, scale_of, scale_of_columns, scaling
+from edgephys.models.files.keras.scales import (
+    FINEST,
+    Floats,
+    Weights,
+    dyadic,
+    float_weights,
+    scale_of,
+    scale_of_columns,
+    scale_of_rows,
+    scaling,
+)
 from edgephys.networks import kernels
-
-Weights = tuple[Integers, int]
-"""Integers and their fraction."""
 
 
 def dense(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Multiply the last axis by a matrix, add a bias, and activate."""
-    return product(reading, layer, reading.edge(layer, values[0]), lambda weights: kernels.matrix(layer, weights))
+    return product(reading, layer, reading.edge(layer, values[0]), lambda kernel: kernels.matrix(layer, kernel))
 
 
 def convolution(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Write a convolution as patches, a layer of its own, and a product that is the same for every patch."""
     gathered, channels = windows(reading, layer, values[0])
-    return product(reading, layer, gathered, lambda weights: matrix_of(layer, weights, channels))
+    return product(reading, layer, gathered, lambda kernel: matrix_of(layer, kernel, channels))
 
 
 def windows(reading: KerasReading, layer: Any, value: KerasValue) -> tuple[str, int]:
@@ -84,15 +90,37 @@ def matrix_of(layer: Any, kernel: NDArray[Any], channels: int) -> NDArray[Any]:
     return full.reshape(-1, outputs)
 
 
-def product(reading: KerasReading, layer: Any, edge: str, matrix: Any) -> KerasValue:
-    """Multiply by a layer's kernel, which ``matrix`` shapes (input, output), add its bias, and activate."""
-    (integers, fraction), bias = _weights(layer)
-    shaped = matrix(integers)
-    out = reading.builder.dense(layer.name, edge, shaped, fraction)
-    scale = scale_of(kernels.quantiser_of(layer))
-    if scale is not None:
-        scale = scale_of_columns(layer.name, shaped, matrix(scale))
-    return biased(reading, layer, out, bias, scale)
+def product(reading: KerasReading, layer: Any, edge: str, matrix: Any, scaled: bool = False) -> KerasValue:
+    """Multiply by a layer's kernel, which ``matrix`` shapes (input, output), add its bias, and activate.
+
+    ``scaled`` inputs are multiplied by their scales already, as ``scale_of_rows`` states them.
+    """
+    builder = reading.builder
+    (integers, fraction), bias = kernel_and_bias(layer)
+    shaped, scale = matrix(integers), scale_of(kernels.quantiser_of(layer))
+    rows = None if scale is None else scale_of_rows(shaped, matrix(scale))
+    if rows is None:
+        out = builder.dense(layer.name, edge, shaped, fraction)
+        columns = None if scale is None else scale_of_columns(layer.name, shaped, matrix(scale))
+        return biased(reading, layer, out, bias, columns)
+    edge = edge if scaled else builder.scale(f"{layer.name}_scales", edge, *rows)
+    out = builder.dense(layer.name, edge, shaped, fraction)
+    out = out if bias is None else builder.bias(layer.name, out, *_unscaled(layer, bias))
+    return activated(reading, layer, layer.name, KerasValue(out), layer.activation)
+
+
+def _unscaled(layer: Any, bias: Weights) -> Weights:
+    """Return a bias as integers without a float scale of its own."""
+    scale = scale_of(getattr(layer, "bias_quantizer_internal", None))
+    if scale is None:
+        return bias
+    exact = dyadic(np.ldexp(bias[0].astype(np.float64), -bias[1]) * scale)
+    if exact is None:
+        raise ModelError(
+            f"layer '{layer.name}': its bias has values between steps of 2^-{FINEST}, and its weights a float scale "
+            f"for each input; use alpha='auto_po2' for the bias"
+        )
+    return exact
 
 
 def biased(
@@ -118,13 +146,13 @@ def biased(
     return activated(reading, layer, layer.name, reading.later(layer, KerasValue(edge), function), layer.activation)
 
 
-def _weights(layer: Any) -> tuple[Weights, Weights | None]:
+def kernel_and_bias(layer: Any) -> tuple[Weights, Weights | None]:
     """Return the integers of a layer's kernel and bias, each with its fraction."""
     kernel, bias = float_weights(layer)
-    weights = weights_of(layer, "kernel", kernel, kernels.quantiser_of(layer))
+    own = weights_of(layer, "kernel", kernel, kernels.quantiser_of(layer))
     if bias is None:
-        return weights, None
-    return weights, weights_of(layer, "bias", bias, getattr(layer, "bias_quantizer_internal", None))
+        return own, None
+    return own, weights_of(layer, "bias", bias, getattr(layer, "bias_quantizer_internal", None))
 
 
 def pair(sizes: Any, rank: int) -> tuple[int, ...]:

@@ -4,6 +4,9 @@ QKeras rounds each product of an integer and its scale to float32, and its sums 
 compared with is therefore the model in float64, whose weights are the same integers times the same scales, exactly. A
 sum is then S * scale, and the next quantiser of it one function of the integer S. Where a sum has more bits than
 float64, or two floats next to each other round apart, the model is refused.
+
+Scales of the inputs, as a transposed convolution has them, multiply the inputs before the sum: a float32 is an integer
+times a power of two.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from edgephys.networks import kernels
 from edgephys.networks.backend import keras
 
 Floats = NDArray[np.float64]
+Weights = tuple[Integers, int]
+"""Integers and their fraction."""
 
 WIDEST_WEIGHT = 18
 """Bits of the widest weight: that of a DSP's operand."""
@@ -219,6 +224,30 @@ def scale_of_columns(name: str, integers: Integers, scale: Floats) -> Floats:
             f"the sum exactly; use alpha='auto_po2', or a scale for each output"
         )
     return column
+
+
+def scale_of_rows(integers: Integers, scale: Floats) -> Weights | None:
+    """Return the scales of the inputs of a matrix of weights, (input, output), as integers at a fraction.
+
+    None where all weights have one scale, or an input's differ from output to output. A scale is a float32, and its
+    products with integers are summed without rounding.
+    """
+    used = integers != 0
+    if np.unique(scale[used]).size < 2:
+        return None
+    row: Floats = np.where(used, scale, 0.0).max(1)
+    if np.any((scale != row[:, None]) & used):
+        return None
+    return dyadic(row)
+
+
+def dyadic(values: Floats) -> Weights | None:
+    """Return values as integers at the smallest fraction that holds them all; None with no such up to ``FINEST``."""
+    for fraction in range(FINEST + 1):
+        whole = np.ldexp(values, fraction)
+        if np.array_equal(whole, np.rint(whole)):
+            return whole.astype(np.int64), fraction
+    return None
 
 
 def scaling(largest: int, fraction: int, scale: Floats, addend: Floats, factors: int) -> Scaling:
