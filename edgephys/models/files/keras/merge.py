@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.models.files.fields import difference, smaller
+from edgephys.models.files.keras.joins import extreme
 from edgephys.models.files.keras.pools import mean_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.layers import reciprocal
@@ -36,12 +37,22 @@ def average(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> 
 
 def maximum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Take the largest of the inputs, element by element."""
-    return KerasValue(_joined(reading, layer, values, reading.builder.max))
+    return _extreme(reading, layer, values, reading.builder.max)
 
 
 def minimum(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
     """Take the smallest of the inputs, element by element."""
-    return KerasValue(_joined(reading, layer, values, partial(smaller, reading.builder)))
+    return _extreme(reading, layer, values, partial(smaller, reading.builder))
+
+
+def _extreme(
+    reading: KerasReading, layer: Any, values: Sequence[KerasValue], join: Callable[[str, str, str], str]
+) -> KerasValue:
+    """Join the inputs, two at a time; float results of one shape are joined behind the quantiser that follows."""
+    alike = len({reading.shape(value) for value in values}) == 1
+    if alike and any(value.pending for value in values):
+        return extreme(reading, layer, values, lambda owner, edges: reduce(partial(join, owner), edges))
+    return KerasValue(_joined(reading, layer, values, join))
 
 
 def _joined(

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
+from edgephys.models.files.keras.joins import concatenated
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 
 
@@ -102,4 +103,4 @@ def concatenate(reading: KerasReading, layer: Any, values: Sequence[KerasValue])
     axis = layer.axis - 1 if layer.axis >= 0 else rank + layer.axis
     if axis < 0:
         raise ModelError(f"layer '{layer.name}': axis must not be the batch; use axis 1 and over, or -1")
-    return KerasValue(reading.builder.concat(layer.name, reading.edges(layer, values), axis))
+    return concatenated(reading, layer, values, axis)

@@ -15,6 +15,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.models.files.fields import OUTSIDE, largest, taken
 from edgephys.models.files.keras import merge
+from edgephys.models.files.keras.joins import concatenated
 from edgephys.models.files.keras.pools import mean_of
 from edgephys.models.files.keras.quantisers import fraction_of
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
@@ -80,11 +81,12 @@ def _call(operation: Any, node: Any, arrays: Sequence[Any]) -> Any:
 
 def _moved(reading: KerasReading, operation: Any, node: Any, values: Sequence[KerasValue]) -> list[KerasValue]:
     """Arrange elements as the operation arranges their numbers, which count from 1; 0 is a zero that it adds."""
-    builder, name, edges = reading.builder, operation.name, reading.edges(operation, values)
-    shapes = [builder.shape(edge) for edge in edges]
+    builder, name = reading.builder, operation.name
+    shapes = [reading.shape(value) for value in values]
     if type(operation).__name__ == "Concatenate" and operation.axis not in (0, -len(shapes[0]) - 1):
         axis = operation.axis - 1 if operation.axis > 0 else len(shapes[0]) + operation.axis
-        return [KerasValue(builder.concat(name, edges, axis))]
+        return [concatenated(reading, operation, values, axis)]
+    edges = reading.edges(operation, values)
     sizes = [int(np.prod(shape)) for shape in shapes]
     count, starts = sum(sizes), np.cumsum([0, *sizes])
     numbers = [

@@ -15,6 +15,7 @@ from edgephys.graph.ops.lookup import MOST_ENTRIES
 from edgephys.models.files.functions.staircase import MOST_STEPS
 from edgephys.models.files.functions.steps import Steps
 from edgephys.models.files.keras.doubles import exact_bits
+from edgephys.models.files.keras.joins import PendingJoin
 from edgephys.models.files.keras.reading import (
     FloatLayer,
     KerasFailsError,
@@ -173,6 +174,9 @@ def rounded(reading: KerasReading, owner: str, value: KerasValue, quantiser: Any
     Raises: ModelError where the function from the last integers to the next ones is no integer arithmetic of ours.
     """
     where = f"layer '{name}'"
+    first = value.pending[0] if value.pending else None
+    if isinstance(first, PendingJoin):
+        return _joined(reading, owner, first, value.pending[1:], quantiser, name)
     if has_format(quantiser) and not value.pending:
         edge = value.edge
         if type(quantiser) is qkeras.quantized_relu:
@@ -196,6 +200,24 @@ def rounded(reading: KerasReading, owner: str, value: KerasValue, quantiser: Any
             f"QActivation(quantized_bits(bits, integer, alpha=1)) with fewer bits before it"
         )
     return KerasValue(written)
+
+
+def _joined(
+    reading: KerasReading, owner: str, join: PendingJoin, functions: Sequence[FloatLayer], quantiser: Any, name: str
+) -> KerasValue:
+    """Return the join of parts that are rounded apart; raise ModelError where their order might change."""
+    if join.rising and not (has_format(quantiser) and set(functions) <= {keras.activations.relu}):
+        raise ModelError(
+            f"layer '{join.layer}': the largest or smallest of float results is exact where quantized_bits(bits, "
+            f"integer, alpha=1) or quantized_relu(bits, integer) is right behind it; put one there, or one before each "
+            f"input"
+        )
+    _require_no_chance(f"layer '{name}'", quantiser)
+    edges = []
+    for at in range(len(join.parts)):
+        own = quantiser if has_format(quantiser) else join.within(at, quantiser)
+        edges.append(rounded(reading, owner, join.value(at, functions), own, name).edge)
+    return KerasValue(join.write(owner, edges))
 
 
 def _function(reading: KerasReading, value: KerasValue, quantiser: Any, name: str) -> tuple[int, Integers, int]:
