@@ -37,7 +37,7 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
             lambda m, x: m.op("MatMul", x, m.const("fc.weight", FLOAT), name="/fc"),
         ),
         (
-            r"\(MatMul\): reads values whose channels have scales of their own; use one scale for all of them",
+            r"\(MatMul\): reads values whose channels have scales of their own; put a Quant of one",
             lambda m, x: m.op("MatMul", channels_of_their_own(m, x), m.weight("w", (4, 4)), name="/fc"),
         ),
         (
@@ -45,8 +45,8 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
             lambda m, x: m.op("MatMul", float_bias(m, x), m.weight("w", (4, 4)), name="/fc"),
         ),
         (
-            r"\(Max\): joins values of scales 0.1 and 0.3, of which no integers are a multiple; use one scale for all",
-            lambda m, x: m.op("Max", m.quant(x, 4, 0.1), m.quant(x, 4, 0.3)),
+            r"\(Add\): joins values of scales 0.2 and 0.09, of which no integers are a multiple; use one scale",
+            lambda m, x: m.op("Add", m.quant(x, 4, 0.2), m.op("Mul", channels_of_their_own(m, x), m.const("f", 0.3))),
         ),
         (
             r"\(Quant\): for the sum -31 \(of -32\.\.31\) two floats round apart: the value is as close to a tie as",

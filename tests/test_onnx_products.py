@@ -247,4 +247,4 @@ def test_scales_of_channels_are_refused_in_a_product_of_computed_tensors(tmp_pat
         y = m.op("MatMul", x, m.quant(m.const("w", m.random.normal(size=(4, 4))), 4, [[0.3, 0.2, 0.1, 0.7]]))
         return m.quant(m.op("MatMul", y, m.op("Transpose", x, perm=[0, 2, 1])), 6, 0.5)
 
-    refused(tmp_path, r"\(MatMul\): reads values whose channels have scales of their own; use one scale", channels)
+    refused(tmp_path, r"\(MatMul\): reads values whose channels have scales of their own; put a Quant", channels)

@@ -22,6 +22,8 @@ NOISE = 2.0**-42
 
 SUM = "sum of two scales"
 """Kind of the operator that adds a tensor of another scale; it is the first one of a chain."""
+PARTS = "join of several scales"
+"""Kind of the operator that joins tensors of other scales, or with float operators; it is the first one of a chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,8 @@ class FloatStep:
     """State one float operator of each element: ``kind`` is one of ``COMPUTATIONS``.
 
     ``constant`` is laid out as the edge that the chain begins at; ``source`` is the tensor that the operator reads, and
-    ``node`` the name of its node. ``more`` are its settings, ``second`` is what a sum of two scales adds.
+    ``node`` the name of its node. ``more`` are its settings, ``second`` is what a sum of two scales adds or
+    a join reads.
     """
 
     kind: str
@@ -42,7 +45,7 @@ class FloatStep:
     @property
     def increasing(self) -> bool:
         """Tell whether more goes in where more comes out, in every channel alike: the order of elements stays."""
-        if self.kind == SUM:
+        if self.kind in (SUM, PARTS):
             return False
         if self.kind in ("multiply", "divide"):
             return self.constant is not None and self.constant.ndim == 0 and bool(self.constant > 0)
@@ -51,11 +54,11 @@ class FloatStep:
         return COMPUTATIONS[self.kind].strictly
 
     def moved(self, move: Callable[[Floats], Floats]) -> FloatStep:
-        """Return the function with its constant moved as the elements are; ModelError for a sum of two scales."""
-        if self.kind == SUM:
+        """Return the function with its constant moved as the elements are; ModelError for several scales."""
+        if self.kind in (SUM, PARTS):
+            what = "(Add): the sum of two scales" if self.kind == SUM else f"({self.second.word}): several scales"
             raise ModelError(
-                f"node '{self.node}' (Add): the sum of two scales must be rounded before its elements are moved; put a "
-                f"Quant right behind it"
+                f"node '{self.node}' {what} must be rounded before its elements are moved; put a Quant right behind it"
             )
         if self.constant is None or self.constant.ndim == 0:
             return self
@@ -121,6 +124,8 @@ def directions(chain: tuple[FloatStep, ...]) -> Floats | None:
     """Return 1 or -1 for each channel in which the whole chain rises or falls; None where it does neither."""
     sign = np.ones(())
     for function in chain:
+        if function.kind in (SUM, PARTS):
+            return None
         if function.kind in ("multiply", "divide") and function.constant is not None:
             sign = sign * np.where(function.constant < 0, -1.0, 1.0)
         elif COMPUTATIONS[function.kind].slope is not None or _falls(function):

@@ -151,7 +151,9 @@ def multiply(reading: Reading, operation: Operation, xs: Values) -> Value:
     if isinstance(second, Edge):
         one, other = (settled(reading, operation, x) for x in (first, second))
         if any(edge.scale is not None and edge.scale.ndim for edge in (one, other)):
-            raise operation.refused("reads values whose channels have scales of their own; use one scale for all")
+            raise operation.refused(
+                "reads values whose channels have scales of their own; put a Quant of one scale before it"
+            )
         product = joined(reading, operation, one, replace(other, scale=None), reading.builder.mul)
         return (
             product

@@ -26,7 +26,9 @@ def multiplied(reading: Reading, operation: Operation, first: Value, second: Val
             f"Unsqueeze one before"
         )
     if any(edge.scale is not None and edge.scale.ndim for edge in edges):
-        raise operation.refused("reads values whose channels have scales of their own; use one scale for all")
+        raise operation.refused(
+            "reads values whose channels have scales of their own; put a Quant of one scale before it"
+        )
     try:
         outer = np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
     except ValueError as error:

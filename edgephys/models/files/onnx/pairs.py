@@ -29,11 +29,12 @@ def joined(reading: Reading, operation: Operation, one: Edge, other: Edge, join:
             raise operation.refused(
                 f"its inputs of {shape} and {second} must have shapes that broadcast; repeat one before (Gather)"
             ) from error
-        one, other = (_spread(reading, operation, edge, whole) for edge in (one, other))
+        one, other = (spread(reading, operation, edge, whole) for edge in (one, other))
     return replace(one, name=join(reading.layer(operation), one.name, other.name))
 
 
-def _spread(reading: Reading, operation: Operation, edge: Edge, shape: tuple[int, ...]) -> Edge:
+def spread(reading: Reading, operation: Operation, edge: Edge, shape: tuple[int, ...]) -> Edge:
+    """Return an edge of one scale repeated along axes of length 1 and new ones in front, in ONNX's order of axes."""
     edge = reading.plain(operation, edge)
     if reading.shape(edge) == shape:
         return edge

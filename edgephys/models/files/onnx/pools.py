@@ -8,13 +8,15 @@ from math import prod
 
 import numpy as np
 
+from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.models.files.fields import maxima, patches, smaller, taken
 from edgephys.models.files.onnx.chains import FloatStep, directions
 from edgephys.models.files.onnx.constants import axes_of
 from edgephys.models.files.onnx.elementwise import settled, together
 from edgephys.models.files.onnx.file import Operation
-from edgephys.models.files.onnx.pairs import Join, joined
+from edgephys.models.files.onnx.joins import compared, have_common_step
+from edgephys.models.files.onnx.pairs import joined
 from edgephys.models.files.onnx.products import placing
 from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, axis_of, channels_last, edge_of
 
@@ -22,7 +24,9 @@ from edgephys.models.files.onnx.reading import Edge, Reading, Value, Values, axi
 def _summed(reading: Reading, operation: Operation, edge: Edge, axes: list[int], keep: bool) -> tuple[Edge, int]:
     """Return the sum over axes, and the count of elements in it."""
     if edge.scale is not None and edge.scale.ndim:
-        raise operation.refused("adds values whose channels have scales of their own; use one scale for all of them")
+        raise operation.refused(
+            "adds values whose channels have scales of their own; put a Quant of one scale before it"
+        )
     layer, count, places = reading.layer(operation), 1, sorted(axis_of(operation, edge, axis) for axis in axes)
     lengths = [1 if axis in places else n for axis, n in zip(edge.axes, reading.shape(edge), strict=True)]
     for place in reversed(places):
@@ -129,7 +133,9 @@ def average_pool(reading: Reading, operation: Operation, xs: Values) -> Value:
     """Take the mean of each window."""
     edge = _field(reading, operation, settled(reading, operation, xs[0]))
     if edge.scale is not None and edge.scale.ndim:
-        raise operation.refused("adds values whose channels have scales of their own; use one scale for all of them")
+        raise operation.refused(
+            "adds values whose channels have scales of their own; put a Quant of one scale before it"
+        )
     rows, layer, builder = _patches(reading, operation, edge), reading.layer(operation), reading.builder
     total = builder.sum(layer, taken(builder, layer, edge.name, rows), rows.ndim - 1)
     counts = (rows >= 0).sum(-1)
@@ -142,6 +148,15 @@ def average_pool(reading: Reading, operation: Operation, xs: Values) -> Value:
 def extreme(reading: Reading, operation: Operation, xs: Values) -> Value:
     """Take the largest or the smallest of any number of computed tensors, element by element."""
     builder = reading.builder
-    join: Join = builder.max if operation.kind == "Max" else partial(smaller, builder)
-    edges = together(reading, operation, [edge_of(operation, x) for x in xs])
+    join, turned = builder.max, partial(smaller, builder)
+    if operation.kind == "Min":
+        join, turned = turned, join
+    edges = [edge_of(operation, x) for x in xs]
+    try:
+        edges = [settled(reading, operation, edge) for edge in edges]
+    except ModelError:
+        return compared(reading, operation, edges, join, turned)
+    if not have_common_step(edges):
+        return compared(reading, operation, edges, join, turned)
+    edges = together(reading, operation, list(edges))
     return reduce(lambda one, other: joined(reading, operation, one, other, join), edges)

@@ -79,7 +79,9 @@ def _dense(reading: Reading, operation: Operation, x: Value, weight: Known, bias
 def _product(reading: Reading, operation: Operation, layer: str, edge: Edge, name: str, matrix: Known) -> Edge:
     """Return the product of node ``name``, whose values are times the scale of ``edge``, with a matrix (in, out)."""
     if edge.scale is not None and edge.scale.ndim:
-        raise operation.refused("reads values whose channels have scales of their own; use one scale for all of them")
+        raise operation.refused(
+            "reads values whose channels have scales of their own; put a Quant of one scale before it"
+        )
     scale: Floats | None = None
     if matrix.whole is None or matrix.scale is None:
         whole, fraction = integers(operation, matrix, "weight")

@@ -11,8 +11,9 @@ import numpy as np
 
 from edgephys.core.fixed import Integers
 from edgephys.models.files.functions.steps import Steps
-from edgephys.models.files.onnx.chains import NOISE, SUM, Floats, computed, directions
+from edgephys.models.files.onnx.chains import NOISE, PARTS, SUM, Floats, computed, directions
 from edgephys.models.files.onnx.file import Operation
+from edgephys.models.files.onnx.joins import rounded_parts
 from edgephys.models.files.onnx.known import power_of_two
 from edgephys.models.files.onnx.reading import Edge, NeedsFloat64Error, Reading
 from edgephys.models.files.onnx.two_scales import rounded_sum
@@ -42,16 +43,19 @@ class Rounder:
         return Rounder(self.call, constants, move(self.scale) if self.scale.ndim else self.scale)
 
 
-def rounded(reading: Reading, operation: Operation, edge: Edge, rounder: Rounder) -> Edge:
+def rounded(reading: Reading, operation: Operation, edge: Edge, rounder: Rounder, layer: str | None = None) -> Edge:
     """Return the edge of a quantiser's result, whatever float operators are before it.
 
+    Its nodes stand in ``layer``, or in that of the edge.
     Raises: ModelError where an integer is so close to a tie that two orders of summation round it apart.
     """
     if not reading.double:
         raise NeedsFloat64Error
     if edge.chain and edge.chain[0].kind == SUM:
         return rounded_sum(reading, operation, edge, rounder)
-    owner, carried = reading.owner(operation, edge), reading.builder.shape(edge.name)
+    if edge.chain and edge.chain[0].kind == PARTS:
+        return rounded_parts(reading, operation, edge, rounder, rounded)
+    owner, carried = layer or reading.owner(operation, edge), reading.builder.shape(edge.name)
     axes = {
         axis
         for array in (edge.scale, rounder.scale, *rounder.constants, *(own.constant for own in edge.chain))

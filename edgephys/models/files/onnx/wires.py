@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from edgephys.core.errors import ModelError
 from edgephys.models.files.onnx.constants import axes_of
 from edgephys.models.files.onnx.elementwise import settled, together
 from edgephys.models.files.onnx.file import Operation
+from edgephys.models.files.onnx.joins import concatenated, have_common_step, joined_later
 from edgephys.models.files.onnx.known import Known
 from edgephys.models.files.onnx.products import each
 from edgephys.models.files.onnx.reading import Reading, Value, Values, axis_of, edge_of, known_of
@@ -90,13 +92,17 @@ def _shape(reading: Reading, operation: Operation, xs: Values) -> Value:
 
 
 def _concatenated(reading: Reading, operation: Operation, xs: Values) -> Value:
+    """Join along an axis: parts of other scales keep them, and those with float operators are rounded first."""
     edges = [edge_of(operation, x) for x in xs]
-    if any(edge.chain or edge.scale is not None for edge in edges):
-        edges = together(reading, operation, list(edges))
     edges = [reading.ordered(operation, edge, edges[0].axes) for edge in edges]
     axis = axis_of(operation, edges[0], operation.attributes["axis"])
-    joined = reading.builder.concat(reading.layer(operation), tuple(edge.name for edge in edges), axis)
-    return replace(edges[0], name=joined)
+    try:
+        edges = [settled(reading, operation, edge) for edge in edges]
+    except ModelError:
+        return joined_later(reading, operation, edges, axis)
+    if have_common_step(edges):
+        edges = together(reading, operation, list(edges))
+    return concatenated(reading, reading.layer(operation), edges, axis)
 
 
 def _split(reading: Reading, operation: Operation, xs: Values) -> list[Value]:
