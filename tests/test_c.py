@@ -155,6 +155,18 @@ def test_sums_of_sixty_bits_are_exact(tmp_path):
         assert facts["output"]["type"] == "int64_t"
 
 
+def test_sums_of_32_bits_whose_terms_need_33_are_exact_and_compile_without_a_warning(tmp_path):
+    builder = Builder("between")
+    x = builder.input("x", (3, 2), Fixed(False, 18, 18))
+    x = builder.dense("first", x, np.array([[-5595, -5012, 3477], [3149, 8057, -4468]]), 0)
+    graph = builder.finish(builder.dense("last", x, np.array([[1], [2], [3]]), 0))
+    x = vectors(graph, 50)
+    for style in STYLES:
+        (tmp_path / style).mkdir()
+        outputs, _ = run_together(tmp_path / style, [graph], [x], style, flags=(*WARNINGS, "-O0"))[0]
+        np.testing.assert_array_equal(outputs, evaluate.run(graph, x))
+
+
 # The source ---------------------------------------------------------------------------------------
 
 

@@ -107,7 +107,7 @@ def _straight(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
     for n in range(channels):
         chain = Chain(writer, (row, n), value)
         result = chain.value(root, stored=False)
-        target = f"y[{summed(lanes * n, [(1, lane)])}] = {result.name};" if rows > 1 else chain.store(root, result)
+        target = f"y[{summed(lanes * n, [(1, lane)])}] = {result.as_(out)};" if rows > 1 else chain.store(root, result)
         head = [f"const {value.ctype} sum =", *indented(_terms(writer, wide, n, lane, value.ctype))]
         block = [*head, *chain.lines, target]
         lines += loop("r", lanes, block) if rows > 1 else ["{", *indented(block), "}"]
