@@ -173,7 +173,8 @@ class OpenedProject:
         of RTL, too. ``say`` is called with each step.
         Raises: MismatchError naming the first layer that differs; ToolError without a simulator.
         """
-        from edgephys.verify.run import raw_vectors, verify
+        from edgephys.verify.run import verify
+        from edgephys.verify.user_vectors import raw_vectors
 
         vectors = None if data is None else raw_vectors(self.project, Path(data))
         verified = verify(self.project, vectors, say, None if data is None else Path(data).name, netlist)

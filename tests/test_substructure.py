@@ -235,7 +235,7 @@ def test_the_shipped_recipe_trains_scores_and_verifies_on_the_same_integers(tmp_
     from edgephys.train import fit as train
     from edgephys.train.recipe import with_settings
     from edgephys.train.script import script_recipe
-    from edgephys.verify.run import raw_vectors
+    from edgephys.verify.user_vectors import raw_vectors
 
     recipe = script_recipe(SAMPLE.parent.parent / "jet_highlevel.py")
     assert recipe.name == "jet_highlevel_8bit"

@@ -211,8 +211,8 @@ def verify(
     """
     from edgephys.project import read
     from edgephys.report.show import coverage_table, lint_table, proofs_table, score_table, targets_table
-    from edgephys.verify.run import raw_vectors
     from edgephys.verify.run import verify as compare
+    from edgephys.verify.user_vectors import raw_vectors
 
     if limit is not None and data is None:
         raise UsageError("--limit goes with --data; leave it out")

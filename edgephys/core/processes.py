@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,6 +151,10 @@ def installed_tools() -> list[dict[str, str | bool | None]]:
 # Running -----------------------------------------------------------------------------------------
 
 
+STOP: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+"""An event that another thread sets to kill the programs that this one runs (``beside``)."""
+
+
 def run(
     command: Sequence[str],
     folder: Path,
@@ -159,16 +164,15 @@ def run(
     stdin: bytes | None = None,
     name: str | None = None,
     memory_gb: float | None = None,
-    stop: threading.Event | None = None,
 ) -> str:
     """Run a program in ``folder`` and return its output; end its whole process group in any case.
 
-    Errors call the program ``name``. Another thread may set ``stop`` to kill it. Where this process is killed, the
+    Errors call the program ``name``. Another thread may set ``STOP`` to kill it. Where this process is killed, the
     program's group is too (``watcher``).
     Units: timeout_s in seconds; memory_gb of address space, for each process of the program.
     Raises: ToolError where it cannot start, ends with a non-zero status, is killed or exceeds its time limit.
     """
-    name = name or _name_of(command)
+    name, stop = name or _name_of(command), STOP.get()
     if memory_gb is not None:
         command = ["sh", "-c", 'ulimit -v "$0" && exec "$@"', str(int(memory_gb * 2**20)), *command]
     watcher.start()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from typing import Any
 
@@ -26,7 +26,7 @@ from edgephys.graph.ranges import Range, derive
 from edgephys.graph.round_first import low_zero_bits
 
 CASES = 4
-ELEMENTS = 1 << 22
+ELEMENTS = 1 << 19
 """Elements of all edges that are computed at a time: bounds the memory."""
 Flags = NDArray[Any]
 """An array of truth values."""
@@ -109,12 +109,17 @@ class Coverage:
             for case, before in enumerate(reached.bits):
                 missing = possible.bits[case] & ~before
                 if missing.any():
-                    new |= _counted(before, missing, _case(case, edge))
+                    fresh = missing & _reached_bits(case, edge)
+                    if fresh.any():
+                        before |= fresh
+                        new |= _vectors(_case(case, edge) & fresh)
             for event, before in reached.events.items():
                 (source,) = self.graph.operands(reached.node)
                 missing = possible.events[event] & ~before
                 if missing.any():
-                    new |= _counted(before, missing, _event(event, reached.node, source, edges[source.name]))
+                    occurs = _event(event, reached.node, source, edges[source.name]) & missing
+                    before |= occurs.any(axis=0)
+                    new |= _vectors(occurs)
             unread = possible.entries & ~reached.entries
             if isinstance(reached.node.op, Lookup) and unread.any():
                 (operand,) = self.graph.operands(reached.node)
@@ -217,6 +222,23 @@ def _case(case: int, x: Integers) -> Integers:
     return bits & sign
 
 
+def _reached_bits(case: int, x: Integers) -> Integers:
+    """Return the bits that are in a case in any vector, as ``_case`` has them: (vector, *shape) -> shape."""
+    if case >= 2:
+        bits: Integers = np.bitwise_or.reduce(_case(case, x), axis=0)
+        return bits
+    if x.min() < 0:  # the others as if they were all zeros, or all ones
+        x = np.maximum(x, 0) if case == 0 else x | x >> 63
+    bits = np.bitwise_or.reduce(x, axis=0) if case == 0 else ~np.bitwise_and.reduce(x, axis=0)
+    return bits
+
+
+def _vectors(reached: Any) -> Flags:
+    """Tell which vectors have anything reached in any element: (vector, *shape) -> (vector,)."""
+    flags: Flags = (reached != 0).reshape(len(reached), -1).any(axis=1)
+    return flags
+
+
 def _count(bits: Integers) -> int:
     return int(np.bitwise_count(bits).sum())
 
@@ -238,10 +260,27 @@ def _event(event: str, node: Node, source: Node, x: Integers) -> Flags:
     fixed, drop = node.fixed, source.fixed.fraction - node.fixed.fraction
     if event == "tie":
         occurs: Flags = (x & ((1 << drop) - 1)) == 1 << (drop - 1)
+    elif event == "below":
+        occurs = x < _least(fixed, source.fixed, fixed.low)
     else:
-        steps = fixed.in_steps(x, source.fixed.fraction)
-        occurs = steps < fixed.low if event == "below" else steps > fixed.high
+        occurs = x >= _least(fixed, source.fixed, fixed.high + 1)
     return occurs
+
+
+@cache
+def _least(fixed: Fixed, source: Fixed, steps: int) -> int:
+    """Return the least integer of the format ``source`` that ``fixed`` rounds to ``steps`` or more.
+
+    One more than the highest integer where there is none: a rounding never decreases.
+    """
+    low, high = source.low, source.high + 1
+    while low < high:
+        middle = (low + high) // 2
+        if int(fixed.in_steps(middle, source.fraction)) >= steps:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _possible_entries(op: Lookup, operand: Node, range_: Range, zeros: Integers) -> Flags:
@@ -262,14 +301,6 @@ def _read(op: Lookup, before: Flags, unread: Flags, x: Integers) -> Flags:
     fresh = unread[channels, places]
     before[channels[fresh], places[fresh]] = True
     flags: Flags = fresh.reshape(len(x), -1).any(axis=1)
-    return flags
-
-
-def _counted(before: Any, missing: Any, reached: Any) -> Flags:
-    """Add to ``before`` what was missing and is reached, and tell which vectors show something new."""
-    fresh = reached & missing
-    before |= np.bitwise_or.reduce(fresh, axis=0)
-    flags: Flags = (fresh != 0).reshape(len(fresh), -1).any(axis=1)
     return flags
 
 

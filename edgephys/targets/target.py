@@ -39,7 +39,8 @@ class OtherRun:
     """State a further way to run the sources of a project; a verification compares its outputs, too.
 
     ``name`` is its key in the record of the verification, ``doing`` its progress message. ``most`` bounds the vectors.
-    ``probe`` returns the integers at the end of each layer in this run, where it can.
+    ``probe`` returns the integers at the end of each layer in this run, where it can. One that is
+    ``beside`` the others compiles a program of its own, on another core.
     """
 
     name: str
@@ -47,6 +48,7 @@ class OtherRun:
     run: Callable[[Integers], Ran]
     most: int | None = None
     probe: Callable[[Integers], Mapping[str, Integers]] | None = None
+    beside: bool = False
 
 
 @dataclass(frozen=True)

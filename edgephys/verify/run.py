@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgephys.core.beside import beside
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate, stimuli
@@ -33,9 +35,9 @@ from edgephys.project import (
     write_result,
 )
 from edgephys.targets.fpga import STREAM
-from edgephys.targets.target import Lint, OtherRun, Proof
+from edgephys.targets.target import Lint, OtherRun, Proof, Ran
 from edgephys.verify import plain
-from edgephys.verify.compare import Comparison, Expected, Mismatch, difference, first_difference
+from edgephys.verify.compare import Comparison, Expected, Layers, Mismatch, difference, first_difference
 from edgephys.verify.score import ScoreCheck
 from edgephys.verify.score import check as check_score
 
@@ -144,34 +146,24 @@ def verify(
     say(f"golden model, {len(own.inputs)} vectors")
     expected = _expected(project.graph, own.inputs)
     targets = {} if own.expected is None else {"golden": _stored(expected, own.expected)}
-    say("plain evaluation")
-    targets["plain"] = _plain(expected)
-    framework = framework_of(project.model)
-    say(framework.title)
-    card = read_card(project)
-    warnings = tuple(one.describe() for one in card.approximated)
-    for warning in warnings:
-        say(f"note: {warning}")
-    reference = framework.reference(project.model, project.graph)
-    targets[framework.name] = expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)
-    lints = _lints(project, say)
-    say(project.target.doing)
-    try:
-        with project.using_facts():
-            targets |= _emitted(project, firmware, expected)
-    except (MismatchError, ToolError) as error:
-        line = first_finding(lints)
-        if line is None:
-            raise
-        raise MismatchError(f"{project.name}: {line}") from error
-    failures = list(changed_files(card, project.model))
-    for other in others:
-        say(other.doing)
-        try:
-            with project.using_facts():
-                targets[other.name] = _other(expected, other)
-        except MismatchError as error:
-            failures.append(f"{other.name}: {error}")
+    failures: list[str] = []
+    with beside([partial(_other, project, expected, other) for other in others if other.beside]) as running:
+        say("plain evaluation")
+        targets["plain"] = _plain(expected)
+        card = read_card(project)
+        warnings = tuple(one.describe() for one in card.approximated)
+        targets |= _framework(project, expected, warnings, say)
+        lints = _lints(project, say)
+        say(project.target.doing)
+        targets |= _emitted(project, firmware, expected, lints)
+        failures += changed_files(card, project.model)
+        results = iter(running)
+        for other in others:
+            say(other.doing)
+            try:
+                targets[other.name] = next(results).result() if other.beside else _other(project, expected, other)
+            except MismatchError as error:
+                failures.append(f"{other.name}: {error}")
     with project.using_facts():
         proofs = tuple(project.target.proofs(project.emitted, say)) if netlist else ()
     failures += [f"{proof.netlist}: {proof.module}: {proof.why}" for proof in proofs if proof.holds is False]
@@ -197,8 +189,18 @@ def verify(
     return verified
 
 
+def _framework(project: Project, expected: Expected, warnings: Sequence[str], say: Say) -> dict[str, Comparison]:
+    """Compare the framework that the model came from with the golden model."""
+    framework = framework_of(project.model)
+    say(framework.title)
+    for warning in warnings:
+        say(f"note: {warning}")
+    reference = framework.reference(project.model, project.graph)
+    return {framework.name: expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)}
+
+
 def _lints(project: Project, say: Say) -> tuple[Lint, ...]:
-    """Return what tools that only read the sources object to, before the sources run."""
+    """Return what tools that only read the sources object to."""
     say("rules of synthesis")
     with project.using_facts():
         lints = tuple(project.target.lint(project.emitted))
@@ -242,59 +244,51 @@ def _plain(expected: Expected) -> Comparison:
     return part.compared("plain", layers(part.inputs)[graph.output.layer], layers)
 
 
-def _emitted(project: Project, firmware: Path, expected: Expected) -> dict[str, Comparison]:
-    """Compare the emitted sources with the golden model, and every layer of theirs where that takes little time."""
+def _emitted(project: Project, firmware: Path, expected: Expected, lints: Sequence[Lint]) -> dict[str, Comparison]:
+    """Compare the emitted sources with the golden model, and every layer of theirs where that takes little time.
+
+    Raises: MismatchError with the first finding of the lints, where the sources fail and one is there.
+    """
     target = project.target
 
     def layers(inputs: Integers) -> Mapping[str, Integers]:
         return target.probe(firmware, project.facts, inputs)
 
     try:
-        ran = target.run(firmware, project.facts, expected.inputs)
+        with project.using_facts():
+            ran = _ran(project, firmware, expected, layers)
+            compared = {target.checked: expected.compared(target.checked, ran.outputs, layers, ran.facts)}
+            if target.probes_cheaply:
+                elements = sum(prod(node.shape) for node in project.graph.nodes)
+                part = expected.part(PROBED_ELEMENTS // elements + 2)
+                compared[f"{target.checked}_layers"] = part.every_layer(layers)
+    except (MismatchError, ToolError) as error:
+        line = first_finding(lints)
+        if line is None:
+            raise
+        raise MismatchError(f"{project.name}: {line}") from error
+    return compared
+
+
+def _ran(project: Project, firmware: Path, expected: Expected, layers: Layers) -> Ran:
+    """Run the emitted sources.  Raises: MismatchError with the first layer that differs, for a stream that fails."""
+    try:
+        return project.target.run(firmware, project.facts, expected.inputs)
     except MismatchError as error:
         if project.facts.get("io") != STREAM:  # its probe is timed, and fails in the same way
             raise
         first: Mismatch | None = expected.first_layer(layers)
         raise MismatchError(f"{project.name}: {error}" + (f"; {first}" if first else "")) from error
-    compared = {target.checked: expected.compared(target.checked, ran.outputs, layers, ran.facts)}
-    if target.probes_cheaply:
-        elements = sum(prod(node.shape) for node in project.graph.nodes)
-        compared[f"{target.checked}_layers"] = expected.part(PROBED_ELEMENTS // elements + 2).every_layer(layers)
-    return compared
 
 
-def _other(expected: Expected, other: OtherRun) -> Comparison:
+def _other(project: Project, expected: Expected, other: OtherRun) -> Comparison:
     part = expected.part(other.most)
-    ran = other.run(part.inputs)
-    return part.compared(other.name, ran.outputs, other.probe, ran.facts)
+    with project.using_facts():
+        ran = other.run(part.inputs)
+        return part.compared(other.name, ran.outputs, other.probe, ran.facts)
 
 
 def _coverage(expected: Expected) -> Coverage:
     """Return what the vectors reach, counted on as many of them as a few seconds allow."""
     elements = sum(prod(node.shape) for node in expected.graph.nodes)
     return coverage_of(expected.graph, expected.part(COVERED_ELEMENTS // elements + 1).inputs)
-
-
-def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vectors:
-    """Return vectors generated of raw data through the model's own preprocessing; they have no stored outputs.
-
-    Raises: DataError as the reader of the model's application.
-    """
-    from edgephys.applications import registry
-
-    card = read_card(project)
-    if card.imported is not None:
-        from edgephys.models.importing import read_data
-
-        inputs, answers = read_data(project.model, project.graph, data, limit)
-        return Vectors(inputs, np.zeros(len(inputs), np.int64) if answers is None else answers)
-    ready = card.standardisation
-    if ready is None:
-        raise ProjectError(f"{project.folder}: the model has no preprocessing of raw data; verify it without --data")
-    if ready.output != project.graph.input.fixed:
-        raise ProjectError(
-            f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "
-            f"{project.graph.input.fixed}; emit the project again"
-        )
-    held = registry.of_card(card).read(ready, project.graph.input.shape, data, limit)
-    return Vectors(held.inputs, held.labels)

@@ -63,7 +63,7 @@ class CTarget(Target):
 
         most = sanitiser.most(prod(project.graph.input.shape))
         doing = "C: compile and run with checks of memory and arithmetic"
-        return *super().other_runs(project, netlist), OtherRun("c_sanitised", doing, run, most)
+        return *super().other_runs(project, netlist), OtherRun("c_sanitised", doing, run, most, beside=True)
 
     def scan(self, folder: Path, facts: Facts) -> None:
         """Refuse sources that call anything from outside, and facts that are no numbers or identifiers."""

@@ -74,7 +74,7 @@ class HlsTarget(FpgaTarget):
 
         most = sanitiser.most(prod(project.graph.input.shape))
         doing = "C simulation: compile and run with checks of memory and arithmetic"
-        return *super().other_runs(project, netlist), OtherRun("csim_sanitised", doing, run, most)
+        return *super().other_runs(project, netlist), OtherRun("csim_sanitised", doing, run, most, beside=True)
 
     def scan(self, folder: Path, facts: Facts) -> None:
         """Refuse sources other than hls4ml's and ours, and words in ours that we do not emit."""

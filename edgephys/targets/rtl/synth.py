@@ -11,12 +11,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Event
 
 from edgephys.core import processes as tools
+from edgephys.core.beside import beside
 from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
 from edgephys.core.reading import read_json
@@ -248,23 +249,17 @@ def _all(
     yosys: tools.Tool, tasks: Mapping[str, SynthesisTask], limits: Limits, jobs: int, progress: Progress | None
 ) -> dict[str, tuple[Path, dict[str, int]]]:
     """Run the tasks, ``jobs`` at a time; the first failure, or Ctrl-C, stops the running ones."""
-    stop = Event()
     order = sorted(tasks.values(), key=lambda task: (-task.size(), task.top))
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        running = {pool.submit(_one, yosys, task, limits, stop): task for task in order}
-        try:
-            for number, future in enumerate(as_completed(running), 1):
-                future.result()
-                if progress is not None:
-                    progress(running[future].top, number, len(running))
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    with beside([partial(_one, yosys, task, limits) for task in order], jobs) as results:
+        running = dict(zip(results, order, strict=True))
+        for number, future in enumerate(as_completed(running), 1):
+            future.result()
+            if progress is not None:
+                progress(running[future].top, number, len(running))
     return {task.top: future.result() for future, task in running.items()}
 
 
-def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits, stop: Event) -> tuple[Path, dict[str, int]]:
+def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits) -> tuple[Path, dict[str, int]]:
     """Return the folder of a task's results, and its cells by their names."""
     script = task.script()
     key = tools.content_key(
@@ -273,7 +268,7 @@ def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits, stop: Event) ->
 
     def build(folder: Path) -> None:
         start = time.monotonic()
-        run_yosys(yosys, folder, script, task.top, limits, stop)
+        run_yosys(yosys, folder, script, task.top, limits)
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
     home = tools.built(key, build)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
@@ -39,9 +38,7 @@ def require_word(module: str) -> None:
         raise ToolError(f"yosys takes no module of this name: {error}") from error
 
 
-def run_yosys(
-    yosys: tools.Tool, folder: Path, script: str, module: str, limits: Limits, stop: Event | None = None
-) -> str:
+def run_yosys(yosys: tools.Tool, folder: Path, script: str, module: str, limits: Limits) -> str:
     """Run a Yosys script in ``folder`` and return its log; errors name the module."""
     (folder / "script.ys").write_text(script)
     try:
@@ -52,7 +49,6 @@ def run_yosys(
             yosys.environment,
             name="yosys",
             memory_gb=limits.memory_gb,
-            stop=stop,
         )
     except ToolError as error:
         shows = ("bad_alloc", "was killed", "ABC", "allocate memory")  # how lack of memory shows
