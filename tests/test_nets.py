@@ -24,7 +24,7 @@ from edgephys.graph import evaluate
 from edgephys.graph.ops import Dense
 from edgephys.models import trained as artefact
 from edgephys.models.files.keras import lower
-from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.backend import keras, predict, qkeras
 from edgephys.networks.layers import (
     RECIPROCAL_BITS,
     ChannelActivation,
@@ -240,7 +240,7 @@ def test_a_rescaled_network_equals_its_source_but_for_a_power_of_two(name, fit):
         largest = max(np.abs(part).max() for part in start.weights[layer])
         assert largest <= 2.0**integer
         assert integer == 0 if fit is WeightRange.UNIT else largest > 2.0 ** (integer - 1)
-    ours, theirs = start.scale * target.predict(x, verbose=0), source.predict(x, verbose=0)
+    ours, theirs = start.scale * predict(target, x, 512), predict(source, x, 512)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
     top = np.sort(theirs, -1)
     clear = top[:, -1] - top[:, -2] > 1e-3 * np.abs(theirs).max()
@@ -256,7 +256,7 @@ def test_a_rescaled_networks_activations_fit_the_quantisers_of_its_target(name, 
     assign(target, rescaled(source, target, x, (99.9, 100), fit))
     for layer in target.layers:
         if isinstance(layer, keras.layers.ReLU) and "quantised" not in layer.name:
-            reached = keras.Model(target.inputs, layer.output).predict(x, verbose=0)
+            reached = predict(keras.Model(target.inputs, layer.output), x, 512)
             assert np.mean(reached < 1) > 0.99
 
 
@@ -272,7 +272,7 @@ def test_weights_in_ranges_of_their_own_lower_and_equal_keras(name):
     assign(model, start)
     graph = lower(model, net.input, name)
     integers = inputs_of(net, 500)
-    found = model.predict(net.input.values(integers).astype(np.float32), verbose=0)
+    found = predict(model, net.input.values(integers).astype(np.float32), 512)
     assert (graph.output.fixed.values(evaluate.run(graph, integers)) == found).all()
     for layer, integer in start.integers.items():
         constant = next(node.op.constant for node in graph.nodes if node.layer == layer and isinstance(node.op, Dense))

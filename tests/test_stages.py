@@ -13,6 +13,7 @@ from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph import evaluate
 from edgephys.graph.passes import lowered
 from edgephys.models.files.keras import lower
+from edgephys.networks.backend import predict
 from edgephys.networks.kernels import kernel_of
 
 STAGES = stage_classes()
@@ -39,8 +40,8 @@ def stage_of(kind):
 
 
 COMPILED = "deepsets compiled"
-LONG = ("interaction", "wave full", COMPILED)
-"""Nets that `make test` leaves to the slow tests: others of taggers and another of waves stay in it.
+LONG = ("interaction", "linear_interaction", "wave cp", "wave full", COMPILED)
+"""Nets that `make test` leaves to the slow tests; `test_compress_waves` has a network of waves in it.
 
 There steps are not compiled, which takes longer than a few of them. Each stage's own tests compile them.
 """
@@ -64,7 +65,7 @@ def net(request):
 @pytest.fixture(scope="module", params=sorted(STAGES))
 def made(request, net):
     """What a stage makes of a model, twice."""
-    model, task = model_of(net), task_of(net, jets=128)
+    model, task = model_of(net), task_of(net, jets=64)
     for layer in kernel_layers(model):
         kernel = kernel_of(layer).numpy()
         kernel[0, ::2] = 0
@@ -83,7 +84,7 @@ def test_the_result_is_exact_in_firmware(made, net):
     *_, first, _, task = made
     graph = lowered(lower(first.model, net.input, "made"))
     x = task.test.inputs
-    keras = first.model.predict(net.input.values(x).astype(np.float32), verbose=0)
+    keras = predict(first.model, net.input.values(x).astype(np.float32), 512)
     assert np.array_equal(evaluate.run(graph, x) * 2.0**-graph.output.fixed.fraction, keras)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgephys.applications.classes import evaluated
 from edgephys.applications.task import BATCH, Task
 from edgephys.models.vectors import HeldOut
-from edgephys.networks.backend import keras
+from edgephys.networks.backend import keras, predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class LogitTask(Task):
 
     def predicted(self, model: Any, x: Any) -> NDArray[np.floating[Any]]:
         """Return the logits of a model.  Shape: (example, class)."""
-        return np.asarray(self.logits(model.predict(x, batch_size=BATCH, verbose=0)))
+        return np.asarray(self.logits(predict(model, x, BATCH)))
 
     def evaluate(self, model: Any, examples: HeldOut) -> dict[str, Any]:
         """Return accuracy and AUC by class, with their errors, on input integers."""

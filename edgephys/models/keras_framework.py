@@ -45,8 +45,10 @@ class KerasReference:
         return {layer: _integers(layer, last[layer].fixed.fraction, values[layer]) for layer in ends}
 
     def _predict(self, model: Any, inputs: Integers) -> Any:
+        from edgephys.networks.backend import predict
+
         x = self.graph.input.fixed.values(inputs).astype(np.float32)
-        return model.predict(x, batch_size=max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // x[0].size)), verbose=0)
+        return predict(model, x, max(1, min(LARGEST_BATCH, BATCH_ELEMENTS // x[0].size)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ class KerasFileReference:
         return differences(replaced, [values[one.layer] for one in replaced])
 
     def _computed(self, inputs: Integers, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-        from edgephys.networks.backend import keras, precision
+        from edgephys.networks.backend import keras, precision, predict
 
         fixed, floats = self.lowered.graph.input.fixed, np.float64 if self.lowered.double else np.float32
         flat, parts, first = fixed.values(inputs).reshape(len(inputs), -1), [], 0
@@ -99,7 +101,7 @@ class KerasFileReference:
         with precision(self.lowered.double):
             model = keras.Model(self.lowered.inputs, dict(tensors))
             x = parts if len(parts) > 1 else parts[0]
-            values: Mapping[str, Any] = model.predict(x, batch_size=batch, verbose=0)
+            values: Mapping[str, Any] = predict(model, x, batch)
         return values
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -52,7 +54,23 @@ def _readable(layer: type) -> None:
 for _layer in (qkeras.QDenseBatchnorm, qkeras.QConv2DBatchnorm, qkeras.QDepthwiseConv2DBatchnorm):
     _readable(_layer)
 
-__all__ = ["keras", "precision", "qkeras", "tf"]
+__all__ = ["keras", "precision", "predict", "qkeras", "tf"]
+
+
+def predict(model: Any, x: Any, batch: int) -> Any:
+    """Return what a Keras model computes, as arrays in the structure of its outputs, ``batch`` examples at a time.
+
+    As ``model.predict``, which compiles the model at its first call: that takes longer than a few batches do.
+    Shape: x (example, ...), or a list of one such array an input -> each output (example, ...).
+    """
+    arrays, parts = keras.tree.flatten(x), []
+    structure = getattr(model, "input", None)  # a sequential model has none
+    for start in range(0, max(1, len(arrays[0])), batch):
+        pieces = [values[start : start + batch] for values in arrays]
+        nested = isinstance(structure, list | tuple | dict)
+        of = keras.tree.pack_sequence_as(structure, pieces) if nested else pieces[0]
+        parts.append(keras.tree.map_structure(np.asarray, model(of, training=False)))
+    return keras.tree.map_structure(lambda *values: np.concatenate(values), *parts)
 
 
 @contextmanager

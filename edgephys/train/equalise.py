@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.backend import keras, predict, qkeras
 from edgephys.networks.kernels import kernel_of
 from edgephys.networks.layers import ConstituentMean, FrameSum, Pairs, ReceivedSum, summed
 
@@ -191,7 +191,7 @@ def _ranges(source: Any, target: Any, x: Floats, within: float) -> Mapping[str, 
             outputs[name], units[name] = source.get_layer(name).output, 2.0**quantiser.integer
     ranges = {}
     for name, output in outputs.items():  # one at a time: a layer's values on all fields are large
-        values = keras.Model(source.inputs, output).predict(x, batch_size=1024, verbose=0)
+        values = predict(keras.Model(source.inputs, output), x, 1024)
         ranges[name] = max(float(np.percentile(np.abs(values), within)), LEAST) / units[name]
     return ranges
 

@@ -24,7 +24,7 @@ from edgephys.models.input_names import inputs_of, numbered
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
-from edgephys.networks.backend import keras
+from edgephys.networks.backend import keras, predict
 from edgephys.networks.function import FunctionNet
 
 MOST_VECTORS = 10_000
@@ -218,7 +218,7 @@ def _integers(ready: Standardisation, flat: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _predicted(model: Any, x: Any) -> Any:
-    values = np.asarray(model.predict(x, batch_size=BATCH, verbose=0), np.float64)
+    values = np.asarray(predict(model, x, BATCH), np.float64)
     return values.reshape(len(values), -1)
 
 

@@ -25,6 +25,7 @@ from edgephys.models import standardise
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
+from edgephys.networks.backend import predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class TaggingTask(LogitTask):
             self.division, constituents=teacher.model.input_shape[1], features=teacher.standardisation.names
         )
         x = _examples(divide(division, self.data, self.test_data)["train"], teacher.standardisation)[0]
-        return teacher.model.predict(x, batch_size=BATCH, verbose=0) * teacher.card.scale
+        return predict(teacher.model, x, BATCH) * teacher.card.scale
 
 
 def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> TaggingTask:
@@ -120,7 +121,7 @@ def measure(trained: Trained, data: Path) -> dict[str, Any]:
     """
     test, ready = read(trained.standardisation, trained.model.input_shape[1], data), trained.standardisation
     x = ready.output.values(test.inputs).astype(np.float32)
-    logits = trained.model.predict(x, batch_size=BATCH, verbose=0) * trained.card.scale
+    logits = predict(trained.model, x, BATCH) * trained.card.scale
     return evaluated(logits, test.labels, CLASSES, TaggingTask.metric.unit)
 
 

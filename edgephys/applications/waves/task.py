@@ -21,7 +21,7 @@ from edgephys.core.fixed import Fixed, Integers
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
-from edgephys.networks.backend import keras
+from edgephys.networks.backend import keras, predict
 
 BATCH = 64
 EVERY_FRAME = FrameSampling()
@@ -99,11 +99,11 @@ class NextFrameTask(Task):
 
     def teacher_outputs(self, teacher: Trained) -> Any:
         """Return the frames that a teacher makes of the same fields."""
-        return teacher.model.predict(self.train[0], batch_size=BATCH, verbose=0)
+        return predict(teacher.model, self.train[0], BATCH)
 
 
 def _metrics(model: Any, x: Floats, frames: Any) -> dict[str, Any]:
-    measured = relative_l2(model.predict(x, batch_size=BATCH, verbose=0), frames)
+    measured = relative_l2(predict(model, x, BATCH), frames)
     return {"relative_l2": measured.value, "relative_l2_error": measured.error, "fields": len(x)}
 
 

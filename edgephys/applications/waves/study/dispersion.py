@@ -132,8 +132,10 @@ def solver_speeds(grid: int, refinement: int) -> Speeds:
 
 def network_speeds(trained: Trained, grid: int) -> Speeds:
     """Return the phase velocities of a network that predicts one frame from the exact frames before it."""
+    from edgephys.networks.backend import predict
+
     x = np.stack([_network_input(trained, exact(band, grid, FRAMES)) for band in bands(grid)])
-    predicted = trained.model.predict(x.reshape(-1, *x.shape[2:]), batch_size=BATCH, verbose=0)
+    predicted = predict(trained.model, x.reshape(-1, *x.shape[2:]), BATCH)
     after = amplitudes(predicted[..., 0]).reshape(*x.shape[:2], grid)
     return speeds(amplitudes(x[..., -3]), amplitudes(x[..., -2]), after)
 

@@ -50,9 +50,11 @@ def roll_out(model: Any, first: Floats, steps: int) -> Floats:
     Exact: the network gives frames in its input's format, so that they are fed back as they are.
     Shape: first (field, row, column, frame and speed) -> (field, step, row, column).
     """
+    from edgephys.networks.backend import predict
+
     x, frames = np.array(first, np.float32), []
     for _ in range(steps):
-        frame = model.predict(x, batch_size=BATCH, verbose=0)
+        frame = predict(model, x, BATCH)
         frames.append(frame[..., 0])
         x = np.concatenate([x[..., 1:-1], frame, x[..., -1:]], -1)
     return np.stack(frames, 1)

@@ -14,7 +14,7 @@ from edgephys.models.files.onnx.known import Known
 from edgephys.models.files.onnx.reading import word
 from edgephys.models.files.onnx.rules import QUANTISERS
 from edgephys.models.files.onnx.to_keras_rules import RULES
-from edgephys.networks.backend import keras
+from edgephys.networks.backend import keras, predict
 from edgephys.targets.qonnx import doubles
 
 TOLERANCE = 1e-4
@@ -57,7 +57,7 @@ def _require_equal(model: OnnxModel, result: Any) -> None:
     feeds = {name: generator.normal(size=(COMPARED, *shape)) for name, shape in model.inputs.items()}
     expected = doubles.execute(model.proto, feeds, model.outputs, COMPARED)
     x = [values.astype(np.float32) for values in feeds.values()]
-    computed = result.predict(x if len(x) > 1 else x[0], verbose=0)
+    computed = predict(result, x if len(x) > 1 else x[0], COMPARED)
     computed = computed if isinstance(computed, list) else [computed]
     for name, values in zip(model.outputs, computed, strict=True):
         wanted = expected[name].reshape(values.shape)
