@@ -9,8 +9,9 @@ from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import evaluate, stimuli
 from edgephys.graph.build import Builder
-from edgephys.graph.coverage import Coverage, coverage_of, reachable_bits
+from edgephys.graph.coverage import Coverage, coverage_of
 from edgephys.graph.ranges import derive
+from edgephys.graph.reachable import reachable_bits
 
 
 def layer(weights, bits=4):

@@ -5,31 +5,41 @@ high bits of a small number repeat its sign, and nothing is lost without them.) 
 range of the element, or by its low bits that are always 0, is not counted. A tie is a rounding exactly between two
 steps, an overflow a value that does not fit the format that it is rounded to; both are counted for every element of a
 requantised edge. An entry of a table counts where the proven range of an element of its channel includes its integer.
+
+Edges of more than ``ranges.MOST_ELEMENTS`` are counted for each channel, over all rows (pixels), as their ranges are:
+a bit of a channel is reached where it is in any row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgephys.core.fixed import WIDEST, Fixed, Integers
+from edgephys.core.fixed import Integers
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.ops import Input, Lookup, Requantise
-from edgephys.graph.ranges import Range, derive
+from edgephys.graph.ranges import derive, is_large
+from edgephys.graph.reachable import (
+    Flags,
+    bits_in_case,
+    has_event,
+    possible_entries,
+    possible_events,
+    reachable_bits,
+    reached_bits,
+)
 from edgephys.graph.round_first import low_zero_bits
 
-CASES = 4
+PIECE = 1 << 18
+"""Elements of a large edge whose bits are counted at a time."""
 ELEMENTS = 1 << 19
 """Elements of all edges that are computed at a time: bounds the memory."""
-Flags = NDArray[Any]
-"""An array of truth values."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class Reached:
     """Hold what was reached of one edge.
 
     Shape: bits, a mask for each case, (4, *shape); events, a flag for each element; entries (channels, entries), those
-    of a table that were read, and (0,) for other operations.
+    of a table that were read, and (0,) for other operations. The shape is the edge's, or (channels,) of a large one.
     """
 
     node: Node
@@ -68,25 +78,32 @@ class Coverage:
 
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
-            events = {name: np.zeros(node.shape, bool) for name in self.possible[node.name].events}
-            entries = np.zeros_like(self.possible[node.name].entries)
-            self.reached[node.name] = Reached(node, np.zeros((CASES, *node.shape), np.int64), events, entries)
+            possible = self.possible[node.name]
+            events = {name: np.zeros(flags.shape, bool) for name, flags in possible.events.items()}
+            self.reached[node.name] = Reached(
+                node, np.zeros_like(possible.bits), events, np.zeros_like(possible.entries)
+            )
 
     @cached_property
     def possible(self) -> dict[str, Reached]:
         """What the proven ranges allow, by edge."""
         ranges, grids = derive(self.graph), low_zero_bits(self.graph, {})
+        for node in self.graph.nodes:
+            if is_large(node):  # all rows are alike
+                range_ = ranges[node.name]
+                ranges[node.name] = replace(range_, low=_first_row(range_.low), high=_first_row(range_.high))
+                grids[node.name] = _first_row(grids[node.name])
         allowed = {}
         for node in self.graph.nodes:
             low, high, zeros = ranges[node.name].low, ranges[node.name].high, grids[node.name]
             events: dict[str, Flags] = {}
             if isinstance(node.op, Requantise):
                 (source,) = self.graph.operands(node)
-                events = _possible_events(node, source, ranges[source.name], grids[source.name])
+                events = possible_events(node, source, ranges[source.name], grids[source.name])
             entries = np.zeros(0, bool)
             if isinstance(node.op, Lookup):
                 (operand,) = self.graph.operands(node)
-                entries = _possible_entries(node.op, operand, ranges[operand.name], grids[operand.name])
+                entries = possible_entries(node.op, operand, ranges[operand.name], grids[operand.name])
             allowed[node.name] = Reached(node, reachable_bits(low, high, zeros, node.fixed), events, entries)
         return allowed
 
@@ -109,17 +126,15 @@ class Coverage:
             for case, before in enumerate(reached.bits):
                 missing = possible.bits[case] & ~before
                 if missing.any():
-                    fresh = missing & _reached_bits(case, edge)
-                    if fresh.any():
-                        before |= fresh
-                        new |= _vectors(_case(case, edge) & fresh)
+                    new |= _count_bits(reached.node, case, before, missing, edge)
             for event, before in reached.events.items():
                 (source,) = self.graph.operands(reached.node)
                 missing = possible.events[event] & ~before
                 if missing.any():
-                    occurs = _event(event, reached.node, source, edges[source.name]) & missing
-                    before |= occurs.any(axis=0)
-                    new |= _vectors(occurs)
+                    for piece in _pieces(edges[source.name], reached.node):
+                        occurs = has_event(event, reached.node, source, piece) & missing
+                        before |= occurs.reshape(-1, *before.shape).any(axis=0)
+                        new |= _vectors(occurs)
             unread = possible.entries & ~reached.entries
             if isinstance(reached.node.op, Lookup) and unread.any():
                 (operand,) = self.graph.operands(reached.node)
@@ -198,39 +213,32 @@ def chunks(graph: Graph, count: int) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-def reachable_bits(low: Integers, high: Integers, zeros: Integers, fixed: Fixed) -> Integers:
-    """Return the cases of each bit that integers in [low, high] can have, as masks: (4, *shape).
-
-    The low ``zeros`` bits are always 0, and count in no case.
-    """
-    zeros = np.minimum(zeros, WIDEST)
-    low, high = -(-low >> zeros) << zeros, high >> zeros << zeros  # the first and the last multiple in the range
-    cases = np.zeros((CASES, *low.shape), np.int64)
-    for half, (first, last) in enumerate(((np.maximum(low, 0), high), (low, np.minimum(high, -(1 << zeros))))):
-        for bit in range(fixed.bits - fixed.signed):
-            counts = (first <= last) & (bit >= zeros)
-            both, odd = first >> bit != last >> bit, (first >> bit) & 1 == 1
-            cases[2 * half] |= np.where(counts & (both | odd), 1 << bit, 0)
-            cases[2 * half + 1] |= np.where(counts & (both | ~odd), 1 << bit, 0)
-    return cases
+def _first_row(integers: Integers) -> Integers:
+    row: Integers = integers[(0,) * (integers.ndim - 1)]
+    return row
 
 
-def _case(case: int, x: Integers) -> Integers:
-    """Return the bits of integers that are in a case: 1 or 0 in those of 0 and over, 1 or 0 in negative ones."""
-    bits = x if case % 2 == 0 else ~x
-    sign = ~(x >> 63) if case < 2 else x >> 63  # all ones where the integer is of this half
-    return bits & sign
+def _count_bits(node: Node, case: int, before: Integers, missing: Integers, x: Integers) -> Flags:
+    """Add missing bits that integers of an edge have in a case, and tell which vectors have one."""
+    pieces = [reached_bits(case, piece.reshape(-1, *before.shape)) for piece in _pieces(x, node)]
+    fresh = missing & np.bitwise_or.reduce(pieces)
+    new = np.zeros(len(x), bool)
+    if fresh.any():
+        before |= fresh
+        for piece in _pieces(x, node):
+            new |= _vectors(bits_in_case(case, piece) & fresh)
+    return new
 
 
-def _reached_bits(case: int, x: Integers) -> Integers:
-    """Return the bits that are in a case in any vector, as ``_case`` has them: (vector, *shape) -> shape."""
-    if case >= 2:
-        bits: Integers = np.bitwise_or.reduce(_case(case, x), axis=0)
-        return bits
-    if x.min() < 0:  # the others as if they were all zeros, or all ones
-        x = np.maximum(x, 0) if case == 0 else x | x >> 63
-    bits = np.bitwise_or.reduce(x, axis=0) if case == 0 else ~np.bitwise_and.reduce(x, axis=0)
-    return bits
+def _pieces(x: Integers, node: Node) -> Iterator[Integers]:
+    """Yield the integers of an edge; of a large one, rows in pieces of bounded memory: (vector, row, channel)."""
+    if not is_large(node):
+        yield x
+        return
+    rows = x.reshape(len(x), -1, x.shape[-1])
+    size = max(1, PIECE // (len(x) * x.shape[-1]))
+    for at in range(0, rows.shape[1], size):
+        yield rows[:, at : at + size]
 
 
 def _vectors(reached: Any) -> Flags:
@@ -241,58 +249,6 @@ def _vectors(reached: Any) -> Flags:
 
 def _count(bits: Integers) -> int:
     return int(np.bitwise_count(bits).sum())
-
-
-def _possible_events(node: Node, source: Node, range_: Any, zeros: Integers) -> dict[str, Flags]:
-    fixed, drop = node.fixed, source.fixed.fraction - node.fixed.fraction
-    low, high = fixed.in_steps(range_.low, source.fixed.fraction), fixed.in_steps(range_.high, source.fixed.fraction)
-    events = {"below": low < fixed.low, "above": high > fixed.high}
-    if drop > 0 and fixed.rounding.nearest:
-        half = 1 << (drop - 1)
-        # the first number with that remainder from the range's lowest on
-        first = range_.low + (half - range_.low) % (1 << drop)
-        events["tie"] = (zeros < drop) & (first <= range_.high)
-    return {name: np.broadcast_to(flags, node.shape) for name, flags in events.items()}
-
-
-def _event(event: str, node: Node, source: Node, x: Integers) -> Flags:
-    """Tell for each integer of the operand of a rounding whether an event occurs."""
-    fixed, drop = node.fixed, source.fixed.fraction - node.fixed.fraction
-    if event == "tie":
-        occurs: Flags = (x & ((1 << drop) - 1)) == 1 << (drop - 1)
-    elif event == "below":
-        occurs = x < _least(fixed, source.fixed, fixed.low)
-    else:
-        occurs = x >= _least(fixed, source.fixed, fixed.high + 1)
-    return occurs
-
-
-@cache
-def _least(fixed: Fixed, source: Fixed, steps: int) -> int:
-    """Return the least integer of the format ``source`` that ``fixed`` rounds to ``steps`` or more.
-
-    One more than the highest integer where there is none: a rounding never decreases.
-    """
-    low, high = source.low, source.high + 1
-    while low < high:
-        middle = (low + high) // 2
-        if int(fixed.in_steps(middle, source.fraction)) >= steps:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
-def _possible_entries(op: Lookup, operand: Node, range_: Range, zeros: Integers) -> Flags:
-    """Return the entries that integers of the operand's range read, the low ``zeros`` bits of which are always 0."""
-    entries = np.zeros(op.tables.shape, bool)
-    elements = np.stack([range_.low, range_.high, zeros], -1).reshape(-1, len(op.tables), 3)
-    for channel, row in enumerate(entries):
-        for low, high, zero_bits in np.unique(elements[:, channel], axis=0).tolist():
-            step = 1 << min(zero_bits, WIDEST)
-            multiples = np.arange(-(-low // step), high // step + 1) * step
-            row[(multiples << op.shift(operand)) - op.first] = True
-    return entries
 
 
 def _read(op: Lookup, before: Flags, unread: Flags, x: Integers) -> Flags:

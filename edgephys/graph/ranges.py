@@ -35,9 +35,14 @@ def derive(graph: Graph) -> dict[str, Range]:
     return ranges
 
 
+def is_large(node: Node) -> bool:
+    """Tell whether all rows of an edge share one range."""
+    return prod(node.shape) > MOST_ELEMENTS
+
+
 def range_of(node: Node, operands: Sequence[Node], ranges: Sequence[Range]) -> Range:
     """Return the range of a node from those of its operands; raise ModelError where it may exceed 62 bits."""
-    wide = max(prod(shape) for shape in (node.shape, *(operand.shape for operand in operands))) > MOST_ELEMENTS
+    wide = any(is_large(of) for of in (node, *operands))
     range_ = (_of_rows if wide else node.op.range)(node, operands, ranges)
     if max(abs(range_.lowest), abs(range_.highest), range_.partial) >= 1 << WIDEST:
         raise too_many_bits(node)
@@ -45,27 +50,32 @@ def range_of(node: Node, operands: Sequence[Node], ranges: Sequence[Range]) -> R
 
 
 def _of_rows(node: Node, operands: Sequence[Node], ranges: Sequence[Range]) -> Range:
-    """Return the range of a node with that of all its rows in each of them, from such ranges where that is enough.
+    """Return the range of a node with that of all its rows in each of them, from such ranges where that is enough."""
+    few = with_few_rows(node, operands)
+    if few is not None:
+        row, rows = few
+        small = [_in_rows(range_, of.shape) for range_, of in zip(ranges, rows, strict=True)]
+        return _in_rows(row.op.range(row, rows, small), node.shape)
+    range_ = node.op.range(node, operands, ranges)
+    return _in_rows(range_, node.shape) if is_large(node) else range_
 
-    One row is computed where all rows are treated alike, and a field as large as the window where neighbours are read:
-    in it, too, every neighbour of a pixel is within the field at one pixel and beyond its border at another one.
+
+def with_few_rows(node: Node, operands: Sequence[Node]) -> tuple[Node, list[Node]] | None:
+    """Return a node and its operands with as few rows as show what becomes of all; None where that takes all of them.
+
+    That is one row where all are treated alike, and a field as large as the window where neighbours are read: in it,
+    too, every neighbour of a pixel is within the field at one pixel and beyond its border at another one.
     """
     axes, op = len(node.shape) - 1, node.op
     leading = {shape[:-1] for shape in (node.shape, *(operand.shape for operand in operands))}
     if op.neighbours is not None:
         pixels = tuple(min(size, length) for size, length in zip(op.neighbours, node.shape, strict=False))
-        small = [_in_rows(range_, (*pixels, of.shape[-1])) for range_, of in zip(ranges, operands, strict=True)]
-        nodes = [replace(of, shape=(*pixels, of.shape[-1])) for of in operands]
-        range_ = op.range(replace(node, shape=(*pixels, node.shape[-1])), nodes, small)
-    elif len(leading) == 1 and op.same_for_rows(node, axes):
+        few = replace(node, shape=(*pixels, node.shape[-1]))
+        return few, [replace(of, shape=(*pixels, of.shape[-1])) for of in operands]
+    if len(leading) == 1 and op.same_for_rows(node, axes):
         row = replace(node, op=op.one_row(node, axes), shape=node.shape[axes:])
-        rows = [replace(of, shape=of.shape[axes:]) for of in operands]
-        range_ = row.op.range(row, rows, [_in_rows(range_, range_.low.shape[axes:]) for range_ in ranges])
-    else:
-        range_ = op.range(node, operands, ranges)
-        if prod(node.shape) <= MOST_ELEMENTS:
-            return range_
-    return _in_rows(range_, node.shape)
+        return row, [replace(of, shape=of.shape[axes:]) for of in operands]
+    return None
 
 
 def _in_rows(range_: Range, shape: tuple[int, ...]) -> Range:

@@ -9,7 +9,7 @@ Source: our own derivation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,11 +17,12 @@ import numpy as np
 from edgephys.core.fixed import Integers, narrowest
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.graph import Constant, Graph, Node, check
+from edgephys.graph.interval import distinct
 from edgephys.graph.ops import Bias, Relu, Requantise
 from edgephys.graph.ops.constant import low_zeros
 from edgephys.graph.ops.op import ALL_ZERO
 from edgephys.graph.passes import tighten
-from edgephys.graph.ranges import Range, derive
+from edgephys.graph.ranges import Range, derive, is_large, with_few_rows
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,36 @@ def _on_the_grid(graph: Graph, chain: _Chain, rounding: Rounding, zeros: Integer
 
 
 def low_zero_bits(graph: Graph, inputs: Mapping[str, Integers]) -> dict[str, Integers]:
-    """Return, by node, a lower bound of the number of low bits of each element that are always 0."""
+    """Return, by node, a lower bound of the number of low bits of each element that are always 0.
+
+    In large edges it is that of all rows, as their ranges are.
+    """
     bits: dict[str, Integers] = {}
     for node in graph.nodes:
         if node.name in inputs:
             bits[node.name] = np.minimum(inputs[node.name].reshape(node.shape), ALL_ZERO)
             continue
-        sources = [
-            np.minimum(bits[operand.name] + (node.fixed.fraction - operand.fixed.fraction), ALL_ZERO)
-            if node.op.aligns
-            else bits[operand.name]
-            for operand in graph.operands(node)
-        ]
-        bits[node.name] = np.minimum(node.op.zero_bits(node, sources), ALL_ZERO)
+        operands = graph.operands(node)
+        sources = [bits[operand.name] for operand in operands]
+        few = with_few_rows(node, operands) if any(is_large(of) for of in (node, *operands)) else None
+        if few is None:
+            own = _zero_bits(node, operands, sources)
+        else:
+            row, rows = few
+            own = _zero_bits(row, rows, [_of_rows(of, to.shape) for of, to in zip(sources, rows, strict=True)])
+        bits[node.name] = _of_rows(own, node.shape) if few is not None or is_large(node) else own
     return bits
+
+
+def _zero_bits(node: Node, operands: Sequence[Node], sources: Sequence[Integers]) -> Integers:
+    """Return the number of low bits of each element of a node that are always 0."""
+    finer = [node.fixed.fraction - operand.fixed.fraction if node.op.aligns else 0 for operand in operands]
+    steps = [np.minimum(bits + shift, ALL_ZERO) for bits, shift in zip(sources, finer, strict=True)]
+    result: Integers = np.minimum(node.op.zero_bits(node, steps), ALL_ZERO)
+    return result
+
+
+def _of_rows(bits: Integers, shape: tuple[int, ...]) -> Integers:
+    """Return the least numbers of all rows in each row of a shape of the same channels."""
+    apart = distinct(bits)
+    return np.broadcast_to(apart.min(tuple(range(apart.ndim - 1))), shape)

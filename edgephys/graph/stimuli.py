@@ -107,14 +107,14 @@ def _driven(graph: Graph, generator: np.random.Generator, most: int) -> Integers
     size = prod(shape)
     probed = np.sort(generator.permutation(size)[:PROBED])
     places = _places(graph, generator, most // 2)
-    x = np.zeros((2, len(probed), size), np.int64)
-    for end, value in enumerate((fixed.low, fixed.high)):
-        x[end, np.arange(len(probed)), probed] = value
-    x = x.reshape(-1, *shape)
+    elements, ends = np.tile(probed, 2), np.repeat((fixed.low, fixed.high), len(probed))
     edges_of = []
-    for chunk in chunks(graph, len(x)):
-        edges = evaluate.trace(graph, {graph.input.name: x[chunk]})
-        parts = [edges[name].reshape(len(x[chunk]), -1)[:, chosen] for name, chosen in places.items()]
+    for chunk in chunks(graph, len(elements)):
+        count = len(elements[chunk])
+        x = np.zeros((count, size), np.int64)
+        x[np.arange(count), elements[chunk]] = ends[chunk]
+        edges = evaluate.trace(graph, {graph.input.name: x.reshape(-1, *shape)})
+        parts = [edges[name].reshape(count, -1)[:, chosen] for name, chosen in places.items()]
         edges_of.append(np.concatenate(parts, axis=1))
     low, high = np.concatenate(edges_of).reshape(2, len(probed), -1)
     gain = np.sign((high - low).T)  # (element of an edge, probed input)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DOUBLE = 53
 """Bits of the integers that float64 holds."""
+PIECE = 1 << 20
+"""Products whose low zero bits are computed at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +53,12 @@ class Dense(WithConstant):
         return True
 
     def zero_bits(self, node: Node, sources: Sequence[Integers]) -> Integers:
-        bits: Integers = (sources[0][..., :, None] + low_zeros(self.constant.integers)).min(-2)
-        return bits
+        """Return the fewest of all products of each sum, of equal rows once, in pieces of bounded memory."""
+        rows = sources[0].reshape(-1, sources[0].shape[-1]).astype(np.int8)
+        apart, place = np.unique(rows, axis=0, return_inverse=True)
+        own, size = low_zeros(self.constant.integers), max(1, PIECE // self.constant.integers.size)
+        parts = [(apart[at : at + size, :, None] + own).min(1) for at in range(0, len(apart), size)]
+        return np.concatenate(parts)[place.reshape(-1)].reshape(node.shape)
 
     def reason(self, node: Node, operands: Nodes, span: str) -> str:
         return f"exact sum of {self.constant.integers.shape[0]} products with {self.constant.bits}-bit weights: {span}"
