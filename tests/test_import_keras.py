@@ -1,6 +1,7 @@
 """A user's own Keras file and data come in with one command and are verified, or one line says why not."""
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -14,7 +15,7 @@ from edgephys.models import user_data
 from edgephys.models.frameworks import load
 from edgephys.models.import_plan import ImportPlan
 from edgephys.models.imported_keras import import_keras
-from edgephys.models.input_data import proposed
+from edgephys.models.input_data import misfit, proposed
 from edgephys.networks.backend import keras, qkeras
 
 SHAPES = {"x": (5,)}
@@ -330,12 +331,30 @@ def test_a_single_output_and_numbers_are_scored_and_verified(run, tmp_path):
         assert figure["value"] == pytest.approx(figure["stated"]) and figure["vectors"] == 80
 
 
-def test_answers_that_fit_no_output_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("y", "found"),
+    [
+        (np.full((5, 2), 0.5), r"float64 \(5, 2\) from 0\.5 to 0\.5"),
+        (np.arange(1, 6), r"int64 \(5,\) from 1 to 5"),
+        (np.array([0, 1, 2, -1, 0]), r"int64 \(5,\) from -1 to 2"),
+        (np.array([0.0, 1.0, np.nan, 1.0, 0.0]), r"float64 \(5,\) from nan to nan"),
+    ],
+)
+def test_answers_that_fit_no_output_are_named_with_the_range_found_and_the_one_expected(tmp_path, y, found):
     model_of((4,), qdense(3, "out")).save(tmp_path / "m.keras")
-    np.savez(tmp_path / "d.npz", x=np.zeros((5, 4)), y=np.full((5, 2), 0.5))
+    np.savez(tmp_path / "d.npz", x=np.zeros((5, 4)), y=y)
     imported = import_keras(tmp_path / "m.keras", tmp_path / "m", ImportPlan(data=tmp_path / "d.npz"))
-    assert "y of (5, 2) states neither classes nor numbers of the outputs: no score is stated" in imported.warnings
+    wanted = r"class numbers 0\.\.2 or one-hot rows of 3, or 3 finite numbers an example, as the outputs have it"
+    message = rf"y must be {wanted}, found {found}: no score is stated"
+    assert any(re.fullmatch(message, warning) for warning in imported.warnings), imported.warnings
     assert not imported.model.card.metrics
+
+
+def test_answers_of_an_output_without_its_softmax_are_classes_alone():
+    assert misfit(np.array([3, 9]), (2, 4), only_classes=True) == (
+        "y must be class numbers 0..3 or one-hot rows of 4, as the outputs have it, found int64 (2,) from 3 to 9"
+    )
+    assert misfit(np.zeros((2, 2)), (2, 3, 3, 1)).startswith("y must be 9 finite numbers an example, as")
 
 
 @pytest.mark.parametrize("kind", ["dense", "convolution"])

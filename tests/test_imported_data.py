@@ -38,7 +38,18 @@ def test_numbers_give_errors_and_no_answers_are_refused(model, data, run):
     metrics = run("score", model, "--data", data / "numbers.npz", "--json").json["metrics"]
     assert {"relative_l2", "r2", "mse"} <= metrics.keys()
     ended = run("score", model, "--data", data / "none.npz")
-    assert ended.status == 1 and "expected y with classes, or numbers of shape (300, 3), found none" in ended.err
+    assert (
+        ended.status == 1 and "expected an array y with classes, or with 3 numbers an example, found none" in ended.err
+    )
+
+
+def test_answers_beyond_the_classes_are_named_with_both_ranges(model, data, run, tmp_path):
+    arrays = np.load(data / "classes.npz")
+    np.savez(tmp_path / "from_1.npz", x=arrays["x"], y=arrays["y"] + 1)
+    ended = run("score", model, "--data", tmp_path / "from_1.npz")
+    assert ended.status == 1
+    assert "y must be class numbers 0..2 or one-hot rows of 3, or 3 finite numbers an example" in ended.err
+    assert "found int64 (300,) from 1 to 3; correct y" in ended.err
 
 
 def test_a_project_is_verified_on_other_data_of_its_user_and_on_as_many_as_asked_for(model, data, run, tmp_path):
@@ -54,6 +65,11 @@ def test_an_onnx_model_is_scored_too(run, tmp_path):
     np.savez(tmp_path / "mine.npz", x=np.random.default_rng(1).normal(size=(50, *shape)), y=np.zeros(50, int))
     metrics = run("score", tmp_path / "mlp", "--data", tmp_path / "mine.npz", "--json").json["metrics"]
     assert metrics["examples"] == 50 and 0 <= metrics["accuracy"] <= 1
+    x = np.load(tmp_path / "mine.npz")["x"]
+    np.savez(tmp_path / "far.npz", x=x, y=np.full(50, 99))
+    done = run("import", path, "--data", tmp_path / "far.npz", "--out", tmp_path / "other", "--json")
+    assert done.status == 0, done.err
+    assert any("found int64 (50,) from 99 to 99: no score is stated" in line for line in done.json["warnings"])
 
 
 def test_a_table_of_cards_takes_an_imported_model(model, run):

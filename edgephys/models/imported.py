@@ -28,7 +28,17 @@ from edgephys.models.files.onnx.inputs import UnstatedFormatError
 from edgephys.models.files.onnx.lower import lower
 from edgephys.models.files.softmax import SoftmaxForm
 from edgephys.models.import_plan import DEFAULT, ImportPlan
-from edgephys.models.input_data import FEWEST_BITS, MOST_BITS, accuracy, classes_of, most_random, proposed, quantised
+from edgephys.models.input_data import (
+    FEWEST_BITS,
+    MOST_BITS,
+    accuracy,
+    classes_of,
+    misfit,
+    most_random,
+    proposed,
+    quantised,
+    targets_of,
+)
 from edgephys.models.model import Imported, Model
 from edgephys.models.onnx_framework import GRAPH, ONNX, OnnxFramework, OnnxReference, with_graph_axes
 from edgephys.models.user_data import UserData
@@ -67,6 +77,8 @@ def import_onnx(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
     _compare_single(graph, model, inputs, outputs, warnings)
     if own is not None and own.answers is not None:
         labels = classes_of(own.answers, outputs.shape)
+        if labels is None and targets_of(own.answers, outputs) is None:
+            warnings.append(f"{misfit(own.answers, outputs.shape)}: no score is stated")
     drawn = own is None and plan.vectors is None
     card = _card(model, graph, len(inputs), plan.seed if drawn else None, labels, outputs)
     card = with_softmaxes(card, plan.softmax, approximated)

@@ -34,6 +34,7 @@ from edgephys.models.input_data import (
     MOST_BITS,
     accuracy,
     classes_of,
+    misfit,
     most_random,
     proposed,
     quantised,
@@ -190,7 +191,7 @@ def _scored(
     ordered = any("the order of the outputs" in layer for layer in low.dropped)
     targets = None if ordered else targets_of(answers, outputs)
     if targets is None:
-        warnings.append(f"y of {answers.shape} states neither classes nor numbers of the outputs: no score is stated")
+        warnings.append(f"{misfit(answers, outputs.shape, ordered)}: no score is stated")
         return None, {}
     values = low.graph.output.fixed.values(outputs).reshape(len(outputs), -1)
     return targets, numbers.evaluated(np.asarray(values, np.float64), targets, "examples")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,23 @@ def classes_of(answers: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int6
     if flat.min() < 0 or flat.max() >= max(2, shape[1]):
         return None
     return flat[:, 0].astype(np.int64)
+
+
+def misfit(answers: NDArray[Any], shape: tuple[int, ...], only_classes: bool = False) -> str:
+    """Say which answers outputs of ``shape`` are scored on, and which were found.
+
+    Shape: answers (example, ...); ``shape`` is (example, ...). ``only_classes``: the outputs are no numbers of y.
+    """
+    count, wanted = prod(shape[1:]), []
+    if len(shape) == 2:
+        rows = f" or one-hot rows of {count}" if count > 1 else ""
+        wanted.append(f"class numbers 0..{max(2, count) - 1}{rows}")
+    if not only_classes:
+        wanted.append(f"{count} finite number{'s' if count > 1 else ''} an example")
+    found = f"{answers.dtype} {answers.shape}"
+    if answers.size:
+        found += f" from {answers.min():g} to {answers.max():g}"
+    return f"y must be {', or '.join(wanted) or 'left out'}, as the outputs have it, found {found}"
 
 
 def accuracy(outputs: Integers, classes: NDArray[np.int64]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from edgephys.applications.application import Application
 from edgephys.applications.arrays.application import UNIT, ArrayClasses, ArrayNumbers
 from edgephys.core.errors import DataError
 from edgephys.graph import evaluate
-from edgephys.models import numbers, units
+from edgephys.models import numbers, units, user_data
 from edgephys.models.frameworks import load
 from edgephys.models.importing import read_data
+from edgephys.models.input_data import misfit
 
 
 def measured(folder: Path, data: Path) -> tuple[Application, dict[str, Any]]:
@@ -23,9 +24,12 @@ def measured(folder: Path, data: Path) -> tuple[Application, dict[str, Any]]:
     inputs, answers = read_data(folder, model.graph, data)
     outputs = evaluate.run(model.graph, inputs)
     if answers is None:
+        own = user_data.read(data, units.inputs_of(model.graph)).answers
+        if own is not None:
+            raise DataError(f"{data}: {misfit(own, outputs.shape)}; correct y, or use data of the model {folder}")
         raise DataError(
-            f"{data}: expected y with classes, or numbers of shape {(len(outputs), outputs[0].size)}, found none that "
-            f"the outputs of {folder} could be; score it on data with answers"
+            f"{data}: expected an array y with classes, or with {outputs[0].size} numbers an example, found none; "
+            f"score {folder} on data with answers"
         )
     if answers.dtype.kind == "f":
         values = units.values_of(model.graph, outputs)
