@@ -314,7 +314,8 @@ def one_row() -> Graph:
             lambda: refused(lambda b, x: b.window("wide", x, (19, 19))),
             ModelError,
             r"^layer 'wide': a pixel of window 'wide_window' has 722 numbers of 6 bits, 4332 in all, and a stream of "
-            r"Vitis HLS carries at most 4096; use fewer channels, fewer bits or a smaller window, or emit it to rtl$",
+            r"Vitis HLS carries at most 4096, here 682 numbers; use fewer channels, fewer bits or a smaller window, "
+            r"state --io parallel, which computes all pixels at once and suits small fields, or emit it to rtl$",
         ),
         (
             one_row,

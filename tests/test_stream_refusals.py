@@ -3,14 +3,17 @@
 import json
 import re
 
+import every_target
 import numpy as np
 import pytest
 from random_graphs import vectors
 from rtl_graphs import INPUT, assert_same_in_any_process, blurred, tagger
 
 from edgephys.core.errors import ModelError, UsageError
+from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
+from edgephys.targets.registry import TARGETS
 from edgephys.targets.rtl import emit as rtl
 from edgephys.targets.rtl import sweep
 from edgephys.targets.rtl.options import RtlOptions
@@ -137,3 +140,36 @@ def test_verify_names_the_layer_of_a_stream_that_was_changed(run, waves, tmp_pat
 def test_io_goes_with_firmware(run, waves, tmp_path):
     ended = run("emit", waves, "--to", "c", "--io", "stream", "--out", tmp_path / "p")
     assert ended.status == 2 and "--io goes with --to hls or rtl, not with --to c; leave it out" in ended.err
+
+
+# Pixels that are too wide for a stream of HLS -------------------------------------------------------
+
+
+def wide() -> Graph:
+    """Return a field whose window has 512 numbers of 9 bits."""
+    builder = Builder("wide")
+    window = builder.window("w", builder.input("x", (3, 4, 2), Fixed(True, 9, 4)), (16, 16))
+    return builder.finish(builder.dense("total", window, np.ones((512, 2), np.int64), 0))
+
+
+@pytest.mark.parametrize("io", ["auto", "stream"])
+def test_a_pixel_that_is_too_wide_for_a_stream_is_refused_with_the_width_that_fits_and_the_other_ways(io, tmp_path):
+    hls = TARGETS["hls"]
+    message = (
+        r"^layer 'w': a pixel of window 'w_window' has 512 numbers of 9 bits, 4608 in all, .* at most 4096, here 455 "
+        r"numbers; use fewer channels, .*, state --io parallel, .*, or emit it to rtl$"
+    )
+    with pytest.raises(ModelError, match=message):
+        hls.emit(wide(), tmp_path / "p", hls.options(io=io))
+
+
+@pytest.mark.parametrize(("target", "options"), [("hls", {"io": "parallel"}), ("rtl", {})])
+def test_the_ways_that_the_refusal_names_are_open(target, options, tmp_path):
+    own = TARGETS[target]
+    own.scan(tmp_path, own.emit(wide(), tmp_path, own.options(**options)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "options"), [("hls", {"io": "parallel"}), ("rtl", {})])
+def test_the_ways_that_the_refusal_names_are_exact(target, options, tmp_path):
+    every_target.assert_equal(target, wide(), lambda graph: vectors(graph, 20), tmp_path, **options)

@@ -95,10 +95,11 @@ def misfit(answers: NDArray[Any], shape: tuple[int, ...], only_classes: bool = F
         wanted.append(f"class numbers 0..{max(2, count) - 1}{rows}")
     if not only_classes:
         wanted.append(f"{count} finite number{'s' if count > 1 else ''} an example")
-    found = f"{answers.dtype} {answers.shape}"
-    if answers.size:
-        found += f" from {answers.min():g} to {answers.max():g}"
-    return f"y must be {', or '.join(wanted) or 'left out'}, as the outputs have it, found {found}"
+    span = f" from {answers.min():g} to {answers.max():g}" if answers.size else ""
+    return (
+        f"y must be {', or '.join(wanted) or 'left out'}, as the outputs have it, found {answers.dtype} "
+        f"{answers.shape}{span}"
+    )
 
 
 def accuracy(outputs: Integers, classes: NDArray[np.int64]) -> dict[str, Any]:

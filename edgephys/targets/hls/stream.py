@@ -87,7 +87,8 @@ def _require_narrow(step: HlsStep) -> None:
         raise ModelError(
             f"layer '{step.node.layer}': a pixel of {step.node.op.word} '{step.node.name}' has {channels} numbers "
             f"of {fixed.bits} bits, {_beat_bits(step)} in all, and a stream of Vitis HLS carries at most "
-            f"{WIDEST_BEAT}; use fewer channels, fewer bits or a smaller window, or emit it to rtl"
+            f"{WIDEST_BEAT}, here {WIDEST_BEAT // fixed.bits} numbers; use fewer channels, fewer bits or a smaller "
+            f"window, state --io parallel, which computes all pixels at once and suits small fields, or emit it to rtl"
         )
 
 
