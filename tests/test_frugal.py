@@ -19,6 +19,8 @@ from edgephys.graph.ops import Requantise
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 NET = NETS["deepsets"]
 ENDLESS = keras.Variable(1.0, trainable=False)
 QUICK = {"epochs": 2, "batch": 64}

@@ -175,6 +175,7 @@ def test_a_batch_without_jets_gives_no_rows() -> None:
 # Generation that goes wrong ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_interrupted_generation_leaves_the_old_file_whole_and_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "jets.h5"
     out.write_text("the old file")
@@ -189,6 +190,7 @@ def test_interrupted_generation_leaves_the_old_file_whole_and_nothing_else(tmp_p
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     def kill(done: int, total: int) -> None:
         for worker in multiprocessing.active_children():

@@ -277,6 +277,7 @@ def test_a_constant_too_wide_for_a_header_is_refused():
         plan(build.graph())
 
 
+@pytest.mark.slow
 def test_windows_of_a_small_field_are_gathered_at_once(tmp_path):
     build = Builder((2, 3, 2), Fixed(True, 4, 2))
     build.add(Window, "conv_window", size=(3, 2))
@@ -380,6 +381,7 @@ def test_sources_that_do_not_compile_are_a_tool_error(deep_sets_project, tmp_pat
         csim.simulate(broken, facts, vectors(graph, 2))
 
 
+@pytest.mark.slow
 def test_layers_of_a_network_without_a_kernel_of_ours_are_shown(tmp_path):
     builder = GraphBuilder("plain")
     x = builder.input("x", (3,), Fixed(True, 4, 4))

@@ -183,6 +183,7 @@ def test_a_processor_computes_a_scaled_layer(name, target, tmp_path):
     every_target.assert_equal(target, equal(of(name)).graph, vectors, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_with_automatic_scales_comes_in_and_is_verified(run, tmp_path):
     model = scattered(of("dense"), 1)
     model.save(tmp_path / "m.keras")

@@ -59,6 +59,7 @@ def test_a_wire_without_a_driver_is_a_finding(project):
     assert finding == f"src/layer_phi_1.v:{line}: no-driver: layer_phi_1_stage_1.nothing"
 
 
+@pytest.mark.slow
 def test_what_no_tool_can_read_is_a_finding_of_each(project):
     copy, line = broken(project("rtl"), "wire wire;")
     for entry in copy.target.lint(copy.emitted):

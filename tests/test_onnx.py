@@ -32,6 +32,7 @@ def test_any_graph_is_exact_at_every_level_of_optimisation(tmp_path_factory, gra
             assert "nothing to build" in str(error)
 
 
+@pytest.mark.slow
 @given(field_graphs(), strategies.sampled_from(STYLES))
 def test_any_network_on_fields_is_exact_at_every_level_of_optimisation(tmp_path_factory, graph, style):
     require_exact(graph, tmp_path_factory.mktemp("field"), vectors(graph, 10), style=style)

@@ -178,6 +178,7 @@ def test_numbers_are_recognised_trained_and_scored(script, tmp_path):
     assert set(metrics) == {"relative_l2", "relative_l2_error", "r2", "mse", "examples"}
 
 
+@pytest.mark.slow
 def test_a_model_of_numbers_is_saved_with_its_targets(script, run, tmp_path):
     x = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     data = data_of(tmp_path, x, x @ [[0.3], [0.25]])

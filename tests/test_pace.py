@@ -192,6 +192,7 @@ def table_of(network, projects=(), **changed):
     return pace_table.tabulate([network], projects, command="edgephys pace", say=lambda text: None, **asked)
 
 
+@pytest.mark.slow
 def test_every_way_to_the_next_frame_has_its_time_and_its_error(quick, network, project):
     from edgephys.project import write_result
 

@@ -201,6 +201,7 @@ def test_all_digits_are_the_quantised_model():
         assert np.array_equal(kernel_integers(before), kernel_integers(after))
 
 
+@pytest.mark.slow
 def test_digits_stay_few_in_training():
     model = model_of(NET)
     stage = Prune(scope="bit", density=0.4, schedule="gradual", epochs=2, ramp=0.5, batch=64)
@@ -243,6 +244,7 @@ def test_a_unit_goes_where_the_norms_of_its_column_and_rows_multiply_to_least():
     assert np.array_equal(kernels(made)[0], column[:, stay])
 
 
+@pytest.mark.slow
 def test_units_leave_in_the_course_of_a_training_too():
     model = model_of(NET)
     first, *_ = kernel_layers(model)

@@ -71,6 +71,7 @@ def test_every_graph_gives_the_golden_integers_or_is_refused_by_layer(tmp_path_f
     agrees(graph, tmp_path_factory.mktemp("qonnx"))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(field_graphs(WITHOUT_LOOKUPS))
 def test_every_field_gives_the_golden_integers_or_is_refused_by_layer(tmp_path_factory, graph):

@@ -148,6 +148,7 @@ def test_a_stated_input_format_is_used(tmp_path):
     assert result.record["layers"][0]["values_clipped"] > 0
 
 
+@pytest.mark.slow
 def test_a_changed_slope_or_bound_is_said(tmp_path):
     warnings = quantised(tmp_path, MODELS["leaky"]()).record["warnings"]
     assert "its slope 0.3 became 0.300781, a multiple of 2^-8" in warnings[0]
@@ -179,6 +180,7 @@ def test_weights_have_the_bits_that_are_asked_for_where_float32_does_not_hold_th
     assert any("compared with Keras in float64; in float32 Keras rounds" in line for line in record["warnings"])
 
 
+@pytest.mark.slow
 def test_weights_get_fewer_bits_where_float64_does_not_hold_their_sums(tmp_path):
     record = beside_a_large_bias(tmp_path, -40, 12).record
     assert record["exact"] and record["distance"] < 0.02

@@ -185,6 +185,7 @@ def convolutions(size: int = 4) -> Graph:
     return builder.finish(builder.concat("both", (y, builder.window("beside", x, (2, 2))), 2))
 
 
+@pytest.mark.slow
 def test_a_convolution_is_wires_and_one_pixels_logic_and_zeros_lie_beyond_the_edges(tmp_path):
     graph = convolutions()
     x = vectors(graph, 200)

@@ -160,6 +160,7 @@ def test_a_second_start_does_nothing_again_and_gives_the_same_table(zoo, project
     assert steps == []
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_in_its_second_row_leaves_the_first_and_goes_on(zoo, tmp_path, finished, monkeypatch):
     written = []
     real = table_steps.verify
@@ -224,6 +225,7 @@ def test_a_project_of_an_older_emitter_is_emitted_again(zoo, projects, emissions
     assert emissions == [f"{MLP}_rtl", f"{DEEP_SETS}_rtl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "text"), [("verify", "{"), ("verify", None), ("report", "[]"), ("report", None)])
 def test_a_damaged_or_missing_result_is_made_again(zoo, projects, steps, finished, name, text):
     path = projects / f"{DEEP_SETS}_rtl" / "results" / f"{name}.json"
@@ -235,6 +237,7 @@ def test_a_damaged_or_missing_result_is_made_again(zoo, projects, steps, finishe
 # Rows that fail ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_beyond_the_budget_a_row_is_an_estimate_with_a_measured_error(zoo, projects, tmp_path, monkeypatch, steps, run):
     (projects / f"{DEEP_SETS}_rtl" / "results" / "report.json").unlink()
     monkeypatch.setenv("EDGEPHYS_CACHE", str(tmp_path / "cache"))

@@ -58,6 +58,7 @@ def test_a_second_simulation_compiles_nothing(project, monkeypatch):
     assert all(Path(command[0]).name == "simulator" for command in started)
 
 
+@pytest.mark.slow
 def test_a_changed_constant_shows_and_the_probe_names_its_layer(project, tmp_path):
     graph, folder, facts = project
     shutil.copytree(folder, tmp_path / "changed")

@@ -23,6 +23,8 @@ from edgephys.core.errors import UsageError
 from edgephys.networks.backend import tf
 from edgephys.networks.layers import relu
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 NET = NETS["deepsets"]
 QUICK = {"epochs": 3, "batch": 64, "learning_rate": 1e-2, "keep": "last"}
 floats = st.floats(-1, 1, width=32)

@@ -147,6 +147,7 @@ def test_the_card_states_the_form_and_the_largest_difference(folder):
     np.testing.assert_array_equal(reference.outputs(x), evaluate.run(model.graph, x))
 
 
+@pytest.mark.slow
 def test_the_command_says_that_it_is_not_exact_and_verify_repeats_it(folder, tmp_path, run):
     out, project = tmp_path / "mine", tmp_path / "project"
     words = ("import", folder / "m.keras", "--out", out, "--input-format", str(INPUT), "--count", "50", "--json")

@@ -122,6 +122,7 @@ def test_a_layer_of_zeros_has_no_error():
     assert Spectrum(epochs=0).apply(model, task_of(NET, 8), 1).notes["layers"][first.name]["error"] == 0
 
 
+@pytest.mark.slow
 def test_fine_tuning_keeps_the_zeros_and_says_what_it_started_from():
     model, task = model_of(NET), task_of(NET)
     plain = Spectrum(density=0.5, epochs=0).apply(model, task, 2).model

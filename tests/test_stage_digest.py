@@ -71,6 +71,7 @@ def edit_card(folder, **changes):
     (folder / "card.json").write_text(json.dumps({**card, **changes}))
 
 
+@pytest.mark.slow
 def test_an_edited_script_or_teacher_is_distilled_again_and_an_untouched_one_is_resumed(job_of, tmp_path):
     job = job_of(DISTIL)
     assert runs(job) == ["1_distil"] and finished_table(job) is not None

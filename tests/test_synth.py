@@ -153,6 +153,7 @@ def test_yosys_that_runs_out_of_time_is_named_with_the_module(new_adder):
         synth.synthesise([new_adder], "adder", flat=True, timeout_s=0.2, jobs=1)
 
 
+@pytest.mark.slow
 def test_yosys_that_leaves_its_memory_is_named_with_the_module(tmp_path):
     path = tmp_path / "product.v"
     path.write_text("module product(input [127:0] x, input [127:0] y, output [255:0] z); assign z = x * y; endmodule\n")

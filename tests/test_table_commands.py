@@ -59,6 +59,7 @@ def test_the_former_name_of_compare_works_and_is_not_listed(run, tmp_path):
     assert told == run("compare", tmp_path / "none").err and "none" in told
 
 
+@pytest.mark.slow
 def test_a_kept_page_is_what_its_table_gives_today():
     """Wording and code agree: each page is written anew from the kept record."""
     from edgephys.applications.waves.study import dispersion_table, pace_page, table_page

@@ -75,6 +75,7 @@ def test_it_is_emitted_to_c_and_verified_on_its_vectors_and_on_raw_data(run, mod
         assert done.json["mismatches"] == 0 and done.json["vectors"] == vectors
 
 
+@pytest.mark.slow
 def test_it_is_compressed_after_a_teacher(run, model, points, tmp_path):
     pipeline = tmp_path / "small.toml"
     pipeline.write_text(f'[[stage]]\nkind = "prune"\ndensity = 0.5\nepochs = 2\nteacher = ["{model}"]\n')

@@ -82,6 +82,7 @@ def words(folder, data):
     return ["compress", folder / "start", folder / "toys.toml", "--data", data, "--out", folder / "out"]
 
 
+@pytest.mark.slow
 def test_a_stage_from_outside_is_resumed_after_a_kill_and_stands_in_the_gains_table(run, folder, few_jets):
     code = "import test_toy_stage as here; here.in_another_process()"
     command = [sys.executable, "-c", code, *map(str, words(folder, few_jets))]

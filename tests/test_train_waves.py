@@ -81,6 +81,7 @@ def test_the_card_says_how_the_model_came_to_be(trained):
     assert card.validation["relative_l2"] > 0 and card.metrics["fields"] == 186
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_model(trained):
     again = train.fit(RECIPE, SAMPLE)
     for ours, theirs in zip(trained.model.get_weights(), again.model.get_weights(), strict=True):

@@ -180,6 +180,7 @@ def test_report_gives_every_figure_a_provenance_and_says_what_was_not_measured(r
     assert "not measured: not asked for; add --place" in " ".join(run("report", folder).out.split())
 
 
+@pytest.mark.slow
 def test_sources_changed_after_verify_leave_no_simulated_figure(run, project):
     folder = project("rtl")
     assert run("verify", folder).status == 0

@@ -163,7 +163,7 @@ def fields(net, count, seed=1):
     return np.random.default_rng(seed).integers(net.input.low, net.input.high, shape, endpoint=True)
 
 
-@pytest.mark.parametrize("bits", [8, 5])
+@pytest.mark.parametrize("bits", [8, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NETS)
 def test_a_network_trains_a_step_saves_loads_lowers_and_equals_keras(name, bits, tmp_path):
     net = replace(NETS[name], bits=bits)

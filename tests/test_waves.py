@@ -166,6 +166,7 @@ def test_a_limit_below_one_is_refused(tiny: Path) -> None:
 # Generation that goes wrong ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_interrupted_generation_keeps_whole_runs_alone_and_the_next_one_goes_on(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
