@@ -1,4 +1,4 @@
-"""Pipelines on a wave network: the command, its table, and the tables that are of taggers alone."""
+"""Pipelines on a wave network: the command, its table, and the tables that take it."""
 
 import json
 import shutil
@@ -91,7 +91,7 @@ def test_gains_hold_the_relative_error_of_wave_pipelines(finished, run, tmp_path
     assert page.count("| 3 distil |") == 1
 
 
-def test_tables_of_taggers_refuse_a_wave_network(model, run, tmp_path):
+def test_a_front_refuses_a_score_that_is_better_when_lower(model, run, tmp_path):
     front = tmp_path / "front.toml"
     front.write_text(STAGES.format(teacher=model) + '[knob]\nstage = 1\nkey = "density"\nvalues = [0.5, 0.7]\n')
     ended = run("pareto", model, front, "--data", SAMPLE, "--seeds", "1", "--out", tmp_path / "front")
@@ -99,8 +99,19 @@ def test_tables_of_taggers_refuse_a_wave_network(model, run, tmp_path):
         ended.status == 2
         and "better when higher, wave_small_n32_cp_6bit has the relative L2 error; `edgephys compress`" in ended.err
     )
-    ended = run("scaling", model, "--out", tmp_path / "scaling")
-    assert ended.status == 2 and "the table is of taggers, wave_small_n32_cp_6bit is none; `edgephys emit`" in ended.err
+
+
+def test_the_scaling_table_has_the_error_of_a_wave_network(model, run, tmp_path, monkeypatch):
+    from edgephys.workflow import firmware
+    from edgephys.workflow.steps import TargetRun
+
+    monkeypatch.setattr(firmware, "run_steps", lambda model, options, kind, *rest: TargetRun(kind))
+    done = run("scaling", model, "--out", tmp_path / "scaling", "--json")
+    assert done.status == 0, done.err
+    (row,) = done.json["rows"]
+    assert row["relative_l2"] == artefact.load(model).card.metrics["relative_l2"] and "accuracy" not in row
+    page = (tmp_path / "scaling.md").read_text()
+    assert "| relative L2 error % | float % |" in page and "measured with Keras on held-out test fields" in page
 
 
 def test_fields_with_nan_are_refused_before_a_folder_is_made(finished, run, tmp_path):

@@ -75,28 +75,3 @@ def test_an_onnx_model_is_scored_too(run, tmp_path):
 def test_a_table_of_cards_takes_an_imported_model(model, run):
     done = run("cards", model)
     assert done.status == 0 and "300" in done.out, done.err
-
-
-@pytest.mark.parametrize("words", [("compress",), ("pareto", "--seeds", 1)])
-def test_a_command_that_trains_says_that_it_takes_models_of_edgephys_train(model, data, run, tmp_path, words):
-    pipeline = tmp_path / "pipeline.toml"
-    pipeline.write_text(
-        "[[stage]]\nkind = 'finetune'\nepochs = 1\n\n[knob]\nstage = 1\nkey = 'epochs'\nvalues = [1, 2]\n"
-    )
-    command, *more = words
-    ended = run(command, model, pipeline, "--data", data / "classes.npz", "--out", tmp_path / "out", *more)
-    assert_refused(ended, model)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_table_of_training_recipes_says_that_it_takes_models_of_edgephys_train(model, run, tmp_path):
-    assert_refused(run("scaling", model, "--projects", tmp_path / "p"), model)
-
-
-def assert_refused(ended, model):
-    assert ended.status == 1
-    assert ended.err.splitlines()[-1] == (
-        f"edgephys: {model}: expected a model that `edgephys train` made, found one imported from mine.keras, whose "
-        "training is not known; `edgephys train my_model.py --data DATA`, with a script whose function returns your "
-        "Keras model (examples/my_model.py), makes one"
-    )

@@ -12,7 +12,7 @@ from edgephys.compress.uniform import uniform
 from edgephys.report import pareto as pareto_table
 from edgephys.report import pareto_figure
 from edgephys.report.render import page, shown
-from edgephys.workflow.firmware import candidates
+from edgephys.workflow.candidates import candidates
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def compare(
 
 
 def scaling(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of trained models, float too.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Folders of models, float too.")],
     clock_ns: Annotated[float, typer.Option(max=1000, help="Clock period in ns.")] = 5.0,
     part: Annotated[str, typer.Option(help="FPGA part.")] = "xcvu13p-flga2577-2-e",
     to: Annotated[str, typer.Option(help="Targets of each model: hls, rtl or both.")] = "hls,rtl",
@@ -51,13 +51,12 @@ def scaling(
     Example: edgephys scaling models/zoo/* --synth-seconds 1800 --memory-gb 8
     """
     from edgephys.report.render import writer
-    from edgephys.report.scaling import require, require_taggers, table, tabulate
+    from edgephys.report.scaling import require, table, tabulate
     from edgephys.workflow.firmware import FirmwarePlan
 
     targets = tuple(word for word in to.split(",") if word)
     plan = FirmwarePlan(clock_ns, part, targets, synth_seconds, memory_gb, projects, force)
     command = line()
-    require_taggers(models)
     record = tabulate(models, plan, command, say, writer(out, table))
     give(as_json, record, lambda: table(record))
     require(record)

@@ -76,5 +76,5 @@ class CircuitCost:
             signed, integer, fraction = formats
             return tf.constant([float(signed + i + f) for i, f in zip(integer, fraction, strict=True)])
         if len(inputs) > 1 and not isinstance(layer, keras.layers.Concatenate):
-            return tf.maximum(*inputs) + GROWTH
+            return tf.reduce_max(tf.stack(inputs), axis=0) + GROWTH
         return tf.fill([channels], tf.reduce_max(inputs[0])) if mixes(layer) else None

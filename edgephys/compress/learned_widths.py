@@ -27,7 +27,6 @@ MEMORY = 0.98
 """Decay per step of the running mean of a channel's largest values."""
 
 INPUT = "input_quantised"
-QUANTISERS = ("quantized_relu", "quantized_bits")
 SCOPES = ("channel", "tensor", "fixed")
 """What can have a width of its own; "fixed" learns none."""
 
@@ -105,8 +104,6 @@ def learnable(model: Any, each: str, source: Fixed | None = None) -> Any:
     per_channel = each == "channel"
 
     def change(layer: Any) -> Any:
-        if isinstance(layer, qkeras.QActivation) and type(layer.activation).__name__ not in QUANTISERS:
-            return None
         if layer.output is model.outputs[0]:  # the readers of the output expect its format
             return None
         formats = activation_formats(layer)

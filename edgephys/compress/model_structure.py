@@ -10,6 +10,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
+from edgephys.models.files.keras.quantisers import has_format
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.kernels import inputs_of, kernel_of, quantiser_of, which
 from edgephys.networks.layers import ChannelActivation, FrameSum
@@ -26,24 +27,31 @@ def kernel_layers(model: Any) -> list[Any]:
         if type(quantiser).__name__ != "quantized_bits" or quantiser.alpha not in (1, 1.0):
             raise ModelError(
                 f"layer '{layer.name}': its kernel must have quantized_bits(bits, integer, alpha=1) to be compressed; "
-                "train it with bits=8, or 2..16, from the float model"
+                "train it with bits=8, or 2..16, from the float model, or `edgephys quantise` that"
             )
     return layers
 
 
 def activation_layers(model: Any) -> list[Any]:
-    """Return the layers that round activations."""
-    return [layer for layer in model.layers if isinstance(layer, qkeras.QActivation | ChannelActivation)]
+    """Return the layers that round activations to a format."""
+    return [layer for layer in model.layers if _rounds(layer)]
+
+
+def _rounds(layer: Any) -> bool:
+    """Tell whether a layer only rounds and clips, perhaps behind a ReLU; a quantised tanh or sign does more."""
+    if isinstance(layer, qkeras.QActivation):
+        return has_format(layer.activation)
+    return isinstance(layer, ChannelActivation)
 
 
 def activation_formats(layer: Any) -> tuple[bool, list[int], list[int]] | None:
     """Return whether an activation is signed, and the integer and fraction bits of each channel, without the sign bit.
 
-    None for a layer that does not round.
+    None for a layer that does not round, or does more than that.
     """
     if isinstance(layer, ChannelActivation):
         return layer.signed, list(layer.integer), list(layer.fraction)
-    if not isinstance(layer, qkeras.QActivation):
+    if not _rounds(layer):
         return None
     quantiser, channels = layer.activation, inputs_of(layer)[0].shape[-1]
     signed = bool(getattr(quantiser, "keep_negative", False))

@@ -25,12 +25,14 @@ from edgephys.compress.pareto_front import SYNTHESISED, ParetoFront, SweepRun, p
 from edgephys.compress.pipeline_file import Pipeline
 from edgephys.compress.run_pipeline import LOCKS, TABLE, Say, Table, finished_table, run
 from edgephys.compress.stage import Progress
+from edgephys.compress.start_model import candidate
 from edgephys.compress.uniform import uniform
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ToolError, UsageError
 from edgephys.core.files import check_free, held, write_json
 from edgephys.core.reading import read_json
-from edgephys.workflow.firmware import Candidate, FirmwarePlan, candidates
+from edgephys.workflow.candidates import Candidate
+from edgephys.workflow.firmware import FirmwarePlan
 
 RESULT = "pareto.json"
 MOST_SEED = 2**31 - 1
@@ -119,8 +121,8 @@ def sweep(
     Raises: UsageError where OUT is not ours; ModelError where there is no model; what ``executor`` raises.
     """
     check_free(plan.out, RESULT, plan.force, "a front")
-    (model,) = candidates([plan.model])
-    score = scored(model.card.metrics)
+    model = candidate(plan.model, plan.data)
+    score = model.score
     if not score.rising:
         raise UsageError(
             f"{plan.model}: a front needs a score that is better when higher, {model.name} has the {score.name}; "
@@ -196,8 +198,8 @@ class _SweepState:
             "command": self.command,
             "machine": machine.name(),
             "model": self.model.name,
-            "family": self.model.family,
-            "n": self.model.size,
+            "family": self.model.facts.family,
+            "n": self.model.facts.size,
             "pipeline": self.plan.pipeline.name,
             "knob": _knob_record(self.plan.pipeline),
             "seeds": list(self.plan.seeds),

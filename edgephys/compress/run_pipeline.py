@@ -15,18 +15,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications import registry
 from edgephys.applications.registry import scored
 from edgephys.applications.task import Task
 from edgephys.compress.gains import measure
 from edgephys.compress.job import CompressionJob
 from edgephys.compress.stage import Progress, Stage
 from edgephys.compress.stage_digest import digests
+from edgephys.compress.start_model import require_trainable, start_model
 from edgephys.core import machine
 from edgephys.core.errors import EdgephysError
 from edgephys.core.files import check_free, held, write_json
 from edgephys.core.reading import UNREADABLE, read_json
-from edgephys.models.card import CARD, read_card, require_trained
+from edgephys.models.card import CARD, read_card
 from edgephys.models.trained import Trained, load, save
 from edgephys.workflow import firmware
 from edgephys.workflow.firmware import FirmwarePlan
@@ -45,15 +45,17 @@ LOCK_DIGITS = 16
 def run(job: CompressionJob, say: Say, progress: Callable[[str], Progress], command: str) -> Table:
     """Run the stages of a job that are not done yet; return its table, one row a stage, the start model first.
 
-    Raises: ModelError for an imported model; UsageError where OUT is not ours or a stage's file is missing; what the
-    stages raise.
+    Raises: ModelError for a model that stages cannot train; UsageError where OUT is not ours or a stage's file is
+    missing; what the stages raise.
     """
     check_free(job.out, TABLE, job.force, "a pipeline's")
-    require_trained(read_card(job.model), job.model)
-    start = load(job.model)
+    require_trainable(job.model)
     done = digests(job)
     say(f"read {job.data}")
-    task = registry.of_card(start.card).task(start, job.data, job.test_data)
+    begun = start_model(job.model, job.data, job.test_data)
+    start, task = begun.trained, begun.task
+    for note in begun.notes:
+        say(f"note: {note}")
     for number, stage in enumerate(job.pipeline.stages, 1):
         _check(stage, f"pipeline {job.pipeline.name}: stage {number} ({stage.kind})", start, task)
     runner = _Runner(job, task, _new_table(job, start, command), say, progress)

@@ -75,7 +75,10 @@ def _model_contents(folder: Path, cards: bool) -> Iterator[bytes]:
     yield (folder / MODEL).read_bytes()
     if cards:
         card = read_card(folder).to_record()
-        yield json.dumps({key: card.get(key) for key in DECISIVE}, sort_keys=True).encode()
+        stated = {key: card.get(key) for key in DECISIVE}
+        if "imported" in card:
+            stated["input_format"] = card["imported"]["input_format"]
+        yield json.dumps(stated, sort_keys=True).encode()
 
 
 @functools.lru_cache

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.reading import UNREADABLE, read_json
-from edgephys.workflow.firmware import Candidate
+from edgephys.workflow.candidates import Candidate
 
 KEYS = ("model", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "lut_estimate", "latency_cycles")
 
@@ -17,7 +17,8 @@ def uniform(path: Path, model: Candidate) -> list[dict[str, Any]]:
 
     Raises: ProjectError where there is no such table.
     """
-    network = (model.family, model.size, model.features, model.card.parameters)
+    facts = model.facts
+    network = (facts.family, facts.size, facts.features, model.card.parameters)
     try:
         table = read_json(path)["rows"]
         same = [row for row in table if tuple(row[key] for key in ("family", "n", "features", "parameters")) == network]

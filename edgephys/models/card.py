@@ -226,16 +226,6 @@ def require_own_files(card: Card, folder: Path) -> None:
         raise ModelError(message)
 
 
-def require_trained(card: Card, folder: Path) -> None:
-    """Raise ModelError for an imported model, where a command needs the recipe and the division of the data."""
-    if card.imported is not None:
-        raise ModelError(
-            f"{folder}: expected a model that `edgephys train` made, found one imported from {card.imported.file}, "
-            f"whose training is not known; `edgephys train my_model.py --data DATA`, with a script whose function "
-            f"returns your Keras model (examples/my_model.py), makes one"
-        )
-
-
 def doubt(card: Card, folder: Path) -> str | None:
     """Return why the figures of a card do not belong to the model beside it; None where its digests hold."""
     if not card.files:

@@ -98,11 +98,18 @@ def as_logits(graph: Graph, outputs: Integers) -> Integers:
     A single output that cannot leave 0..1, as that of a quantised sigmoid, is class 1 above 1/2.
     Shape: (example, output), kept.
     """
-    if outputs.shape[1:] != (1,):
-        return outputs
-    facts: Mapping[str, Any] = graph.metadata.get("onnx") or {}
-    step = graph.output.fixed.step * ((facts["outputs"][0]["scale"] if facts else None) or 1.0)
+    return outputs - int(0.5 / _step(graph)) if is_probability(graph) else outputs
+
+
+def is_probability(graph: Graph) -> bool:
+    """Tell whether the Graph has a single output, which cannot leave 0..1."""
+    if graph.output.shape != (1,):
+        return False
     range_ = derive(graph)[graph.output.name]
-    if range_.lowest < 0 or range_.highest * step > 1:
-        return outputs
-    return outputs - int(0.5 / step)
+    return range_.lowest >= 0 and range_.highest * _step(graph) <= 1
+
+
+def _step(graph: Graph) -> float:
+    """Return the step of the output: where an ONNX file has a scale, times that."""
+    facts: Mapping[str, Any] = graph.metadata.get("onnx") or {}
+    return float(graph.output.fixed.step * ((facts["outputs"][0]["scale"] if facts else None) or 1.0))

@@ -21,6 +21,13 @@ def units(rows: Sequence[Row]) -> str:
     return " or ".join(dict.fromkeys(scored(row).unit for row in rows))
 
 
+def counted(rows: Sequence[Row]) -> str:
+    """Return what rows count their scores on, also where they have no score: examples, where no row says more."""
+    known = [one.score.unit for one in applications()]
+    stated = (unit for row in rows for unit in known if unit in row or f"test_{unit}" in row)
+    return " or ".join(dict.fromkeys(stated)) or "examples"
+
+
 def score_column(rows: Sequence[Row], heading: str = "", within: str = "", spread: str = "error") -> Column:
     """Return the column of the score with its error, or another ``spread``; ``within`` is the key that holds both."""
 

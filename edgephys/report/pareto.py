@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgephys.report.columns import family_name, literature, published_row
+from edgephys.report.columns import counted, family_name, literature, published_row
 from edgephys.report.pareto_figure import picture, published
 from edgephys.report.table import Column, Drawing, Row, Table, percent, written
 
@@ -50,7 +50,7 @@ def table(record: Mapping[str, Any]) -> Table:
         rows=members,
         record=record,
         lead=(f"{progress}.", "The front:"),
-        remarks=(f"{progress}; chosen on the validation jets.",),
+        remarks=(f"{progress}; chosen on the validation {counted(record['runs'])}.",),
         sections=(
             _beside(record),
             Table("Dominated", columns=DOMINATED, rows=others),
@@ -66,7 +66,7 @@ def _progress(record: Mapping[str, Any]) -> str:
     members = [row for row in record["runs"] if row["front"]]
     untested = sum(row["test"] is None for row in members)
     return f"{len(record['runs'])} of {record['asked']} runs are finished, {len(members)} of them are on the front" + (
-        f", {untested} of which have not seen the test jets" if untested else ""
+        f", {untested} of which have not seen the test {counted(record['runs'])}" if untested else ""
     )
 
 
@@ -87,7 +87,7 @@ def _beside(record: Mapping[str, Any]) -> Table:
 
 def _sources(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return how the front was chosen and where each kind of figure comes from."""
-    known = literature(record["family"])
+    known, unit = literature(record["family"]), counted(record["runs"])
     unsynthesised = sum(row["lut"] is None for row in record["runs"])
     why = f": {unsynthesised} of {len(record['runs'])} runs are not synthesised" if unsynthesised else ""
     origins: dict[str, str] = {}
@@ -99,11 +99,12 @@ def _sources(record: Mapping[str, Any]) -> tuple[str, ...]:
         "A run is on the front where no other run is at least as good in validation accuracy, LUTs and cycles and "
         "better in one of them. All runs are compared by figures of one stage: LUTs "
         f"{record['lut_stage']}{why}; cycles {record['cycles_stage']}.",
-        "Validation %: accuracy on the validation jets. The front was chosen on them, so the best of many runs looks "
-        "better there than it is. Test %: accuracy on the test jets, which only the members of the front have seen. "
+        f"Validation %: accuracy on the validation {unit}. The front was chosen on them, so the best of many runs "
+        f"looks better there than it is. Test %: accuracy on the test {unit}, which only the members of the front have "
+        "seen. "
         "Errors are binomial.",
         "LUT est., cycles est.: estimated by alkaid before synthesis, at 5 ns.",
         *(f"{name}: {origin}." for origin, name in origins.items()),
-        "Uniform models: accuracy on the test jets, LUTs of the stated stage, cycles simulated.",
+        f"Uniform models: accuracy on the test {unit}, LUTs of the stated stage, cycles simulated.",
         *([known.caveat] if known is not None and published(record) else []),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.report.columns import family_name, literature, style_of
+from edgephys.report.columns import counted, family_name, literature, style_of
 from edgephys.report.plot import GREY, INK, MARKERS, OTHER_MARKER, legends, png
 from edgephys.report.table import Row
 
@@ -58,7 +58,7 @@ def picture(table: Mapping[str, Any]) -> bytes:
 
 
 def draw(table: Mapping[str, Any]) -> Any:
-    """Return the figure: accuracies on validation jets, which chose the front, are thin; those on test jets are bold.
+    """Return the figure: accuracies on validation data, which chose the front, are thin; those on test data are bold.
 
     Published accuracies, of other jets, stand in a strip of their own above the same costs.
     """
@@ -104,7 +104,7 @@ def edge(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
-    """Draw all runs on validation jets: dominated ones faint, the seeds of one value in a box with its name."""
+    """Draw all runs on validation data: dominated ones faint, the seeds of one value in a box with its name."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
@@ -123,7 +123,7 @@ def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
 
 
 def _draw_front(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
-    """Draw the members with their accuracy on test jets, joined; on validation jets only a thin line joins them."""
+    """Draw the members with their accuracy on test data, joined; on validation data only a thin line joins them."""
     members = [row for row in table["runs"] if row["front"]]
     line = edge(members, panel.run)
     x, y = [row[panel.run] for row in line], [100 * row["accuracy"] for row in line]
@@ -193,12 +193,13 @@ def _add_legends(figure: Any, table: Mapping[str, Any]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    unit = counted(table["runs"])
     ours: list[Any] = [
-        Line2D([], [], label="front, on validation jets, which chose it", **{**RUN, **CHOSEN, "alpha": CLEAR}),
-        Line2D([], [], label="dominated, on validation jets", **RUN, alpha=FAINT),
+        Line2D([], [], label=f"front, on validation {unit}, which chose it", **{**RUN, **CHOSEN, "alpha": CLEAR}),
+        Line2D([], [], label=f"dominated, on validation {unit}", **RUN, alpha=FAINT),
     ]
     if any(row["test"] for row in table["runs"]):
-        ours.insert(0, Line2D([], [], label="front, on test jets", **{**TESTED, "linestyle": "-", "linewidth": 1.8}))
+        ours.insert(0, Line2D([], [], label=f"front, on test {unit}", **{**TESTED, "linestyle": "-", "linewidth": 1.8}))
     if len(table["seeds"]) > 1:
         ours.append(Patch(color=SHADE, label=f"spread over the seeds of one {table['knob']['key']}"))
     known = literature(table["family"])
@@ -208,5 +209,5 @@ def _add_legends(figure: Any, table: Mapping[str, Any]) -> None:
         Line2D([], [], label=f"{family_name(family)}, 8 bits", **_published(family)) for family in published(table)
     ]
     heading = f"published, other jets, part and tool ({known.source if known is not None else 'none'})"
-    groups = zip(LEGENDS, ("ours", "uniform, on test jets", heading), (ours, uniform, others), strict=True)
+    groups = zip(LEGENDS, ("ours", f"uniform, on test {unit}", heading), (ours, uniform, others), strict=True)
     legends(figure, list(groups), 0.21, len(ours) + len(uniform) + len(others))

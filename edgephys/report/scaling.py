@@ -6,27 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.registry import scored
+from edgephys.applications.application import Score
+from edgephys.applications.registry import applications
 from edgephys.core import machine
-from edgephys.core.errors import ModelError, UsageError
-from edgephys.report.columns import auc_columns, caveats, family_name, published_row
+from edgephys.core.errors import ModelError
+from edgephys.report.columns import auc_columns, caveats, counted, family_name, published_row
 from edgephys.report.estimator import calibrate
 from edgephys.report.scaling_figure import picture
 from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Drawing, Row, Table, number, percent, written
-from edgephys.workflow.firmware import FirmwarePlan, candidates, check_folders, firmware_row
+from edgephys.workflow.candidates import candidates
+from edgephys.workflow.firmware import FirmwarePlan, check_folders, firmware_row
 from edgephys.workflow.steps import Say, require_whole
 
 Record = dict[str, Any]
-
-
-def require_taggers(folders: Sequence[Path]) -> None:
-    """Raise UsageError for a model that is no jet tagger: the columns of the table are a tagger's figures."""
-    for model in candidates(folders):
-        if scored(model.card.metrics).key != "accuracy":
-            raise UsageError(
-                f"{model.folder}: the table is of taggers, {model.name} is none; `edgephys emit`, `verify`, `report` "
-                "and `compare` take it"
-            )
 
 
 def tabulate(
@@ -39,13 +31,13 @@ def tabulate(
     folder is not ours.
     """
     models = candidates(folders)
-    quantised = [model for model in models if model.net["bits"] is not None]
+    quantised = [model for model in models if not model.facts.is_float]
     if not quantised:
         raise ModelError(f"{folders[0]}: expected a quantised model, found float ones only; train one with bits=8")
     for model in quantised:
         check_folders(model, plan)
-    floats = {model.network: model.card.metrics for model in models if model.net["bits"] is None and not model.doubted}
-    source = quantised[0].application.literature
+    floats = {model.network: model.card.metrics for model in models if model.facts.is_float and not model.doubted}
+    source = quantised[0].facts.application.literature
     record: Record = {
         "command": command,
         "machine": machine.name(),
@@ -104,13 +96,10 @@ def _published(facts: Mapping[str, Any]) -> Row:
 
 
 def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    tenths = written(".1f", 100)
     page = (PAGE, CSV)
     return (
         Column("model", "model", left=True),
-        Column("accuracy", "accuracy", "%", percent, error="accuracy_error", where=page),
-        Column("accuracy", "accuracy", "%", tenths, error="accuracy_error", where=(TERMINAL,)),
-        Column("accuracy_float", "float", "%", percent, error="accuracy_float_error", where=page),
+        *(column for score in _scores(rows) for column in _score_columns(score)),
         *auc_columns(rows, page),
         Column("latency_cycles", "cycles"),
         Column("latency_ns", "ns"),
@@ -125,6 +114,22 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("mismatches", "mismatches", text=lambda count: f"**{count:,} DIFFER**" if count else "0", where=page),
         Column("mismatches", "differ", where=(TERMINAL,)),
         Column("vectors", "vectors"),
+    )
+
+
+def _scores(rows: Sequence[Row]) -> list[Score]:
+    """Return the different scores of the rows, in the order of the rows."""
+    keys = {one.score.key: one.score for one in applications()}
+    return [keys[key] for key in dict.fromkeys(key for row in rows for key in keys if key in row)]
+
+
+def _score_columns(score: Score) -> tuple[Column, ...]:
+    """Return the columns of a score with its error, and of the float network's."""
+    key, page = score.key, (PAGE, CSV)
+    return (
+        Column(key, score.name, "%", percent, error=score.error, where=page),
+        Column(key, score.name, "%", written(".1f", 100), error=score.error, where=(TERMINAL,)),
+        Column(f"{key}_float", "float", "%", percent, error=f"{key}_float_error", where=page),
     )
 
 
@@ -147,14 +152,23 @@ def _sources(rows: Sequence[Row]) -> tuple[str, ...]:
     for name in SOURCES:
         for source in sorted({row["provenance"][name] for row in rows if name in row["provenance"]}):
             sources.setdefault(source, []).append(name)
+    unit = counted(rows)
     return (
-        "accuracy, AUC: measured with Keras on held-out test jets, errors binomial; float: the network of the same "
+        f"accuracy, AUC: measured with Keras on held-out test {unit}, errors binomial; float: the network of the same "
         "layers without quantisation.",
+        *_imports(rows),
         *(f"{', '.join(names)}: {source}." for source, names in sources.items()),
         "mismatches: output integers that differ from the golden model, summed over the stored vectors, Keras and the "
-        "simulation of each project; vectors: the held-out jets that each of these computed.",
+        f"simulation of each project; vectors: the held-out {unit} that each of these computed.",
         "emit s: seconds to trace and write the projects of a row on this machine, together.",
     )
+
+
+def _imports(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Say what the scores of imported models are."""
+    files = [f"{row['model']} ({row['imported']})" for row in rows if "imported" in row]
+    score = "scores are those of the data at the import, which may have trained the file; without answers there is none"
+    return (f"imported: {', '.join(files)}; {score}.",) if files else ()
 
 
 def _estimator(record: Mapping[str, Any]) -> list[Table]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgephys.report.columns import family_name, literature, style_of
+from edgephys.report.columns import counted, family_name, literature, style_of
 from edgephys.report.plot import GREY, INK, MARKERS, OTHER_MARKER, legends, png
 from edgephys.report.table import Row
 
@@ -21,7 +21,7 @@ TALL = 3
 """Entries in one column of a legend."""
 
 PANELS = (
-    ("accuracy", "accuracy on held-out test jets (%)", 100.0),
+    ("accuracy", "accuracy on held-out test {unit} (%)", 100.0),
     ("lut", "LUT (thousand)", 1e-3),
     ("latency_cycles", "latency (clock cycles; ours simulated)", 1.0),
 )
@@ -42,15 +42,18 @@ def draw(rows: Sequence[Row]) -> Any:
 
     rows = [row for row in rows if (row["n"] or 1) > 1]
     counts = sorted({row["n"] for row in rows})
+    of_arrays = rows and all(literature(row["family"]) is None for row in rows)
+    counts_of = "length of the input's first axis" if of_arrays else "constituents"
     places = _places(rows)
     figure = Figure(figsize=(11, 5))
     panels = figure.subplots(1, len(PANELS))
     for axes, (name, title, scale) in zip(panels, PANELS, strict=True):
         for family, place in places.items():
             _draw_published(axes, family, counts, place, name, scale)
-            _draw(axes, [row for row in rows if row["family"] == family and row[name] is not None], place, name, scale)
-        axes.set_ylabel(title)
-        axes.set_xlabel("constituents N (networks side by side)")
+            own = [row for row in rows if row["family"] == family and row.get(name) is not None]
+            _draw(axes, own, place, name, scale)
+        axes.set_ylabel(title.format(unit=counted(rows)))
+        axes.set_xlabel(f"{counts_of} N (networks side by side)")
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -135,7 +138,7 @@ def _add_legends(figure: Any, rows: Sequence[Row]) -> None:
 
     families = list(dict.fromkeys(row["family"] for row in rows))
     known = literature(families[0]) if families else None
-    widths = sorted({row["bits"] for row in rows}, reverse=True)
+    widths = sorted({row["bits"] for row in rows if row["bits"]}, reverse=True)
     others = sorted({row["features"] for row in rows} - {COORDINATES})
     networks = [Line2D([], [], color=_colour(family), linewidth=3, label=family_name(family)) for family in families]
     points = [Line2D([], [], label=f"{bits} bits", **_point(INK, bits)) for bits in widths]

@@ -86,7 +86,7 @@ def fit(
         classes=list(task.classes),
         recipe=recipe.to_record(),
         seed=recipe.seed,
-        data=_data_record(recipe, data, test_data, task),
+        data=data_record(recipe.test, data, test_data, task),
         versions=_versions(),
         machine=machine.name(),
         start=begun,
@@ -192,10 +192,10 @@ def _callbacks(recipe: Recipe, progress: Progress | None) -> list[Any]:
     return callbacks
 
 
-def _data_record(recipe: Recipe, data: Path, test_data: Path | None, task: Task) -> dict[str, Any]:
+def data_record(test_share: float, data: Path, test_data: Path | None, task: Task) -> dict[str, Any]:
     """Return the files and the number of examples of each part."""
     counts = {"train": len(task.train[1]), "validation": len(task.validation[1]), "test": len(task.test.labels)}
-    test = _described(test_data) if test_data else f"{recipe.test:g} of the same file"
+    test = _described(test_data) if test_data else f"{test_share:g} of the same file"
     return {"train": _described(data), "test": test, task.metric.unit: counts}
 
 

@@ -11,7 +11,6 @@ from edgephys.applications import registry
 from edgephys.core.errors import DataError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
-from edgephys.models import units
 from edgephys.models.card import Card
 from edgephys.models.vectors import HeldOut
 
@@ -80,8 +79,6 @@ def check(card: Card, graph: Graph, vectors: HeldOut, outputs: Integers) -> Scor
             skipped=f"{len(outputs)} labelled vectors are too few for a statistical error: {LEAST} at least"
         )
     application = registry.of_metrics(card.metrics)
-    if card.imported is not None:
-        outputs = units.as_logits(graph, outputs)
     try:
         computed = application.score_outputs(graph, outputs, vectors.labels, card.scale)
     except DataError as error:

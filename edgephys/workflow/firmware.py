@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgephys.applications.application import Application
-from edgephys.applications.registry import applications, of_card, scored
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.files import check_free
 from edgephys.figures import gather, keep
-from edgephys.models.card import Card, doubt, read_card, require_trained
 from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST, Project, read_result
 from edgephys.targets.hls.options import HlsOptions
 from edgephys.targets.rtl.options import RtlOptions
 from edgephys.targets.target import ToolRuns
+from edgephys.workflow.candidates import Candidate, candidates
 from edgephys.workflow.steps import Say, TargetRun, attempt, run_steps, valid_result
 
 Row = dict[str, Any]
@@ -70,86 +67,6 @@ class FirmwarePlan:
         return {"synth_seconds": self.synth_seconds, "memory_gb": self.memory_gb}
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """Name a trained model's folder and hold its card."""
-
-    folder: Path
-    card: Card
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.card.name
-
-    @property
-    def doubted(self) -> str | None:
-        """Why the figures of the card do not belong to the model; None where its digests hold."""
-        return doubt(self.card, self.folder)
-
-    @property
-    def family(self) -> str:
-        """Training script of the model."""
-        return str(self.card.recipe["script"])
-
-    @property
-    def net(self) -> Mapping[str, Any]:
-        """The recipe's network."""
-        return self.card.net
-
-    @property
-    def application(self) -> Application:
-        """Application of the model."""
-        return of_card(self.card)
-
-    @property
-    def network(self) -> tuple[str, str]:
-        """What a quantised model and its float twin have in common: family, input and layers."""
-        widths = ("bits", "activation_bits", "weight_integers")
-        layers = {key: value for key, value in self.net.items() if key not in widths}
-        return self.family, json.dumps(layers, sort_keys=True)
-
-    @property
-    def size(self) -> int:
-        """Size of the input: constituents of a jet, points of a field's side."""
-        return self.application.size(self.net)
-
-    @property
-    def features(self) -> int:
-        """Inputs of each constituent, or of each point."""
-        return self.application.input_width(self.net)
-
-    @property
-    def order(self) -> tuple[int, str, int, int, int, str]:
-        """Sort by family, size and features, the widest first."""
-        literature = self.application.literature
-        families = list(literature.families) if literature is not None else []
-        place = families.index(self.family) if self.family in families else len(families)
-        return place, self.family, self.size, self.features, -(self.net["bits"] or 0), self.name
-
-
-def candidates(folders: Sequence[Path]) -> list[Candidate]:
-    """Return the models in the order of the table.
-
-    Raises: ModelError for a folder without a card, a card without a network, an imported model, or two models of one
-    name.
-    """
-    models: dict[str, Candidate] = {}
-    for folder in folders:
-        model = Candidate(folder, read_card(folder))
-        require_trained(model.card, folder)
-        recipe, net = model.card.recipe, model.card.net
-        known = "bits" in net and any(application.recognises(net) for application in applications())
-        if not known or "script" not in recipe:
-            fields = ", or ".join(" and ".join(sorted(application.net_fields)) for application in applications())
-            raise ModelError(f"{folder}: its card must state script, bits, and {fields}; train it again")
-        if model.name in models:
-            first = models[model.name].folder
-            raise ModelError(f"{folder}: {model.name} is there twice, also as {first}; name each once")
-        models[model.name] = model
-    return sorted(models.values(), key=lambda model: model.order)
-
-
 def check_folders(model: Candidate, plan: FirmwarePlan) -> None:
     """Raise UsageError where a project's folder holds something else; ``force`` replaces it."""
     for kind in plan.to:
@@ -162,7 +79,7 @@ def measured(folder: Path, plan: FirmwarePlan, say: Say) -> Row:
     Raises: ModelError where the folder holds none; UsageError where a project's folder is not ours.
     """
     (model,) = candidates([folder])
-    if model.net["bits"] is None:
+    if model.facts.is_float:
         raise ModelError(f"{folder}: expected a quantised model, found a float one; train one with bits=8")
     check_folders(model, plan)
     return firmware_row(model, plan, None, say)
@@ -195,18 +112,18 @@ def firmware_row(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[st
 def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, Any] | None) -> Row:
     """Return a row with the facts of the card, before any measurement."""
     metrics, twin, doubted = model.card.metrics, float_metrics or {}, model.doubted
-    score = scored(metrics)
+    score, facts = model.score, model.facts
     if doubted is not None:
         metrics = {**metrics, score.key: None, score.error: None, "auc": {}}
     row: Row = {
         "model": model.name,
-        "family": model.family,
-        "n": model.size,
-        "features": model.features,
-        "bits": model.net["bits"],
+        "family": facts.family,
+        "n": facts.size,
+        "features": facts.features,
+        "bits": facts.bits,
         "parameters": model.card.parameters,
-        score.key: metrics[score.key],
-        score.error: metrics[score.error],
+        score.key: metrics.get(score.key),
+        score.error: metrics.get(score.error),
         f"{score.key}_float": twin.get(score.key),
         f"{score.key}_float_error": twin.get(score.error),
         "auc": dict(metrics.get("auc", {})),
@@ -214,13 +131,15 @@ def _stated(model: Candidate, plan: FirmwarePlan, float_metrics: Mapping[str, An
         "clock_ns": plan.clock_ns,
         "part": plan.part,
     }
+    if model.card.imported is not None:
+        row["imported"] = model.card.imported.file
     why = "not measured" if "rtl" in plan.to else NO_RTL
     for name in ("latency_cycles", "ii", *RESOURCES):
         row |= {name: None, f"{name}_stage": why}
     row |= {"latency_ns": None, "latency_stage": why, "lut_estimate": None, "lut_calibrated": None}
     empty: Row = {"mismatches": None, "vectors": None, "emit_seconds": None, "projects": {}}
     failures = [] if doubted is None else [f"card: {doubted}"]
-    published = model.application.published(model.card.recipe)
+    published = facts.application.published(model.card.recipe)
     return row | empty | {"provenance": {}, "failures": failures, "published": published}
 
 

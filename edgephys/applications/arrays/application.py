@@ -109,8 +109,10 @@ class ArrayClasses(_Arrays):
         """Return accuracy, and AUC of the classes that have examples.  Raises: DataError for other labels."""
         from edgephys.applications import classes
         from edgephys.applications.arrays.answers import class_names, of_one_output
+        from edgephys.models import units
 
-        logits = of_one_output(graph.output.fixed.values(outputs).reshape(len(outputs), -1) * scale)
+        steps = units.as_logits(graph, outputs)
+        logits = of_one_output(graph.output.fixed.values(steps).reshape(len(outputs), -1) * scale)
         return classes.of_outputs(logits, labels, class_names(logits.shape[1]), UNIT)
 
     def describe(self, metrics: Record, which: str = "") -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgephys.applications.arrays.answers import answers_of, recognised
 from edgephys.applications.arrays.application import AUTO, CLASSIFICATION, TASKS
+from edgephys.applications.arrays.ends import ending, widest
 from edgephys.applications.arrays.task import divided
 from edgephys.applications.task import Shares
 from edgephys.core.errors import ModelError, UsageError
@@ -20,9 +20,6 @@ from edgephys.models.input_data import proposed
 from edgephys.networks.backend import keras
 from edgephys.networks.function import FunctionNet
 from edgephys.networks.joined import joined
-from edgephys.networks.layers import WIDTHS
-
-ENDINGS = ("softmax", "sigmoid")
 
 
 def completed(net: FunctionNet, shares: Shares, data: Path) -> tuple[FunctionNet, tuple[str, ...]]:
@@ -49,30 +46,14 @@ def completed(net: FunctionNet, shares: Shares, data: Path) -> tuple[FunctionNet
         notes.append(
             f"{np.count_nonzero(outside):,} of {outside.size:,} input values are beyond {form} and are clipped"
         )
+    graph = None
     try:
-        lower(model, form, net.network_function)
+        graph = lower(model, form, net.network_function)
     except ModelError as error:
         notes.append(f"the network can be trained, but not emitted as it stands: {error}")
-    bits = net.bits if "bits" in net.arguments else _widest(model)
-    ending = _ending(model) if task == CLASSIFICATION else ""
+    bits = net.bits if "bits" in net.arguments else widest(model)
+    last = ending(model, graph) if task == CLASSIFICATION else ""
     keras.utils.clear_session()  # the model that is trained has the names that the script gives
     stated = dataclasses.replace(net, task=task, input_format=str(form), bits=bits)
     stated = dataclasses.replace(stated, network_inputs=inputs if len(inputs) > 1 else {})
-    return dataclasses.replace(stated, network_input=shape, network_output=output, network_ending=ending), tuple(notes)
-
-
-def _ending(model: Any) -> str:
-    """Return the softmax or sigmoid at a model's end; nothing where there is none."""
-    last = model.outputs[0]._keras_history.operation
-    function = getattr(getattr(last, "activation", None), "__name__", "")
-    word = "softmax" if isinstance(last, keras.layers.Softmax) else function
-    return word if word in ENDINGS else ""
-
-
-def _widest(model: Any) -> int | None:
-    """Return the bits of the widest kernel's quantiser, within what a card can state; None where a kernel has none."""
-    kernels = [layer for layer in model.layers if getattr(layer, "kernel", None) is not None]
-    widths: list[Any] = [getattr(getattr(layer, "kernel_quantizer_internal", None), "bits", None) for layer in kernels]
-    if None in widths or not widths:
-        return None
-    return min(max(*map(int, widths), WIDTHS.start), WIDTHS.stop - 1)
+    return dataclasses.replace(stated, network_input=shape, network_output=output, network_ending=last), tuple(notes)

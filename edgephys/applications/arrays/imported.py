@@ -35,7 +35,7 @@ def measured(folder: Path, data: Path) -> tuple[Application, dict[str, Any]]:
         values = units.values_of(model.graph, outputs)
         return ArrayNumbers(), numbers.evaluated(values.reshape(len(outputs), -1), answers, UNIT)
     application = ArrayClasses()
-    scores = application.score_outputs(model.graph, units.as_logits(model.graph, outputs), answers, model.card.scale)
+    scores = application.score_outputs(model.graph, outputs, answers, model.card.scale)
     share = scores.pop("accuracy")
     metrics: dict[str, Any] = {"accuracy": share.value, "accuracy_error": share.error, UNIT: len(answers)}
     if scores:

@@ -14,6 +14,7 @@ import numpy as np
 from edgephys.applications.application import Score
 from edgephys.applications.arrays.answers import answers_of, class_names
 from edgephys.applications.arrays.application import CLASSIFICATION, UNIT, ArrayClasses, ArrayNumbers
+from edgephys.applications.arrays.ends import ending
 from edgephys.applications.classes import evaluated
 from edgephys.applications.logits import LogitTask
 from edgephys.applications.task import BATCH, Examples, Shares, Task
@@ -46,7 +47,7 @@ class _ArrayTask(Task):
     def teacher(self, folder: str) -> Trained:
         """Return a trained model that reads the inputs of the task; raise UsageError where it reads others."""
         model, shape = load(Path(folder)), self.train[0].shape[1:]
-        if model.model.input_shape[1:] != shape or model.card.input_format != self.input:
+        if model.model.input_shape[1:] != shape or _grid(model.card.input_format) != _grid(self.input):
             raise UsageError(
                 f"teacher {folder}: it must read inputs of {shape} in {self.input}, as the model that it teaches, not "
                 f"{model.model.input_shape[1:]} in {model.card.input_format}; choose another"
@@ -86,7 +87,10 @@ class ClassTask(_ArrayTask, LogitTask):
 
     def teacher_outputs(self, teacher: Trained) -> Any:
         """Return a teacher's logits.  Shape: (example, class)."""
-        return self.predicted(teacher.model, self.train[0])
+        stated = teacher.card.net.get("network_ending")  # an import states none
+        last = ending(teacher.model, teacher.graph()) if stated is None else str(stated)
+        own = dataclasses.replace(self, ending=last, scale=teacher.card.scale)
+        return own.predicted(teacher.model, self.train[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +136,16 @@ def prepare(net: FunctionNet, shares: Shares, data: Path, test_data: Path | None
 
     Raises: DataError as the reader of a user's data, for answers that do not fit, and for an empty part.
     """
+    ready = standardisation(net)
+    return _task(dataclasses.asdict(net), ready, shares, 1.0, data, test_data), ready
+
+
+def standardisation(net: FunctionNet) -> Standardisation:
+    """Return what puts a user's inputs, in the model's own units, on the grid of a network's input."""
     channels = net.network_input[-1] if net.network_input else 1
     names = numbered(net.network_inputs) or tuple(f"x{number}" for number in range(channels))
     form = net.input
-    ready = Standardisation(names, (form,) * channels, (0,) * channels, (1,) * channels, (0,) * channels, form)
-    return _task(dataclasses.asdict(net), ready, shares, 1.0, data, test_data), ready
+    return Standardisation(names, (form,) * channels, (0,) * channels, (1,) * channels, (0,) * channels, form)
 
 
 def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> Task:
@@ -208,6 +217,11 @@ def _examples(examples: HeldOut, rows: Any, form: Fixed) -> Examples:
         form.values(examples.inputs[rows]).astype(np.float32),
         labels.astype(np.float32) if labels.dtype.kind == "f" else labels,
     )
+
+
+def _grid(form: Fixed) -> tuple[bool, int, int]:
+    """Return the values of a format: all inputs are rounded and limited in one way."""
+    return form.signed, form.bits, form.integer
 
 
 def _integers(ready: Standardisation, flat: Any, shape: tuple[int, ...]) -> Any:

@@ -231,4 +231,7 @@ def shrink(model: Any, dead: Collection[int]) -> Any:
         kernel, *bias = layer.get_weights()
         kernel = kernel[..., rows, :] if is_depthwise(layer) else kernel[..., rows, :][..., columns]
         fresh.get_layer(layer.name).set_weights([kernel, *(of[columns] for of in bias)])
+    for layer in model.layers:
+        if layer.weights and kernel_of(layer) is None:  # a normalisation has weights of each channel
+            fresh.get_layer(layer.name).set_weights([of[stay[layer.name]] for of in layer.get_weights()])
     return fresh

@@ -76,7 +76,7 @@ def _fraction(layer: Any, inputs: list[Any]) -> Any:
         return np.array(formats[2])
     if mixes(layer):
         return np.full(channels, np.max(inputs[0]))
-    return np.maximum(*inputs) if isinstance(layer, Pairs | keras.layers.Add) else None
+    return np.max(inputs, axis=0) if isinstance(layer, Pairs | keras.layers.Add) else None
 
 
 def _odd(layer: Any, fraction: int) -> tuple[Any, Any]:
