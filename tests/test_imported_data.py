@@ -72,6 +72,16 @@ def test_an_onnx_model_is_scored_too(run, tmp_path):
     assert any("found int64 (50,) from 99 to 99: no score is stated" in line for line in done.json["warnings"])
 
 
+def test_a_table_of_cards_leaves_out_an_import_without_answers_and_says_so(model, run, tmp_path):
+    words = ("--input-format", "fixed<8,3>", "--count", "5", "--out", tmp_path / "none")
+    assert run("import", model.with_suffix(".keras"), *words).status == 0
+    why = f"{tmp_path / 'none'}: left out: it was imported without answers; `edgephys import --data` takes x and y"
+    done = run("cards", model, tmp_path / "none")
+    assert done.status == 0 and why in " ".join(done.out.split())
+    alone = run("cards", tmp_path / "none")
+    assert alone.status == 1 and "none: no row in the table: it was imported without answers; `edgephys" in alone.err
+
+
 def test_a_table_of_cards_takes_an_imported_model(model, run):
     done = run("cards", model)
     assert done.status == 0 and "300" in done.out, done.err

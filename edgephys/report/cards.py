@@ -20,7 +20,8 @@ from edgephys.report.table import Column, Row, Table, percent
 def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
     """Return the record: a row a model, its scores over seeds, their mean and spread.
 
-    A card whose digests are missing, or are of other files, has no row; ``left_out`` says why.
+    A card whose digests are missing, or are of other files, has no row, nor has that of a model that was imported
+    without answers; ``left_out`` says why.
     Raises: ModelError for a folder without a card, a card without a score, two cards of one model and seed, or no row.
     """
     left_out: dict[str, str] = {}
@@ -32,7 +33,7 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
         if seed in seeds:
             raise ModelError(f"{folder}: {card.name} with seed {seed} is there twice; name each once")
         seeds[seed] = card
-        if (why := doubt(card, folder)) is not None:
+        if (why := _unscored(card) or doubt(card, folder)) is not None:
             left_out[str(folder)] = why
             del seeds[seed]
     rows = []
@@ -44,6 +45,13 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
         raise ModelError(f"{name}: no row in the table: {why}")
     rows.sort(key=lambda row: (row.get("constituents") or row.get("grid") or 0, row["model"]))
     return {"command": command, "machine": machine.name(), "rows": rows, "left_out": left_out}
+
+
+def _unscored(card: Card) -> str | None:
+    """Return why an imported model has no score; None where it has one."""
+    if card.imported is None or card.metrics:
+        return None
+    return "it was imported without answers; `edgephys import --data` takes x and y"
 
 
 def _row(name: str, cards: Sequence[Card]) -> dict[str, Any]:
