@@ -9,7 +9,7 @@ import edgephys as ep
 from edgephys.core.errors import DataError, ModelError
 from edgephys.models.card import read_card
 from edgephys.models.input_names import inputs_of, numbered
-from edgephys.networks.joined import joined
+from edgephys.networks.joined import joined, parts_of
 from edgephys.train.fit import prepare
 from edgephys.train.recipe import completed
 from edgephys.train.script import script_recipe
@@ -30,6 +30,18 @@ def model(bits: int = 6):
     both = QActivation(quantized_bits(bits, 2, alpha=1))(both)
     last = QDense(2, kernel_quantizer=weights, bias_quantizer=weights, name="last")
     return keras.Model([field, scalars], last(both))
+"""
+
+
+FLOAT = """
+import keras
+
+RECIPE = {"epochs": 8, "batch": 32, "learning_rate": 0.02}
+
+def model():
+    field, scalars = keras.Input((4, 4, 1), name="field"), keras.Input((3,), name="scalars")
+    flow = keras.layers.Flatten()(keras.layers.Conv2D(2, 3, activation="relu")(field))
+    return keras.Model([field, scalars], keras.layers.Dense(2)(keras.layers.Concatenate()([flow, scalars])))
 """
 
 
@@ -131,12 +143,37 @@ def test_a_model_of_one_input_stays_as_it_is_and_a_name_is_not_used_twice():
     from edgephys.networks.backend import keras
 
     alone = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    assert joined(alone, "here") is alone
+    assert joined(alone, "here") is alone and parts_of(alone) == {}
     a, b = keras.Input((2,), name="inputs"), keras.Input((), name="b")
     one = joined(keras.Model({"inputs": a, "b": b}, keras.layers.Concatenate()([a, b[:, None]])), "here")
     assert one.inputs[0].name == "inputs_" and one.input_shape == (None, 3)
+    assert parts_of(one) == {"b": (), "inputs": (2,)}
     swapped = np.eye(3)[[2, 0, 1]]  # Keras sorts the inputs of a mapping by name
     assert np.array_equal(one.predict(np.eye(3), verbose=0), swapped)
+
+
+def test_a_saved_model_is_quantised_and_imported_with_the_same_data(files, run, tmp_path):
+    """Of float layers; edgephys quantise takes the layers that cut the joined input, and reads the arrays by name."""
+    folder, *_ = files
+    (tmp_path / "float.py").write_text(FLOAT)
+    done = run("train", tmp_path / "float.py", "--data", folder / "mine.npz", "--out", tmp_path / "f")
+    assert done.status == 0, done.err
+    words = ("--data", folder / "mine.npz", "--json")
+    done = run("quantise", tmp_path / "f" / "model.keras", "--bits", "6", "--out", tmp_path / "q", *words)
+    assert done.status == 0, done.err
+    done = run("score", tmp_path / "q", *words)
+    assert done.status == 0 and done.json["metrics"]["accuracy"] > 0.8, done.err
+
+
+def test_parts_of_other_models_are_none():
+    from edgephys.networks.backend import keras
+
+    x = keras.Input((4,))
+    column = keras.layers.Reshape((4, 1))(x)
+    cuts = [keras.layers.Cropping1D(ends) for ends in ((0, 2), (1, 1))]  # which overlap
+    ends = [keras.layers.Reshape((2,))(cut(column)) for cut in cuts]
+    assert parts_of(keras.Model(x, keras.layers.Add()(ends))) == {}
+    assert parts_of(keras.Model(x, keras.layers.Flatten()(column))) == {}
 
 
 class Scaled:

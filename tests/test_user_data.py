@@ -64,3 +64,13 @@ def test_inputs_that_no_format_holds_are_refused(tmp_path):
         DataError, match=r"the inputs reach -1e\+30\.\.1; they must be below 2\^60: scale them, or state"
     ):
         proposed(np.array([-1e30, 1.0]), 8)
+
+
+def test_several_inputs_may_be_flat_and_joined_in_their_order(tmp_path):
+    x = np.arange(10.0).reshape(2, 5)
+    np.savez(tmp_path / "joined.npz", x=x)
+    inputs = {"b": (2,), "a": (3, 1)}
+    assert np.array_equal(user_data.read(tmp_path / "joined.npz", inputs).inputs, x)
+    np.savez(tmp_path / "short.npz", x=x[:, :4])
+    with pytest.raises(DataError, match=r"expected the inputs as b, a \(or x0 \.\. x1\), found x"):
+        user_data.read(tmp_path / "short.npz", inputs)

@@ -45,6 +45,7 @@ from edgephys.models.model import Imported, Model
 from edgephys.models.trained import MODEL
 from edgephys.models.user_data import UserData
 from edgephys.models.vectors import HELD_OUT, HeldOut
+from edgephys.networks.joined import parts_of
 
 
 def import_keras(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
@@ -96,11 +97,11 @@ def import_keras(path: Path, out: Path, plan: ImportPlan = DEFAULT) -> Imported:
 
 
 def inputs_of(model: Any) -> dict[str, tuple[int, ...]]:
-    """Return the inputs of a model by name, each with its shape."""
+    """Return the inputs of a model by name, each with its shape; those that ``joined`` has put into one, too."""
     inputs = getattr(model, "inputs", None)
     if not inputs:
         raise ModelError(f"model '{model.name}': it states no inputs; build it with keras.Model(inputs, outputs)")
-    return {tensor.name: tuple(tensor.shape[1:]) for tensor in inputs}
+    return parts_of(model) or {tensor.name: tuple(tensor.shape[1:]) for tensor in inputs}
 
 
 def _measured(low: Lowered, reference: KerasFileReference, inputs: Integers) -> tuple[MeasuredSoftmax, ...]:

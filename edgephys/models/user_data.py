@@ -1,8 +1,9 @@
 """Read a user's own data: inputs in the model's own units and shape, and the right answers where there are any.
 
-``.npz`` has ``x`` (or an array for each input, by the input's name or x0, x1, ...) and perhaps ``y``; ``.npy`` has the
-inputs alone; ``.csv`` has a header and a number a cell, the answers in a column named y, label, target or class; HDF5
-has datasets named as in ``.npz``. Answers are class numbers, one-hot rows, or numbers of any other kind.
+``.npz`` has ``x`` (or an array for each input, by the input's name or x0, x1, ...) and perhaps ``y``; the ``x`` of
+several inputs is flat and joined in their order. ``.npy`` has the inputs alone; ``.csv`` has a header and a number a
+cell, the answers in a column named y, label, target or class; HDF5 has datasets named as in ``.npz``. Answers are class
+numbers, one-hot rows, or numbers of any other kind.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ def _arrays_of(path: Path, arrays: Mapping[str, Any], inputs: Mapping[str, tuple
     for wanted_names in (list(inputs), [f"x{number}" for number in range(len(inputs))]):
         if all(name in arrays for name in wanted_names):
             return [arrays[name] for name in wanted_names]
+    sizes = [prod(shape) for shape in inputs.values()]
+    whole = next((np.asarray(arrays[name]) for name in INPUTS if name in arrays), np.zeros(0))
+    if len(inputs) > 1 and whole.ndim == 2 and whole.shape[1] == sum(sizes):
+        return np.split(whole, np.cumsum(sizes)[:-1], axis=1)
     wanted = "x" if len(inputs) == 1 else f"{', '.join(inputs)} (or x0 .. x{len(inputs) - 1})"
     raise DataError(f"{path}: expected the inputs as {wanted}, found {', '.join(sorted(arrays)) or 'nothing'}")
 

@@ -8,7 +8,7 @@ from typing import Any
 from edgephys.core.errors import ModelError
 
 JOINED = "inputs"
-"""Name of the input that holds all others, with as many underscores behind it as make it a new name."""
+"""Name of the input that holds all others; a name that there is already gets underscores behind it."""
 
 
 def joined(model: Any, where: str) -> Any:
@@ -25,16 +25,22 @@ def joined(model: Any, where: str) -> Any:
     types = sorted({str(tensor.dtype) for tensor in model.inputs})
     if len(types) > 1:
         raise ModelError(f"{where}: all inputs must be of one type, found {', '.join(types)}; use one in keras.Input")
-    name = JOINED
-    while any(name == layer.name for layer in model.layers):
-        name += "_"
+    names = {layer.name for layer in model.layers}
+
+    def fresh(name: str) -> str:
+        while name in names:
+            name += "_"
+        names.add(name)
+        return name
+
     sizes = [prod(tensor.shape[1:]) for tensor in model.inputs]
-    whole = keras.Input((sum(sizes),), name=name, dtype=types[0])
+    whole = keras.Input((sum(sizes),), name=fresh(JOINED), dtype=types[0])
+    column = keras.layers.Reshape((sum(sizes), 1), name=fresh("column"))(whole)
     parts, first = [], 0
     for tensor, size in zip(model.inputs, sizes, strict=True):
-        part = whole[:, first : first + size]
-        parts.append(keras.layers.Reshape(tuple(tensor.shape[1:]), name=tensor.name)(part))
         first += size
+        cut = keras.layers.Cropping1D((first - size, sum(sizes) - first), name=fresh(f"{tensor.name}_part"))
+        parts.append(keras.layers.Reshape(tuple(tensor.shape[1:]), name=tensor.name)(cut(column)))
     copies: dict[int, tuple[Any, Any]] = {}
 
     def copy(operation: Any) -> Any:
@@ -55,3 +61,31 @@ def joined(model: Any, where: str) -> Any:
         if getattr(operation, "weights", None):
             own.set_weights(operation.get_weights())
     return keras.Model(whole, keras.tree.flatten(outputs), name=model.name)
+
+
+def parts_of(model: Any) -> dict[str, tuple[int, ...]]:
+    """Return the inputs that ``joined`` has put into a model's only input, by name; nothing for any other model.
+
+    They follow each other without a gap: each is a part of the input that a Reshape of its name reads.
+    """
+    from edgephys.networks.backend import keras
+
+    column = _only_reader(model.inputs[0]._keras_history.operation) if len(model.inputs) == 1 else None
+    if not isinstance(column, keras.layers.Reshape) or tuple(column.output.shape[2:]) != (1,):
+        return {}
+    parts, first = {}, 0
+    for node in column._outbound_nodes:
+        cut, own = node.operation, _only_reader(node.operation)
+        if not isinstance(cut, keras.layers.Cropping1D) or not isinstance(own, keras.layers.Reshape):
+            return {}
+        if cut.cropping[0] != first:
+            return {}
+        parts[own.name] = tuple(own.output.shape[1:])
+        first += prod(parts[own.name])
+    return parts if len(parts) > 1 and first == column.output.shape[1] else {}
+
+
+def _only_reader(operation: Any) -> Any:
+    """Return the only operation that reads another one's result; None where there are none or several."""
+    readers = [node.operation for node in operation._outbound_nodes]
+    return readers[0] if len(readers) == 1 else None
