@@ -8,7 +8,7 @@ import numpy as np
 import onnx_models
 import pytest
 from conftest import no_ranks
-from keras_models import activation, bits, model_of, qdense, scattered
+from keras_models import activation, bits, model_of, qconv, qdense, qdepthwise, scattered
 
 from edgephys.compress.job import CompressionJob
 from edgephys.compress.pipeline_file import read
@@ -174,6 +174,27 @@ def test_what_quantise_makes_of_a_float_model_is_compressed(top, run):
     assert done.json["rows"][-1]["digits"] < done.json["rows"][0]["digits"]
     assert run("emit", top / "less_quantised" / "model", "--to", "onnx", "--out", top / "q_onnx").status == 0
     assert run("verify", top / "q_onnx", "--json").json["mismatches"] == 0
+
+
+@pytest.mark.slow
+def test_a_cnn_with_a_normalisation_pooling_and_a_sum_loses_units_and_is_exact(top, run, tmp_path):
+    x = keras.Input((6, 6, 1), name="x")
+    flow = activation(RELU, "r")(keras.layers.BatchNormalization(name="n")(qconv(4, 3, "first")(x)))
+    flow = keras.layers.MaxPooling2D(2, name="p")(flow)
+    flow = activation(RELU, "s")(keras.layers.Add(name="sum")([qconv(4, 3, "c")(flow), qdepthwise(3, "d")(flow)]))
+    model = keras.Model(x, qdense(1, "end", activation="sigmoid")(keras.layers.Flatten(name="flat")(flow)))
+    generator = np.random.default_rng(3)
+    y = generator.integers(0, 2, 300)
+    np.savez(tmp_path / "f.npz", x=generator.normal(0, 0.5, (300, 6, 6, 1)) + y[:, None, None, None], y=y)
+    folder = imported(run, model, tmp_path, "field", "--data", tmp_path / "f.npz")
+    stage = '[[stage]]\nkind = "prune"\nscope = "neuron"\ndensity = 0.5\nepochs = 1\nbatch = 64\n'
+    (tmp_path / "units.toml").write_text(stage)
+    words = ("--data", tmp_path / "f.npz", "--out", tmp_path / "less", "--json")
+    done = run("compress", folder, tmp_path / "units.toml", *words)
+    assert done.status == 0, done.err
+    assert done.json["rows"][1]["stated"]["notes"]["units"]["c"] == 2
+    assert run("emit", tmp_path / "less" / "model", "--to", "c", "--out", tmp_path / "c").status == 0
+    assert run("verify", tmp_path / "c", "--json").json["mismatches"] == 0
 
 
 # Tasks ----------------------------------------------------------------------------------------------

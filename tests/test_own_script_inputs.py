@@ -218,3 +218,10 @@ def test_names_of_numbers_state_the_shapes_of_the_inputs():
     assert len(names) == 11 and names[5:8] == ("a[0][1,2]", "b[]", "c[0]")
     assert inputs_of(json.loads(json.dumps(names))) == shapes
     assert inputs_of(("x0", "x1")) == {} and inputs_of(()) == {}
+
+
+def test_a_model_of_two_inputs_is_not_compressed(trained, files):
+    from edgephys.compress.start_model import start_model
+
+    with pytest.raises(ModelError, match="stages follow the channels of 1 input, this model has 2; train one whose in"):
+        start_model(trained[0], files[0] / "mine.npz")
