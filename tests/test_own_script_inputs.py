@@ -220,8 +220,26 @@ def test_names_of_numbers_state_the_shapes_of_the_inputs():
     assert inputs_of(("x0", "x1")) == {} and inputs_of(()) == {}
 
 
-def test_a_model_of_two_inputs_is_not_compressed(trained, files):
+def test_an_operation_of_a_script_that_stages_cannot_follow_is_named(trained, files):
     from edgephys.compress.start_model import start_model
 
-    with pytest.raises(ModelError, match="stages follow the channels of 1 input, this model has 2; train one whose in"):
+    with pytest.raises(ModelError, match=r"^operation 'get_item.*' \(GetItem\): stages follow layers, not operations"):
         start_model(trained[0], files[0] / "mine.npz")
+
+
+def test_units_are_removed_behind_the_layers_that_cut_a_joined_input():
+    from keras_models import qdense
+
+    from edgephys.compress.stages.shrink import Shrink
+    from edgephys.compress.trainable import trainable
+    from edgephys.networks.backend import keras
+
+    parts = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    hidden = keras.layers.Concatenate()([qdense(4, "d")(parts[0]), qdense(3, "e")(parts[1])])
+    model = trainable(joined(keras.Model(parts, qdense(2, "end")(hidden)), "here"))
+    kernel, bias = model.get_layer("end").get_weights()
+    kernel[[1, 5]] = 0  # nothing reads these units of d and e
+    model.get_layer("end").set_weights([kernel, bias])
+    small, x = Shrink().apply(model, None, 1).model, np.random.default_rng(1).normal(size=(20, 5)).astype(np.float32)
+    assert [small.get_layer(name).output.shape[1] for name in ("d", "e")] == [3, 2]
+    assert np.array_equal(np.asarray(small(x)), np.asarray(model(x)))

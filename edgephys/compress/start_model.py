@@ -71,13 +71,8 @@ def described(folder: Path, data: Path) -> Trained:
 
 
 def require_trainable(folder: Path) -> None:
-    """Raise ModelError where a folder holds no model, one of another framework than Keras, or of several inputs."""
+    """Raise ModelError where a folder holds no model, or one of another framework than Keras."""
     card = read_card(folder)
-    if len(card.net.get("network_inputs") or {}) > 1:
-        raise ModelError(
-            f"{folder}: stages follow the channels of 1 input, this model has {len(card.net['network_inputs'])}; "
-            "train one whose inputs are an axis of one array"
-        )
     if card.imported is not None and framework_of(folder).mark != MODEL:
         raise ModelError(
             f"{folder}: expected a Keras model, whose layers can be trained, found one imported from "
