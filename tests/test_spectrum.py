@@ -1,4 +1,6 @@
-"""Spectrum: exactly the wanted density, large weights untouched, small ones by chance, and errors as numpy has them."""
+"""Spectrum: exactly the wanted density, weights fitted to what is lost or drawn by chance, errors as numpy has them."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,12 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from edgephys.compress.masks import largest
 from edgephys.compress.model_structure import kernel_integers, kernel_layers, kernel_limits, kernel_step
+from edgephys.compress.spectral_fit import fitted
 from edgephys.compress.stages.spectrum import Spectrum
 from edgephys.core.errors import UsageError
+from edgephys.models.trained import load
 from edgephys.networks.backend import keras, qkeras
 
 NET = NETS["mlp"]
+ZOO = Path(__file__).parents[1] / "models" / "zoo"
 
 POWERS = pytest.mark.parametrize("power", [1, 2])
 
@@ -23,6 +29,9 @@ POWERS = pytest.mark.parametrize("power", [1, 2])
         ({"density": 1.5}, "density must be above 0 and at most 1, not 1.5"),
         ({"power": 3}, "power must be 1 or more and at most 2, not 3"),
         ({"epochs": -1}, "epochs must be 0 or more, not -1"),
+        ({"choice": "best"}, "choice must be one of fitted, sampled, not 'best'"),
+        ({"power": 2}, "power and rescale are of sampled weights; set choice = 'sampled', or leave them out"),
+        ({"rescale": True}, "power and rescale are of sampled weights; set choice = 'sampled', or leave them out"),
     ],
 )
 def test_parameters_that_cannot_draw_are_refused(wrong, message):
@@ -37,7 +46,7 @@ weights = arrays(
 
 @given(weights, st.floats(0.01, 1), st.sampled_from([1, 2]), st.booleans(), st.integers(0, 99))
 def test_exactly_the_density_stays_and_the_large_weights_as_they_are(kernel, density, power, rescale, seed):
-    stage = Spectrum(density=density, power=power, rescale=rescale)
+    stage = Spectrum(density=density, choice="sampled", power=power, rescale=rescale)
     drawn = stage.drawn(kernel, np.random.default_rng(seed))
     stay = drawn != 0
     assert stay.sum() == min(round(density * kernel.size), np.count_nonzero(kernel))
@@ -58,7 +67,7 @@ def test_exactly_the_density_stays_and_the_large_weights_as_they_are(kernel, den
 def test_rescaled_weights_are_right_on_average(power):
     kernel = np.linspace(0.05, 0.9, 18).reshape(3, 6)
     random = np.random.default_rng(1)
-    stage = Spectrum(density=0.5, power=power, rescale=True)
+    stage = Spectrum(density=0.5, choice="sampled", power=power, rescale=True)
     draws = np.stack([stage.drawn(kernel, random) for _ in range(6000)])
     error = draws.std(0) / np.sqrt(len(draws))
     assert np.all(np.abs(draws.mean(0) - kernel) < 4.5 * error + 1e-9)
@@ -68,15 +77,52 @@ def test_rescaled_weights_are_right_on_average(power):
 def test_a_small_weight_stays_now_and_then(power):
     kernel = np.array([[0.1, 0.5, 0.6, 0.7]])
     random = np.random.default_rng(1)
-    stays = [bool(Spectrum(density=0.75, power=power).drawn(kernel, random)[0, 0]) for _ in range(400)]
+    stays = [
+        bool(Spectrum(density=0.75, choice="sampled", power=power).drawn(kernel, random)[0, 0]) for _ in range(400)
+    ]
     assert 0 < np.mean(stays) < 0.5
+
+
+@given(weights, st.floats(0.01, 1))
+def test_fitted_weights_lie_in_the_places_of_the_largest_and_lose_no_more_than_these(kernel, density):
+    stays = largest([np.abs(kernel)], round(density * kernel.size))[0]
+    sparse = fitted(kernel, stays)
+    assert not sparse[~stays].any()
+    assert norm(kernel - sparse) <= norm(kernel * ~stays) + 1e-12
+
+
+def test_fitted_weights_lose_the_least_that_two_by_two_can():
+    whole = np.array([[1.0, 0.5], [0.5, 0.25]])  # of rank 1: its largest weight can hold all but the rest
+    sparse = fitted(whole, np.array([[True, False], [False, False]]))
+    least = min(norm(whole - np.array([[value, 0], [0, 0]])) for value in np.linspace(0, 2, 2001))
+    assert norm(whole - sparse) == pytest.approx(least, rel=0.01)
+
+
+@pytest.mark.parametrize("density", [0.3, 0.5])
+@pytest.mark.parametrize("name", ["jet_deepsets_n8_8bit", "jet_interaction_n8_8bit"])
+def test_every_layer_of_a_trained_network_loses_less_than_by_magnitude_pruning(name, density):
+    told = Spectrum(density=density, epochs=0).apply(load(ZOO / name).model, None, 1).notes["layers"]
+    assert all(layer["error"] < layer["magnitude_error"] for layer in told.values())
+
+
+def test_depthwise_kernels_lose_what_magnitude_pruning_loses_as_their_channels_meet_in_no_output():
+    x = keras.Input((5, 5, 4))
+    layer = qkeras.QDepthwiseConv2D(3, depthwise_quantizer=qkeras.quantized_bits(8, 0, alpha=1), name="d")
+    model = keras.Model(x, layer(x))
+    result = Spectrum(density=0.4, epochs=0).apply(model, None, 1)
+    told, kernel = result.notes["layers"]["d"], result.model.get_layer("d").get_weights()[0]
+    assert np.count_nonzero(kernel) == round(0.4 * 36) and told["error"] == told["magnitude_error"]
 
 
 @pytest.fixture(scope="module")
 def made():
     model = model_of(NET)
-    stage = Spectrum(density=0.4, power=2, rescale=True, epochs=0)
+    stage = Spectrum(density=0.4, choice="sampled", power=2, rescale=True, epochs=0)
     return model, stage.apply(model, task_of(NET, 8), 3)
+
+
+def norm(matrix):
+    return np.linalg.norm(matrix, 2)
 
 
 def values(layer):

@@ -23,7 +23,7 @@ GIVEN: dict[str, dict[str, object]] = {
     "frugal": {"widths": "channel"},
     "codebook": {"points": 5, "bucket": 7, "redistribute": True},
     "prune": {"epochs": 0, "scope": "neuron"},
-    "spectrum": {"epochs": 0, "rescale": True},
+    "spectrum": {"epochs": 0},
     "sparse_momentum": {"density": 0.3, "optimizer": "sgd"},
     "smooth": {"epochs": 2},
     "nested": {"fractions": (0.5, 1.0), "emit": 0.5},
