@@ -91,10 +91,9 @@ def of_metrics(metrics: Mapping[str, Any], prefix: str = "") -> Application:
 
     ``prefix`` stands before the score's key.
     """
-    known = [one for one in applications() if metrics.get(f"{prefix}{one.score.key}") is not None]
-    if known:
-        stated = (one for one in known if one.score.unit in metrics or f"test_{one.score.unit}" in metrics)
-        return next(stated, known[0])
+    application = _scoring(metrics, prefix)
+    if application is not None:
+        return application
     keys = " or ".join(dict.fromkeys(application.score.key for application in APPLICATIONS.values()))
     raise ModelError(f"metrics: expected {keys}, found {sorted(metrics)}; train the model again")
 
@@ -105,3 +104,16 @@ def scored(metrics: Mapping[str, Any], prefix: str = "") -> Score:
     ``prefix`` stands before the score's key.
     """
     return of_metrics(metrics, prefix).score
+
+
+def score_in(metrics: Mapping[str, Any], prefix: str = "") -> Score | None:
+    """Return the score that metrics or a row hold; None where there is none, as of an import without answers."""
+    application = _scoring(metrics, prefix)
+    return None if application is None else application.score
+
+
+def _scoring(metrics: Mapping[str, Any], prefix: str) -> Application | None:
+    """Return the application whose score metrics or a row hold, that of their unit where several have it."""
+    known = [one for one in applications() if metrics.get(f"{prefix}{one.score.key}") is not None]
+    stated = (one for one in known if one.score.unit in metrics or f"test_{one.score.unit}" in metrics)
+    return next(stated, known[0]) if known else None

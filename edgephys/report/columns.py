@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgephys.applications.application import Literature
-from edgephys.applications.registry import applications, of_metrics, scored
+from edgephys.applications.application import Literature, Score
+from edgephys.applications.registry import applications, score_in, scored
 from edgephys.models.card import Card
 from edgephys.report.table import EVERYWHERE, NONE, Column, Row, percent, percents, value_at
 
 
+def scores(rows: Iterable[Row]) -> list[Score]:
+    """Return the scores that rows hold; a row without one adds nothing."""
+    return [score for score in map(score_in, rows) if score is not None]
+
+
 def names(rows: Sequence[Row]) -> str:
     """Return what the scores of rows are called."""
-    return " or ".join(dict.fromkeys(scored(row).name for row in rows))
+    return " or ".join(dict.fromkeys(score.name for score in scores(rows)))
 
 
 def units(rows: Sequence[Row]) -> str:
     """Return what the scores of rows are counted on."""
-    return " or ".join(dict.fromkeys(scored(row).unit for row in rows))
+    return " or ".join(dict.fromkeys(score.unit for score in scores(rows)))
 
 
 def counted(rows: Sequence[Row]) -> str:
@@ -29,10 +34,14 @@ def counted(rows: Sequence[Row]) -> str:
 
 
 def score_column(rows: Sequence[Row], heading: str = "", within: str = "", spread: str = "error") -> Column:
-    """Return the column of the score with its error, or another ``spread``; ``within`` is the key that holds both."""
+    """Return the column of the score with its error, or another ``spread``; ``within`` is the key that holds both.
+
+    A row without a score has an empty cell.
+    """
 
     def facts(row: Row) -> Any:
-        return value_at(row, within) if within else row
+        holder = value_at(row, within) if within else row
+        return None if holder is None or score_in(holder) is None else holder
 
     def cell(row: Row) -> str:
         holder = facts(row)
@@ -85,8 +94,9 @@ def style_of(family: str, families: Iterable[str], styles: Sequence[str], other:
 
 def caveats(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the caveats of the published figures that stand below rows."""
-    known = [of_metrics(row).literature for row in rows if row.get("published")]
-    return tuple(dict.fromkeys(one.caveat for one in known if one is not None))
+    sources = {row["published"].get("source") for row in rows if row.get("published")}
+    known = [one.literature for one in applications() if one.literature is not None]
+    return tuple(one.caveat for one in known if one.source in sources)
 
 
 def published_row(facts: Mapping[str, Any], label: str = "*published, other jets*") -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgephys.applications.registry import scored
+from edgephys.applications.registry import score_in, scored
 from edgephys.report.columns import names, score_column, units
 from edgephys.report.table import NONE, Column, Row, Table, number, percent, written
 
@@ -108,6 +108,8 @@ def _made_by(row: Row) -> str:
 
 
 def _lut(row: Row) -> str:
+    if row["lut"] is None:
+        return NONE
     return number(row["lut"]) + ("" if str(row["lut_stage"]).startswith("synthesised") else " (estimated)")
 
 
@@ -116,7 +118,7 @@ def _final_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         *_named(),
         Column("seed", "seed"),
         score_column(rows, "test"),
-        Column("validation", "validation", "%", percent, lambda row: row.get(f"validation_{scored(row).key}")),
+        Column("validation", "validation", "%", percent, _validation),
         Column("lut", "LUT", cell=_lut),
         Column("lut_times", "8 bit is", text=written(".1f"), cell=_times),
         Column("ff", "FF"),
@@ -124,6 +126,11 @@ def _final_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("latency_share", "of 8 bit's", text=written(".2f")),
         Column("mismatches", "mismatches"),
     )
+
+
+def _validation(row: Row) -> float | None:
+    score = score_in(row)
+    return None if score is None else row.get(f"validation_{score.key}")
 
 
 def _times(row: Row) -> str:

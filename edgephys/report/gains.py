@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from edgephys.applications.registry import scored
+from edgephys.applications.registry import score_in, scored
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
 from edgephys.core.reading import UNREADABLE, read_json
@@ -36,7 +36,7 @@ def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict
     return {
         "command": command,
         "machine": machine.name(),
-        "rows": sorted(rows, key=lambda row: (row["family"], row["n"], row["pipeline"] != UNIFORM, -row["lut"])),
+        "rows": sorted(rows, key=lambda row: (row["family"], row["n"], row["pipeline"] != UNIFORM, -(row["lut"] or 0))),
         "over_seeds": over_seeds(rows),
         "stages": [_stage(table, row) for table in tables for row in table["rows"]],
         "cost_model": compared(_both(tables)),
@@ -103,35 +103,45 @@ def _row(table: Mapping[str, Any]) -> Row:
 
 
 def _other(row: Mapping[str, Any]) -> Row:
-    """Return a row of another table in the same keys; a model of the zoo is uniform."""
-    score = scored(row)
-    keys = ("model", "family", "n", "bits", score.key, score.error, "lut", "lut_stage", "ff", "latency_cycles")
-    more = ("mismatches", "vectors", f"validation_{score.key}", "ebops", "auc", "beta", "epochs")
-    facts = {key: row.get(key) for key in (*keys, *more)}
+    """Return a row of another table in the same keys; a model of the zoo is uniform. An import may have no score."""
+    score = score_in(row)
+    keys = ("model", "family", "n", "bits", "lut", "lut_stage", "ff", "latency_cycles")
+    more = ("mismatches", "vectors", "ebops", "auc", "beta", "epochs")
+    scores = () if score is None else (score.key, score.error, f"validation_{score.key}")
+    facts = {key: row.get(key) for key in (*keys, *more, *scores)}
     facts |= {"features": row.get("features", 3), "pipeline": row.get("pipeline", UNIFORM), "seed": row.get("seed", 1)}
     return facts | {"latency_stage": row.get("latency_cycles_stage", row.get("latency_stage"))}
 
 
 def _against(row: Mapping[str, Any], uniform: Mapping[str, Any] | None) -> Row:
     """Compare with the uniform 8-bit model of the same network, where both figures come from the same stage."""
-    score = scored(row)
-    if uniform is None:
-        return {"lut_times": None, "latency_share": None, score.difference: None}
-    alike = row["lut_stage"] == uniform["lut_stage"]
-    return {
-        "lut_times": uniform["lut"] / row["lut"] if alike and row["lut"] else None,
-        "latency_share": row["latency_cycles"] / uniform["latency_cycles"] if row["latency_cycles"] else None,
-        score.difference: row[score.key] - uniform[score.key],
-    }
+    facts: Row = {"lut_times": None, "latency_share": None}
+    if uniform is not None:
+        alike = row["lut_stage"] == uniform["lut_stage"]
+        facts = {
+            "lut_times": _ratio(uniform["lut"], row["lut"]) if alike else None,
+            "latency_share": _ratio(row["latency_cycles"], uniform["latency_cycles"]),
+        }
+    score = score_in(row)
+    if score is None:
+        return facts
+    theirs = None if uniform is None else uniform.get(score.key)
+    return facts | {score.difference: None if theirs is None else row[score.key] - theirs}
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    """Return a ratio of two figures; None where one is not known or 0."""
+    return above / below if above and below else None
 
 
 def over_seeds(rows: Sequence[Row]) -> list[Row]:
     """Return, for each network and pipeline of several seeds, means and the sample deviation of accuracy or error.
 
-    LUTs are averaged over the seeds that were synthesised, ``lut_seeds``; where none was, over all estimates.
+    LUTs are averaged over the seeds that were synthesised, ``lut_seeds``; where none was, over all estimates. Rows
+    without a score are left out.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
+    for row in (row for row in rows if score_in(row) is not None):
         key = (*_network(row), row["pipeline"], row["bits"], row.get("beta"), row.get("epochs"))
         groups.setdefault(key, []).append(row)
     means = []
