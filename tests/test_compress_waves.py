@@ -14,7 +14,7 @@ from edgephys.models import trained as artefact
 from edgephys.train import fit as train
 from edgephys.train.recipe import Recipe
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = [pytest.mark.usefixtures("uncompiled"), pytest.mark.slow]
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 NET = WaveCnn(grid=32, width=3, depth=1, format="cp", bits=6, input_bits=15, input_integer=3)

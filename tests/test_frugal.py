@@ -69,7 +69,7 @@ def test_a_budget_is_never_exceeded_and_the_nearest_within_it_is_taken():
         assert abs(after[i, j] - wanted[i, j] * 32) == pytest.approx(min(abs(n - wanted[i, j] * 32) for n in allowed))
 
 
-@pytest.fixture(scope="module", params=["tensor", "channel"])
+@pytest.fixture(scope="module", params=["tensor", pytest.param("channel", marks=pytest.mark.slow)])
 def made(request):
     stage = Frugal(**QUICK, learning_rate=0.05, lut_cost=1e-4, widths=request.param)
     return stage.apply(model_of(NET), task_of(NET), 1).model

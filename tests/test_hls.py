@@ -89,7 +89,8 @@ def test_every_kind_sign_point_and_arrangement_of_rows_is_exact(backend, of, tmp
     assert first_difference(graph, csim.probe(tmp_path, facts, x), x) is None
 
 
-@pytest.mark.parametrize("backend", ["Vitis", *OTHERS])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_interaction_network_is_exact_in_every_layer(backend, tmp_path):
     graph = interaction()
     facts = emit(graph, tmp_path, HlsOptions(backend=backend))

@@ -100,6 +100,7 @@ def every_kind_of_pixel() -> Graph:
     return builder.finish(last)
 
 
+@pytest.mark.slow
 def test_every_kind_is_exact_with_many_readers_rows_in_a_pixel_and_even_windows(tmp_path):
     graph = every_kind_of_pixel()
     assert set(OPS.values()) == {type(node.op) for node in graph.nodes}

@@ -125,6 +125,7 @@ def test_arrays_of_other_names_or_shapes_are_refused(files, tmp_path):
         prepare(complete, tmp_path / "a.npz")
 
 
+@pytest.mark.slow
 def test_the_joined_model_computes_what_the_functions_model_does(files):
     """The layers are other ones, with the weights of the first; a layer that is called twice is one layer."""
     folder, field, scalars = files

@@ -157,6 +157,7 @@ def pairs() -> Graph:
     return builder.finish(builder.reshape("flat", dense(builder, "object", node, 2, generator), (6,)))
 
 
+@pytest.mark.slow
 def test_layers_that_move_integers_are_wires_without_module_or_time(tmp_path):
     graph = pairs()
     x = vectors(graph, 200)

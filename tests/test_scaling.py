@@ -292,6 +292,7 @@ def test_a_simulation_that_is_killed_leaves_no_sum_and_the_synthesis_stands(zoo,
     assert row["latency_stage"].startswith("not measured: not verified as it stands")
 
 
+@pytest.mark.slow
 def test_a_mismatch_is_loud(zoo, projects, monkeypatch, run, tmp_path):
     def differs(project, **options):
         first = Mismatch("phi_1", 7, (0, 0), 3, 4)

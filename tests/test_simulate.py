@@ -131,7 +131,7 @@ def interaction():
 
 
 @pytest.mark.skipif(shutil.which("ghdl") is None, reason="GHDL is not installed")
-@pytest.mark.parametrize("graph_of", [tagger, interaction])
+@pytest.mark.parametrize("graph_of", [tagger, pytest.param(interaction, marks=pytest.mark.slow)])
 def test_vhdl_gives_the_golden_integers_at_the_same_latency(graph_of, tmp_path):
     graph = graph_of()
     verilog = rtl.emit(graph, tmp_path / "verilog", RtlOptions(clock_ns=2.5))

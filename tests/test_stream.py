@@ -90,6 +90,7 @@ def test_every_layer_of_random_graphs_on_fields_probes_as_the_golden_model(seed,
     probes_as_the_golden_model(graph, tmp_path, facts, x)
 
 
+@pytest.mark.slow
 @given(field_graphs(WITH_RTL, 8, 9), strategies.sampled_from([0.4, 1.5, 100.0]))
 def test_nothing_is_read_before_it_is_there_and_windows_wait_for_their_last_neighbour(graph, clock_ns):
     plan = stream.planned(graph, True, clock_ns)

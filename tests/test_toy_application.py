@@ -84,6 +84,7 @@ def test_it_is_compressed_after_a_teacher(run, model, points, tmp_path):
     assert "hit rate on the validation points" in done.out and "On 450 test points, once" in done.out
 
 
+@pytest.mark.slow
 def test_a_network_from_outside_trains_on_jets(run, few_jets, tmp_path):
     script = tmp_path / "outside.py"
     script.write_text(SCRIPT.format(net="SumTagger", name="outside"))

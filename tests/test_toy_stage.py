@@ -98,6 +98,7 @@ def test_a_stage_from_outside_is_resumed_after_a_kill_and_stands_in_the_gains_ta
     assert table["rows"][0]["pipeline"] == "toys"
 
 
+@pytest.mark.slow
 def test_a_stage_from_outside_runs_again_when_its_file_changes(run, folder, few_jets):
     (folder / "toys.toml").write_text(PIPELINE.format(kill="false"))
     first = run(*words(folder, few_jets))

@@ -111,6 +111,7 @@ def test_the_rate_is_that_of_the_nearest_stated_size():
         assert dataclasses.replace(stated, net=DeepSets(constituents=size)).rate() == rate
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 def test_a_start_with_other_layers_is_refused(trained, few_jets):
     other = dataclasses.replace(RECIPE, net=dataclasses.replace(NET, phi=(4,)))
@@ -121,6 +122,7 @@ def test_a_start_with_other_layers_is_refused(trained, few_jets):
         train.fit(other, few_jets, start=floating)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 def test_a_model_of_the_same_bits_goes_on_where_it_stood(trained, few_jets):
     rested = train.fit(with_settings(RECIPE, ["epochs=1", "learning_rate=1e-30"]), few_jets, start=trained)

@@ -187,6 +187,7 @@ def test_the_scale_of_what_are_no_logits_is_1():
         task.scaled(2.0)
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_error_of_the_next_frame(run, tmp_path):
     words = ["train", SAMPLE.parent.parent / "wave_cnn.py", "--data", SAMPLE, "--out", tmp_path / "model"]
     small = [part for key in ("grid=32", "width=2", "depth=1", "epochs=1", "every=16") for part in ("--set", key)]

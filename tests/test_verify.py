@@ -95,6 +95,7 @@ def test_a_corrupted_expectation_fails_with_its_vector_and_both_integers(run, pr
     assert "changed since its emission: vectors.npz" in " ".join(ended.err.split())
 
 
+@pytest.mark.slow
 def test_a_change_that_no_vector_shows_fails_too_and_names_the_file(run, project):
     folder = project("rtl")
     source = next((folder / "firmware").rglob("*.v"))

@@ -116,6 +116,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_one_worker_writes_the_same_bytes_and_the_reader_gives_the_runs_back(tiny: Path, tmp_path: Path) -> None:
     of = wave_runs.plan(7, **TINY, edges="both")
     again = waves.generate(tmp_path / "again.h5", RUNS, of, workers=1)
