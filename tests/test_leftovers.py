@@ -4,11 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
+import pytest
+
 from edgephys.core import processes, scratch
+from edgephys.core.beside import beside
+from edgephys.core.errors import ToolError
 from edgephys.core.files import replace_folder, write_file
 
 
@@ -50,6 +56,45 @@ def test_a_program_that_ended_is_no_longer_watched(tmp_path, monkeypatch):
     monkeypatch.setattr(watcher, "_write", lines.append)
     processes.run(["true"], tmp_path, 10.0)
     assert [line[:1] for line in lines] == ["", "+", "-"] and lines[1][1:] == lines[2][1:]
+
+
+def no_end(folder):
+    processes.run(["sh", "-c", "echo half > ${TMPDIR:?}/half.s; exec sleep 300"], folder, 2.0)
+
+
+def fails(folder):
+    processes.run(["sh", "-c", "echo half > ${TMPDIR:?}/half.s; exit 3"], folder, 10.0)
+
+
+def caller_fails(folder):
+    with beside([partial(no_end, folder)]):
+        end = time.monotonic() + 10
+        while not list(Path(tempfile.gettempdir()).glob("*/half.s")):
+            assert time.monotonic() < end, "no file where programs make theirs"
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("run", "failure"), [(no_end, ToolError), (fails, ToolError), (caller_fails, KeyboardInterrupt)]
+)
+def test_files_that_a_program_makes_for_a_time_are_removed_when_it_is_stopped(tmp_path, monkeypatch, run, failure):
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
+    with pytest.raises(failure):
+        run(tmp_path)
+    assert not list(own.iterdir())
+
+
+def test_files_that_a_killed_compiler_left_are_removed_by_a_run_over_a_day_later(tmp_path, monkeypatch):
+    left = tmp_path / "edgephys-program-abcd1234"
+    left.mkdir()
+    (left / "ccHdfLHX.s").write_text("half")
+    aged(left, 2)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    processes.run(["true"], tmp_path, 10.0)
+    assert not list(tmp_path.iterdir())
 
 
 def aged(path, days):

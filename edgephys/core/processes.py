@@ -24,7 +24,7 @@ from pathlib import Path
 
 from edgephys.core import watcher
 from edgephys.core.errors import ToolError
-from edgephys.core.scratch import sweep
+from edgephys.core.scratch import sweep, temporary_folder
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def run(
     """Run a program in ``folder`` and return its output; end its whole process group in any case.
 
     Errors call the program ``name``. Another thread may set ``STOP`` to kill it. Where this process is killed, the
-    program's group is too (``watcher``).
+    program's group is too (``watcher``). The program's own temporary files are removed.
     Units: timeout_s in seconds; memory_gb of address space, for each process of the program.
     Raises: ToolError where it cannot start, ends with a non-zero status, is killed or exceeds its time limit.
     """
@@ -176,30 +176,22 @@ def run(
     if memory_gb is not None:
         command = ["sh", "-c", 'ulimit -v "$0" && exec "$@"', str(int(memory_gb * 2**20)), *command]
     watcher.start()
-    try:
-        process = subprocess.Popen(
-            list(command),
-            cwd=folder,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolError(f"{name} cannot start: {error.strerror or error}; {_install(name, 'check it')}") from error
-    try:
-        with watcher.watched(process.pid):
-            output = _output_of(process, stdin, timeout_s, stop)
-    except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{name} was stopped after {timeout_s:g} s; give it more time or a smaller design") from error
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+    with temporary_folder("program") as own:
+        process = _started(name, command, folder, {"TMPDIR": str(own), **(environment or {})}, stdin is not None)
+        try:
+            with watcher.watched(process.pid):
+                output = _output_of(process, stdin, timeout_s, stop)
+        except subprocess.TimeoutExpired as error:
+            raise ToolError(
+                f"{name} was stopped after {timeout_s:g} s; give it more time or a smaller design"
+            ) from error
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
     if stop is not None and stop.is_set():
         raise ToolError(f"{name} was stopped")
     text = output.decode(errors="replace")
@@ -208,6 +200,24 @@ def run(
     if process.returncode:
         raise ToolError(f"{name} {_ending(process.returncode)}: {_message(text)}")
     return text
+
+
+def _started(
+    name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], reads: bool
+) -> subprocess.Popen[bytes]:
+    """Return a program that was started in a group of its own; raise ToolError where it cannot be."""
+    try:
+        return subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolError(f"{name} cannot start: {error.strerror or error}; {_install(name, 'check it')}") from error
 
 
 def _name_of(command: Sequence[str]) -> str:
