@@ -88,3 +88,6 @@ def test_a_kept_page_is_what_its_table_gives_today():
         table = module.table(json.loads((results / f"{name}.json").read_text()))
         assert page(table, name) == (results / f"{name}.md").read_text(), name
         assert comma_separated(table) == (results / f"{name}.csv").read_text(), name
+        for column in table.columns:  # what a page says, a file says
+            if column.cell is not None and "csv" in column.where:
+                assert any(column.of(row) is not None for row in table.rows), (name, column.key)

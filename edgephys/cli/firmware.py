@@ -220,7 +220,8 @@ def verify(
     vectors = raw_vectors(opened, data, limit) if data is not None else None
     verified = compare(opened, vectors, say, data.name if data is not None else None, netlist)
     record = verified.to_record()
-    tables = (targets_table, coverage_table, score_table, lint_table, *((proofs_table,) if netlist else ()))
+    tables = [targets_table, coverage_table, score_table]
+    tables += [lint_table] * bool(verified.lints) + [proofs_table] * netlist  # C and ONNX have no tool that reads them
     give(as_json, record, *(partial(table, record) for table in tables))
     verified.require()
 
