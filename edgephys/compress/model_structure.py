@@ -98,7 +98,8 @@ def flow(model: Any, at_input: Any, at: Callable[[Any, list[Any]], Any]) -> dict
     """Propagate a property of every channel through a model; return it for the output channels of each layer.
 
     ``at(layer, inputs)`` returns the property behind a layer that changes it, from those of the layer's inputs, and
-    None for a layer that passes it on: concatenated where channels are, repeated where rows become channels.
+    None for a layer that passes it on: concatenated where channels are, repeated where rows become channels, and the
+    largest of all where a reshape splits channels.
     """
     of_tensor: dict[int, Any] = {}
     of_layer: dict[str, Any] = {}
@@ -116,7 +117,9 @@ def flow(model: Any, at_input: Any, at: Callable[[Any, list[Any]], Any]) -> dict
 def _passed_on(layer: Any, inputs: Sequence[Any]) -> Any:
     if isinstance(layer, keras.layers.Concatenate):
         return keras.ops.concatenate(inputs, axis=-1)
-    repeats = layer.output.shape[-1] // inputs[0].shape[-1]
+    repeats, rest = divmod(layer.output.shape[-1], inputs[0].shape[-1])
+    if rest:
+        return keras.ops.tile(keras.ops.max(inputs[0], keepdims=True), [layer.output.shape[-1]])
     return keras.ops.tile(inputs[0], [repeats]) if repeats > 1 else inputs[0]
 
 

@@ -12,6 +12,7 @@ from edgephys.core.errors import ModelError
 from edgephys.models.card import read_card
 from edgephys.models.frameworks import framework_of
 from edgephys.models.trained import MODEL, Trained, load
+from edgephys.networks.joined import joined
 from edgephys.train.fit import data_record
 from edgephys.train.recipe import Recipe
 from edgephys.workflow.candidates import Candidate
@@ -32,7 +33,8 @@ class StartModel:
 def start_model(folder: Path, data: Path, test_data: Path | None = None) -> StartModel:
     """Return the model in a folder as stages read it, with its task on the data.
 
-    An imported Keras model becomes one that is trained on its user's arrays, which are divided as those of a script.
+    An imported Keras model becomes one that is trained on its user's arrays, which are divided as those of a script;
+    several inputs are joined into one.
     Raises: ModelError for a model without layers that can be trained, or naming the layer that stages cannot follow;
     DataError where the data do not fit the model.
     """
@@ -64,7 +66,8 @@ def described(folder: Path, data: Path) -> Trained:
     from edgephys.compress.model_structure import kernel_layers
     from edgephys.compress.trainable import trainable
 
-    trained = dataclasses.replace(trained, model=trainable(trained.model))
+    whole = joined(trained.model, f"model '{card.name}'")
+    trained = dataclasses.replace(trained, model=trainable(whole))
     if not kernel_layers(trained.model):
         raise ModelError(f"{folder}: the model has no layer with weights to compress; expected QDense or QConv2D")
     return trained if card.imported is None else import_task.as_trained(trained, SHARES, data)

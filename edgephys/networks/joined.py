@@ -73,10 +73,13 @@ def parts_of(model: Any) -> dict[str, tuple[int, ...]]:
     column = _only_reader(model.inputs[0]._keras_history.operation) if len(model.inputs) == 1 else None
     if not isinstance(column, keras.layers.Reshape) or tuple(column.output.shape[2:]) != (1,):
         return {}
+    cuts = [node.operation for node in column._outbound_nodes]
+    if not all(isinstance(cut, keras.layers.Cropping1D) for cut in cuts):
+        return {}
     parts, first = {}, 0
-    for node in column._outbound_nodes:
-        cut, own = node.operation, _only_reader(node.operation)
-        if not isinstance(cut, keras.layers.Cropping1D) or not isinstance(own, keras.layers.Reshape):
+    for cut in sorted(cuts, key=lambda cut: int(cut.cropping[0])):
+        own = _only_reader(cut)
+        if not isinstance(own, keras.layers.Reshape):
             return {}
         if cut.cropping[0] != first:
             return {}

@@ -42,7 +42,8 @@ def as_trained(imported: Trained, shares: Shares, data: Path) -> Trained:
             f"{card.imported.file} without --keep-softmax, or without a softmax within the model"
         )
     shape, output = (tuple(tensors[0].shape[1:]) for tensors in (model.inputs, model.outputs))
-    users = user_data.read(data, inputs_of(model))
+    inputs = inputs_of(model)
+    users = user_data.read(data, inputs)
     task = recognised(users, output)
     if task == RECONSTRUCTION and prod(shape) != prod(output):
         raise DataError(
@@ -63,6 +64,7 @@ def as_trained(imported: Trained, shares: Shares, data: Path) -> Trained:
         input_format=str(form),
         bits=widest(model),
         network_input=shape,
+        network_inputs=inputs if len(inputs) > 1 else {},
         network_output=output,
         network_ending=ending(model, graph) if task == CLASSIFICATION else "",
     )
