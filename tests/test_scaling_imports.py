@@ -1,5 +1,7 @@
 """Models from any framework have a row in the scaling table: with a score where they were imported with answers."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx_models
 import pytest
@@ -8,6 +10,8 @@ from keras_models import activation, model_of, qdense, scattered
 from edgephys.workflow import firmware
 from edgephys.workflow.candidates import candidates
 from edgephys.workflow.steps import TargetRun
+
+GOLDEN = Path(__file__).parent / "golden" / "hgq2"
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +65,16 @@ def test_an_import_is_emitted_verified_and_synthesised(models, run, tmp_path):
     for row in done.json["rows"]:
         assert row["mismatches"] == 0 and row["lut"] > 0 and row["lut_stage"] == "synthesised"
         assert row["latency_cycles"] > 0 and not row["failures"]
+
+
+@pytest.mark.slow
+def test_an_import_of_hgq2_with_a_format_for_every_weight_has_a_row_of_measured_figures(run, tmp_path):
+    words = ("--input-format", "fixed<8,4>", "--count", "50", "--out", tmp_path / "wrap")
+    assert run("import", GOLDEN / "wrap.keras", *words).status == 0
+    words = ("--to", "rtl", "--projects", tmp_path / "p", "--out", tmp_path / "table", "--json")
+    done = run("scaling", tmp_path / "wrap", *words)
+    assert done.status == 0, done.err
+    (row,) = done.json["rows"]
+    assert (row["imported"], row["accuracy"], row["failures"]) == ("wrap.keras", None, [])
+    assert row["mismatches"] == 0 and row["vectors"] == 50 and row["lut_stage"] == "synthesised"
+    assert row["latency_cycles"] > 0 and row["lut"] > 100
