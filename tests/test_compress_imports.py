@@ -265,8 +265,10 @@ def test_a_layer_that_stages_cannot_follow_is_named(top, run, tmp_path, command)
 
 
 def test_a_kernel_with_scales_of_its_own_is_named(top, run, tmp_path):
-    scaled = qkeras.QDense(5, kernel_quantizer=qkeras.quantized_bits(4, 0, alpha="auto_po2"), name="d")
-    model = imported(run, model_of((16,), scaled), tmp_path, "m", "--count", "5")
+    scaled = qdense(5, "d", kernel_quantizer=qkeras.quantized_bits(4, 0, alpha="auto_po2"))
+    own = scattered(model_of((16,), scaled), 1)
+    scaled.kernel.assign(scaled.kernel * 2.0 ** np.arange(5))  # one scale for each column
+    model = imported(run, own, tmp_path, "m", "--count", "5")
     assert refused(run, model, top).startswith(
         "edgephys: layer 'd': its kernel must have quantized_bits(bits, integer, alpha=1) to be compressed; train it "
     )

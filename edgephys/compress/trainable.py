@@ -3,7 +3,8 @@
 Stages follow the channels of a model from layer to layer, and train kernels that are quantised with a fixed step. So a
 nested model becomes its layers, an activation within a layer becomes a layer of its own, a dense layer or an activation
 in ``TimeDistributed`` stands for itself, a sum that is written as an operator becomes a layer, and what only training
-does (Dropout) is left out. The function is the same one.
+does (Dropout) is left out. A scale that is one power of two for a whole kernel becomes its step. The function is the
+same one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edgephys.compress.fixed_steps import with_fixed_steps
 from edgephys.core.errors import ModelError
 from edgephys.models.files.keras import activations
 from edgephys.models.files.keras.lower import calls, functional
@@ -128,12 +130,14 @@ class _Copy:
             return _activation(layer.activation, self.name(layer.name))(inputs[0])
         config = {**layer.get_config(), "name": self.name(layer.name)}
         function = layer.activation if isinstance(layer, KERNELS) else None
+        weights = layer.get_weights()
         if isinstance(layer, KERNELS):
-            config["activation"] = None
+            steps, weights = with_fixed_steps(layer)
+            config |= {"activation": None, **steps}
         fresh = type(layer).from_config(config)
         result = fresh(inputs if len(inputs) > 1 else inputs[0])
-        if layer.weights:
-            fresh.set_weights(layer.get_weights())
+        if weights:
+            fresh.set_weights(weights)
         if function is None or getattr(function, "__name__", "") == "linear":
             return result
         return _activation(function, self.name(f"{layer.name}_activation"))(result)
