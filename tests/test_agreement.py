@@ -8,6 +8,8 @@ import pytest
 
 from edgephys.workflow import steps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def agreed(model, run, tmp_path_factory):

@@ -14,6 +14,8 @@ from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.layers import dense
 
+pytestmark = pytest.mark.slow
+
 NET = NETS["mlp"]
 QUICK = {"epochs": 3, "batch": 64, "learning_rate": 1e-2, "keep": "last"}
 

@@ -11,6 +11,8 @@ import time
 import pytest
 from conftest import SAMPLE
 
+pytestmark = pytest.mark.slow
+
 QUICK = """
 [[stage]]
 kind = "frugal"

@@ -17,7 +17,7 @@ from edgephys.train import fit as train
 from edgephys.train.equalise import WeightRange, assign, rescaled
 from edgephys.train.recipe import Recipe
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = [pytest.mark.usefixtures("uncompiled"), pytest.mark.slow]
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 FLOAT = WaveCnn(grid=8, width=3, depth=2, bits=None, input_bits=15, input_integer=3)

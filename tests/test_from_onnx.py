@@ -108,6 +108,7 @@ def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path,
         assert np.array_equal(found, edges[last[layer].name]), layer
 
 
+@pytest.mark.slow
 def test_an_export_of_brevitas_itself_is_what_qonnx_computes(tmp_path):
     path = onnx_models.shipped(tmp_path)
     made = imported.import_onnx(path, tmp_path / "espcn", ImportPlan(Fixed(False, 8, 0), count=6)).model
@@ -115,6 +116,7 @@ def test_an_export_of_brevitas_itself_is_what_qonnx_computes(tmp_path):
     assert made.graph.output.shape == (3, 12, 12)  # two pixels for one, by DepthToSpace
 
 
+@pytest.mark.slow
 def test_a_scale_that_is_no_power_of_two_comes_in(tmp_path):
     path = onnx_models.shipped(tmp_path)
     model = onnx.load(path)

@@ -40,6 +40,7 @@ def first_difference(graph, edges, x):
     return next((name for name, node in graph.layers() if np.any(edges[name] != golden[node.name])), None)
 
 
+@pytest.mark.slow
 def test_simulation_equals_the_golden_model(deep_sets_project):
     graph, folder, facts = deep_sets_project
     x = vectors(graph, 500)

@@ -26,6 +26,8 @@ from edgephys.targets.hls.steps import plan
 from edgephys.targets.hls.stream import DEEPEST_PIPELINE, FASTEST_PROCESS, connected, is_streamed, loop_of, times
 from edgephys.targets.hls.stream_rules import BeatDenseRule, BeatSumRule, PatchesRule, RearrangeRule
 
+pytestmark = pytest.mark.slow
+
 STREAM = HlsOptions(io="stream")
 
 

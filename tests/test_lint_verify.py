@@ -29,6 +29,7 @@ def test_verify_says_which_line_of_the_hls_cannot_be_synthesised(project, run):
     assert f"{file}, line {line}: the word 'p', which we do not emit: nothing was compiled or run" in last
 
 
+@pytest.mark.slow
 def test_verify_says_which_line_of_the_rtl_is_a_latch(project, run):
     folder = project("rtl")
     _, line = broken(folder, LATCH)

@@ -73,6 +73,7 @@ def test_any_two_formats_give_the_exact_product_in_the_narrowest_proven_format(o
     assert from_record(to_record(graph)).digest == graph.digest
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None)
 @given(strategies.lists(strategies.tuples(formats(), formats()), min_size=12, max_size=12))
 def test_c_gives_the_product_of_any_two_formats(pairs):

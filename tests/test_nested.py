@@ -12,6 +12,8 @@ from edgephys.compress.stages.shrink import shrink
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import tf
 
+pytestmark = pytest.mark.slow
+
 FRACTIONS = (0.25, 0.5, 1.0)
 UNITS = {
     "mlp": {"hidden_1": 6, "hidden_2": 5, "logits": 5},

@@ -12,6 +12,8 @@ from edgephys.targets.rtl import gate_level, place
 from edgephys.targets.rtl.emit import emit
 from edgephys.targets.rtl.options import RtlOptions
 
+pytestmark = pytest.mark.slow
+
 LAYER = "layer_product"
 CELLS = {"xcup": "DSP48E2", "ecp5": "MULT18X18D"}
 

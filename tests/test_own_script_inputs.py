@@ -153,6 +153,7 @@ def test_a_model_of_one_input_stays_as_it_is_and_a_name_is_not_used_twice():
     assert np.array_equal(one.predict(np.eye(3), verbose=0), swapped)
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_quantised_and_imported_with_the_same_data(files, run, tmp_path):
     """Of float layers; edgephys quantise takes the layers that cut the joined input, and reads the arrays by name."""
     folder, *_ = files

@@ -21,6 +21,8 @@ from edgephys.core.errors import ProjectError, ToolError, UsageError
 from edgephys.core.timing import CallTime
 from edgephys.report import render
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"
 SMALL = WaveCnn(grid=32, width=2, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)

@@ -121,6 +121,7 @@ def test_a_stage_that_changed_is_run_anew(asked, file):
     assert len(pareto_runs.logged(of.out, "end")) == 2 * (3 + 3)
 
 
+@pytest.mark.slow
 def test_runs_that_were_not_measured_are_measured_when_that_is_asked_for(asked):
     assert swept(asked())["lut_stage"] == "estimated"
     plan = FirmwarePlan(to=("rtl",))

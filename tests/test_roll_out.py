@@ -20,6 +20,8 @@ from edgephys.models.files.keras import lower
 from edgephys.train import fit as train
 from edgephys.train.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "models" / "samples" / "waves.h5"
 SMALL = {"grid": 32, "width": 2, "depth": 1, "bits": 6, "input_bits": 15, "input_integer": 3}

@@ -70,6 +70,7 @@ def test_a_sum_of_products_of_wide_numbers_is_exact(data):
     require_exact(operations, Fixed(data.draw(strategies.booleans()), bits, bits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["verilog", "vhdl"])
 def test_wide_constants_are_exact_in_the_emitted_sources(language, tmp_path):
     generator, builder = np.random.default_rng(3), Builder("g")

@@ -27,7 +27,7 @@ from edgephys.workflow.firmware import FirmwarePlan
 STEPS = ((table_steps, "emit"), (table_steps, "verify"), (firmware, "gather"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
     import scaling_models  # loads Keras
 
@@ -36,14 +36,14 @@ def zoo(tmp_path_factory):
     return top
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def models_are_loaded_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(firmware, "load", loaded_once(firmware.load))
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finished(zoo, tmp_path_factory):
     """Projects and table of an uninterrupted run."""
     projects = tmp_path_factory.mktemp("scaling")

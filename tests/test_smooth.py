@@ -23,7 +23,7 @@ from edgephys.core.errors import UsageError
 from edgephys.networks.backend import tf
 from edgephys.networks.layers import relu
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = [pytest.mark.usefixtures("uncompiled"), pytest.mark.slow]
 
 NET = NETS["deepsets"]
 QUICK = {"epochs": 3, "batch": 64, "learning_rate": 1e-2, "keep": "last"}

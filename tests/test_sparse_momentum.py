@@ -21,6 +21,8 @@ from edgephys.compress.stages.sparse_momentum import (
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
 
+pytestmark = pytest.mark.slow
+
 NET = NETS["mlp"]
 SIZE = 9 * 6 + 6 * 5 + 5 * 5
 

@@ -19,6 +19,8 @@ from edgephys.networks.network import Net
 from edgephys.train import fit as train
 from edgephys.train.recipe import Recipe, with_settings
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 NET = WaveCnn(grid=32, width=3, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)
 RECIPE = Recipe("wave_small", NET, {32: 2e-3}, epochs=2, batch=16, task=FrameSampling(every=8), test=0.25)

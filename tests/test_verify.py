@@ -114,6 +114,7 @@ def test_a_file_that_a_vendors_tool_adds_is_no_change(run, project):
     assert run("verify", folder).status == 0
 
 
+@pytest.mark.slow
 def test_the_report_of_a_failed_verification_vouches_for_nothing(run, project):
     folder = project("rtl")
     corrupt(folder, 3, 1)

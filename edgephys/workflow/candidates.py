@@ -54,8 +54,13 @@ class Candidate:
 
     @cached_property
     def facts(self) -> NetworkFacts:
-        """What tables say of the network."""
-        return _facts(self.card) if self.card.imported is None else _facts_of_import(self.card.imported, self)
+        """What tables say of the network.
+
+        Raises: ModelError for a trained model's card that does not state its script and network.
+        """
+        return (
+            _facts(self.card, self.folder) if self.card.imported is None else _facts_of_import(self.card.imported, self)
+        )
 
     @property
     def score(self) -> Score:
@@ -77,9 +82,13 @@ class Candidate:
         return place, facts.family, facts.size, facts.features, -(facts.bits or 0), self.name
 
 
-def _facts(card: Card) -> NetworkFacts:
-    """Return what the recipe of a trained model states of its network."""
-    application, net = of_card(card), card.net
+def _facts(card: Card, folder: Path) -> NetworkFacts:
+    """Return what the recipe of a trained model states of its network.  Raises: ModelError for what it lacks."""
+    net = card.net
+    if "bits" not in net or "script" not in card.recipe or not any(one.recognises(net) for one in applications()):
+        fields = ", or ".join(" and ".join(sorted(application.net_fields)) for application in applications())
+        raise ModelError(f"{folder}: its card must state script, bits, and {fields}; train it again")
+    application = of_card(card)
     widths = ("bits", "activation_bits", "weight_integers")
     layers = json.dumps({key: value for key, value in net.items() if key not in widths}, sort_keys=True)
     sizes = application.size(net), application.input_width(net)
@@ -101,11 +110,6 @@ def candidates(folders: Sequence[Path]) -> list[Candidate]:
     models: dict[str, Candidate] = {}
     for folder in folders:
         model = Candidate(folder, read_card(folder))
-        recipe, net = model.card.recipe, model.card.net
-        known = "bits" in net and any(application.recognises(net) for application in applications())
-        if model.card.imported is None and (not known or "script" not in recipe):
-            fields = ", or ".join(" and ".join(sorted(application.net_fields)) for application in applications())
-            raise ModelError(f"{folder}: its card must state script, bits, and {fields}; train it again")
         if model.name in models:
             first = models[model.name].folder
             raise ModelError(f"{folder}: {model.name} is there twice, also as {first}; name each once")
