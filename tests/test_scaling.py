@@ -24,6 +24,8 @@ from edgephys.workflow import firmware
 from edgephys.workflow import steps as table_steps
 from edgephys.workflow.firmware import FirmwarePlan
 
+pytestmark = pytest.mark.slow
+
 STEPS = ((table_steps, "emit"), (table_steps, "verify"), (firmware, "gather"))
 
 

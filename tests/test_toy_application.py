@@ -11,6 +11,8 @@ SCRIPT = """
 from toy_application import {net}
 from edgephys.train.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(script="{name}", net={net}(bits=6), learning_rate={{2: 1e-2}}, epochs=8, batch=32)
 """
 
