@@ -7,11 +7,11 @@ from edgephys.applications import registry
 from edgephys.applications.application import Application
 from edgephys.core.errors import ModelError, UsageError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 from toy_application import {net}
 from edgephys.train.recipe import Recipe
-
-pytestmark = pytest.mark.slow
 
 RECIPE = Recipe(script="{name}", net={net}(bits=6), learning_rate={{2: 1e-2}}, epochs=8, batch=32)
 """
