@@ -88,7 +88,7 @@ class Counts:
     """Count the graphs that a target computed exactly and refused, by reason, and the time that they took."""
 
     exact: int = 0
-    failures: int = 0
+    failures: list[str] = field(default_factory=list)
     seconds: float = 0.0
     refusals: Counter[str] = field(default_factory=Counter)
 
@@ -212,7 +212,9 @@ def compare(drawn: Case, name: str, counts: Counts) -> str:
     if not wrong:
         counts.exact += 1
         return ""
-    counts.failures += 1
+    counts.failures.append(
+        f"python tests/fuzz.py --seed {drawn.seed} --target {name}: {wrong.strip().splitlines()[-1]}"
+    )
     return f"FAILURE: seed {drawn.seed}, target {name}, options {options}\n{wrong}"
 
 
@@ -256,7 +258,7 @@ def fuzz(first: int, seconds: float, names: list[str]) -> dict[str, Counts]:
                 print(f"graph: {json.dumps(to_record(drawn.graph))}")
                 print(f"again: python tests/fuzz.py --seed {seed} --target {name}", flush=True)
         seed += 1
-        failures = sum(count.failures for count in counts.values())
+        failures = sum(len(count.failures) for count in counts.values())
         if time.monotonic() - start >= seconds or failures >= MOST_FAILURES:
             return counts
 
@@ -274,10 +276,13 @@ def main() -> int:
         counts = fuzz(first, 60 * words.minutes, words.target or list(TARGETS))
     for name, count in counts.items():
         refused = count.refusals.total()
-        print(f"{name}: {count.exact} exact, {count.failures} failed, {refused} refused, {count.seconds:.0f} s")
+        print(f"{name}: {count.exact} exact, {len(count.failures)} failed, {refused} refused, {count.seconds:.0f} s")
         for message, number in count.refusals.most_common():
             print(f"  {number:5d} x {message}")
-    return int(any(count.failures for count in counts.values()))
+    failures = [failure for count in counts.values() for failure in count.failures]
+    for failure in failures:  # again, as the last lines: a log that is cut keeps its end
+        print(f"FAILURE: {failure}")
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

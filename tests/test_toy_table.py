@@ -90,3 +90,10 @@ def test_groups_have_a_table_each_and_an_empty_table_says_so():
     assert [line for line in grouped.splitlines() if line.startswith("#")] == ["# Toy", "## a|b", "## small"]
     nothing = Table("Toy", sections=(Table("Rows", toy().columns),))
     assert page(nothing, "toy") == "# Toy\n\n## Rows\n\nNone.\n"
+
+
+@pytest.mark.parametrize(("remarks", "below"), [((), "none"), (("Not measured: no tool.",), "Not measured: no tool.")])
+def test_a_table_without_rows_shows_no_empty_columns_in_a_terminal(remarks, below):
+    text = io.StringIO()
+    Console(file=text).print(shown(Table(title="figures", columns=(Column("a", "A"),), rows=[], remarks=remarks)))
+    assert text.getvalue().split("\n") == ["figures", below, ""]

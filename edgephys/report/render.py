@@ -130,11 +130,14 @@ def _plain(value: Any) -> Any:
 
 
 def shown(table: Table) -> Group:
-    """Return the table for a terminal: a caption of any length, the rows, the remarks."""
+    """Return the table for a terminal: a caption of any length, the rows, the remarks; "none" where both lack."""
     parts: list[Any] = []
     for name, rows in table.groups():
-        caption = ": ".join(filter(None, (name, table.caption or table.title)))
-        parts += [Text(caption, style="italic"), _sideways(table, rows) if table.sideways else _upright(table, rows)]
+        parts.append(Text(": ".join(filter(None, (name, table.caption or table.title))), style="italic"))
+        if rows:
+            parts.append(_sideways(table, rows) if table.sideways else _upright(table, rows))
+        elif not table.remarks:
+            parts.append(Text("none"))
     return Group(*parts, *table.remarks)
 
 
