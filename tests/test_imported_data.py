@@ -4,6 +4,13 @@ import numpy as np
 import onnx_models
 import pytest
 from keras_models import activation, model_of, qdense
+from onnx_models import Model
+
+from edgephys.core.errors import UsageError
+from edgephys.core.fixed import Fixed
+from edgephys.models.card import read_card
+from edgephys.models.import_plan import ImportPlan
+from edgephys.models.imported_keras import import_keras
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,26 @@ def test_an_onnx_model_is_scored_too(run, tmp_path):
     done = run("import", path, "--data", tmp_path / "far.npz", "--out", tmp_path / "other", "--json")
     assert done.status == 0, done.err
     assert any("found int64 (50,) from 99 to 99: no score is stated" in line for line in done.json["warnings"])
+
+
+def test_numbers_of_an_onnx_file_are_scored_in_its_own_units_at_the_import_and_by_a_verification(run, tmp_path):
+    m = Model((6,))
+    path = m.save(tmp_path / "m.onnx", m.quant(m.quant("x", 6, 0.25), 6, 0.3))
+    x = np.random.default_rng(0).integers(-8, 8, (50, 6)) / 4
+    np.savez(tmp_path / "mine.npz", x=x, y=np.rint(x / 0.3) * 0.3)
+    done = run("import", path, "--data", tmp_path / "mine.npz", "--out", tmp_path / "m", "--json")
+    assert done.status == 0, done.err
+    metrics = read_card(tmp_path / "m").metrics
+    assert metrics["relative_l2"] < 1e-6 and metrics["r2"] == pytest.approx(1) and metrics["examples"] == 50
+    assert run("emit", tmp_path / "m", "--to", "c", "--out", tmp_path / "c").status == 0
+    (figure,) = run("verify", tmp_path / "c", "--json").json["score"]["figures"]
+    assert figure["name"] == "relative_l2" and figure["value"] == pytest.approx(figure["stated"])
+
+
+@pytest.mark.parametrize(("count", "limit"), [(0, "1 or more, not 0"), (10**8, r"at most 67108864 for inputs of \(4,")])
+def test_the_random_inputs_of_a_keras_file_have_the_limits_of_those_of_an_onnx_file(model, tmp_path, count, limit):
+    with pytest.raises(UsageError, match=f"--count must be {limit}"):
+        import_keras(model / "model.keras", tmp_path / "m", ImportPlan(Fixed(True, 8, 3), count=count))
 
 
 def test_a_table_of_cards_leaves_out_an_import_without_answers_and_says_so(model, run, tmp_path):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgephys.core.errors import DataError
+from edgephys.core.errors import DataError, ModelError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph import stimuli
 from edgephys.graph.graph import Graph
+
+Result = TypeVar("Result")
 
 MOST_BITS = 16
 """Bits of an input's format that is proposed: what the first layer's sums take in exactly, and not more."""
@@ -39,6 +42,26 @@ def proposed(values: NDArray[np.float64], bits: int) -> Fixed:
             break
         fixed = fewer
     return Fixed(fixed.signed, fixed.bits, fixed.integer)
+
+
+def widest(
+    values: NDArray[np.float64], lower: Callable[[Fixed], Result], refusal: type[ModelError], warnings: list[str]
+) -> Result:
+    """Return what ``lower`` makes of the widest proposed format that it takes, and say in a warning which that is.
+
+    Raises: the refusal of the widest one, where all are refused.
+    """
+    refused: list[ModelError] = []
+    for bits in range(MOST_BITS, FEWEST_BITS - 1, -1):
+        fixed = proposed(values, bits)
+        try:
+            result = lower(fixed)
+        except refusal as error:
+            refused.append(error)
+            continue
+        warnings.append(f"input format {fixed}, which holds the data; --input-format states another")
+        return result
+    raise refused[0]
 
 
 def quantised(values: NDArray[np.float64], fixed: Fixed, warnings: list[str], scale: float = 1.0) -> Integers:

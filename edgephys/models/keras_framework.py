@@ -14,6 +14,7 @@ from edgephys.core.errors import MismatchError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
 from edgephys.models.card import CARD, read_card
+from edgephys.models.files.softmax import MeasuredSoftmax
 from edgephys.models.model import Framework, Reference
 from edgephys.models.trained import MODEL, load, load_keras
 
@@ -79,13 +80,14 @@ class KerasFileReference:
             if value.shape[1:] == last[layer].shape
         }
 
-    def softmaxes(self, inputs: Integers) -> dict[str, float]:
-        """Return the largest difference of each softmax that is computed to Keras' float softmax, by layer."""
+    def softmaxes(self, inputs: Integers) -> tuple[MeasuredSoftmax, ...]:
+        """Return each softmax that is computed with its largest difference to Keras' float softmax."""
         from edgephys.models.files.keras.softmaxes import differences
 
         replaced = self.lowered.softmaxes
         values = self._computed(inputs, {one.layer: [one.before, one.after] for one in replaced}) if replaced else {}
-        return differences(replaced, [values[one.layer] for one in replaced])
+        largest = differences(replaced, [values[one.layer] for one in replaced])
+        return tuple(MeasuredSoftmax(one.layer, one.form, largest[one.layer], len(inputs)) for one in replaced)
 
     def _computed(self, inputs: Integers, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         from edgephys.networks.backend import keras, precision, predict

@@ -144,9 +144,9 @@ class ArrayNumbers(_Arrays):
     ) -> dict[str, Measured]:
         """Return the relative L2 error.  Raises: DataError for labels that are no numbers of these outputs."""
         from edgephys.applications.metrics import Measured
-        from edgephys.models import numbers
+        from edgephys.models import numbers, units
 
-        values: Any = graph.output.fixed.values(outputs).reshape(len(outputs), -1)
+        values: Any = units.values_of(graph, outputs).reshape(len(outputs), -1)
         answers: Any = labels.reshape(len(labels), -1)
         if values.shape != answers.shape:
             raise DataError(f"expected numbers of shape {values.shape}, found {answers.shape}")
