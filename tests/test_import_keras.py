@@ -179,6 +179,25 @@ def test_data_are_read_from_every_kind_of_file(tmp_path):
         assert data.answers is None if kind == "npy" else np.array_equal(data.answers, y)
 
 
+@pytest.mark.parametrize("header", ["", "0,1,2,3,4\n", "a,b,c,d,e\n", "a,1,2,3,4\n"])
+def test_a_csv_without_a_row_of_names_loses_no_example(header, tmp_path):
+    x = np.arange(15.0).reshape(3, 5) / 4
+    (tmp_path / "a.csv").write_text(header + "\n".join(",".join(map(str, row)) for row in x))
+    data = user_data.read(tmp_path / "a.csv", SHAPES)
+    assert data.answers is None and np.array_equal(data.inputs, x)
+
+
+def test_a_csv_of_one_column_keeps_a_first_zero(tmp_path):
+    (tmp_path / "a.csv").write_text("0\n1\n")
+    assert user_data.read(tmp_path / "a.csv", {"x": (1,)}).inputs.tolist() == [[0], [1]]
+
+
+def test_a_csv_whose_answers_have_no_name_is_refused_with_the_way_on(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2,3,4,5,0\n1,2,3,4,5,1\n")
+    with pytest.raises(DataError, match=r"not float64 \(2, 6\); answers are a column of their own, named y"):
+        user_data.read(tmp_path / "a.csv", SHAPES)
+
+
 def test_several_inputs_are_read_by_their_names_or_numbers(tmp_path):
     one, two = np.ones((3, 2)), np.zeros((3, 2, 2))
     for names in (("left", "right"), ("x0", "x1")):
@@ -210,7 +229,8 @@ def test_files_that_are_no_data_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"expected a .npz, .npy, .csv or HDF5 file \(.h5\), found '.xlsx'; convert it"):
         user_data.read(tmp_path / "d.xlsx", SHAPES)
     for text, reason in (
-        ("a,b\n", "no row behind the header"),
+        ("a,b\n", "no row of numbers"),
+        ("", "no row of numbers"),
         ("a,b\n1,2\n3\n", "rows of different lengths"),
         ("a\nword\n", "word"),
     ):

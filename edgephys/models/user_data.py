@@ -1,9 +1,9 @@
 """Read a user's own data: inputs in the model's own units and shape, and the right answers where there are any.
 
 ``.npz`` has ``x`` (or an array for each input, by the input's name or x0, x1, ...) and perhaps ``y``; the ``x`` of
-several inputs is flat and joined in their order. ``.npy`` has the inputs alone; ``.csv`` has a header and a number a
-cell, the answers in a column named y, label, target or class; HDF5 has datasets named as in ``.npz``. Answers are class
-numbers, one-hot rows, or numbers of any other kind.
+several inputs is flat and joined in their order. ``.npy`` has the inputs alone; ``.csv`` has a number a cell, and the
+answers in a column that its first row names y, label, target or class; without a row of names it has the inputs alone.
+HDF5 has datasets named as in ``.npz``. Answers are class numbers, one-hot rows, or numbers of any other kind.
 """
 
 from __future__ import annotations
@@ -90,9 +90,10 @@ def _flat(path: Path, name: str, shape: tuple[int, ...], array: Any) -> NDArray[
     array = np.asarray(array)
     fits = array.ndim > 0 and (array.shape[1:] == shape or (array.ndim == 2 and array.shape[1] == prod(shape)))
     if not fits or array.dtype.kind not in "iufb":
+        kind = "column" if path.suffix.lower() == ".csv" else "array"
         raise DataError(
             f"{path}: input '{name}' must be numbers of shape (example, {', '.join(map(str, shape))}), "
-            f"not {array.dtype} {array.shape}"
+            f"not {array.dtype} {array.shape}; answers are a {kind} of their own, named y"
         )
     values: NDArray[np.float64] = array.reshape(len(array), prod(shape)).astype(np.float64)
     wrong = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max).all(1))
@@ -121,12 +122,24 @@ def _hdf5(path: Path) -> dict[str, Any]:
 
 def _csv(path: Path) -> dict[str, Any]:
     rows = list(csv.reader(read_text(path).splitlines()))
-    if len(rows) < 2:
-        raise ValueError("no row behind the header")
-    header = [word.strip().lower() for word in rows[0]]
+    header = [word.strip().lower() for word in rows[0]] if rows and _names(rows[0]) else []
+    examples = rows[1:] if header else rows
+    if not examples:
+        raise ValueError("no row of numbers")
     if len({len(row) for row in rows}) > 1:
         raise ValueError("rows of different lengths")
-    columns = np.array(rows[1:], float).T
+    columns = np.array(examples, float).T
     at = next((index for index, word in enumerate(header) if word in ANSWERS), None)
     inputs = np.array([column for index, column in enumerate(columns) if index != at]).T
     return {"x": inputs} | ({} if at is None else {"y": columns[at]})
+
+
+def _names(row: Sequence[str]) -> bool:
+    """Say whether a first row names the columns: by a word that is no number, or by 0, 1, ... as pandas does."""
+    if len(row) > 1 and [word.strip() for word in row] == [str(number) for number in range(len(row))]:
+        return True
+    try:
+        np.array(row, float)
+    except ValueError:
+        return True
+    return False
