@@ -10,19 +10,11 @@ import time
 
 import pytest
 from conftest import SAMPLE
+from pipeline_texts import stage
 
 pytestmark = pytest.mark.slow
 
-QUICK = """
-[[stage]]
-kind = "frugal"
-epochs = 2
-batch = 256
-lut_cost = 1e-6
-
-[[stage]]
-kind = "untie"
-"""
+QUICK = stage("frugal", epochs=2, batch=256, lut_cost=1e-6) + stage("untie")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +104,7 @@ def test_a_second_run_does_nothing_anew_and_other_stages_are_run_anew(
     again = run("compress", trained, pipeline, "--data", few_jets, "--out", out)
     assert again.status == 0 and "1_frugal: done before" in again.err and "2_untie: done before" in again.err
     other = tmp_path / "other.toml"
-    other.write_text(QUICK + '[[stage]]\nkind = "untie"\n')
+    other.write_text(QUICK + stage("untie"))
     longer = run("compress", trained, other, "--data", few_jets, "--out", out)
     assert longer.status == 0 and "2_untie: done before" in longer.err and "3_untie: as it is" in longer.err
     assert "no LUT" in longer.out
@@ -126,7 +118,7 @@ def test_runs_side_by_side_share_the_stages_in_which_they_are_equal(finished, tr
 
     out = shutil.copytree(finished[0], tmp_path / "runs" / "whole").parent
     longer = tmp_path / "longer.toml"
-    longer.write_text(QUICK + '[[stage]]\nkind = "shrink"\n')
+    longer.write_text(QUICK + stage("shrink"))
     said = []
     for name, seed in (("longer", 1), ("other_seed", 2)):
         job = CompressionJob(
@@ -159,7 +151,7 @@ def test_a_folder_that_is_not_a_pipelines_is_left_alone(run, trained, pipeline, 
 
 def test_a_missing_teacher_is_named(run, trained, few_jets, tmp_path):
     path = tmp_path / "taught.toml"
-    path.write_text('[[stage]]\nkind = "finetune"\nteacher = ["nobody"]\n')
+    path.write_text(stage("finetune", teacher=["nobody"]))
     refused = run("compress", trained, path, "--data", few_jets, "--out", tmp_path / "out")
     assert refused.status == 2 and "nobody: no such model; paths are relative to the pipeline's file" in refused.err
 

@@ -9,6 +9,7 @@ import onnx_models
 import pytest
 from conftest import no_ranks
 from keras_models import activation, bits, model_of, qconv, qdense, qdepthwise, scattered
+from pipeline_texts import FEW, FRUGAL, stage
 
 from edgephys.compress.job import CompressionJob
 from edgephys.compress.pipeline_file import read
@@ -18,24 +19,8 @@ from edgephys.core.errors import DataError, ModelError
 from edgephys.models.card import read_card
 from edgephys.networks.backend import keras, qkeras
 
-SMALL = """
-[[stage]]
-kind = "prune"
-density = 0.5
-epochs = 1
-batch = 64
-
-[[stage]]
-kind = "frugal"
-epochs = 1
-batch = 64
-lut_cost = 1e-5
-
-[knob]
-stage = 1
-key = "density"
-values = [0.3, 0.6]
-"""
+KNOB = '[knob]\nstage = 1\nkey = "density"\nvalues = [0.3, 0.6]\n'
+SMALL = stage("prune", density=0.5, **FEW) + FRUGAL + KNOB
 GOLDEN = Path(__file__).parent / "golden" / "hgq2"
 RELU = "quantized_relu(6, 2)"
 
@@ -187,8 +172,7 @@ def test_a_cnn_with_a_normalisation_pooling_and_a_sum_loses_units_and_is_exact(t
     y = generator.integers(0, 2, 300)
     np.savez(tmp_path / "f.npz", x=generator.normal(0, 0.5, (300, 6, 6, 1)) + y[:, None, None, None], y=y)
     folder = imported(run, model, tmp_path, "field", "--data", tmp_path / "f.npz")
-    stage = '[[stage]]\nkind = "prune"\nscope = "neuron"\ndensity = 0.5\nepochs = 1\nbatch = 64\n'
-    (tmp_path / "units.toml").write_text(stage)
+    (tmp_path / "units.toml").write_text(stage("prune", scope="neuron", density=0.5, **FEW))
     words = ("--data", tmp_path / "f.npz", "--out", tmp_path / "less", "--json")
     done = run("compress", folder, tmp_path / "units.toml", *words)
     assert done.status == 0, done.err

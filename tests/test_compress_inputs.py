@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import no_ranks
 from keras_models import activation, bits, model_of, qdense, scattered
+from pipeline_texts import FEW, FRUGAL, stage
 
 from edgephys.compress.cost import CircuitCost
 from edgephys.compress.model_structure import flow
@@ -18,31 +19,13 @@ from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.joined import joined
 
 RELU = "quantized_relu(6, 2)"
-STAGES = """
-[[stage]]
-kind = "prune"
-scope = "neuron"
-density = 0.7
-epochs = 1
-batch = 64
-
-[[stage]]
-kind = "shrink"
-
-[[stage]]
-kind = "bitwise"
-epochs = 1
-batch = 64
-
-[[stage]]
-kind = "frugal"
-epochs = 1
-batch = 64
-lut_cost = 1e-5
-
-[[stage]]
-kind = "untie"
-"""
+STAGES = (
+    stage("prune", scope="neuron", density=0.7, **FEW)
+    + stage("shrink")
+    + stage("bitwise", **FEW)
+    + FRUGAL
+    + stage("untie")
+)
 
 
 def two_inputs():

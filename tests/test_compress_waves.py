@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from pipeline_texts import stage
 
 from edgephys.applications.waves.application import FrameSampling
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
@@ -18,25 +19,12 @@ pytestmark = [pytest.mark.usefixtures("uncompiled"), pytest.mark.slow]
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
 NET = WaveCnn(grid=32, width=3, depth=1, format="cp", bits=6, input_bits=15, input_integer=3)
-STAGES = """
-[[stage]]
-kind = "prune"
-density = 0.6
-epochs = 1
-batch = 16
-
-[[stage]]
-kind = "bitwise"
-epochs = 1
-batch = 16
-
-[[stage]]
-kind = "distil"
-epochs = 1
-batch = 16
-teacher = ["{teacher}"]
-start = "weights"
-"""
+SHORT = {"epochs": 1, "batch": 16}
+STAGES = (
+    stage("prune", density=0.6, **SHORT)
+    + stage("bitwise", **SHORT)
+    + stage("distil", **SHORT, teacher=["{teacher}"], start="weights")
+)
 
 
 @pytest.fixture(scope="module")

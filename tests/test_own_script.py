@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pipeline_texts import stage
 
 from edgephys.applications import registry
 from edgephys.core.errors import DataError, ModelError, UsageError
@@ -126,7 +127,7 @@ def test_it_is_exact_on_every_target(trained, run, target):
 def test_it_is_pruned_after_a_teacher_and_trained_further(trained, run, tmp_path):
     _, data, out, _ = trained
     pipeline = tmp_path / "small.toml"
-    pipeline.write_text(f'[[stage]]\nkind = "prune"\ndensity = 0.5\nepochs = 2\nteacher = ["{out}"]\n')
+    pipeline.write_text(stage("prune", density=0.5, epochs=2, teacher=[str(out)]))
     done = run("compress", out, pipeline, "--data", data, "--out", tmp_path / "less")
     assert done.status == 0, done.err
     assert "accuracy on the validation examples" in done.out and "On 180 test examples, once" in done.out
@@ -170,7 +171,7 @@ def test_numbers_are_recognised_trained_and_scored(script, tmp_path):
     recipe, task, notes = task_of(script(), data, "outputs=1")
     assert recipe.net.task == "regression" and notes[0] == "task regression"
     assert registry.of_network(recipe.net).name == "numbers"
-    graph = SimpleNamespace(output=SimpleNamespace(fixed=Fixed(True, 8, 4)))
+    graph = SimpleNamespace(output=SimpleNamespace(fixed=Fixed(True, 8, 4)), metadata={})
     scored = registry.of_network(recipe.net).score_outputs(graph, np.full((60, 1), 2), task.test.labels)
     wanted = np.linalg.norm(0.125 - task.test.labels) / np.linalg.norm(task.test.labels)
     assert scored["relative_l2"].value == pytest.approx(wanted)

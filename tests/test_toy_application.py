@@ -1,6 +1,7 @@
 """An application and a network from outside of the package go through it without a change to a file of it."""
 
 import pytest
+from pipeline_texts import stage
 
 from edgephys import cli
 from edgephys.applications import registry
@@ -80,7 +81,7 @@ def test_it_is_emitted_to_c_and_verified_on_its_vectors_and_on_raw_data(run, mod
 @pytest.mark.slow
 def test_it_is_compressed_after_a_teacher(run, model, points, tmp_path):
     pipeline = tmp_path / "small.toml"
-    pipeline.write_text(f'[[stage]]\nkind = "prune"\ndensity = 0.5\nepochs = 2\nteacher = ["{model}"]\n')
+    pipeline.write_text(stage("prune", density=0.5, epochs=2, teacher=[str(model)]))
     done = run("compress", model, pipeline, "--data", points, "--out", tmp_path / "small")
     assert done.status == 0, done.err
     assert "hit rate on the validation points" in done.out and "On 450 test points, once" in done.out

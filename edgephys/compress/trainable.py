@@ -14,8 +14,9 @@ from typing import Any
 
 from edgephys.compress.fixed_steps import with_fixed_steps
 from edgephys.core.errors import ModelError
+from edgephys.core.names import unused
 from edgephys.models.files.keras import activations
-from edgephys.models.files.keras.lower import calls, functional
+from edgephys.models.files.keras.calls import functional, outputs_for
 from edgephys.models.files.keras.operations import is_operation
 from edgephys.models.files.keras.rules import RULES
 from edgephys.networks.backend import keras, qkeras
@@ -77,27 +78,20 @@ class _Copy:
 
     def name(self, wanted: str) -> str:
         """Return a name that no layer has yet: the wanted one, or that with a number."""
-        name, number = wanted, 1
-        while name in self.names:
-            number += 1
-            name = f"{wanted}_{number}"
+        name = unused(wanted, self.names)
         self.names.add(name)
         return name
 
     def model(self, model: Any, tensors: Sequence[Any]) -> list[Any]:
         """Return the outputs of a model's copy for other inputs."""
-        known = dict(zip(map(id, model.inputs), tensors, strict=True))
-        for layer, node in calls(model):
-            if isinstance(layer, _LAYERS.InputLayer):
-                continue
-            inputs = [known[id(tensor)] for tensor in node.arguments.keras_tensors]
-            if isinstance(layer, keras.Model):
-                self.require_once(layer)
-                results = self.model(functional(layer), inputs)
-            else:
-                results = [self.operation(layer, node, inputs) if is_operation(layer) else self.layer(layer, inputs)]
-            known.update(zip(map(id, node.outputs), results, strict=True))
-        return [known[id(tensor)] for tensor in model.outputs]
+        return outputs_for(model, tensors, self.call)
+
+    def call(self, layer: Any, node: Any, inputs: list[Any]) -> list[Any]:
+        """Return the outputs of a call's copy."""
+        if isinstance(layer, keras.Model):
+            self.require_once(layer)
+            return self.model(functional(layer), inputs)
+        return [self.operation(layer, inputs) if is_operation(layer) else self.layer(layer, inputs)]
 
     def require_once(self, layer: Any) -> None:
         """Raise ModelError for a layer that is called a second time."""
@@ -108,7 +102,7 @@ class _Copy:
             )
         self.copied.add(id(layer))
 
-    def operation(self, operation: Any, node: Any, inputs: list[Any]) -> Any:
+    def operation(self, operation: Any, inputs: list[Any]) -> Any:
         """Return the result of an operator of two tensors, as a layer computes it."""
         kind = SUMS.get(type(operation).__name__)
         if kind is None or len(inputs) != 2 or inputs[0].shape != inputs[1].shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,6 +11,15 @@ LONGEST = 200
 UNSAFE = frozenset("\"'`\\;$*")
 """Characters that end a string, a comment, a path or a command of some tool."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def unused(name: str, used: Container[str]) -> str:
+    """Return the name, or the first of ``name_2``, ``name_3`` and so on that is not among those in use."""
+    free, number = name, 1
+    while free in used:
+        number += 1
+        free = f"{name}_{number}"
+    return free
 
 
 def require_plain(what: str, text: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.fixed import WIDEST, Fixed
+from edgephys.core.names import unused
 from edgephys.graph import ops
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.interval import Range
@@ -138,12 +139,7 @@ class Builder:
         return lowered(Graph(self._name, nodes, tuple(self._inputs), outputs, metadata or {}))
 
     def _fresh(self, layer: str, op: ops.Op) -> str:
-        base = name = f"{layer}_{op.word}"
-        count = 1
-        while name in self._nodes:
-            count += 1
-            name = f"{base}_{count}"
-        return name
+        return unused(f"{layer}_{op.word}", self._nodes)
 
     def _add(self, node: Node) -> str:
         self._nodes[node.name] = node

@@ -148,20 +148,12 @@ def version_of(tool: tools.Tool) -> str:
 
 def _macros(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the macros that tell the main program the model's names, and the sizes that it checks."""
-    prefix, upper = facts["prefix"], facts["prefix"].upper()
-    macros = {
-        "MODEL_HEADER": f'"{prefix}.h"',
-        "MODEL_RUN": f"{prefix}_run",
-        "MODEL_INPUT": f"{prefix}_input_t",
-        "MODEL_OUTPUT": f"{prefix}_output_t",
-        "MODEL_INPUTS": f"{upper}_INPUTS",
-        "MODEL_OUTPUTS": f"{upper}_OUTPUTS",
-        "MODEL_ARENA_BYTES": f"{upper}_ARENA_BYTES",
+    sizes = {
         "INPUTS": prod(facts["input"]["shape"]),
         "OUTPUTS": prod(facts["output"]["shape"]),
         "ARENA_BYTES": facts["arena_bytes"],
     }
-    return tuple(f"-D{name}={text}" for name, text in macros.items())
+    return (*emit.macros(facts, "MODEL_"), *(f"-D{name}={size}" for name, size in sizes.items()))
 
 
 def _footprint(

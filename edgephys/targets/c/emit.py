@@ -184,8 +184,11 @@ def sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, Path]:
     return paths
 
 
-def macros(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the compiler options that define a model's names for the programs in ``runtime`` and in ``bench``."""
+def macros(facts: Mapping[str, Any], before: str = "") -> tuple[str, ...]:
+    """Return the compiler options that define a model's names for the programs in ``runtime`` and in ``bench``.
+
+    ``before`` stands at the start of the names of the macros.
+    """
     prefix, upper = facts["prefix"], facts["prefix"].upper()
     names = {
         "HEADER": f'"{prefix}.h"',
@@ -196,4 +199,4 @@ def macros(facts: Mapping[str, Any]) -> tuple[str, ...]:
         "OUTPUTS": f"{upper}_OUTPUTS",
         "ARENA_BYTES": f"{upper}_ARENA_BYTES",
     }
-    return tuple(f"-D{name}={value}" for name, value in names.items())
+    return tuple(f"-D{before}{name}={value}" for name, value in names.items())

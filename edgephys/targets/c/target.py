@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.c.options import COptions
-from edgephys.targets.target import EmittedProject, Facts, OtherRun, Picture, Ran, Say, Target, TimedRun, ToolRuns
+from edgephys.targets.processor import Emitter, ProcessorTarget
+from edgephys.targets.target import EmittedProject, Facts, OtherRun, Picture, Ran, Say, TimedRun, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
-    from edgephys.graph.graph import Graph
     from edgephys.targets.rules import RuleTable
 
 
-class CTarget(Target):
+class CTarget(ProcessorTarget):
     """C99 sources for a processor."""
 
     name = "c"
@@ -32,24 +32,11 @@ class CTarget(Target):
 
         return rules.RULES
 
-    def emit(self, graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
-        """Write the C source, its header and a C++ wrapper."""
+    def emitter(self) -> Emitter:
+        """Return ``emit.py``."""
         from edgephys.targets.c import emit
 
-        return emit.emit(graph, folder, options)
-
-    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
-        """Compile the source for this machine and run it."""
-        from edgephys.targets.c import emit
-
-        tool, version = emit.tool()
-        return Ran(emit.run(folder, facts, x), {"tool": tool, "version": version})
-
-    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
-        """Return each layer's integers in the compiled source."""
-        from edgephys.targets.c import emit
-
-        return emit.probe(folder, facts, x)
+        return emit
 
     def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
         """Return a run that checks every memory access, in an arena of exactly its size."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.onnx.options import OnnxOptions
-from edgephys.targets.target import EmittedProject, Facts, OtherRun, Ran, Say, Target, TimedRun, ToolRuns
+from edgephys.targets.processor import Emitter, ProcessorTarget
+from edgephys.targets.target import EmittedProject, Facts, OtherRun, Ran, Say, TimedRun, ToolRuns
 
 if TYPE_CHECKING:
-    from edgephys.core.fixed import Integers
-    from edgephys.graph.graph import Graph
     from edgephys.targets.rules import RuleTable
 
 ELEMENTS = 1 << 21
@@ -20,7 +19,7 @@ ELEMENTS = 1 << 21
 FEWEST = 16
 
 
-class OnnxTarget(Target):
+class OnnxTarget(ProcessorTarget):
     """An ONNX model."""
 
     name = "onnx"
@@ -36,24 +35,11 @@ class OnnxTarget(Target):
 
         return rules.RULES
 
-    def emit(self, graph: Graph, folder: Path, options: OnnxOptions) -> dict[str, Any]:
-        """Write the model."""
+    def emitter(self) -> Emitter:
+        """Return ``emit.py``."""
         from edgephys.targets.onnx import emit
 
-        return emit.emit(graph, folder, options)
-
-    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
-        """Run the model in onnxruntime."""
-        from edgephys.targets.onnx import emit
-
-        tool, version = emit.tool()
-        return Ran(emit.run(folder, facts, x), {"tool": tool, "version": version})
-
-    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
-        """Return each layer's integers in onnxruntime."""
-        from edgephys.targets.onnx import emit
-
-        return emit.probe(folder, facts, x)
+        return emit
 
     def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
         """Return a run at every other level: onnxruntime's full optimisation drops operands that it takes as known."""

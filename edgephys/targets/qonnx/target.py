@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
+from edgephys.targets.processor import Emitter, ProcessorTarget
 from edgephys.targets.qonnx.options import QonnxOptions
-from edgephys.targets.target import EmittedProject, Facts, NotTimed, Ran, Say, Target, ToolRuns
+from edgephys.targets.target import EmittedProject, Facts, NotTimed, Say, ToolRuns
 
 if TYPE_CHECKING:
-    from edgephys.core.fixed import Integers
-    from edgephys.graph.graph import Graph
     from edgephys.targets.rules import RuleTable
 
 
-class QonnxTarget(Target):
+class QonnxTarget(ProcessorTarget):
     """A QONNX model."""
 
     name = "qonnx"
@@ -31,24 +29,11 @@ class QonnxTarget(Target):
 
         return rules.RULES
 
-    def emit(self, graph: Graph, folder: Path, options: QonnxOptions) -> dict[str, Any]:
-        """Write the model."""
+    def emitter(self) -> Emitter:
+        """Return ``emit.py``."""
         from edgephys.targets.qonnx import emit
 
-        return emit.emit(graph, folder, options)
-
-    def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
-        """Run the model in the qonnx package."""
-        from edgephys.targets.qonnx import emit
-
-        tool, version = emit.tool()
-        return Ran(emit.run(folder, facts, x), {"tool": tool, "version": version})
-
-    def probe(self, folder: Path, facts: Facts, x: Integers) -> Mapping[str, Integers]:
-        """Return each layer's integers in the qonnx package."""
-        from edgephys.targets.qonnx import emit
-
-        return emit.probe(folder, facts, x)
+        return emit
 
     def scan(self, folder: Path, facts: Facts) -> None:
         """Refuse operators of other packages, and data in other files."""

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
-from edgephys.models.files.keras.lower import calls, functional
+from edgephys.core.names import unused
+from edgephys.models.files.keras.calls import functional, outputs_for
 from edgephys.models.files.keras.operations import is_operation
 from edgephys.networks.backend import keras
 from edgephys.train.quantise.kinds import DROPPED, IN_TIME, KINDS, LAST, LEAKY, SLOPE_BITS, Kind
@@ -94,31 +95,24 @@ class _Reader:
 
     def add(self, step: Step) -> str:
         """Add a step and return its name, which gets a number where another step has it."""
-        name, number = step.name, 1
-        while name in self.steps:
-            number += 1
-            name = f"{step.name}_{number}"
+        name = unused(step.name, self.steps)
         self.steps[name] = replace(step, name=name)
         return name
 
     def model(self, model: Any, sources: Sequence[str]) -> list[str]:
         """Return the names of a model's outputs for those of its inputs."""
-        names = dict(zip(map(id, model.inputs), sources, strict=True))
-        for layer, node in calls(model):
-            if isinstance(layer, _L.InputLayer):
-                continue
-            arguments = [names[id(tensor)] for tensor in node.arguments.keras_tensors]
-            if isinstance(layer, keras.Model):
-                results = self.model(functional(layer), arguments)
-            else:
-                if is_operation(layer):
-                    layer = as_layer(layer, node) or layer
-                elif isinstance(layer, _L.TimeDistributed) and isinstance(layer.layer, IN_TIME):
-                    layer = layer.layer
-                shapes = [tensor.shape[1:] for tensor in node.arguments.keras_tensors]
-                results = [self.layer(layer, tuple(arguments), shapes)]
-            names |= dict(zip(map(id, node.outputs), results, strict=True))
-        return [names[id(tensor)] for tensor in model.outputs]
+        return outputs_for(model, sources, self.call)
+
+    def call(self, layer: Any, node: Any, sources: Sequence[str]) -> list[str]:
+        """Return the names of the outputs of a call."""
+        if isinstance(layer, keras.Model):
+            return self.model(functional(layer), sources)
+        if is_operation(layer):
+            layer = as_layer(layer, node) or layer
+        elif isinstance(layer, _L.TimeDistributed) and isinstance(layer.layer, IN_TIME):
+            layer = layer.layer
+        shapes = [tensor.shape[1:] for tensor in node.arguments.keras_tensors]
+        return [self.layer(layer, tuple(sources), shapes)]
 
     def layer(self, layer: Any, sources: tuple[str, ...], shapes: Sequence[tuple[int, ...]]) -> str:
         """Add the steps of a layer, which reads values of such shapes, and return the name of the last one."""

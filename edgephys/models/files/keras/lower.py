@@ -23,6 +23,7 @@ from edgephys.core.fixed import Fixed
 from edgephys.graph.build import Builder
 from edgephys.graph.graph import Graph
 from edgephys.models.files.keras import activations, operations, rules, softmaxes
+from edgephys.models.files.keras.calls import functional, outputs_for
 from edgephys.models.files.keras.doubles import in_float64, require_exact
 from edgephys.models.files.keras.reading import KerasFailsError, KerasReading, KerasValue, TooWideError
 from edgephys.models.files.keras.scales import is_scaled, without_activation
@@ -89,9 +90,8 @@ def _lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm) -
     _name_apart(model, {})
     values = _inputs(reading, model, input_format, name)
     walk = _Walk(reading, {}, {})
-    results, tensors = walk.model(model, values, list(model.inputs))
     edges, ends = [], []
-    for value, tensor in zip(results, tensors, strict=True):
+    for value, tensor in walk.model(model, list(zip(values, model.inputs, strict=True))):
         edge, end = _ended(reading, walk, value, tensor)
         edges.append(edge)
         ends.append(end)
@@ -110,17 +110,6 @@ def _lowered(model: Any, input_format: Fixed, name: str, softmax: SoftmaxForm) -
     require_exact(graph, reading)
     replaced = tuple(reading.softmaxes)
     return Lowered(graph, list(model.inputs), ends, walk.tensors, tuple(reading.dropped), replaced)
-
-
-def functional(model: Any) -> Any:
-    """Return the functional model that a model is or holds; raise ModelError for one of another kind."""
-    inner = getattr(model, "_functional", None) or model
-    if not hasattr(inner, "_nodes_by_depth"):
-        raise ModelError(
-            f"model '{model.name}': {type(model).__name__} must be a Sequential or functional model with stated "
-            f"inputs; build it with keras.Model(inputs, outputs)"
-        )
-    return inner
 
 
 def _name_apart(model: Any, names: dict[str, int]) -> None:
@@ -168,6 +157,10 @@ def _inputs(reading: KerasReading, model: Any, input_format: Fixed, name: str) -
     return values
 
 
+Pair = tuple[KerasValue, Any]
+"""A value of the Graph, and the tensor of Keras that it must equal."""
+
+
 @dataclass(eq=False)
 class _Walk:
     """Read the layers of a model and of the models in it; ``names`` and ``tensors`` are by the Graph's layer."""
@@ -176,31 +169,17 @@ class _Walk:
     names: dict[str, str]
     tensors: dict[str, Any]
 
-    def model(
-        self, model: Any, values: Sequence[KerasValue], tensors: Sequence[Any]
-    ) -> tuple[list[KerasValue], list[Any]]:
+    def model(self, model: Any, pairs: Sequence[Pair]) -> list[Pair]:
         """Return the values and the tensors of a model's outputs for those of its inputs."""
-        known = {id(own): (value, tensor) for own, value, tensor in zip(model.inputs, values, tensors, strict=True)}
-        for layer, node in calls(model):
-            if isinstance(layer, keras.layers.InputLayer):
-                continue
-            arguments = [known[id(tensor)] for tensor in node.arguments.keras_tensors]
-            results = self.layer(layer, node, [value for value, _ in arguments], [tensor for _, tensor in arguments])
-            for own, result in zip(node.outputs, results, strict=True):
-                known[id(own)] = result
-        ends = [known[id(tensor)] for tensor in model.outputs]
-        return [value for value, _ in ends], [tensor for _, tensor in ends]
+        return outputs_for(model, pairs, self.layer)
 
-    def layer(
-        self, layer: Any, node: Any, values: list[KerasValue], tensors: list[Any]
-    ) -> list[tuple[KerasValue, Any]]:
+    def layer(self, layer: Any, node: Any, pairs: list[Pair]) -> list[Pair]:
         """Return the values and the tensors of a call of a layer."""
         if rules.RULES.get(type(layer)) is not activations.dropped:
-            pairs = [self.softmax(*pair) for pair in zip(values, tensors, strict=True)]
-            values, tensors = [value for value, _ in pairs], [tensor for _, tensor in pairs]
+            pairs = [self.softmax(*pair) for pair in pairs]
         if isinstance(layer, keras.Model):
-            results = self.model(functional(layer), values, tensors)
-            return list(zip(*results, strict=True))
+            return self.model(functional(layer), pairs)
+        values, tensors = [value for value, _ in pairs], [tensor for _, tensor in pairs]
         if operations.is_operation(layer):
             ends = operations.computed(self.reading, layer, node, values)
             return list(zip(ends, _called(layer, node, tensors), strict=True))
@@ -230,7 +209,7 @@ class _Walk:
             last.before = self.tensors[end] if end == layer.name and end in self.tensors else tensors[0]
         return [(value, tensor)]
 
-    def softmax(self, value: KerasValue, tensor: Any) -> tuple[KerasValue, Any]:
+    def softmax(self, value: KerasValue, tensor: Any) -> Pair:
         """Return a value and its tensor with the softmax at its end computed, if there is one."""
         result = softmaxes.computed(self.reading, value, tensor)
         if result[0] is not value:
@@ -263,9 +242,3 @@ def _ended(reading: KerasReading, walk: _Walk, value: KerasValue, tensor: Any) -
         value = KerasValue(value.edge, value.pending[:-1], value.last)
         tensor = walk.tensors.get(reading.builder.layer(value.edge), tensor)
     return value.edge, tensor
-
-
-def calls(model: Any) -> list[tuple[Any, Any]]:
-    """Return (layer, node) of every call, in an order in which inputs come first."""
-    depths = sorted(model._nodes_by_depth, reverse=True)
-    return [(node.operation, node) for depth in depths for node in model._nodes_by_depth[depth]]

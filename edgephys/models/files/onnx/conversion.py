@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgephys.core.names import unused
 from edgephys.models.files.onnx.file import OnnxModel, Operation
 from edgephys.models.files.onnx.known import Known
 from edgephys.models.files.onnx.reading import word
@@ -38,11 +39,7 @@ class Conversion:
 
     def name(self, operation: Operation, suffix: str = "") -> str:
         """Return a name for a layer that no other has."""
-        base, count = word(operation.name) + suffix, 1
-        name = base
-        while name in self.names:
-            count += 1
-            name = f"{base}_{count}"
+        name = unused(word(operation.name) + suffix, self.names)
         self.names.add(name)
         return name
 

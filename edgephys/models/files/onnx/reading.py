@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.names import unused
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.build import Builder
 from edgephys.models.files.functions.staircase import Staircases
@@ -101,11 +102,7 @@ class Reading:
 
     def layer(self, operation: Operation, suffix: str = "") -> str:
         """Return a layer's name after an operation, made of letters, digits and _, and used once."""
-        base = word(operation.name) + suffix
-        name, count = base, 1
-        while name in self.layers:
-            count += 1
-            name = f"{base}_{count}"
+        name = unused(word(operation.name) + suffix, self.layers)
         self.layers.add(name)
         return name
 

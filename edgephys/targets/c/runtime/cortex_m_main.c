@@ -1,7 +1,7 @@
 /* Run a generated model over the vectors of a file, and measure its stack and its instructions.
  *
  * "x" holds the number of vectors (int64) and their integers (int64 each); "y" gets the outputs (int64 each) and
- * one struct Trailer. MODEL_HEADER, MODEL_RUN, MODEL_INPUT, MODEL_OUTPUT and MODEL_ARENA_BYTES name the model;
+ * one struct Trailer. MODEL_HEADER, MODEL_RUN, MODEL_INPUT_T, MODEL_OUTPUT_T and MODEL_ARENA_BYTES name the model;
  * INPUTS, OUTPUTS and ARENA_BYTES are what the caller believes of it.
  */
 #include "semihosting.h"
@@ -26,11 +26,11 @@ static struct {
 
 static struct {
     uint64_t aligned[0];
-    MODEL_OUTPUT values[OUTPUTS];
+    MODEL_OUTPUT_T values[OUTPUTS];
     uint8_t after[GUARD];
 } output;
 
-static MODEL_INPUT input[INPUTS];
+static MODEL_INPUT_T input[INPUTS];
 extern uint32_t stack_bottom[];
 static uint32_t checksum = 0xFFFFFFFF, deepest, most, least = 0xFFFFFFFF, idle;
 
@@ -45,13 +45,13 @@ static void fail(const char *why) {
     host_exit(FLAW);
 }
 
-static void idle_run(const MODEL_INPUT *x, MODEL_OUTPUT *y, void *space) {
+static void idle_run(const MODEL_INPUT_T *x, MODEL_OUTPUT_T *y, void *space) {
     (void)x, (void)y, (void)space;
     __asm volatile("");
 }
 
 /* Call the model on a painted stack; keep how deep it reached and how long it took. */
-__attribute__((noipa)) static uint32_t measured(void (*run)(const MODEL_INPUT *, MODEL_OUTPUT *, void *)) {
+__attribute__((noipa)) static uint32_t measured(void (*run)(const MODEL_INPUT_T *, MODEL_OUTPUT_T *, void *)) {
     uint32_t *top;
     __asm volatile("mov %0, sp" : "=r"(top));
     for (volatile uint32_t *word = stack_bottom; word < top; word++)
@@ -93,7 +93,7 @@ static int64_t next(int32_t file) {
 static void take(int32_t file) {
     for (uint32_t i = 0; i < INPUTS; i++) {
         const int64_t value = next(file);
-        input[i] = (MODEL_INPUT)value;
+        input[i] = (MODEL_INPUT_T)value;
         if ((int64_t)input[i] != value)
             fail("an input is outside of the model's input type");
     }
