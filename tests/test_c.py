@@ -306,7 +306,7 @@ def test_a_graph_that_computes_nothing_is_refused(tmp_path):
 
 def test_vectors_of_another_shape_and_missing_sources_are_refused(tmp_path):
     facts = emitted(jets(), tmp_path)
-    with pytest.raises(MismatchError, match=r"C target: vectors must be \(1 or more, \*\(8, 3\)\), not \(4, 8\)"):
+    with pytest.raises(MismatchError, match=r"C target: vectors must be integers \(1 or more, 8, 3\), not int64"):
         c.run(tmp_path, facts, np.zeros((4, 8), np.int64))
     (tmp_path / "jets_8_bit.h").unlink()
     with pytest.raises(ProjectError, match=r"jets_8_bit\.h is missing; emit the project again"):

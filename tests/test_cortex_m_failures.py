@@ -149,7 +149,7 @@ def test_options_and_vectors_out_of_range_are_refused(toy, tmp_path):
     with pytest.raises(UsageError, match="optimisation must be one of -Os, -O1, -O2, -O3, not '-Ofast'"):
         cortex_m.build(toy(), FACTS, optimise="-Ofast")
     for x in (X[:0], X[:, :2], X[0], X * 0.5, np.array(3)):
-        with pytest.raises(MismatchError, match=r"vectors must be integers \(1 or more, \*\(3,\)\), not"):
+        with pytest.raises(MismatchError, match=r"Cortex-M: vectors must be integers \(1 or more, 3\), not"):
             qemu.measure(toy(), FACTS, x)
     (tmp_path / "toy.c").unlink()
     with pytest.raises(ProjectError, match=r"toy\.c is missing; emit the project again"):

@@ -328,7 +328,7 @@ def test_emission_over_a_project_is_refused(deep_sets_project):
 @pytest.mark.parametrize("count", [0, 3])
 def test_vectors_of_a_wrong_shape_or_none_are_refused(deep_sets_project, count):
     _, folder, facts = deep_sets_project
-    with pytest.raises(MismatchError, match=r"vectors must be \(1 or more, \*\(8, 3\)\), not"):
+    with pytest.raises(MismatchError, match=r"C simulation: vectors must be integers \(1 or more, 8, 3\), not"):
         csim.simulate(folder, facts, np.zeros((count, 8, 3 + count), np.int64))
 
 

@@ -199,7 +199,7 @@ def test_what_cannot_be_run_says_so(tmp_path):
     graph = network()
     facts = emitted(graph, tmp_path)
     x = vectors(graph, 4)
-    with pytest.raises(MismatchError, match=r"qonnx: vectors must be \(1 or more, \*\(4, 3\)\), not \(0, 4, 3\)"):
+    with pytest.raises(MismatchError, match=r"qonnx: vectors must be integers \(1 or more, 4, 3\), not int64"):
         qonnx.run(tmp_path, facts, x[:0])
     with pytest.raises(MismatchError, match=r"between steps of its"):
         qonnx.run(tmp_path, facts | {"output": facts["output"] | {"fraction": 0}}, x)

@@ -153,7 +153,7 @@ def test_fields_with_nan_are_refused(broken):
 
 
 def test_too_few_runs_are_refused():
-    with pytest.raises(DataError, match=r"the validation split of its 12 runs is empty; give more runs or a share"):
+    with pytest.raises(DataError, match=r"the validation split of its 12 runs is empty; give more, or set"):
         train.fit(dataclasses.replace(RECIPE, validation=0.01), SAMPLE)
 
 

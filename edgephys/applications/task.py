@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.applications.application import Score
-from edgephys.core.errors import UsageError
+from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
@@ -31,6 +31,22 @@ class Shares:
     validation: float
     test: float
     seed: int
+
+    def parts(self, count: int, what: str, test_file: bool, where: object) -> list[NDArray[np.int64]]:
+        """Return the numbers of the examples that train, validate and test, in rising order.
+
+        ``test_file`` says that a file of its own has the test examples; ``where`` and ``what`` name the examples.
+        Raises: DataError for an empty part.
+        """
+        order = np.random.default_rng(self.seed).permutation(count)
+        validate, test = round(self.validation * count), 0 if test_file else round(self.test * count)
+        parts = [np.sort(part) for part in np.split(order, [count - validate - test, count - test])]
+        for name, part in zip(("train", "validation", "test"), parts, strict=True):
+            if not part.size and not (test_file and name == "test"):
+                raise DataError(
+                    f"{where}: the {name} split of its {count} {what} is empty; give more, or set {name}=0.2"
+                )
+        return parts
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,10 @@ TableOut = Annotated[
     typer.Option(help="Write OUT.json, OUT.md, OUT.csv and its pictures; without it the table is only shown."),
 ]
 """One rule for every command that makes a table: it writes no file that was not named."""
+DataSeed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same file on any number of cores.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes; all cores by default.")]
 
 
 def line() -> str:

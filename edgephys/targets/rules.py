@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from edgephys.core.errors import ModelError, UsageError
+from edgephys.graph.graph import Graph
 
 Rule = TypeVar("Rule")
 
@@ -47,6 +48,10 @@ class RuleTable(Generic[Rule]):
     def operations(self) -> set[type]:
         """Return the classes of operations with a rule or a refusal."""
         return set(self._rules)
+
+    def of_nodes(self, graph: Graph) -> dict[str, Rule]:
+        """Return the rule of each node, by its name.  Raises: as ``lookup``."""
+        return {node.name: self.lookup(node.op, node.layer) for node in graph.nodes}
 
     def lookup(self, operation: object, layer: str) -> Rule:
         """Return the rule of an operation.

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from edgephys.applications.arrays.answers import answers_of, recognised
-from edgephys.applications.arrays.application import AUTO, CLASSIFICATION, TASKS
+from edgephys.applications.arrays.application import AUTO, CLASSIFICATION, TASKS, UNIT
 from edgephys.applications.arrays.ends import ending, widest
-from edgephys.applications.arrays.task import divided
 from edgephys.applications.task import Shares
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.models import user_data
@@ -39,7 +38,7 @@ def completed(net: FunctionNet, shares: Shares, data: Path) -> tuple[FunctionNet
     notes = [f"task {task}"] if net.task == AUTO else []
     form = net.input
     if net.input_format == AUTO:
-        form = proposed(users.inputs[divided(len(users.inputs), shares, False, data)[0]], net.input_bits)
+        form = proposed(users.inputs[shares.parts(len(users.inputs), UNIT, False, data)[0]], net.input_bits)
         notes.append(f"input format {form}, which holds the training examples; --set input_format=... states another")
     outside = (users.inputs < (form.low - 0.5) * form.step) | (users.inputs > (form.high + 0.5) * form.step)
     if outside.any():

@@ -18,7 +18,7 @@ from edgephys.applications.arrays.ends import ending
 from edgephys.applications.classes import evaluated
 from edgephys.applications.logits import LogitTask
 from edgephys.applications.task import BATCH, Examples, Shares, Task
-from edgephys.core.errors import DataError, UsageError
+from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models import numbers, user_data
 from edgephys.models.input_names import inputs_of, numbered
@@ -184,23 +184,12 @@ def read(
     return HeldOut(_integers(ready, users.inputs[:limit], shape), answers[:limit])
 
 
-def divided(count: int, shares: Shares, test_file: bool, where: Path) -> list[Any]:
-    """Return the numbers of the examples that train, validate and test; raise DataError for an empty part."""
-    order = np.random.default_rng(shares.seed).permutation(count)
-    validate, test = round(shares.validation * count), 0 if test_file else round(shares.test * count)
-    parts = [np.sort(part) for part in np.split(order, [count - validate - test, count - test])]
-    for name, part in zip(("train", "validation", "test"), parts, strict=True):
-        if not part.size and not (test_file and name == "test"):
-            raise DataError(f"{where}: the {name} split of its {count} examples is empty; give more, or set {name}=0.2")
-    return parts
-
-
 def _task(
     net: Mapping[str, Any], ready: Standardisation, shares: Shares, scale: float, data: Path, test_data: Path | None
 ) -> Task:
     shape, output, form = tuple(net["network_input"]), tuple(net["network_output"]), ready.output
     every = read(ready, shape, net["task"], output, data)
-    rows = divided(len(every.inputs), shares, test_data is not None, data)
+    rows = shares.parts(len(every.inputs), UNIT, test_data is not None, data)
     train, validation = (_examples(every, part, form) for part in rows[:2])
     test = HeldOut(every.inputs[rows[2]], every.labels[rows[2]])
     if test_data is not None:

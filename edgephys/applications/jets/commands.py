@@ -8,18 +8,14 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import bar, give
-from edgephys.cli.words import MOST_WORKERS, Json
+from edgephys.cli.words import DataSeed, Json, Workers
 
 
 def data(
     out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
     jets_per_class: Annotated[int, typer.Option(min=1, max=10**8, help="Jets of each of g, q, W, Z, t.")] = 20000,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same file on any number of cores.")
-    ] = 1,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes; all cores by default.")
-    ] = None,
+    seed: DataSeed = 1,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Generate jets with Pythia 8 and FastJet in the layout of the public LHC jet files.

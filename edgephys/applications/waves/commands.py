@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from edgephys.cli.console import bar, give, say
-from edgephys.cli.words import MOST, MOST_WORKERS, Json, TableOut, line
+from edgephys.cli.words import MOST, DataSeed, Json, TableOut, Workers, line
 from edgephys.core.errors import UsageError
 
 
 def data(
     out: Annotated[Path, typer.Option(help="HDF5 file to write; OUT.runs keeps what is done until it is whole.")],
     runs: Annotated[int, typer.Option(min=1, max=10**6, help="Runs, each with a medium and pulses of its own.")] = 256,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same file on any number of cores.")
-    ] = 1,
+    seed: DataSeed = 1,
     grid: Annotated[
         int, typer.Option(min=1, max=2047, help="Points a side of the regular grid that frames are sampled on.")
     ] = 64,
@@ -37,9 +35,7 @@ def data(
     dt: Annotated[
         float | None, typer.Option(min=1e-6, max=1, help="Time step; the longest stable one by default.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes; all cores by default.")
-    ] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Generate runs of the 2-D wave equation with finite elements (scikit-fem).
@@ -84,8 +80,7 @@ def waves(
     from edgephys.applications.waves.study.roll_out import Horizon
     from edgephys.applications.waves.study.table import shown_run, tabulate
     from edgephys.applications.waves.study.table_page import table
-    from edgephys.core.files import check_writable
-    from edgephys.report.render import write
+    from edgephys.report.render import writer
 
     try:
         horizon = Horizon(steps, tuple(int(word) for word in starts.split(",")))
@@ -93,12 +88,10 @@ def waves(
         raise UsageError(
             f"--starts must be whole numbers with commas between them, such as 2,13, not {starts}"
         ) from None
-    if out is not None:
-        check_writable(out)
+    write = writer(out, lambda record: table(record, shown))
     shown = None if out is None else shown_run(models, data, horizon, run)
     record = tabulate(models, data, horizon, line(), say, beside)
-    if out is not None:
-        write(table(record, shown), out)
+    write(record)
     give(as_json, record, lambda: table(record))
 
 

@@ -206,7 +206,9 @@ def _task(
     form = ready.output
     runs = fitting(data, grid, form)
     test_runs = None if test_data is None else fitting(test_data, grid, form)
-    train, validation, test = _divided(runs, test_runs is not None, shares)
+    train, validation, test = (
+        part.tolist() for part in shares.parts(len(runs.frames), "runs", test_runs is not None, runs.source)
+    )
     least = len(ready.names) + sampling.every + sampling.unroll - 1
     if least > runs.frames.shape[1]:
         raise DataError(
@@ -219,15 +221,3 @@ def _task(
         fields(runs, test, ready) if test_runs is None else fields(test_runs, range(len(test_runs.frames)), ready),
         form,
     )
-
-
-def _divided(runs: waves.Waves, test_file: bool, shares: Shares) -> list[list[int]]:
-    """Return the numbers of the runs that train, validate and test."""
-    count = len(runs.frames)
-    order = np.random.default_rng(shares.seed).permutation(count)
-    validate, test = round(shares.validation * count), 0 if test_file else round(shares.test * count)
-    parts = [sorted(map(int, part)) for part in np.split(order, [count - validate - test, count - test])]
-    for name, part in zip(("train", "validation", "test"), parts, strict=True):
-        if not part and not (test_file and name == "test"):
-            raise DataError(f"{runs.source}: the {name} split of its {count} runs is empty; give more runs or a share")
-    return parts

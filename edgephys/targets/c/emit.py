@@ -26,6 +26,7 @@ from edgephys.targets.c.options import KEYWORDS, COptions
 from edgephys.targets.c.plan import plan
 from edgephys.targets.c.rules import RULES
 from edgephys.targets.c.source import arena_bytes, write
+from edgephys.targets.vectors import edges_of, require_vectors
 
 COMPILE_S = 1800.0
 RUN_S = 3600.0
@@ -48,7 +49,7 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
     """
     graph = drop_dead(check(graph))
     prefix = options.prefix or prefix_of(graph)
-    program = plan(graph, {node.name: RULES.lookup(node.op, node.layer) for node in graph.nodes})
+    program = plan(graph, RULES.of_nodes(graph))
     arena = memory.best(program.tensors, program.alignment)
     ends = {node.name: node for _, node in graph.layers() if node.name not in graph.inputs}
     notes: dict[str, int] = {}
@@ -130,10 +131,7 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     results = sum(prod(entry["shape"]) for entry in facts["probes"])
     probing = (f"-D{prefix.upper()}_PROBE", f"-DNOTE={prefix}_note")
     y = _run(folder, facts, x, results, probing)
-    edges = {facts["input"]["node"]: np.asarray(x, np.int64)}
-    for entry in facts["probes"]:
-        edge = y[:, entry["at"] : entry["at"] + prod(entry["shape"])]
-        edges[entry["node"]] = edge.reshape(len(x), *entry["shape"])
+    edges = {facts["input"]["node"]: np.asarray(x, np.int64), **edges_of(y, facts["probes"])}
     return {layer: edges[node] for layer, node in facts["layers"].items()}
 
 
@@ -145,10 +143,7 @@ def _run(
     probing: tuple[str, ...] = (),
     flags: tuple[str, ...] = FLAGS,
 ) -> Integers:
-    shape = tuple(facts["input"]["shape"])
-    x = np.ascontiguousarray(x, np.int64)
-    if x.ndim == 0 or x.shape[1:] != shape or not len(x):
-        raise MismatchError(f"C target: vectors must be (1 or more, *{shape}), not {x.shape}")
+    x = require_vectors("C target", x, facts["input"]["shape"]).astype(np.int64)
     program = compiled(folder, facts, results, probing, flags)
     with temporary_folder("c") as scratch:
         x.tofile(scratch / "x")

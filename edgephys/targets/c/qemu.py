@@ -21,6 +21,7 @@ from edgephys.core.figure import Figure, FigureStage
 from edgephys.core.fixed import Integers
 from edgephys.core.scratch import temporary_folder
 from edgephys.targets.c.cortex_m import BOARDS, GCC, QEMU, Footprint, build, errors_name, version_of
+from edgephys.targets.vectors import require_vectors
 
 RUN_S = 60.0
 
@@ -64,9 +65,7 @@ def measure(
     Raises: as ``build``; MismatchError for no vectors in, or outputs that are short or damaged; ToolError where
     the program faults, writes outside its memory, or is still running after ``timeout_s`` seconds.
     """
-    shape, x = tuple(facts["input"]["shape"]), np.asarray(x)
-    if x.ndim == 0 or x.shape[1:] != shape or not len(x) or not np.issubdtype(x.dtype, np.integer):
-        raise MismatchError(f"Cortex-M vectors must be integers (1 or more, *{shape}), not {x.dtype} {x.shape}")
+    x = require_vectors("Cortex-M", x, facts["input"]["shape"])
     compiled, qemu = build(folder, facts, cpu, optimise), tools.find(QEMU)
     emulated = ("-machine", BOARDS[cpu].name, "-nodefaults", "-display", "none", "-icount", ICOUNT)
     host = ("-semihosting-config", "enable=on,target=native", "-kernel", str(compiled.program))

@@ -20,6 +20,7 @@ from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.core.scratch import temporary_folder
 from edgephys.targets import sanitiser
+from edgephys.targets.vectors import edges_of, require_vectors
 
 COMPILE_S = 1800.0
 RUN_S = 3600.0
@@ -73,23 +74,15 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     Shape: x (vector, *input shape) -> each (vector, *shape).  Raises: as ``simulate``.
     """
     probes = facts["probes"]
-    edges = {facts["input"]["node"]: np.asarray(x, np.int64)}
     y = _run(folder, facts, x, sum(prod(entry["shape"]) for entry in probes), "probes")
-    start = 0
-    for entry in probes:
-        stop = start + prod(entry["shape"])
-        edges[entry["node"]] = y[:, start:stop].reshape(len(x), *entry["shape"])
-        start = stop
+    edges = {facts["input"]["node"]: np.asarray(x, np.int64), **edges_of(y, probes)}
     return {layer: edges[entry["node"]] for layer, entry in facts["layers"].items()}
 
 
 def _run(
     folder: Path, facts: Mapping[str, Any], x: Integers, results: int, what: str, extra: tuple[str, ...] = ()
 ) -> Integers:
-    shape = tuple(facts["input"]["shape"])
-    x = np.ascontiguousarray(x, np.int64)
-    if x.ndim == 0 or x.shape[1:] != shape or not len(x):
-        raise MismatchError(f"C simulation: vectors must be (1 or more, *{shape}), not {x.shape}")
+    x = require_vectors("C simulation", x, facts["input"]["shape"]).astype(np.int64)
     program = compile_project(folder, facts, extra=extra)
     with temporary_folder("csim") as scratch:
         write_weights(folder / "firmware" / "weights", scratch / "weights")

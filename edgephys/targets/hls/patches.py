@@ -33,7 +33,7 @@ class Patches:
     def indices(self) -> Integers:
         """Return the index of each point of each patch.  Shape: (*count, points of a patch)."""
         places = [
-            np.arange(count)[:, None] * stride - before + np.arange(points) * spread
+            _places(count, stride, before, points, spread)
             for count, stride, before, points, spread in zip(
                 self.count, self.strides, self.before, self.size, self.spread, strict=True
             )
@@ -104,6 +104,11 @@ def whole_beats(indices: Integers, chunk: int) -> Integers | None:
     return np.where(first == OUTSIDE, OUTSIDE, first // chunk).reshape(-1)
 
 
+def _places(count: int, stride: int, before: int, points: int, spread: int) -> Integers:
+    """Return the places on one axis of the points of patches.  Shape: (count, points)."""
+    return np.arange(count)[:, None] * stride - before + np.arange(points) * spread
+
+
 def _fit(table: Integers, side: int) -> tuple[int, int, int] | None:
     """Return (before, stride, spread) of one axis from the places of points, those of one patch in a row."""
     patch, point = np.nonzero(table != OUTSIDE)
@@ -113,7 +118,7 @@ def _fit(table: Integers, side: int) -> tuple[int, int, int] | None:
     for spread in _steps(table, side):
         for stride in _steps(table.T, side):
             before = int(patch[0] * stride + point[0] * spread - table[patch[0], point[0]])
-            places = np.arange(count)[:, None] * stride - before + np.arange(points) * spread
+            places = _places(count, stride, before, points, spread)
             if np.array_equal(np.where((places >= 0) & (places < side), places, OUTSIDE), table):
                 return before, stride, spread
     return None

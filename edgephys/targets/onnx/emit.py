@@ -27,6 +27,7 @@ from edgephys.targets.onnx.forms import PLAIN, ROWS, TYPES, Form, Tensors
 from edgephys.targets.onnx.options import OnnxOptions
 from edgephys.targets.onnx.plan import CARRIERS, DOUBLE, SINGLE
 from edgephys.targets.onnx.rules import write
+from edgephys.targets.vectors import require_vectors
 
 LEVELS = ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_LAYOUT", "ENABLE_ALL")
 """How onnxruntime may change a model before it runs: from not at all to all that it can do."""
@@ -170,12 +171,7 @@ def _computed(running: Any, names: list[str], tensors: Mapping[str, Any], what: 
 
 
 def _checked(source: Mapping[str, Any], x: Integers) -> Integers:
-    x, shape = np.asarray(x), tuple(source["shape"])
-    if x.ndim == 0 or x.shape[1:] != shape or not len(x) or not np.issubdtype(x.dtype, np.integer):
-        raise MismatchError(
-            f"onnxruntime: vectors must be integers ({', '.join(map(str, ('1 or more', *shape)))}), "
-            f"not {x.dtype} {x.shape}"
-        )
+    x = require_vectors("onnxruntime", x, source["shape"])
     if x.min() < source["low"] or x.max() > source["high"]:
         raise MismatchError(
             f"onnxruntime: integers must be {source['low']}..{source['high']} ({source['format']}), "

@@ -67,7 +67,7 @@ def write(graph: Graph, style: str) -> Tensors:
 
     Raises: ModelError, naming the layer, where floats are not exact or an operation has no rule.
     """
-    rules = {node.name: RULES.lookup(node.op, node.layer) for node in graph.nodes}
+    rules = RULES.of_nodes(graph)
     writer = OnnxWriter(graph, plan(graph, style, rules), Tensors({node.name: node.shape for node in graph.nodes}))
     for node in graph.nodes:
         if node.name not in writer.plan.absorbed and node.name not in writer.tensors.forms:

@@ -19,13 +19,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgephys.core.errors import EdgephysError, MismatchError, ToolError
+from edgephys.core.errors import EdgephysError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, check
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx.options import QonnxOptions
 from edgephys.targets.qonnx.rules import write
 from edgephys.targets.qonnx.writer import FIRST, PLAIN, QonnxWriter, floats, opset_imports, value_info
+from edgephys.targets.vectors import require_vectors
 
 CHUNK = 1 << 24
 """Elements of the widest tensor in one call of qonnx, to limit the memory: it keeps every tensor."""
@@ -106,9 +107,7 @@ def tool() -> tuple[str, str]:
 
 def _run(folder: Path, facts: Mapping[str, Any], x: Integers, edges: Mapping[str, Any]) -> dict[str, Integers]:
     source = facts["input"]
-    x = np.asarray(x)
-    if x.ndim == 0 or list(x.shape[1:]) != source["shape"] or not len(x):
-        raise MismatchError(f"qonnx: vectors must be (1 or more, *{tuple(source['shape'])}), not {x.shape}")
+    x = require_vectors("qonnx", x, source["shape"])
     model = onnx_model.load(folder, facts)
     names = list(dict.fromkeys(edge["name"] for edge in edges.values()))
     size = max(1, CHUNK // facts["widest"])

@@ -29,7 +29,7 @@ def write(graph: Graph) -> QonnxWriter:
 
     Raises: ModelError, naming the layer, where float32 is not exact or an operation has no rule.
     """
-    rules = {node.name: RULES.lookup(node.op, node.layer) for node in graph.nodes}
+    rules = RULES.of_nodes(graph)
     writer = QonnxWriter(graph)
     for node in graph.nodes:
         _require_exact(node, writer.ranges[node.name])

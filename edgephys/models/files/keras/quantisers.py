@@ -24,7 +24,7 @@ from edgephys.models.files.keras.reading import (
     TooWideError,
     floats_of,
 )
-from edgephys.models.files.keras.scales import FINEST, WIDEST_WEIGHT, PowerWeights, ScaledWeights, Scaling, split
+from edgephys.models.files.keras.scales import FINEST, WIDEST_WEIGHT, PowerWeights, Scaling, split
 from edgephys.networks.backend import keras, qkeras
 
 LARGEST_TABLE = 1 << 25
@@ -38,7 +38,7 @@ def weights_of(layer: Any, which: str, values: Any, quantiser: Any) -> tuple[Int
     Raises: ModelError where they are no integers times a power of two of up to ``WIDEST_WEIGHT`` bits; TooWideError
     where they are times float scales, which need Keras in float64.
     """
-    if isinstance(quantiser, ScaledWeights | PowerWeights):
+    if isinstance(quantiser, PowerWeights):
         return quantiser.integers, quantiser.fraction
     if quantiser is None:
         values = keras.ops.convert_to_numpy(values).astype(np.float64)

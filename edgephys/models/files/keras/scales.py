@@ -47,20 +47,16 @@ FOLDED = ("QDenseBatchnorm", "QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm")
 
 
 @dataclass(frozen=True, eq=False)
-class ScaledWeights:
-    """Hold quantised weights as integers at a fraction times a scale; called as a quantiser, it returns their values.
-
-    Shape: scale, as the integers.
-    """
+class PowerWeights:
+    """Hold quantised weights as integers at a fraction; called as a quantiser, it returns their values."""
 
     integers: Integers
     fraction: int
-    scale: Floats
 
     @property
     def values(self) -> Floats:
         """The weights, exact in float64."""
-        return np.ldexp(self.integers.astype(np.float64), -self.fraction) * self.scale
+        return np.ldexp(self.integers.astype(np.float64), -self.fraction)
 
     def __call__(self, weights: Any) -> Any:
         """Return the values, whatever the float weights."""
@@ -72,20 +68,15 @@ class ScaledWeights:
 
 
 @dataclass(frozen=True, eq=False)
-class PowerWeights:
-    """Hold quantised weights as integers at a fraction; called as a quantiser, it returns their values."""
+class ScaledWeights(PowerWeights):
+    """Hold quantised weights as integers at a fraction times a scale.  Shape: scale, as the integers."""
 
-    integers: Integers
-    fraction: int
+    scale: Floats
 
-    def __call__(self, weights: Any) -> Any:
-        """Return the values, whatever the float weights."""
-        values = np.ldexp(self.integers.astype(np.float64), -self.fraction)
-        return keras.ops.convert_to_tensor(values, keras.config.floatx())
-
-    def get_config(self) -> dict[str, Any]:
-        """Return nothing: a layer with such weights is not saved."""
-        return {}
+    @property
+    def values(self) -> Floats:
+        """The weights, exact in float64."""
+        return super().values * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +175,7 @@ def settle(layer: Any, copied: Any) -> None:
 def without_activation(layer: Any) -> Any:
     """Return a layer with the same weights and no activation."""
     settled = {which: getattr(layer, f"{which}_quantizer_internal", None) for which in WEIGHTS}
-    settled = {which: own for which, own in settled.items() if isinstance(own, ScaledWeights | PowerWeights)}
+    settled = {which: own for which, own in settled.items() if isinstance(own, PowerWeights)}
     plain = {f"{which}_quantizer": None for which in settled}
     config = {**layer.get_config(), **plain, "activation": None, "name": f"{layer.name}_before_activation"}
     bare = type(layer).from_config(config)
@@ -202,7 +193,7 @@ def _is_scaled(quantiser: Any) -> bool:
     return alpha is not None and (isinstance(alpha, str) or bool(np.any(np.not_equal(alpha, 1))))
 
 
-def _settled(values: Floats, parts: ScaledWeights) -> ScaledWeights | PowerWeights:
+def _settled(values: Floats, parts: ScaledWeights) -> PowerWeights:
     """Return weights without scales where they are integers of few bits times one power of two."""
     for fraction in range(FINEST + 1):
         whole = np.ldexp(values, fraction)
