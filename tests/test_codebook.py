@@ -12,7 +12,7 @@ from edgephys.compress.model_structure import kernel_integers, kernel_layers
 from edgephys.compress.stages.codebook import Codebook, KernelCodebook, gradient_norms, redistributed, scales, starting
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, tf
-from edgephys.networks.layers import dense
+from edgephys.networks.widths import dense
 
 pytestmark = pytest.mark.slow
 

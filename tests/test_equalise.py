@@ -12,7 +12,7 @@ from edgephys.applications.waves.networks.wave_cnn import PART_INTEGER, SKIPS, W
 from edgephys.core.errors import ModelError
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.decompositions import FORMATS
-from edgephys.networks.layers import dense
+from edgephys.networks.widths import dense
 from edgephys.train import fit as train
 from edgephys.train.equalise import WeightRange, assign, rescaled
 from edgephys.train.recipe import Recipe

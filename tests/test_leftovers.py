@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgephys.core import processes, scratch
+from edgephys.core import builds, processes, scratch
 from edgephys.core.beside import beside
 from edgephys.core.errors import ToolError
 from edgephys.core.files import replace_folder, write_file
@@ -142,7 +142,7 @@ def test_a_build_removes_what_killed_builds_left_in_the_cache(tmp_path, monkeypa
     for folder in (left, recent):
         folder.mkdir(parents=True)
     aged(left, 2)
-    processes.built("cd" + "0" * 62, lambda folder: (folder / "done").write_text(""))
+    builds.built("cd" + "0" * 62, lambda folder: (folder / "done").write_text(""))
     assert not left.exists() and recent.exists()
 
 

@@ -7,7 +7,7 @@ from compress_tasks import NETS, model_of, task_of
 from edgephys.compress.local_rank import BATCH, local_rank
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.networks.backend import keras
-from edgephys.networks.layers import dense
+from edgephys.networks.widths import dense
 
 RANDOM = np.random.default_rng(1)
 

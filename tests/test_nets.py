@@ -25,15 +25,8 @@ from edgephys.graph.ops import Dense
 from edgephys.models import trained as artefact
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras, predict, qkeras
-from edgephys.networks.layers import (
-    RECIPROCAL_BITS,
-    ChannelActivation,
-    ConstituentMean,
-    Pairs,
-    ReceivedSum,
-    dense,
-    reciprocal,
-)
+from edgephys.networks.layers import RECIPROCAL_BITS, ChannelActivation, ConstituentMean, Pairs, ReceivedSum, reciprocal
+from edgephys.networks.widths import dense
 from edgephys.train.equalise import WeightRange, assign, rescaled
 
 SMALL = {

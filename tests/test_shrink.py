@@ -15,7 +15,7 @@ from edgephys.graph import evaluate
 from edgephys.graph.passes import lowered
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras, qkeras
-from edgephys.networks.layers import dense, relu
+from edgephys.networks.widths import dense, relu
 
 FAMILIES = pytest.mark.parametrize("family", sorted(NETS))
 

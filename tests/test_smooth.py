@@ -21,7 +21,7 @@ from edgephys.compress.stages.smooth import (
 )
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import tf
-from edgephys.networks.layers import relu
+from edgephys.networks.widths import relu
 
 pytestmark = [pytest.mark.usefixtures("uncompiled"), pytest.mark.slow]
 

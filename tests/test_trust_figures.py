@@ -152,19 +152,19 @@ def test_the_digests_of_every_model_that_ships_hold(card):
 
 
 def test_a_binary_of_the_cache_that_was_changed_is_built_again(tmp_path, monkeypatch):
-    from edgephys.core import processes
+    from edgephys.core import builds
 
     monkeypatch.setenv("EDGEPHYS_CACHE", str(tmp_path))
-    builds = []
+    folders = []
 
     def build(folder):
-        builds.append(folder)
+        folders.append(folder)
         (folder / "run").write_text("ours")
 
-    home = processes.built("ab12", build)
-    assert processes.built("ab12", build) == home and len(builds) == 1
+    home = builds.built("ab12", build)
+    assert builds.built("ab12", build) == home and len(folders) == 1
     (home / "run").write_text("theirs")
-    assert (processes.built("ab12", build) / "run").read_text() == "ours" and len(builds) == 2
+    assert (builds.built("ab12", build) / "run").read_text() == "ours" and len(folders) == 2
     (home / "more").write_text("theirs")
-    processes.built("ab12", build)
-    assert not (home / "more").exists() and len(builds) == 3
+    builds.built("ab12", build)
+    assert not (home / "more").exists() and len(folders) == 3

@@ -21,7 +21,8 @@ from edgephys.models.trained import load_keras
 from edgephys.networks.backend import keras, predict
 from edgephys.networks.decompositions import FORMATS
 from edgephys.networks.kernels import matrix, spread
-from edgephys.networks.layers import FrameSum, convolution
+from edgephys.networks.layers import FrameSum
+from edgephys.networks.widths import convolution
 
 SMALL = WaveCnn(grid=6, width=3, depth=2)
 NETS = {name: replace(SMALL, format=name) for name in FORMATS}

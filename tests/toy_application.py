@@ -18,8 +18,8 @@ from edgephys.core.errors import UsageError
 from edgephys.models import standardise
 from edgephys.models.vectors import HeldOut
 from edgephys.networks.backend import keras
-from edgephys.networks.layers import dense
 from edgephys.networks.network import Net
+from edgephys.networks.widths import dense
 
 HITS = Score("hit_rate", "hit rate", "points", True)
 

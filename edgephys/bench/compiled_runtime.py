@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from edgephys.bench.runners import EMPTY_CALLS, Runner, distinct
 from edgephys.bench.worker import Job
-from edgephys.core import machine
+from edgephys.core import builds, machine
 from edgephys.core import processes as tools
 from edgephys.core.fixed import Integers
 from edgephys.core.scratch import temporary_folder
@@ -99,8 +99,8 @@ def _compiled(job: Job) -> Path:
 
     processor = machine.describe()
     native = (str(processor["processor"]), str(processor["family"]), *processor["features"])
-    key = tools.content_key([LOOP, source, header], compiler.version, *options, *native)
-    return tools.built(key, build) / LIBRARY
+    key = builds.content_key([LOOP, source, header], compiler.version, *options, *native)
+    return builds.built(key, build) / LIBRARY
 
 
 def csim(job: Job, x: Integers) -> Runner:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgephys.core import processes as tools
+from edgephys.core import builds
 from edgephys.core import workers as pool
 from edgephys.core.errors import EdgephysError, ToolError
 from edgephys.core.reading import read_json
@@ -47,10 +47,10 @@ def _export(task: tuple[str, Path]) -> Export:
     form, model = task
     try:
         versions = _versions(form)
-        key = tools.content_key(
+        key = builds.content_key(
             [model], f"{form} {REVISION}", *(f"{name} {version}" for name, version in versions.items())
         )
-        folder = tools.built(key, lambda scratch: _write(form, model, scratch / FORMS[form]))
+        folder = builds.built(key, lambda scratch: _write(form, model, scratch / FORMS[form]))
     except EdgephysError as error:
         return Export(None, {}, str(error))
     except Exception as error:  # Keras, TensorFlow and tf2onnx raise many kinds; each means that there is no export

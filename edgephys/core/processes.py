@@ -1,30 +1,24 @@
-"""The only place that starts an outside program, with its version, a time limit and no process left behind.
-
-What a program builds from sources is cached by the content of the sources, never by name or time.
-"""
+"""The only place that starts an outside program, with its version, a time limit and no process left behind."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgephys.core import watcher
 from edgephys.core.errors import ToolError
-from edgephys.core.scratch import sweep, temporary_folder
+from edgephys.core.scratch import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -78,9 +72,6 @@ TOOLS = {
 """Every outside program that edgephys can start; those with a use are listed by `edgephys doctor`."""
 
 POLL_S = 0.2
-BUILDING = ".building-"
-BUILT = "built.sha256"
-"""File in a cached folder with the hash of the other files."""
 
 
 @dataclass(frozen=True)
@@ -251,71 +242,3 @@ def _message(text: str) -> str:
     """Return the first line of an output that names an error, else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it printed nothing"]
     return next((line for line in lines if "error" in line.lower()), lines[-1])[:300]
-
-
-# Builds, cached by content ---------------------------------------------------------------------
-
-
-def cache_root() -> Path:
-    """Return the folder of cached builds: $EDGEPHYS_CACHE, else edgephys under $XDG_CACHE_HOME or ~/.cache."""
-    folder = os.environ.get("EDGEPHYS_CACHE")
-    return Path(folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgephys")
-
-
-def content_key(files: Iterable[Path], *facts: str) -> str:
-    """Return a SHA-256 over the names and bytes of files, of all files in folders, and over facts."""
-    digest = hashlib.sha256()
-    for fact in (platform.machine(), *facts):
-        digest.update(fact.encode() + b"\0")
-    for top in files:
-        below = [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file())
-        for path in below:
-            digest.update(str(path.relative_to(top.parent)).encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def built(key: str, build: Callable[[Path], None]) -> Path:
-    """Return the cached folder of ``key``; call ``build(folder)`` to fill it where the cache has none.
-
-    A build that fails leaves nothing in the cache; what one that was killed left goes at a build over a day later.
-    The hash of all files that were built lies beside them; a folder with other files is built again, so that only what
-    was built here runs.
-    """
-    folder = cache_root() / key[:2] / key
-    if _is_whole(folder):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for other in cache_root().iterdir():
-        sweep(other, BUILDING)
-    scratch = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
-    try:
-        fresh = scratch / "new"
-        fresh.mkdir()
-        build(fresh)
-        (fresh / BUILT).write_text(_contents(fresh))
-        if folder.is_dir() and not _is_whole(folder):
-            folder.rename(scratch / "previous")
-        try:
-            fresh.rename(folder)
-        except OSError:
-            if not _is_whole(folder):  # else another process finished the same build first
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return folder
-
-
-def _is_whole(folder: Path) -> bool:
-    """Tell whether a cached folder holds the files that were built, and no others."""
-    stated = folder / BUILT
-    return stated.is_file() and stated.read_text() == _contents(folder)
-
-
-def _contents(folder: Path) -> str:
-    """Return a SHA-256 over the names and bytes of all files in a folder but the one that states it."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / BUILT):
-        with path.open("rb") as stream:
-            digest.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
-    return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import WIDEST, Fixed
 from edgephys.core.rounding import Overflow, Rounding
-from edgephys.networks.layers import check_bits, relu
+from edgephys.networks.widths import check_bits, relu
 
 WIDEST_LAYER = 4096
 """Channels of the widest layer, and points of the largest side of a field."""

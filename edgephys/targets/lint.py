@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from edgephys.core import processes
+from edgephys.core import builds
 from edgephys.core.errors import ToolError
 from edgephys.targets.target import Lint
 
@@ -33,7 +33,7 @@ def cached(
         (home / FINDINGS).write_text(json.dumps(list(read(home))))
 
     try:
-        home = processes.built(processes.content_key(files, "lint", tool, version, *facts), build)
+        home = builds.built(builds.content_key(files, "lint", tool, version, *facts), build)
     except ToolError as error:
         if STOPPED not in str(error):
             raise

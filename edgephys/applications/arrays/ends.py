@@ -8,7 +8,7 @@ from edgephys.graph.graph import Graph
 from edgephys.models import units
 from edgephys.networks.backend import keras
 from edgephys.networks.kernels import kernel_of, quantiser_of
-from edgephys.networks.layers import WIDTHS
+from edgephys.networks.widths import WIDTHS
 
 SIGMOID = "sigmoid"
 ENDINGS = ("softmax", SIGMOID)

@@ -27,7 +27,7 @@ from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Integers
 from edgephys.networks.backend import keras, tf
 from edgephys.networks.kernels import kernel_of, quantiser_of
-from edgephys.networks.layers import WIDTHS
+from edgephys.networks.widths import WIDTHS
 
 Floats = NDArray[np.float32]
 

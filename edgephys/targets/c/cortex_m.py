@@ -15,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ModelError, ToolError, UsageError
 from edgephys.core.reading import read_json
@@ -121,7 +122,7 @@ def build(folder: Path, facts: Mapping[str, Any], cpu: str = "cortex-m3", optimi
         (folder / "footprint.json").write_text(json.dumps(asdict(footprint)))
 
     with errors_name(facts, cpu):
-        cached = tools.built(tools.content_key([*sources, RUNTIME], compiler.version, *options), compile_and_link)
+        cached = builds.built(builds.content_key([*sources, RUNTIME], compiler.version, *options), compile_and_link)
     record = read_json(cached / "footprint.json")
     footprint = Footprint(**{**record, "library": tuple(record["library"])})
     return CompiledModel(cached / "program.elf", cached / "model.o", footprint)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
@@ -167,7 +168,7 @@ def compiled(
         files = (f"-I{header.parent}", str(source), str(MAIN))
         tools.run((*compiler.command, *words, *files, "-o", "run"), scratch, COMPILE_S)
 
-    return tools.built(tools.content_key([source, header, MAIN], compiler.version, *words), build) / "run"
+    return builds.built(builds.content_key([source, header, MAIN], compiler.version, *words), build) / "run"
 
 
 def sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, Path]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
@@ -158,5 +159,5 @@ def compile_project(
     others = [path for path in sorted(sources.iterdir()) if path.name != "weights"]
     mains = list(dict.fromkeys((MAIN, main)))
     settings = (compiler.version, SLOW, *FLAGS, *sizes, results, *weights, *extra)
-    key = tools.content_key([*mains, access, *others], *settings)
-    return tools.built(key, build) / name
+    key = builds.content_key([*mains, access, *others], *settings)
+    return builds.built(key, build) / name

@@ -13,11 +13,11 @@ from typing import Any
 from edgephys.core import processes
 from edgephys.core.errors import ToolError
 from edgephys.targets import lint
-from edgephys.targets.hls import libclang, pragmas, syntax, synthesis_rules
+from edgephys.targets.hls import libclang, loop_rules, pragmas, syntax, synthesis_rules
 from edgephys.targets.target import Lint
 
 TOOL = "libclang"
-RULES = tuple(Path(module.__file__ or "") for module in (libclang, pragmas, synthesis_rules, syntax))
+RULES = tuple(Path(module.__file__ or "") for module in (libclang, loop_rules, pragmas, synthesis_rules, syntax))
 """The modules that decide what is a finding: a change of them makes old results void."""
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 
@@ -42,7 +43,7 @@ def cell_models(family: str) -> tuple[Path, Path]:
         (folder / "cells.v").write_text(text)
         (folder / "cells.vlt").write_text(SPLIT)
 
-    home = tools.built(tools.content_key([], "cell models", text, SPLIT), build)
+    home = builds.built(builds.content_key([], "cell models", text, SPLIT), build)
     return home / "cells.v", home / "cells.vlt"
 
 

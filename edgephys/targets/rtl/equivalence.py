@@ -12,6 +12,7 @@ import json
 import time
 from pathlib import Path
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.targets.rtl import aiger
@@ -50,7 +51,7 @@ def prove(name: str, module: str, part: ModuleCells, models: Path, timeout_s: fl
         return Proof(name, module, None, HOLDS_STATE, 0.0)
     yosys, abc = tools.find("yosys"), tools.find("yosys-abc")
     task = part.task
-    key = tools.content_key(
+    key = builds.content_key(
         [*task.declared, *task.files, part.netlist, models], yosys.version, "proof", GRAPH, CUT, module, *task.boxes
     )
 
@@ -62,7 +63,7 @@ def prove(name: str, module: str, part: ModuleCells, models: Path, timeout_s: fl
 
     start = time.monotonic()
     try:
-        record = json.loads((tools.built(key, build) / "proof.json").read_text())
+        record = json.loads((builds.built(key, build) / "proof.json").read_text())
     except ToolError as error:
         return Proof(name, module, None, str(error), time.monotonic() - start)
     return Proof(name, module, **record)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ToolError
 from edgephys.core.scratch import temporary_folder
@@ -65,7 +66,7 @@ def built(
     """
     ghdl = tools.find("ghdl")
     bench = BENCH.replace("IN_WIDTH", str(widths[0])).replace("OUT_WIDTH", str(widths[1])).replace("TOP", top)
-    key = tools.content_key(sources, ghdl.version, STANDARD, bench)
+    key = builds.content_key(sources, ghdl.version, STANDARD, bench)
 
     def build(home: Path) -> None:
         names = [f"{number:04d}_{path.name}" for number, path in enumerate(sources)]
@@ -74,7 +75,7 @@ def built(
         (home / "bench.vhd").write_text(bench)
         tools.run([*ghdl.command, "-a", STANDARD, *names, "bench.vhd"], home, timeout_s)
 
-    return tools.built(key, build)
+    return builds.built(key, build)
 
 
 def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float) -> Words:

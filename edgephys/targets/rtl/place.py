@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage
@@ -90,7 +91,7 @@ def place(
     netlist = _netlist(sources, top, timeout_s)
     options = (f"--{device}", "--freq", f"{1000 / clock_ns:.6g}", "--seed", str(seed), "--out-of-context")
     paths = ("--json", "netlist.json", "--report", "report.json", "--write", ROUTED, "--timing-allow-fail")
-    key = tools.content_key([netlist], nextpnr.version, *options, *paths)
+    key = builds.content_key([netlist], nextpnr.version, *options, *paths)
 
     def build(folder: Path) -> None:
         start = time.monotonic()
@@ -100,7 +101,7 @@ def place(
         inside.unlink()
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
-    home = tools.built(key, build)
+    home = builds.built(key, build)
     report = read_json(home / "report.json")
     used = report["utilization"]
     return Placed(
@@ -122,12 +123,12 @@ def _netlist(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
     yosys = tools.find("yosys")
     files = sorted(sources)
     script = read_verilog(files) + MAP["ecp5"].format(top=top) + "write_json netlist.json\n"
-    key = tools.content_key(files, yosys.version, "netlist", MAP["ecp5"], top)
+    key = builds.content_key(files, yosys.version, "netlist", MAP["ecp5"], top)
 
     def build(folder: Path) -> None:
         run_yosys(yosys, folder, script, top, Limits(timeout_s))
 
-    return tools.built(key, build) / "netlist.json"
+    return builds.built(key, build) / "netlist.json"
 
 
 def _route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cell_models import require_models
@@ -37,7 +38,7 @@ def verilog(routed: Path, top: str, models: Path) -> Path:
         run_yosys(yosys, folder, WRITE, top, Limits())
         (folder / "cells.json").unlink()
 
-    return tools.built(tools.content_key([routed, models], yosys.version, "routed", WRITE, top), build) / "netlist.v"
+    return builds.built(builds.content_key([routed, models], yosys.version, "routed", WRITE, top), build) / "netlist.v"
 
 
 def _explicit(cell: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import EdgephysError, MismatchError, ToolError, UsageError
 from edgephys.core.figure import FigureStage
@@ -205,7 +206,7 @@ class _Bench:
                 (home / "point.json").write_text(json.dumps(asdict(point)))
 
             try:
-                home = tools.built(self._key(folder, options), build)
+                home = builds.built(self._key(folder, options), build)
             except EdgephysError as error:
                 raise type(error)(f"sweep: {title}: {error}") from error
         record = read_json(home / "point.json")
@@ -221,7 +222,7 @@ class _Bench:
         versions = [tools.find(name).version for name in ("verilator", "yosys", "nextpnr-ecp5")]
         vectors = [hashlib.sha256(part.astype("<i8").tobytes()).hexdigest() for part in (self.x, self.golden)]
         stated_options = json.dumps([asdict(options), self.device, self.seeds, self.x.shape])
-        return tools.content_key(
+        return builds.content_key(
             [folder / "src"], *PipelinedDesign.__dataclass_fields__, stated_options, *versions, *vectors
         )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.beside import beside
 from edgephys.core.errors import ToolError
@@ -173,13 +174,13 @@ def _written(module: str) -> str:
 
 def _hierarchy(yosys: tools.Tool, files: tuple[Path, ...], top: str, limits: Limits) -> _Hierarchy:
     script = read_verilog(files) + f"hierarchy -check -top {top}\ntee -q -o hierarchy.json stat -json\n"
-    key = tools.content_key(files, yosys.version, "hierarchy", top, *map(str, files))
+    key = builds.content_key(files, yosys.version, "hierarchy", top, *map(str, files))
 
     def build(folder: Path) -> None:
         log = run_yosys(yosys, folder, script, top, limits)
         (folder / "defined.json").write_text(json.dumps(_defined(log, files)))
 
-    home = tools.built(key, build)
+    home = builds.built(key, build)
     modules = read_json(home / "hierarchy.json")["modules"]
     instances = {
         name.removeprefix("\\"): {
@@ -262,7 +263,7 @@ def _all(
 def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits) -> tuple[Path, dict[str, int]]:
     """Return the folder of a task's results, and its cells by their names."""
     script = task.script()
-    key = tools.content_key(
+    key = builds.content_key(
         (*task.declared, *task.files), yosys.version, task.top, MAP[task.family], WRITE, *task.boxes
     )
 
@@ -271,6 +272,6 @@ def _one(yosys: tools.Tool, task: SynthesisTask, limits: Limits) -> tuple[Path, 
         run_yosys(yosys, folder, script, task.top, limits)
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
-    home = tools.built(key, build)
+    home = builds.built(key, build)
     counts = read_json(home / "counts.json")["modules"]["\\" + task.top]["num_cells_by_type"]
     return home, {name: number for name, number in counts.items() if name not in ("$scopeinfo", *task.boxes)}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.scratch import temporary_folder
@@ -117,7 +118,7 @@ def built(
     program = PROGRAM.replace("IN_WORDS", words[0]).replace("OUT_WORDS", words[1])
     control = "\n".join(["`verilator_config", *(f'hier_block -module "{name}"' for name in repeated), ""])
     texts = (*FLAGS, *WARN, top, program, COMPILE, control)
-    key = tools.content_key(sources, verilator.version, compiler.version, *texts)
+    key = builds.content_key(sources, verilator.version, compiler.version, *texts)
 
     def build(home: Path) -> None:
         with temporary_folder("verilate") as work:  # make has no words for a space
@@ -141,7 +142,7 @@ def built(
             _make(work, timeout_s, verilator, "RUNTIME=runtime", f"OBJECTS={objects}", "simulator")
             shutil.copy2(work / "simulator", home / "simulator")
 
-    return tools.built(key, build)
+    return builds.built(key, build)
 
 
 def clocked(home: Path, words: Words, widths: tuple[int, int], timeout_s: float) -> Words:
@@ -179,7 +180,7 @@ def _runtime(verilator: tools.Tool, compiler: tools.Tool, timeout_s: float) -> P
     def build(home: Path) -> None:
         _make(home, timeout_s, verilator, *(f"{name}.o" for name in RUNTIME))
 
-    return tools.built(tools.content_key([], verilator.version, compiler.version, COMPILE), build)
+    return builds.built(builds.content_key([], verilator.version, compiler.version, COMPILE), build)
 
 
 def _make(home: Path, timeout_s: float, verilator: tools.Tool, *words: str) -> None:

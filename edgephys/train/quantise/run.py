@@ -23,7 +23,7 @@ from edgephys.models.model import Imported
 from edgephys.models.numbers import relative_l2
 from edgephys.models.user_data import UserData
 from edgephys.networks.backend import keras
-from edgephys.networks.layers import check_bits
+from edgephys.networks.widths import check_bits
 from edgephys.train.quantise import build, plan, score
 from edgephys.train.quantise.formats import MODES, rounded
 from edgephys.train.quantise.losses import losses, names_of

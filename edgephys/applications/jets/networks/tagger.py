@@ -11,8 +11,8 @@ from edgephys.applications.jets.data.layout import PARTICLE_NAMES
 from edgephys.applications.jets.data.substructure import HIGH_LEVEL
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
-from edgephys.networks.layers import dense
 from edgephys.networks.network import WIDEST_LAYER, Net
+from edgephys.networks.widths import dense
 
 LINEAR, COORDINATES = ("pt", "etarel", "phirel"), ("log2pt", "etarel", "phirel")
 """What networks read of a constituent: as published, and with the logarithm of pT."""

@@ -8,8 +8,9 @@ from typing import Any
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
 from edgephys.networks.decompositions import FORMATS, RANKED, Part
-from edgephys.networks.layers import FrameSum, convolution, rounding
+from edgephys.networks.layers import FrameSum
 from edgephys.networks.network import WIDEST_LAYER, Net
+from edgephys.networks.widths import convolution, rounding
 
 LAST = "last"
 
