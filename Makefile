@@ -11,6 +11,7 @@
 # make compression  three seeds of the smallest Deep Sets, measured, beside the uniform models
 # make alone    every compression stage alone, over three seeds, the first one synthesised (hours)
 # make front    accuracy against LUTs and latency: a sweep of the price of an adder over three seeds (two hours)
+# make rival    HGQ2's Deep Sets and linear interaction network, 4 betas and 3 seeds, synthesised; resumes (many hours)
 # make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
 # make agree    every model of the zoo on C, ONNX and QONNX: how many integers differ (about half an hour)
 # make coverage which bits, ties and overflows of four networks held-out and generated vectors reach
@@ -27,7 +28,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front agree coverage netlists bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -164,6 +165,19 @@ alone: install
 front: install
 	$(CLI) pareto models/zoo/jet_deepsets_n8_8bit compress/frugal.toml $(JETS) --seeds 1,2,3 --measure \
 	    --beside $(OUT)/results/uniform.json --out runs/front_n8
+
+# The rival on the jets of the zoo's models, in an environment of its own: every beta and seed is a training of RIVAL_EPOCHS,
+# and the best epochs of their fronts within each of LIMITS (chosen from the fronts where empty) are synthesised.
+# `make rival N="8 16 32"` takes the larger ones, too.
+BETAS        := 3e-7 1e-6 3e-6 1e-5
+RIVAL_SEEDS  := 1 2 3
+RIVAL_EPOCHS := 216
+LIMITS       :=
+RIVALS       := jet_deepsets jet_linear_interaction
+rival: install
+	$(BIN)/python compress/rival/rival.py --model $(foreach n,$(N),$(foreach of,$(RIVALS),models/zoo/$(of)_n$(n)_8bit)) \
+	    $(JETS) --beta $(BETAS) --seed $(RIVAL_SEEDS) --epochs $(RIVAL_EPOCHS) $(if $(LIMITS),--limit $(LIMITS)) \
+	    --out $(OUT)/results/rival
 
 agree: install
 	$(CLI) agree models/zoo/*bit models/compressed/* models/waves/cp12_8bit models/waves/full_8bit_input14 \

@@ -1,13 +1,12 @@
-"""Train a Deep Sets tagger with HGQ2 and convert it to Verilog: the part that runs in the rival's environment.
+"""Train a jet tagger with HGQ2 and convert epochs of it to Verilog: the part that runs in the rival's environment.
 
-    python hgq2_half.py FOLDER
+    python hgq2_half.py train FOLDER
+    python hgq2_half.py convert FOLDER EPOCH...
 
-FOLDER holds ``settings.json`` and ``jets.npz``, both written by rival.py; ``history.jsonl`` (a line an epoch),
-``model.keras``, ``predictions.npz``, ``verilog/`` and, last, ``made.json`` are added. Nothing of edgephys is imported.
-
-Quantisers are those of HGQ2's examples for permutation-invariant jet taggers: one width for each weight (kbi, saturates
-symmetrically) and one for each channel of activations, shared by the constituents (kif, wraps, integer bits are
-traced), both from 7 bits; the price of EBOPs in the loss is ``beta``.
+FOLDER holds ``settings.json``, written by rival.py, which names the file of jets. ``train`` adds ``history.jsonl`` (a
+line an epoch), the weights of every epoch on the front of validation accuracy against EBOPs in ``front/`` and, last,
+``trained.json``. ``convert`` makes ``epoch_NUMBER/`` with ``predictions.npz``, ``verilog/`` and, last,
+``result.json``. Nothing of edgephys is imported.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import os
 import sys
 import time
 from importlib import metadata
-from math import log2, prod
+from math import cos, pi, prod
 from pathlib import Path
 from typing import Any
 
@@ -28,91 +27,105 @@ import numpy as np
 from alkaid.codegen import RTLModel
 from alkaid.converter import trace_model
 from alkaid.trace import HWConfig, trace
-from hgq.config import LayerConfigScope, QuantizerConfigScope
-from hgq.constraints import MinMax
-from hgq.layers import QDense, QSum
 from hgq.utils import trace_minmax
 from hgq.utils.sugar import BetaScheduler, FreeEBOPs, PieceWiseSchedule
+from hgq2_front import epochs_of, forget_after, front
+from hgq2_networks import build
 from numpy.typing import NDArray
 
 Settings = dict[str, Any]
+Jets = dict[str, NDArray[Any]]
 
 TOP = "rival_top"
-FIRST_BITS = 7
-"""Bits of weights, and fractional bits of activations, before training."""
-L1 = 1e-8
 BATCH = 8192
 PACKAGES = ("hgq2", "alkaid", "keras", "jax", "numpy")
+RISE = ((0, 1 / 150, "linear"), (2 / 7, 1 / 10, "log"), (1, 1, "constant"))
+"""Share of the epochs, share of the last beta, and how beta goes on from there.
+
+Source: configurations of JEDI-linear's public models (2e-8, 3e-7 from epoch 2,000, 3e-6 at 7,000).
+"""
+LOWEST_RATE, FALLING = 1 / 3000, 0.9
+"""The learning rate falls to this share over this share of a cycle, and stays there. Source: as above."""
 
 
-def build(settings: Settings) -> Any:
-    """Return the untrained network: phi of each constituent, their mean, rho of it, logits."""
-    from hgq.regularizers import MonoL1
-
-    n, features = settings["shape"]
-    weights = QuantizerConfigScope(
-        place=("weight", "bias"), default_q_type="kbi", overflow_mode="SAT_SYM", b0=FIRST_BITS, i0=0, ir=MonoL1(L1)
-    )
-    activations = QuantizerConfigScope(
-        place="datalane",
-        default_q_type="kif",
-        overflow_mode="WRAP",
-        round_mode=settings["rounding"],
-        f0=FIRST_BITS,
-        fr=MonoL1(L1),
-        ic=MinMax(0, 12),
-        heterogeneous_axis=(-1,),
-    )
-    with weights, activations, LayerConfigScope(beta0=settings["beta"]):
-        inputs = keras.Input((n, features), name="constituents")
-        x = inputs
-        for i, width in enumerate(settings["phi"], 1):
-            x = QDense(width, activation="relu", name=f"phi_{i}")(x)  # (jet, constituent, width)
-        x = QSum(axes=1, scale=1 / n, name="pool")(x)  # (jet, width)
-        for i, width in enumerate(settings["rho"], 1):
-            x = QDense(width, activation="relu", name=f"rho_{i}")(x)
-        return keras.Model(inputs, QDense(settings["classes"], name="logits")(x), name="rival")
+# Training -----------------------------------------------------------------------------------------
 
 
-def train(model: Any, jets: dict[str, NDArray[Any]], settings: Settings, folder: Path) -> None:
-    """Train with Adam, a learning rate of half a cosine, and a beta that is constant or rises over the first half.
+class Front(keras.callbacks.Callback):
+    """Write the history, and keep the weights of each epoch that is on the front so far."""
 
-    A run that was killed is resumed after its last whole epoch.
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.history, self.weights = folder / "history.jsonl", folder / "front"
+        self.began = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Remove what a killed training noted of epochs that run again."""
+        if not self.began:
+            forget_after(self.history, epoch)
+            self.began = time.monotonic() - seconds_of(self.history)
+            self.weights.mkdir(exist_ok=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the epoch's line, store its weights where it is on the front, and remove those of epochs that left."""
+        line = {"epoch": epoch + 1, "seconds": round(time.monotonic() - self.began), **(logs or {})}
+        with self.history.open("a") as file:
+            file.write(json.dumps({name: float(value) for name, value in line.items()}) + "\n")
+        names = {weights_of(self.weights, one.number).name for one in front(epochs_of(self.history))}
+        own = weights_of(self.weights, epoch + 1)
+        if own.name in names:
+            self.model.save_weights(own)
+        for path in self.weights.iterdir():
+            if path.name not in names:
+                path.unlink()
+
+
+def weights_of(folder: Path, epoch: int) -> Path:
+    """Return the file of an epoch's weights."""
+    return folder / f"{epoch:05d}.weights.h5"
+
+
+def rate_of(epoch: int, highest: float, cycle: int) -> float:
+    """Return the learning rate of an epoch: half a cosine from the highest, again in each cycle."""
+    share = min(epoch % cycle / (FALLING * cycle), 1.0)
+    return highest * (LOWEST_RATE + (1 - LOWEST_RATE) * (1 + cos(pi * share)) / 2)
+
+
+def train(folder: Path) -> None:
+    """Train with Adam as the settings state.  A run that was killed is resumed after its last whole epoch.
+
+    Raises: SystemExit where training diverged.
     """
-    epochs, batch, beta = settings["epochs"], settings["batch"], settings["beta"]
-    steps = epochs * -(-len(jets["train_y"]) // batch)
+    settings, jets = read(folder)
+    keras.utils.set_random_seed(settings["seed"])
+    model, epochs, beta = build(settings), settings["epochs"], settings["beta"]
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps)),
+        keras.optimizers.Adam(settings["learning_rate"]),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    backup, history = folder / "backup", folder / "history.jsonl"
-    if not backup.is_dir():
-        history.unlink(missing_ok=True)
-    began = time.monotonic() - seconds_of(history)
-
-    def note(epoch: int, logs: dict[str, float]) -> None:
-        line = {"epoch": epoch + 1, "seconds": round(time.monotonic() - began), **logs}
-        with history.open("a") as file:
-            file.write(json.dumps({name: float(value) for name, value in line.items()}) + "\n")
-
-    half = max(1, epochs // 2)
-    rising = PieceWiseSchedule([(0, beta / 10, "log"), (half, beta, "constant")])
+    rising = PieceWiseSchedule([(share * epochs, of * beta, how) for share, of, how in RISE])
+    cycle, highest = min(settings["cycle"], epochs), settings["learning_rate"]
     model.fit(
         jets["train_x"],
         jets["train_y"],
         validation_data=(jets["validation_x"], jets["validation_y"]),
-        batch_size=batch,
+        batch_size=settings["batch"],
         epochs=epochs,
         verbose=0,
         callbacks=[
+            keras.callbacks.LearningRateScheduler(lambda epoch: rate_of(epoch, highest, cycle)),
             BetaScheduler(rising if settings["beta_rises"] else lambda epoch: beta),
             FreeEBOPs(),
             keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.LambdaCallback(on_epoch_end=note),
-            keras.callbacks.BackupAndRestore(str(backup), double_checkpoint=True, delete_checkpoint=False),
+            Front(folder),
+            keras.callbacks.BackupAndRestore(str(folder / "backup"), double_checkpoint=True, delete_checkpoint=False),
         ],
     )
+    history = folder / "history.jsonl"
+    if len(epochs_of(history)) < epochs:
+        sys.exit("training diverged: a loss was not finite; lower the learning rate or beta")
+    write(folder / "trained.json", {"train_seconds": round(seconds_of(history)), "versions": versions()})
 
 
 def seconds_of(history: Path) -> float:
@@ -121,12 +134,49 @@ def seconds_of(history: Path) -> float:
     return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
 
 
+# Circuits -----------------------------------------------------------------------------------------
+
+
+def convert(folder: Path, epoch: int) -> None:
+    """Write the circuit of an epoch, and what it is worth on validation and test jets.
+
+    The integer bits of activations are traced on the training jets, as the authors do; this may change EBOPs.
+    Raises: SystemExit where the weights of the epoch are not stored.
+    """
+    settings, jets = read(folder)
+    weights, out = weights_of(folder / "front", epoch), folder / f"epoch_{epoch}"
+    if not weights.is_file():
+        sys.exit(f"{weights}: expected the weights of epoch {epoch}, found none; is it on the front? train again")
+    model = build(settings)
+    model.load_weights(weights)
+    out.mkdir(exist_ok=True)
+    ebops = trace_minmax(model, jets["train_x"], batch_size=BATCH)
+    predictions = {name: answers(model, jets[f"{name}_x"]) for name in ("validation", "test")}
+    accuracy = {name: float(np.mean(logits.argmax(-1) == jets[f"{name}_y"])) for name, logits in predictions.items()}
+    np.savez_compressed(out / "predictions.npz", **predictions)
+    logic, facts = circuit(model, settings, out)
+    x = jets["test_x"][: settings["vectors"]]
+    exact = logic.predict(np.ascontiguousarray(x.reshape(len(x), -1), np.float64))
+    differ = np.any(exact != predictions["test"][: len(x)], axis=-1)
+    result = {
+        "accuracy": round(accuracy["test"], 5),
+        "validation_accuracy": round(accuracy["validation"], 5),
+        "ebops": int(ebops),
+        "parameters": sum(prod(layer.kernel.shape) + prod(layer.bias.shape) for layer in with_kernels(model)),
+        "widths": widths(model),
+        **facts,
+        "mismatches": int(differ.sum()),
+        "vectors": len(x),
+    }
+    write(out / "result.json", result)
+
+
 def answers(model: Any, x: NDArray[Any]) -> NDArray[np.float32]:
     """Return the logits of jets."""
     return np.asarray(model.predict(x, batch_size=BATCH, verbose=0), np.float32)
 
 
-def convert(model: Any, settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
+def circuit(model: Any, settings: Settings, out: Path) -> tuple[Any, dict[str, Any]]:
     """Write the Verilog, pipelined as ours; return its logic and alkaid's figures of it."""
     signed, bits, integer = settings["input"]
     began = time.monotonic()
@@ -137,7 +187,7 @@ def convert(model: Any, settings: Settings, folder: Path) -> tuple[Any, dict[str
         inputs_kif=(int(signed), integer - signed, bits - integer),
     )
     logic = trace(inputs, outputs)
-    verilog = RTLModel(logic, folder / "verilog", TOP, latency_cutoff=settings["cutoff_ns"], print_latency=False)
+    verilog = RTLModel(logic, out / "verilog", TOP, latency_cutoff=settings["cutoff_ns"], print_latency=False)
     verilog.write()
     facts = {
         "lut_estimate": round(sum(stage.cost for stage in verilog.fsm.logic.values())),
@@ -152,55 +202,54 @@ def convert(model: Any, settings: Settings, folder: Path) -> tuple[Any, dict[str
 
 def widths(model: Any) -> dict[str, dict[str, float]]:
     """Return, for each layer, the mean bits of weights and of inputs, and the share of weights that are zero."""
-    figures = {}
+    figures: dict[str, dict[str, float]] = {}
     for layer in model.layers:
-        if getattr(layer, "enable_iq", False):
+        if getattr(layer, "enable_iq", False) and hasattr(layer.iq, "bits"):
             figures[layer.name] = {"input_bits": round(float(np.mean(np.asarray(layer.iq.bits))), 2)}
-        if hasattr(layer, "kq"):
-            figures[layer.name]["weight_bits"] = round(float(np.mean(np.asarray(layer.kq.bits))), 2)
-            figures[layer.name]["zeros"] = round(float(np.mean(np.asarray(layer.qkernel) == 0)), 3)
+    for layer in with_kernels(model):
+        figures[layer.name] |= {
+            "weight_bits": round(float(np.mean(np.asarray(layer.kq.bits))), 2),
+            "zeros": round(float(np.mean(np.asarray(layer.qkernel) == 0)), 3),
+        }
     return figures
 
 
-def run(folder: Path) -> None:
-    """Train and convert as the settings in FOLDER state.  Raises: SystemExit where training diverged."""
-    settings = json.loads((folder / "settings.json").read_text())
-    if not log2(settings["shape"][0]).is_integer():
-        sys.exit(f"constituents must be a power of two, not {settings['shape'][0]}: the mean is a sum and a shift")
-    with np.load(folder / "jets.npz") as file:
-        jets = {name: file[name] for name in file.files}
-    keras.utils.set_random_seed(settings["seed"])
-    model = build(settings)
-    train(model, jets, settings, folder)
-    ebops = trace_minmax(model, jets["train_x"], batch_size=BATCH)
-    predictions = {name: answers(model, jets[f"{name}_x"]) for name in ("validation", "test")}
-    if not all(np.isfinite(logits).all() for logits in predictions.values()):
-        sys.exit("training diverged: logits are not finite; lower the learning rate or beta")
-    accuracy = {name: float(np.mean(logits.argmax(-1) == jets[f"{name}_y"])) for name, logits in predictions.items()}
-    model.save(folder / "model.keras")
-    np.savez_compressed(folder / "predictions.npz", **predictions)
-    result = {
-        "accuracy": round(accuracy["test"], 5),
-        "validation_accuracy": round(accuracy["validation"], 5),
-        "ebops": int(ebops),
-        "parameters": int(sum(prod(layer.kernel.shape) + prod(layer.bias.shape) for layer in dense(model))),
-        "widths": widths(model),
-        "train_seconds": round(seconds_of(folder / "history.jsonl")),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
-    }
-    if settings["convert"]:
-        logic, facts = convert(model, settings, folder)
-        x = jets["test_x"][: settings["vectors"]]
-        exact = logic.predict(np.ascontiguousarray(x.reshape(len(x), -1), np.float64))
-        differ = np.any(exact != predictions["test"][: len(x)], axis=-1)
-        result |= facts | {"mismatches": int(differ.sum()), "vectors": len(x)}
-    (folder / "made.json").write_text(json.dumps(result, indent=1) + "\n")
-
-
-def dense(model: Any) -> list[Any]:
+def with_kernels(model: Any) -> list[Any]:
     """Return the layers that hold a kernel."""
     return [layer for layer in model.layers if hasattr(layer, "kq")]
 
 
+# Files and the command line -----------------------------------------------------------------------
+
+
+def read(folder: Path) -> tuple[Settings, Jets]:
+    """Return the settings of a run and its jets."""
+    settings: Settings = json.loads((folder / "settings.json").read_text())
+    with np.load(folder / settings["jets_file"]) as file:
+        return settings, {name: file[name] for name in file.files}
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Write a record whole or not at all."""
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(record, indent=1) + "\n")
+    beside.replace(path)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that the result depends on."""
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def main(words: list[str]) -> None:
+    """Train, or convert epochs, in a folder."""
+    command, folder, *epochs = words
+    if command == "train":
+        train(Path(folder))
+    else:
+        for epoch in epochs:
+            convert(Path(folder), int(epoch))
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    main(sys.argv[1:])

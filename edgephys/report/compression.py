@@ -103,8 +103,9 @@ def _named() -> tuple[Column, ...]:
 def _made_by(row: Row) -> str:
     if row["bits"]:
         return f"{row['bits']} bit, uniform"
-    beta, epochs = row.get("beta"), row.get("epochs")
-    return str(row["pipeline"]) + (f", beta {beta:g}, {epochs} epochs" if beta else "")
+    beta, epochs, limit = row.get("beta"), row.get("epochs"), row.get("limit")
+    how = f"at most {limit:,} EBOPs" if limit else f"beta {beta:g}" if beta else ""
+    return str(row["pipeline"]) + (f", {how}, {epochs} epochs" if how else "")
 
 
 def _lut(row: Row) -> str:

@@ -17,6 +17,8 @@ Row = dict[str, Any]
 
 TABLE = "compression.json"
 UNIFORM = "uniform"
+RIVAL = ("epochs", "limit", "network")
+"""Keys of another method's rows that tell its trainings apart, beside its beta."""
 
 
 def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def _other(row: Mapping[str, Any]) -> Row:
     """Return a row of another table in the same keys; a model of the zoo is uniform. An import may have no score."""
     score = score_in(row)
     keys = ("model", "family", "n", "bits", "lut", "lut_stage", "ff", "latency_cycles")
-    more = ("mismatches", "vectors", "ebops", "auc", "beta", "epochs")
+    more = ("mismatches", "vectors", "ebops", "auc", "beta", "epochs", "limit", "network")
     scores = () if score is None else (score.key, score.error, f"validation_{score.key}")
     facts = {key: row.get(key) for key in (*keys, *more, *scores)}
     facts |= {"features": row.get("features", 3), "pipeline": row.get("pipeline", UNIFORM), "seed": row.get("seed", 1)}
@@ -142,7 +144,8 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in (row for row in rows if score_in(row) is not None):
-        key = (*_network(row), row["pipeline"], row["bits"], row.get("beta"), row.get("epochs"))
+        beta = None if row.get("limit") else row.get("beta")  # within a limit each seed has its best beta
+        key = (*_network(row), row["pipeline"], row["bits"], beta, *(row.get(name) for name in RIVAL))
         groups.setdefault(key, []).append(row)
     means = []
     for same in groups.values():
@@ -151,6 +154,7 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
         synthesised = [row for row in same if str(row["lut_stage"]).startswith("synthesised")]
         sized = synthesised or same
         named = {name: same[0][name] for name in ("family", "n", "features", "pipeline", "bits")}
+        named |= {name: same[0].get(name) for name in RIVAL} if same[0].get("limit") else {}
         score = scored(same[0])
         shares = [row[score.key] for row in same]
         means.append(
