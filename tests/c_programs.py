@@ -1,4 +1,7 @@
-"""Programs of many emitted C models at once: each runs its own vectors in an arena of exactly its size."""
+"""Programs of many emitted C models at once: each runs its own vectors in an arena of exactly its size.
+
+The entry point for many events runs them, too, in calls of no event, of one, of nearly a block and of all the rest.
+"""
 
 import numpy as np
 
@@ -39,23 +42,54 @@ static void {p}_all(void)
     free(y);
     free(arena);
 }}
+static void {p}_many(void)
+{{
+    const size_t sizes[] = {{0, 1, {u}_BATCH_LANES - 1, {u}_BATCH_LANES, {u}_BATCH_LANES + 1, {count}}};
+    FILE *from = fopen("{p}.x", "rb"), *to = fopen("{p}.many", "wb");
+    size_t left = {count};
+    int64_t number;
+    for (int call = 0; left > 0; call++) {{
+        const size_t count = sizes[call] < left ? sizes[call] : left;
+        {p}_input_t *x = malloc(sizeof *x * {u}_INPUTS * count);
+        {p}_output_t *y = malloc(sizeof *y * {u}_OUTPUTS * count);
+        unsigned char *arena = malloc({u}_BATCH_ARENA_BYTES);
+        for (size_t i = 0; i < {u}_INPUTS * count; i++) {{
+            if (fread(&number, 8, 1, from) != 1)
+                abort();
+            x[i] = ({p}_input_t)number;
+        }}
+        for (size_t i = 0; i < {u}_BATCH_ARENA_BYTES; i++)
+            arena[i] = 0xA5;
+        {p}_run_batch(x, y, count, arena);
+        for (size_t i = 0; i < {u}_OUTPUTS * count; i++) {{
+            number = (int64_t)y[i];
+            fwrite(&number, 8, 1, to);
+        }}
+        free(x);
+        free(y);
+        free(arena);
+        left -= count;
+    }}
+    fclose(from);
+    fclose(to);
+}}
 """
 
 
 def run_together(folder, graphs, xs, style="auto", compiler="gcc", flags=SANITISED):
-    """Return [(outputs, {layer: integers})] of graphs in one program."""
+    """Return [(outputs, {layer: integers})] of graphs in one program, in which both entry points agree."""
     made = []
     for number, graph in enumerate(graphs):
-        made.append(c.emit(graph, folder, c.COptions(prefix=f"m{number}_model", style=style)))
+        made.append(c.emit(graph, folder, c.COptions(prefix=f"m{number}_model", style=style, batch=True)))
     parts = ["#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <stdlib.h>\n"]
     for facts, x in zip(made, xs, strict=True):
         p = facts["prefix"]
         np.ascontiguousarray(x, np.int64).tofile(folder / f"{p}.x")
         parts.append(MODEL.format(p=p, u=p.upper(), results=_results(facts), count=len(x)))
-    calls = "".join(f"    {facts['prefix']}_all();\n" for facts in made)
+    calls = "".join(f"    {facts['prefix']}_all();\n    {facts['prefix']}_many();\n" for facts in made)
     (folder / "main.c").write_text("".join(parts) + f"\nint main(void)\n{{\n{calls}    return 0;\n}}\n")
     looking = [f"-D{facts['prefix'].upper()}_PROBE" for facts in made]
-    sources = [f"{facts['prefix']}.c" for facts in made]
+    sources = [f"{facts['prefix']}{ending}.c" for facts in made for ending in ("", "_batch")]
     tools.run([*tools.find(compiler).command, *flags, *looking, "main.c", *sources, "-o", "all"], folder, 300)
     tools.run([str(folder / "all")], folder, 100)
     return [_read(folder, facts, x) for facts, x in zip(made, xs, strict=True)]
@@ -68,6 +102,8 @@ def _results(facts):
 def _read(folder, facts, x):
     y = np.fromfile(folder / f"{facts['prefix']}.y", np.int64).reshape(len(x), -1)
     outputs = y.shape[1] - _results(facts)
+    many = np.fromfile(folder / f"{facts['prefix']}.many", np.int64).reshape(len(x), -1)
+    np.testing.assert_array_equal(many, y[:, :outputs], "many events in a call, and one in each")
     edges = {facts["input"]["node"]: x}
     for entry in facts["probes"]:
         start = outputs + entry["at"]

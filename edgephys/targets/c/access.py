@@ -127,16 +127,23 @@ def position(where: Access, at: Sequence[Index], tables: Tables) -> str:
     return summed(where.base, terms)
 
 
-def element(name: str, ctype: str, where: Access, at: Sequence[Index], tables: Tables) -> str:
-    """Return an element of an array, in a signed type, as C."""
+def laned(place: str, lanes: int) -> str:
+    """Return the place of lane ``l`` of an element, where each element of an array has a value for every lane."""
+    if lanes == 1:
+        return place
+    return summed(0, [(1, "l"), (lanes, int(place) if place.isdigit() else f"({place})")])
+
+
+def element(name: str, ctype: str, where: Access, at: Sequence[Index], tables: Tables, lanes: int = 1) -> str:
+    """Return an element of an array, in a signed type, as C; of lane ``l`` where the array has several."""
     if where.whole is None:
-        return f"({ctype}){name}[{position(where, at, tables)}]"
+        return f"({ctype}){name}[{laned(position(where, at, tables), lanes)}]"
     strides = np.cumprod([1, *where.whole.shape[:0:-1]])[::-1].tolist()
     place = summed(0, list(zip(strides, at, strict=True)))
     if place.lstrip("-").isdigit():
         number = int(where.whole.reshape(-1)[int(place)])
-        return f"({ctype}){name}[{number}]" if number != OUTSIDE else f"({ctype})0"
+        return f"({ctype}){name}[{laned(str(number), lanes)}]" if number != OUTSIDE else f"({ctype})0"
     index = tables.entry(where.whole, place)
     if where.whole.min() > OUTSIDE:
-        return f"({ctype}){name}[{index}]"
-    return f"({index} < 0 ? ({ctype})0 : ({ctype}){name}[{index}])"
+        return f"({ctype}){name}[{laned(index, lanes)}]"
+    return f"({index} < 0 ? ({ctype})0 : ({ctype}){name}[{laned(index, lanes)}])"

@@ -1,7 +1,8 @@
 """The C lines that lead from a sum, or from stored elements, to one element of a stored node.
 
 Every line is computed in int32_t where the proven ranges, and what a rounding adds on the way, fit in it, else in
-int64_t. The rules of the element-wise operations (``elements``) add the lines.
+int64_t; where events are lanes, also in int16_t, of which a vector holds more. The rules of the element-wise operations
+(``elements``) add the lines.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Constant
 from edgephys.graph.ranges import Range
-from edgephys.targets.c.access import Access, Index, Tables, access, element, literal, position, summed
-from edgephys.targets.c.plan import Program, flat, moved
+from edgephys.targets.c.access import Access, Index, Tables, access, element, laned, literal, position, summed
+from edgephys.targets.c.layout import flat, moved
+from edgephys.targets.c.plan import NARROW, Program, carrier
 from edgephys.targets.c.roles import ElementRule, SumRule, ViewRule
 
 
@@ -38,16 +40,6 @@ class Value:
         return self.name if ctype == self.ctype else f"({ctype}){self.name}"
 
 
-def carrier(magnitude: int) -> str:
-    """Return the type in which integers of at most this magnitude are computed."""
-    return "int32_t" if magnitude < 1 << 31 else "int64_t"
-
-
-def carrier_of(range_: Range) -> str:
-    """Return the type in which integers of a range are computed."""
-    return carrier(max(abs(range_.lowest), abs(range_.highest)))
-
-
 @dataclass(frozen=True, eq=False)
 class SourceWriter:
     """Hold what the functions of all steps share: the program, its tables, and the accesses that were derived.
@@ -60,6 +52,19 @@ class SourceWriter:
     notes: Mapping[str, int]
     note: str
     accesses: dict[tuple[str, str], Access] = field(default_factory=dict)
+
+    @property
+    def lanes(self) -> int:
+        """Events that are computed together, innermost in every loop; 1 where there is no such loop."""
+        return self.program.lanes
+
+    def carrier(self, magnitude: int) -> str:
+        """Return the type in which integers of at most this magnitude are computed."""
+        return carrier(magnitude, self.lanes)
+
+    def carrier_of(self, range_: Range) -> str:
+        """Return the type in which integers of a range are computed."""
+        return self.carrier(max(abs(range_.lowest), abs(range_.highest)))
 
     def located(self, name: str, reader: Node) -> tuple[str, Access]:
         """Return the array that holds a node's elements, and the access to them by (row, channel)."""
@@ -97,7 +102,8 @@ class Chain:
         where = self.writer.accesses.setdefault(
             (node.name, "written"), access(buffer.positions.reshape(flat(buffer.positions.shape)))
         )
-        return f"{buffer.name}[{position(where, self.at, self.writer.tables)}] = ({buffer.ctype}){value.name};"
+        place = laned(position(where, self.at, self.writer.tables), self.writer.lanes)
+        return f"{buffer.name}[{place}] = ({buffer.ctype}){value.name};"
 
     def value(self, node: Node, stored: bool = True, reader: Node | None = None) -> Value:
         """Return the variable that holds a node's element: loaded from an array where one holds it, else computed."""
@@ -127,9 +133,9 @@ class Chain:
 
     def define(self, low: int, high: int, text: str, computed: str) -> Value:
         """Add a line that defines a variable of a range; ``computed`` is the type in which ``text`` is computed."""
-        ctype = carrier(max(abs(low), abs(high)))
+        ctype = self.writer.carrier(max(abs(low), abs(high)))
         name = f"v{sum(line.startswith('const int') for line in self.lines)}"
-        text = text if ctype == computed else f"({ctype})({text})"
+        text = text if ctype == computed != NARROW else f"({ctype})({text})"
         self.lines.append(f"const {ctype} {name} = {text};")
         return Value(name, ctype, low, high)
 
@@ -149,5 +155,7 @@ class Chain:
 
     def _loaded(self, node: Node, array: str, where: Access) -> Value:
         """Define a variable with an element of an array."""
-        ctype = carrier_of(self.writer.program.ranges[node.name])
-        return self.define(*self.range(node), element(array, ctype, where, self.at, self.writer.tables), ctype)
+        writer = self.writer
+        ctype = writer.carrier_of(writer.program.ranges[node.name])
+        text = element(array, ctype, where, self.at, writer.tables, writer.lanes)
+        return self.define(*self.range(node), text, ctype)

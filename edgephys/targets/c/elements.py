@@ -13,7 +13,8 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Bias, Lookup, Op, Scale
 from edgephys.targets.c.access import Index, literal, summed
-from edgephys.targets.c.chain import Chain, Value, carrier
+from edgephys.targets.c.chain import Chain, Value
+from edgephys.targets.c.plan import NARROW
 from edgephys.targets.c.roles import ElementRule
 
 
@@ -27,7 +28,7 @@ def expression(text: Callable[..., str]) -> ElementRule:
     def write(chain: Chain, node: Node, op: Op, operands: Sequence[Value]) -> Value:
         low, high = chain.range(node)
         shifts = _shifts(chain, node) if op.aligns else [0] * len(operands)
-        ctype = carrier(max(abs(low), abs(high), _magnitude(operands, shifts)))
+        ctype = chain.writer.carrier(max(abs(low), abs(high), _magnitude(operands, shifts)))
         names = [_raised(x, shift, ctype) for x, shift in zip(operands, shifts, strict=True)]
         return chain.define(low, high, text(*names), ctype)
 
@@ -43,7 +44,7 @@ def relu(chain: Chain, node: Node, op: Op, operands: Sequence[Value]) -> Value:
 def scale(chain: Chain, node: Node, op: Scale, operands: Sequence[Value]) -> Value:
     """Write the product with a constant."""
     (x,), (low, high) = operands, chain.range(node)
-    ctype = carrier(max(abs(low), abs(high), x.magnitude, op.largest_constant))
+    ctype = chain.writer.carrier(max(abs(low), abs(high), x.magnitude, op.largest_constant))
     return chain.define(low, high, f"{x.as_(ctype)} * {chain.constant(node, op.constant, 0, ctype)}", ctype)
 
 
@@ -51,7 +52,7 @@ def bias(chain: Chain, node: Node, op: Bias, operands: Sequence[Value]) -> Value
     """Write the sum with a constant, binary points aligned."""
     (x,), (low, high), shifts = operands, chain.range(node), _shifts(chain, node)
     up = node.fixed.fraction - op.constant.fraction
-    ctype = carrier(max(abs(low), abs(high), _magnitude(operands, shifts), op.largest_constant << up))
+    ctype = chain.writer.carrier(max(abs(low), abs(high), _magnitude(operands, shifts), op.largest_constant << up))
     return chain.define(
         low, high, f"{_raised(x, shifts[0], ctype)} + {chain.constant(node, op.constant, up, ctype)}", ctype
     )
@@ -62,8 +63,8 @@ def lookup(chain: Chain, node: Node, op: Lookup, operands: Sequence[Value]) -> V
     (x,), (low, high) = operands, chain.range(node)
     terms: list[tuple[int, Index]] = [(op.entries, chain.at[1])] if len(op.tables) > 1 else []
     shift = op.shift(chain.writer.program.graph.by_name[node.inputs[0]])
-    place = summed(-op.first, [(1, _raised(x, shift, carrier(x.magnitude << shift))), *terms])
-    ctype = carrier(max(abs(low), abs(high)))
+    place = summed(-op.first, [(1, _raised(x, shift, chain.writer.carrier(x.magnitude << shift))), *terms])
+    ctype = chain.writer.carrier(max(abs(low), abs(high)))
     return chain.define(low, high, chain.writer.tables.entry(op.tables, place, ctype), ctype)
 
 
@@ -95,7 +96,7 @@ def requantise(chain: Chain, node: Node, op: Op, operands: Sequence[Value]) -> V
     drop = fraction - fixed.fraction
     inside = fixed.holds(low, high)
     ends = [x.low, x.high, low, high] if inside else [x.low, x.high, low, high, fixed.low, fixed.high + 1]
-    ctype = carrier(max(map(abs, ends)) + (1 << drop if drop > 0 else 0))
+    ctype = chain.writer.carrier(max(map(abs, ends)) + (1 << drop if drop > 0 else 0))
     if drop > 0:
         x = chain.define(low, high, _rounded(x, drop, fixed.rounding, ctype), ctype)
     elif drop < 0:
@@ -104,7 +105,7 @@ def requantise(chain: Chain, node: Node, op: Op, operands: Sequence[Value]) -> V
 
 
 def _overflowed(chain: Chain, x: Value, fixed: Fixed) -> Value:
-    ctype = carrier(max(x.magnitude, -fixed.low, fixed.high + 1))
+    ctype = chain.writer.carrier(max(x.magnitude, -fixed.low, fixed.high + 1))
     name, low, high = x.as_(ctype), literal(fixed.low, ctype), literal(fixed.high, ctype)
     below, above = x.low < fixed.low, x.high > fixed.high
     if fixed.overflow is Overflow.SAT_ZERO:
@@ -134,4 +135,7 @@ def _rounded(x: Value, drop: int, rounding: Rounding, ctype: str) -> str:
             added += f" {'+' if addend.negative > 0 else '-'} ({v} < 0)"
         else:
             added += f" + ({v} < 0 ? {literal(addend.negative, ctype)} : 0)"
-    return f"({v}{added}) >> {drop}" if added else f"{v} >> {drop}"
+    if not added:
+        return f"{v} >> {drop}"
+    text = f"({v}{added})"
+    return f"(({ctype}){text}) >> {drop}" if ctype == NARROW else f"{text} >> {drop}"

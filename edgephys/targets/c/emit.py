@@ -7,7 +7,7 @@ models link into one program. Intermediate results lie in an arena that the call
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from edgephys.core.scratch import temporary_folder
 from edgephys.graph.graph import Graph, check
 from edgephys.graph.passes import drop_dead
 from edgephys.targets import sanitiser
-from edgephys.targets.c import memory
+from edgephys.targets.c import batch, memory
 from edgephys.targets.c.options import KEYWORDS, COptions
 from edgephys.targets.c.plan import plan
 from edgephys.targets.c.rules import RULES
@@ -34,6 +34,7 @@ RUN_S = 3600.0
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITISED = ("-std=c99", "-w", "-O0", *sanitiser.FLAGS)
 MAIN = Path(__file__).parent / "runtime" / "run_main.c"
+BATCH_MAIN = MAIN.with_name("run_batch_main.c")
 
 
 def prefix_of(graph: Graph) -> str:
@@ -50,7 +51,8 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
     """
     graph = drop_dead(check(graph))
     prefix = options.prefix or prefix_of(graph)
-    program = plan(graph, RULES.of_nodes(graph))
+    roles = RULES.of_nodes(graph)
+    program = plan(graph, roles)
     arena = memory.best(program.tensors, program.alignment)
     ends = {node.name: node for _, node in graph.layers() if node.name not in graph.inputs}
     notes: dict[str, int] = {}
@@ -58,17 +60,22 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
     for name, node in ends.items():
         notes[name] = results
         results += prod(node.shape)
-    files = write(program, arena, prefix, notes, options.style)
-    for ending, text in ((".h", files.header), (".c", files.source), (".hpp", files.wrapper)):
+    single = arena_bytes(program, arena), program.alignment
+    many = batch.write(graph, roles, prefix, options.style, single) if options.batch else None
+    files = write(program, arena, prefix, notes, options.style, many.declaration if many else ())
+    texts = {".h": files.header, ".c": files.source, ".hpp": files.wrapper}
+    if many:
+        texts["_batch.c"] = many.source
+    for ending, text in texts.items():
         (folder / f"{prefix}{ending}").write_text(text)
     return {
         "prefix": prefix,
         "style": options.style,
-        "files": [f"{prefix}{ending}" for ending in (".h", ".c", ".hpp")],
+        "files": [f"{prefix}{ending}" for ending in texts],
         "input": _port(graph.input, program.buffers[graph.input.name].ctype),
         "output": _port(graph.output, program.buffers[graph.output.name].ctype),
-        "arena_bytes": arena_bytes(program, arena),
-        "arena_alignment": program.alignment,
+        "arena_bytes": single[0],
+        "arena_alignment": single[1],
         "bound_bytes": arena.bound,
         "no_sharing_bytes": memory.naive(program.tensors, program.alignment).total,
         "strategy": arena.strategy,
@@ -81,6 +88,7 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
         "stack_bytes": files.stack_bytes,
         "carriers": {step.node.name: step.writes.ctype for step in program.steps if not step.transposes},
         "layers": {name: node.name for name, node in graph.layers()},
+        **({"batch": dict(many.facts)} if many else {}),
         "probes": [{"node": name, "shape": list(ends[name].shape), "at": at} for name, at in notes.items()],
     }
 
@@ -123,6 +131,16 @@ def run_sanitised(folder: Path, facts: Mapping[str, Any], x: Integers) -> Intege
     return _run(folder, facts, x, prod(shape), flags=SANITISED).reshape(len(x), *shape)
 
 
+def run_batch(folder: Path, facts: Mapping[str, Any], x: Integers, flags: tuple[str, ...] = FLAGS) -> Integers:
+    """Return the outputs of the entry point for many events, in calls of several sizes, none and one among them.
+
+    Shape: x (vector, *input shape) -> (vector, *output shape).  Exact: integers in and out.
+    Raises: as ``run``.
+    """
+    shape = facts["output"]["shape"]
+    return _run(folder, facts, x, prod(shape), (), flags, batch=True).reshape(len(x), *shape)
+
+
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
     """Return the integers of the emitted source at the end of every layer, by layer.
 
@@ -143,13 +161,15 @@ def _run(
     results: int,
     probing: tuple[str, ...] = (),
     flags: tuple[str, ...] = FLAGS,
+    batch: bool = False,
 ) -> Integers:
     x = require_vectors("C target", x, facts["input"]["shape"]).astype(np.int64)
-    program = compiled(folder, facts, results, probing, flags)
+    program = compiled(folder, facts, results, probing, flags, batch)
+    names = [path.name for path in (*sources(folder, facts), *batch_sources(folder, facts))]
     with temporary_folder("c") as scratch:
         x.tofile(scratch / "x")
         words = [str(program), "x", "y", str(len(x))]
-        sanitiser.run(words, scratch, RUN_S, [path.name for path in sources(folder, facts)])
+        sanitiser.run(words, scratch, RUN_S, names)
         y = np.fromfile(scratch / "y", np.int64)
     if y.size != len(x) * results:
         raise MismatchError(f"C target {folder}: {y.size // max(1, results)} outputs for {len(x)} vectors")
@@ -157,27 +177,47 @@ def _run(
 
 
 def compiled(
-    folder: Path, facts: Mapping[str, Any], results: int, probing: tuple[str, ...] = (), flags: tuple[str, ...] = FLAGS
+    folder: Path,
+    facts: Mapping[str, Any],
+    results: int,
+    probing: tuple[str, ...] = (),
+    flags: tuple[str, ...] = FLAGS,
+    batch: bool = False,
 ) -> Path:
     """Return the program that reads vectors and runs the emitted source; the cache depends on all sources."""
     source, header = sources(folder, facts)
+    compiled_files = (source, *batch_sources(folder, facts), BATCH_MAIN) if batch else (source, MAIN)
     compiler = tools.find("gcc")
     words = (*flags, *macros(facts), f"-DRESULTS={results}", *probing)
 
     def build(scratch: Path) -> None:
-        files = (f"-I{header.parent}", str(source), str(MAIN))
+        files = (f"-I{header.parent}", *map(str, compiled_files))
         tools.run((*compiler.command, *words, *files, "-o", "run"), scratch, COMPILE_S)
 
-    return builds.built(builds.content_key([source, header, MAIN], compiler.version, *words), build) / "run"
+    return builds.built(builds.content_key([*compiled_files, header], compiler.version, *words), build) / "run"
 
 
 def sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, Path]:
     """Return the emitted source and its header; raise ProjectError where one is missing."""
     paths = folder.resolve() / f"{facts['prefix']}.c", folder.resolve() / f"{facts['prefix']}.h"
+    _require(folder, paths)
+    return paths
+
+
+def batch_sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the source of the entry point for many events, or nothing where none was emitted.
+
+    Raises: ProjectError where it is missing.
+    """
+    paths = (folder.resolve() / f"{facts['prefix']}_batch.c",) if "batch" in facts else ()
+    _require(folder, paths)
+    return paths
+
+
+def _require(folder: Path, paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
             raise ProjectError(f"{folder}: {path.name} is missing; emit the project again")
-    return paths
 
 
 def macros(facts: Mapping[str, Any], before: str = "") -> tuple[str, ...]:
@@ -195,4 +235,11 @@ def macros(facts: Mapping[str, Any], before: str = "") -> tuple[str, ...]:
         "OUTPUTS": f"{upper}_OUTPUTS",
         "ARENA_BYTES": f"{upper}_ARENA_BYTES",
     }
+    if "batch" in facts:
+        names |= {
+            "RUN_BATCH": f"{prefix}_run_batch",
+            "BATCH_LANES": f"{upper}_BATCH_LANES",
+            "BATCH_ALIGNMENT": f"{upper}_BATCH_ARENA_ALIGNMENT",
+            "BATCH_ARENA_BYTES": f"{upper}_BATCH_ARENA_BYTES",
+        }
     return tuple(f"-D{before}{name}={value}" for name, value in names.items())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from edgephys.core.errors import EdgephysError
 from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.graph import evaluate
@@ -24,7 +27,18 @@ def memory(project: EmittedProject) -> list[Figure]:
         ("constant_bytes", "const_bytes", "tables of weights; others stand in the code"),
     )
     provenance = ("bytes", FigureStage.ESTIMATED, "edgephys", project.versions["edgephys"])
-    return [Figure(name, facts[fact], *provenance, where) for name, fact, where in figures]
+    single = [Figure(name, facts[fact], *provenance, where) for name, fact, where in figures]
+    return [*single, *(_batch(facts["batch"], provenance) if "batch" in facts else ())]
+
+
+def _batch(facts: Mapping[str, Any], provenance: tuple[str, FigureStage, str, str]) -> list[Figure]:
+    """Return the events that are computed together, and the arena of the entry point for many events."""
+    layer = facts["one_by_one"]
+    where = "events that are computed together" if layer is None else f"event after event because of layer {layer}"
+    return [
+        Figure("batch_lanes", facts["lanes"], "events", *provenance[1:], where),
+        Figure("batch_arena_bytes", facts["arena_bytes"], *provenance, "of the entry point for many events"),
+    ]
 
 
 def microcontroller(project: EmittedProject) -> list[Figure]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Concat, Sum
-from edgephys.targets.c.access import Access, Index, access, element, position
-from edgephys.targets.c.chain import Chain, SourceWriter, Value, carrier
-from edgephys.targets.c.plan import flat
+from edgephys.targets.c.access import Access, Index, access, element, laned, position, size_of
+from edgephys.targets.c.chain import Chain, SourceWriter, Value
+from edgephys.targets.c.layout import flat
+from edgephys.targets.c.plan import NARROW
 from edgephys.targets.c.roles import JoinRule, SumRule
 
 At = tuple[Index, Index]
@@ -40,7 +41,12 @@ class SumLoop:
         """The variable of the sum; its type holds every partial sum."""
         range_ = self.writer.program.ranges[self.node.name]
         magnitude = max(range_.partial, self.node.op.largest_constant)
-        return Value("sum", carrier(magnitude), range_.lowest, range_.highest)
+        return Value("sum", self.writer.carrier(magnitude), range_.lowest, range_.highest)
+
+
+def increased(target: str, text: str, ctype: str) -> str:
+    """Return the line that adds to a variable of a type; C adds in int, which a narrow type does not hold."""
+    return f"{target} = ({ctype})({target} + {text});" if ctype == NARROW else f"{target} += {text};"
 
 
 def loop(variable: str, count: int, body: list[str]) -> list[str]:
@@ -62,7 +68,7 @@ def body(writer: SourceWriter, root: Node, style: str) -> tuple[list[str], int]:
         return role.write(writer, root, root.op), 0
     node = _fused_sum(writer, root)
     if node is None:
-        return over_elements(*flat(root.shape), lambda at: Chain(writer, at).stored(root)), 0
+        return over_elements(*flat(root.shape), lambda at: Chain(writer, at).stored(root), writer.lanes), 0
     summing = roles[node.name]
     if not isinstance(summing, SumRule):
         raise node.wrong(f"expected a SumRule, not a {type(summing).__name__}")
@@ -82,11 +88,16 @@ def _fused_sum(writer: SourceWriter, root: Node) -> Node | None:
     return None
 
 
-def over_elements(rows: int, channels: int, lines: Callable[[At], list[str]]) -> list[str]:
-    """Return lines in loops over channels and rows; an axis of length one needs no loop."""
-    text = lines(("r" if rows > 1 else 0, "n" if channels > 1 else 0))
+def over_elements(rows: int, channels: int, lines: Callable[[At], list[str]], lanes: int = 1) -> list[str]:
+    """Return lines in loops over channels, rows and lanes; an axis of length one needs no loop."""
+    text = over_lanes(lines(("r" if rows > 1 else 0, "n" if channels > 1 else 0)), lanes)
     text = loop("r", rows, text) if rows > 1 else text
     return loop("n", channels, text) if channels > 1 else text
+
+
+def over_lanes(lines: list[str], lanes: int) -> list[str]:
+    """Return lines in the loop over the events that are computed together; without several, as they are."""
+    return loop("l", lanes, lines) if lanes > 1 else lines
 
 
 def join(writer: SourceWriter, root: Node, op: Concat) -> list[str]:
@@ -100,7 +111,7 @@ def join(writer: SourceWriter, root: Node, op: Concat) -> list[str]:
         target = access(program.buffers[root.name].positions[part].reshape(shape))
         logical = access(np.arange(np.prod(root.shape)).reshape(root.shape)[part].reshape(shape))
         copy = partial(_copy, writer, root, operand, target, logical)
-        lines += ["{", *indented(over_elements(*shape, copy)), "}"]
+        lines += ["{", *indented(over_elements(*shape, copy, writer.lanes)), "}"]
     return lines
 
 
@@ -108,27 +119,35 @@ def _copy(writer: SourceWriter, root: Node, operand: Node, target: Access, logic
     chain = Chain(writer, at)
     x = chain.value(operand, reader=root)
     shift = root.fixed.fraction - operand.fixed.fraction
-    ctype = carrier(x.magnitude << shift)
+    ctype = writer.carrier(x.magnitude << shift)
     text = x.as_(ctype) if not shift or not x.magnitude else f"{x.as_(ctype)} * {1 << shift}"
+    text = f"({ctype})({text})" if ctype == NARROW else text
     buffer = writer.program.buffers[root.name]
     lines = [*chain.lines, f"const {ctype} joined = {text};"]
     if root.name in writer.notes:
         place = position(logical, at, writer.tables)
         lines.append(f"{writer.note}({writer.notes[root.name]} + {place}, joined);")
-    return [*lines, f"{buffer.name}[{position(target, at, writer.tables)}] = ({buffer.ctype})joined;"]
+    place = laned(position(target, at, writer.tables), writer.lanes)
+    return [*lines, f"{buffer.name}[{place}] = ({buffer.ctype})joined;"]
 
 
 def sum_over_axis(loops: SumLoop, op: Sum) -> tuple[list[str], int]:
     """Write a sum over an axis."""
     writer, node, value = loops.writer, loops.node, loops.accumulator
+    lanes, array_bytes = writer.lanes, size_of(value.ctype) * writer.lanes if writer.lanes > 1 else 0
     buffer, positions = writer.program.located(node.inputs[0])
     length = positions.shape[op.axis]
     summands = np.moveaxis(positions, op.axis, -1).reshape(*flat(node.shape), length)
     where = writer.accesses.setdefault((node.name, "axis"), access(summands))
 
     def lines(at: At) -> list[str]:
-        summand = element(buffer.name, value.ctype, where, (*at, "i"), writer.tables)
-        adding = loop("i", length, [f"{value.name} += {summand};"])
-        return [f"{value.ctype} {value.name} = 0;", *adding, *loops.finish(at, value)]
+        summand = element(buffer.name, value.ctype, where, (*at, "i"), writer.tables, lanes)
+        sums = value.name if lanes == 1 else "sums[l]"
+        adding = loop("i", length, over_lanes([increased(sums, summand, value.ctype)], lanes))
+        if lanes == 1:
+            return [f"{value.ctype} {value.name} = 0;", *adding, *loops.finish(at, value)]
+        ends = [f"const {value.ctype} {value.name} = sums[l];", *loops.finish(at, value)]
+        starts = [f"{value.ctype} sums[{lanes}];", *over_lanes(["sums[l] = 0;"], lanes)]
+        return [*starts, *adding, *over_lanes(ends, lanes)]
 
-    return over_elements(*flat(node.shape), lines), 0
+    return over_elements(*flat(node.shape), lines), array_bytes

@@ -24,12 +24,14 @@ class COptions:
     """State the prefix of all names and how dense layers become code.
 
     ``style``: auto (straight-line code for layers of several rows, up to a size), unrolled (also for layers of one
-    row), or loops (tables: the smallest code, for microcontrollers).
+    row), or loops (tables: the smallest code, for microcontrollers). ``batch``: a second source, with an entry point
+    for many events.
     Raises: UsageError for a value that cannot be.
     """
 
     prefix: str | None = option(None, "prefix of all names", default_text="the model's name")
     style: str = option("auto", "code of dense layers (loops is the smallest)", choices=STYLES)
+    batch: bool = option(False, "also emit PREFIX_batch.c: many events in one call, a vector lane for each")
 
     def __post_init__(self) -> None:
         require_choices(self)

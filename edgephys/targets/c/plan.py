@@ -14,33 +14,42 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-import numpy as np
-
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, Node
-from edgephys.graph.ops import AlongAxis, Move
 from edgephys.graph.ranges import Range, derive
 from edgephys.targets.c import memory
-from edgephys.targets.c.access import OUTSIDE, access, size_of, type_of
-from edgephys.targets.c.roles import ElementRule, InputRule, JoinRule, Role, Roles, SumRule, ViewRule
+from edgephys.targets.c.access import size_of, type_of
+from edgephys.targets.c.layout import channel_major, moved, row_major
+from edgephys.targets.c.roles import InputRule, JoinRule, Roles, SumRule, ViewRule, reads_rows
+from edgephys.targets.c.stored import stored_nodes, stored_sources
 
+CACHE_LINE = 64
+"""Bytes to which the arrays of a batch are aligned, so that no vector lies across two lines of a cache."""
 OFTEN = 4
 """Outputs of a product from which on a copy of the caller's input, channel by channel, makes it faster."""
 
 
+NARROW = "int16_t"
+"""The narrowest type of a lane. C computes it in int: a result is narrowed by a cast."""
+
+
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """State an array: the type of its elements, and the position of each element of the node that it holds."""
+    """State an array: the type of its elements, and the position of each element of the node that it holds.
+
+    With ``lanes`` each element is as many integers, side by side: one for each event of a block.
+    """
 
     name: str
     ctype: str
     positions: Integers
+    lanes: int = 1
 
     @property
     def size(self) -> int:
         """Bytes of the array."""
-        return int(self.positions.size) * size_of(self.ctype)
+        return int(self.positions.size) * size_of(self.ctype) * self.lanes
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +66,8 @@ class StepFunction:
 class Program:
     """Hold a graph, the role and range of each node, the buffers of stored nodes, and the steps in order.
 
-    ``transposed`` is the copy of the caller's input, channel by channel, where products read it often.
+    ``transposed`` is the copy of the caller's input, channel by channel, where products read it often. With ``lanes``
+    the steps compute as many events together; the buffers of input and output are then arrays of the arena, too.
     """
 
     graph: Graph
@@ -66,6 +76,7 @@ class Program:
     buffers: Mapping[str, Buffer]
     transposed: Buffer | None = None
     steps: tuple[StepFunction, ...] = ()
+    lanes: int = 1
 
     def located(self, name: str, reader: Node | None = None) -> tuple[Buffer, Integers]:
         """Return the buffer that holds a node's elements, and their positions in it."""
@@ -89,35 +100,32 @@ class Program:
         for number, step in enumerate(self.steps):
             for buffer in (*step.reads, step.writes):
                 uses.setdefault(buffer.name, []).append(number)
-        sizes = {step.writes.name: step.writes.size for step in self.steps if step.writes.name != "output"}
+        buffers = [step.writes for step in self.steps if step.writes.name != "output"]
+        if self.lanes > 1:  # copied from the caller before the first step, and to the caller after the last one
+            ends = self.buffers[self.graph.input.name], self.buffers[self.graph.output.name]
+            buffers = [ends[0], *buffers, ends[1]]
+            uses.setdefault(ends[0].name, []).append(0)
+            uses[ends[1].name].append(len(self.steps) - 1)
+        sizes = {buffer.name: buffer.size for buffer in buffers}
         return tuple(memory.Tensor(name, size, min(uses[name]), max(uses[name])) for name, size in sizes.items())
 
     @property
     def alignment(self) -> int:
         """Bytes of the widest element in the arena, at least 4."""
+        if self.lanes > 1:
+            return CACHE_LINE
         return max([4, *(size_of(step.writes.ctype) for step in self.steps)])
 
 
-def moved(node: Node, positions: Integers) -> Integers:
-    """Return the positions of a view's elements, from those of its operand."""
-    if not isinstance(node.op, Move):
-        raise node.wrong("an operation with a ViewRule must be a Move; give it another rule")
-    places: Integers = node.op.moved(positions, node.shape, outside=OUTSIDE)
-    return places
+def carrier(magnitude: int, lanes: int = 1) -> str:
+    """Return the type in which integers of at most this magnitude are computed; narrow ones where events are lanes."""
+    if lanes > 1 and magnitude < 1 << 15:
+        return NARROW
+    return "int32_t" if magnitude < 1 << 31 else "int64_t"
 
 
-def flat(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return a shape's (rows, channels)."""
-    return prod(shape[:-1]), shape[-1] if shape else 1
-
-
-def reads_rows(role: Role) -> bool:
-    """Say whether a role is that of a product with a matrix."""
-    return isinstance(role, SumRule) and role.reads_rows
-
-
-def plan(graph: Graph, roles: Roles) -> Program:
-    """Return the program of a graph with one input and one output.
+def plan(graph: Graph, roles: Roles, lanes: int = 1) -> Program:
+    """Return the program of a graph with one input and one output, for one event or for as many as there are lanes.
 
     Raises: ModelError, naming the layer, where an edge may need over 62 bits.
     """
@@ -125,23 +133,51 @@ def plan(graph: Graph, roles: Roles) -> Program:
     if source is output:
         raise ModelError(f"graph '{graph.name}': its output is its input; expected a model that computes something")
     ranges = derive(graph)
-    stored = _stored(graph, roles)
-    buffers = {source.name: Buffer("input", type_of(source.fixed.low, source.fixed.high), _row_major(source.shape))}
+    stored = stored_nodes(graph, roles, lanes)
+    if lanes > 1:
+        return _in_lanes(graph, roles, ranges, stored, lanes)
+    buffers = {source.name: Buffer("input", type_of(source.fixed.low, source.fixed.high), row_major(source.shape))}
     for number, node in enumerate(graph.nodes):
         if node.name == output.name:
             ctype = type_of(node.fixed.low, node.fixed.high)
-            buffers[node.name] = Buffer("output", ctype, _row_major(node.shape))
+            buffers[node.name] = Buffer("output", ctype, row_major(node.shape))
         elif node.name in stored:
             ctype = type_of(ranges[node.name].lowest, ranges[node.name].highest)
-            buffers[node.name] = Buffer(f"t{number}_{name_of(node)}", ctype, _channel_major(node.shape))
+            buffers[node.name] = Buffer(f"t{number}_{name_of(node)}", ctype, channel_major(node.shape))
     program, steps = Program(graph, roles, ranges, buffers), []
     often = [node for node in graph.nodes if _reads_often(node, roles)]
-    if any(source.name in _stored_sources(graph, roles, node.inputs[0], stored) for node in often):
-        transposed = Buffer("turned", buffers[source.name].ctype, _channel_major(source.shape))
+    if any(source.name in stored_sources(graph, roles, node.inputs[0], stored) for node in often):
+        transposed = Buffer("turned", buffers[source.name].ctype, channel_major(source.shape))
         program = replace(program, transposed=transposed)
         steps = [StepFunction(source, (buffers[source.name],), transposed, True)]
     steps += [_step(program, node) for node in graph.nodes if node.name in stored]
     return replace(program, steps=tuple(steps))
+
+
+def _in_lanes(graph: Graph, roles: Roles, ranges: Mapping[str, Range], stored: frozenset[str], lanes: int) -> Program:
+    """Return the program of a block of events: row after row, each element a vector with a lane for each event."""
+    buffers = {}
+    for number, node in enumerate(graph.nodes):
+        if node is graph.input or node.name in stored:
+            low, high = ranges[node.name].lowest, ranges[node.name].highest
+            if node is graph.input or node is graph.output:
+                low, high = min(low, node.fixed.low), max(high, node.fixed.high)
+            ctype = carrier(max(abs(low), abs(high)), lanes)
+            buffers[node.name] = Buffer(f"t{number}_{name_of(node)}", ctype, row_major(node.shape), lanes)
+    program = Program(graph, roles, ranges, buffers, lanes=lanes)
+    return replace(program, steps=tuple(_step(program, node) for node in graph.nodes if node.name in stored))
+
+
+def not_laned(graph: Graph, roles: Roles) -> Node | None:
+    """Return the first node whose rule writes no loop over lanes: a convolution, or a rule that does not say so."""
+    for node in graph.nodes:
+        role = roles[node.name]
+        if isinstance(role, JoinRule | SumRule) and not role.laned:
+            return node
+        readers = [roles[reader.name] for reader in graph.readers[node.name]]
+        if isinstance(role, ViewRule) and role.convolves and any(map(reads_rows, readers)):
+            return node
+    return None
 
 
 def name_of(node: Node) -> str:
@@ -149,28 +185,9 @@ def name_of(node: Node) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in node.layer)
 
 
-def _row_major(shape: tuple[int, ...]) -> Integers:
-    return np.arange(prod(shape)).reshape(shape)
-
-
-def _channel_major(shape: tuple[int, ...]) -> Integers:
-    rows, channels = flat(shape)
-    return np.arange(rows * channels).reshape(channels, rows).T.reshape(shape)
-
-
 def _reads_often(reader: Node, roles: Roles) -> bool:
     """Say whether a product has so many outputs and rows that its input should lie channel by channel."""
     return reads_rows(roles[reader.name]) and reader.shape[-1] >= OFTEN and prod(reader.shape[:-1]) > 1
-
-
-def _stored_sources(graph: Graph, roles: Roles, name: str, stored: frozenset[str]) -> set[str]:
-    """Return the stored nodes that a node is computed from; none behind a window, which a convolution reads itself."""
-    role = roles[name]
-    if name in stored or isinstance(role, InputRule):
-        return {name}
-    if isinstance(role, ViewRule) and role.convolves:
-        return set()
-    return set().union(*(_stored_sources(graph, roles, operand, stored) for operand in graph.by_name[name].inputs))
 
 
 def _step(program: Program, node: Node) -> StepFunction:
@@ -191,74 +208,3 @@ def _step(program: Program, node: Node) -> StepFunction:
 
     collect(node)
     return StepFunction(node, tuple(buffers.values()), program.buffers[node.name])
-
-
-# What is stored ----------------------------------------------------------------------------------
-
-
-def _stored(graph: Graph, roles: Roles) -> frozenset[str]:
-    """Return the stored nodes: the output, the ends of chains, and what index arithmetic cannot reach."""
-    stored = {graph.output.name}
-    stored.update(node.name for node in graph.nodes if _is_stored(graph, roles, node))
-    for node in graph.nodes:
-        if isinstance(roles[node.name], ElementRule):  # a chain has one sum
-            fused = [name for name in node.inputs if name not in stored and _has_sum(graph, roles, name, stored)]
-            stored.update(fused[:-1])
-    while more := set().union(*(_out_of_reach(graph, roles, node, stored) for node in graph.nodes)) - stored:
-        stored |= more  # a stored view changes the positions of its readers: check them again
-    return frozenset(stored)
-
-
-def _is_stored(graph: Graph, roles: Roles, node: Node) -> bool:
-    role, readers = roles[node.name], [roles[reader.name] for reader in graph.readers[node.name]]
-    if isinstance(role, JoinRule):
-        last = isinstance(node.op, AlongAxis) and node.op.axis == len(node.shape) - 1
-        return not (last and all(map(reads_rows, readers)))
-    if isinstance(role, SumRule | ElementRule):
-        return len(readers) != 1 or not isinstance(readers[0], ElementRule)
-    return False
-
-
-def _has_sum(graph: Graph, roles: Roles, name: str, stored: set[str]) -> bool:
-    """Say whether the chain that ends in a node contains a sum."""
-    role = roles[name]
-    if not isinstance(role, ElementRule):
-        return isinstance(role, SumRule)
-    inputs = graph.by_name[name].inputs
-    return any(operand not in stored and _has_sum(graph, roles, operand, stored) for operand in inputs)
-
-
-def _out_of_reach(graph: Graph, roles: Roles, node: Node, stored: set[str]) -> set[str]:
-    """Return the nodes that must be stored so that a product can read them by row and channel."""
-    if not reads_rows(roles[node.name]):
-        return set()
-    operand = graph.by_name[node.inputs[0]]
-    role = roles[operand.name]
-    if operand.name in stored or isinstance(role, InputRule):
-        return set()
-    if isinstance(role, ViewRule) and role.convolves:
-        field = operand.inputs[0]
-        return set() if field in stored or isinstance(roles[field], InputRule) else {field}
-    parts = operand.inputs if isinstance(role, JoinRule) else (operand.name,)
-    return {name for name in parts if not _reached(graph, roles, name, stored)}
-
-
-def _reached(graph: Graph, roles: Roles, name: str, stored: set[str]) -> bool:
-    """Say whether the positions of a node are a sum of a term for the row and one for the channel.
-
-    This must hold for both layouts of the caller's input.
-    """
-    node = graph.by_name[name]
-    views: list[Node] = []
-    while isinstance(roles[node.name], ViewRule) and node.name not in stored:
-        views.append(node)
-        node = graph.by_name[node.inputs[0]]
-    if isinstance(roles[node.name], JoinRule) and node.name not in stored:
-        return False
-    layouts = [_channel_major(node.shape)] + [_row_major(node.shape)] * isinstance(roles[node.name], InputRule)
-    for positions in layouts:
-        for view in reversed(views):
-            positions = moved(view, positions)
-        if not access(positions.reshape(flat(positions.shape))).separable:
-            return False
-    return True

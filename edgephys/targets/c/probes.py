@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from edgephys.graph.graph import Node
 from edgephys.targets.c.access import Tables, access, element, position
-from edgephys.targets.c.chain import SourceWriter, carrier
+from edgephys.targets.c.chain import SourceWriter
+from edgephys.targets.c.layout import flat
 from edgephys.targets.c.loops import At, loop, over_elements
-from edgephys.targets.c.plan import Program, flat
+from edgephys.targets.c.plan import Program, carrier
 from edgephys.targets.c.roles import InputRule, JoinRule, ViewRule
 
 

@@ -17,14 +17,18 @@ import numpy as np
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Dense
-from edgephys.targets.c.access import Index, access, position, size_of, summed, type_of, widened
-from edgephys.targets.c.chain import Chain, SourceWriter, Value, carrier_of
-from edgephys.targets.c.loops import SumLoop, indented, loop
-from edgephys.targets.c.plan import flat
+from edgephys.targets.c.access import Index, access, laned, position, size_of, summed, type_of, widened
+from edgephys.targets.c.block import block_product
+from edgephys.targets.c.chain import Chain, SourceWriter, Value
+from edgephys.targets.c.convolution import convolution
+from edgephys.targets.c.layout import flat
+from edgephys.targets.c.loops import At, SumLoop, increased, indented, loop, over_elements, over_lanes
 from edgephys.targets.c.roles import JoinRule, ViewRule
 
 STRAIGHT = 2048
 """Nonzero weights up to which a product becomes straight-line code."""
+STRAIGHT_IN_LANES = 16384
+"""The same where events are lanes: each line computes a whole vector."""
 LANES = 64
 """Rows whose sums a loop over tables computes at once, at most."""
 WIDE = 16
@@ -35,7 +39,8 @@ WIDE = 16
 class Segment:
     """State the inputs of a product that lie in one array, with their weights.
 
-    ``columns`` are their positions in row 0, ``row`` is the stride of rows or the offset of each row.
+    ``columns`` are their positions in row 0, ``row`` is the stride of rows or the offset of each row. ``low`` and
+    ``high`` are the proven ends of each input.
     """
 
     array: str
@@ -43,6 +48,8 @@ class Segment:
     columns: Integers
     row: int | Integers
     weights: Integers
+    low: Integers
+    high: Integers
 
     def at(self, column: str | int, row: Index, writer: SourceWriter) -> str:
         """Return the C expression of the position of an input in a row."""
@@ -61,8 +68,11 @@ def product(loops: SumLoop, op: Dense) -> tuple[list[str], int]:
     role, weights = program.roles[operand.name], int(np.count_nonzero(op.constant.integers))
     convolves = isinstance(role, ViewRule) and role.convolves and operand.name not in program.buffers
     if convolves and operand.op.neighbours is not None and weights:
-        return _convolution(loops, op, operand.op.neighbours)
+        return convolution(loops, op, operand.op.neighbours)
     segments = _segments(loops.writer, loops.node, op)
+    if loops.writer.lanes > 1:
+        fits = loops.style != "loops" and weights <= STRAIGHT_IN_LANES
+        return block_product(loops, segments) if fits or not weights else _looped(loops, segments)
     fits = loops.style == "unrolled" or (loops.style == "auto" and flat(loops.root.shape)[0] > 1)
     if not weights or (fits and weights <= STRAIGHT):
         return _straight(loops, segments)
@@ -85,7 +95,8 @@ def _segments(writer: SourceWriter, node: Node, op: Dense) -> list[Segment]:
         range_ = program.ranges[part.name]
         shift = operand.fixed.fraction - part.fixed.fraction if joined and range_.low.any() | range_.high.any() else 0
         weights = op.constant.integers[start : start + count] << shift
-        segments.append(Segment(buffer.name, buffer.ctype, columns, row, weights))
+        ends = range_.low.reshape(-1, count).min(0), range_.high.reshape(-1, count).max(0)
+        segments.append(Segment(buffer.name, buffer.ctype, columns, row, weights, *ends))
         start += count
     return segments
 
@@ -103,7 +114,7 @@ def _straight(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
     row: Index = 0 if rows == 1 else "r" if lanes == rows else "(first + r)"
     lines, wide = _widening(writer, segments, lanes, row, value.ctype) if rows > 1 else ([], segments)
     lane: Index = "r" if rows > 1 else 0
-    out = carrier_of(writer.program.ranges[root.name])
+    out = writer.carrier_of(writer.program.ranges[root.name])
     for n in range(channels):
         chain = Chain(writer, (row, n), value)
         result = chain.value(root, stored=False)
@@ -146,7 +157,8 @@ def _widening(
         place = summed(0, [(lanes, "k"), (1, "r")])
         lines.append(f"{ctype} {name}[{used.size * lanes}];")
         lines += loop("k", used.size, loop("r", lanes, [f"{name}[{place}] = {copied};"]))
-        wide.append(Segment(name, ctype, lanes * np.arange(used.size), 1, segment.weights[used]))
+        ends = segment.low[used], segment.high[used]
+        wide.append(Segment(name, ctype, lanes * np.arange(used.size), 1, segment.weights[used], *ends))
     return lines, wide
 
 
@@ -176,6 +188,9 @@ def _looped(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
     writer, finish, value = loops.writer, loops.finish, loops.accumulator
     rows, channels = flat(loops.node.shape)
     output: Index = "n" if channels > 1 else 0
+    if writer.lanes > 1:
+        array_bytes = writer.lanes * size_of(value.ctype)
+        return over_elements(rows, channels, lambda at: _in_lanes(loops, segments, at)), array_bytes
     if rows == 1:
         lines = [f"{value.ctype} sum = 0;"]
         for segment in segments:
@@ -195,6 +210,16 @@ def _looped(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
     if lanes < rows:
         lines = [f"for (int first = 0; first < {rows}; first += {lanes}) {{", *indented(lines), "}"]
     return (loop("n", channels, lines) if channels > 1 else lines), lanes * size_of(value.ctype)
+
+
+def _in_lanes(loops: SumLoop, segments: list[Segment], at: At) -> list[str]:
+    """Return the loops over tables of weights that compute one output of all lanes."""
+    writer, value = loops.writer, loops.accumulator
+    lines = [f"{value.ctype} sums[{writer.lanes}];", *over_lanes(["sums[l] = 0;"], writer.lanes)]
+    for segment in segments:
+        lines += _products(writer, segment, at[1], value.ctype, "sums[l]", at[0], writer.lanes)
+    ends = [f"const {value.ctype} sum = sums[l];", *loops.finish(at, value)]
+    return [*lines, *over_lanes(ends, writer.lanes)]
 
 
 def _products(
@@ -224,73 +249,11 @@ def _products(
     if not lanes:
         added = f"{weight} * {widened(f'{segment.array}[{where}]', segment.ctype, ctype)}"
         return [head, f"    {target} += {added};", "}"]
-    added = f"weight * {widened(f'{segment.array}[{where}]', segment.ctype, ctype)}"
-    inner = [f"const {ctype} weight = {weight};", *loop("t", lanes, [f"{target} += {added};"])]
+    added = f"weight * {widened(f'{segment.array}[{laned(where, writer.lanes)}]', segment.ctype, ctype)}"
+    lane = "l" if writer.lanes > 1 else "t"
+    inner = [f"const {ctype} weight = {weight};", *loop(lane, lanes, [increased(target, added, ctype)])]
     return [head, *indented(inner), "}"]
 
 
 def _bytes(numbers: Integers) -> int:
     return int(numbers.size) * size_of(type_of(int(numbers.min(initial=0)), int(numbers.max(initial=0))))
-
-
-# Convolutions ------------------------------------------------------------------------------------
-
-
-def _convolution(loops: SumLoop, op: Dense, window: tuple[int, int]) -> tuple[list[str], int]:
-    """Return the loops of a convolution: a line of the field is multiplied by the lines of all kernels on it."""
-    node, program, tables, value = loops.node, loops.writer.program, loops.writer.tables, loops.accumulator
-    view = program.graph.by_name[node.inputs[0]]
-    buffer, positions = program.located(view.inputs[0], node)
-    height, width, channels = positions.shape
-    high, wide = window
-    outputs = node.shape[-1]
-    kernels = (
-        op.constant.integers.reshape(high, wide, channels, outputs).transpose(0, 2, 3, 1).reshape(-1, outputs, wide)
-    )
-    nonzero = kernels.any(-1)  # (row of the kernel and channel, output)
-    starts, which = np.concatenate([[0], np.cumsum(nonzero.sum(1))]), np.nonzero(nonzero)[1]
-    left, top = (wide - 1) // 2, (high - 1) // 2
-    start, taps = tables.name(starts), kernels[nonzero]
-    where = position(access(positions), ("y", "i", "c"), tables)
-    weight = "j" if wide == 1 else f"{wide} * j"
-    products = " + ".join(
-        f"{tables.entry(taps, summed(dx, [(1, weight)]), value.ctype)} * line[{summed(dx, [(1, 'i')])}]"
-        for dx in range(wide)
-    )
-    multiplying = [
-        f"{value.ctype} *const to = sums + {width} * {tables.entry(which, 'j')};",
-        *loop("i", width, [f"to[i] += {products};"]),
-    ]
-    line = [f"line[{i}] = 0;" for i in (*range(left), *range(left + width, width + wide - 1))]
-    channel = [
-        f"const int group = {summed(0, [(channels, 'dy'), (1, 'c')])};",
-        f"if ({start}[group] == {start}[group + 1])",
-        "    continue;",
-        *loop("i", width, [f"line[{summed(left, [(1, 'i')])}] = ({value.ctype}){buffer.name}[{where}];"]),
-        f"for (int j = {start}[group]; j < {start}[group + 1]; j++) {{",
-        *indented(multiplying),
-        "}",
-    ]
-    rows = [
-        f"const int y = row + dy - {top};",
-        f"if (y < 0 || y >= {height})",
-        "    continue;",
-        *loop("c", channels, channel),
-    ]
-    place = summed(0, [(width, "row"), (1, "i")])
-    output: Index = "n" if outputs > 1 else 0
-    ends = [
-        f"const int r = {place};",
-        "(void)r;",
-        f"const {value.ctype} sum = sums[{summed(0, [(width, output), (1, 'i')])}];",
-        *loops.finish(("r", output), value),
-    ]
-    last = loop("i", width, ends)
-    every = [
-        f"{value.ctype} sums[{outputs * width}], line[{width + wide - 1}];",
-        *line,
-        *loop("i", outputs * width, ["sums[i] = 0;"]),
-        *loop("dy", high, rows),
-        *(loop("n", outputs, last) if outputs > 1 else last),
-    ]
-    return loop("row", height, every), (outputs * width + width + wide - 1) * size_of(value.ctype)

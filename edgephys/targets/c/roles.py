@@ -33,9 +33,11 @@ class JoinRule:
     """The operation puts its operands side by side along its ``axis``.
 
     ``write(writer, node, op)`` returns the lines that copy them. Products read the operands without a copy.
+    ``laned``: it writes a loop over the events of a block, too (``over_lanes``); else a batch runs event after event.
     """
 
     write: Callable[..., list[str]]
+    laned: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ class SumRule:
 
     The lines call ``loop.finish`` for each sum, which writes the chain of element-wise operations behind it.
     ``reads_rows``: the operation is a product with a matrix, which reads whole rows of its operand.
+    ``laned``: as of a JoinRule.
     """
 
     write: Callable[..., tuple[list[str], int]]
     reads_rows: bool = False
+    laned: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,8 @@ class ElementRule:
 Role = InputRule | ViewRule | JoinRule | SumRule | ElementRule
 Roles = Mapping[str, Role]
 """The role of each node, by its name."""
+
+
+def reads_rows(role: Role) -> bool:
+    """Say whether a role is that of a product with a matrix."""
+    return isinstance(role, SumRule) and role.reads_rows

@@ -39,6 +39,8 @@ TYPES = frozenset(
     ]
 )
 """Words of a cast."""
+ENTRIES = ("run", "run_batch", "note")
+"""What a source or its header declares: the entry points, and what records a layer's integers."""
 REFUSED = frozenset(
     [
         "asm",
@@ -66,15 +68,15 @@ REFUSED = frozenset(
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise ProjectError for facts or sources of a C project that could do more than compute."""
     prefix = _prefix(folder, facts)
-    names = {f"{prefix}.h", f"{prefix}.c", f"{prefix}.hpp"}
+    names = {f"{prefix}.h", f"{prefix}.c", f"{prefix}.hpp"} | ({f"{prefix}_batch.c"} if "batch" in facts else set())
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name not in names:  # it would stand before the compiler's own headers
             raise ProjectError(f"{folder}: {path.name} is no file that we emit; remove it, or emit the project again")
     directives = _directives(prefix)
     present = [folder / name for name in sorted(names - {f"{prefix}.hpp"}) if (folder / name).exists()]
     sources = {path: c_tokens(Scanned(folder, path), directives, re.compile("C")) for path in present}
-    defined = {name for source in sources.values() for name in _defined(source)} | {f"{prefix}_run", f"{prefix}_note"}
-    called = {*KEYWORDS, WIDE_NUMBER, *defined, f"{prefix.upper()}_NOTE"}
+    defined = {name for source in sources.values() for name in _defined(source)}
+    called = {*KEYWORDS, WIDE_NUMBER, *defined, f"{prefix.upper()}_NOTE", *(f"{prefix}_{name}" for name in ENTRIES)}
     for path, source in sources.items():
         _scan_tokens(Scanned(folder, path), source, prefix, called)
 
@@ -84,6 +86,8 @@ def _prefix(folder: Path, facts: Mapping[str, Any]) -> str:
     with facts_are_ours(folder):
         prefix = require_identifier("facts: prefix", facts["prefix"])
         require_count("facts: arena_bytes", facts["arena_bytes"])
+        for name in ("lanes", "arena_bytes", "arena_alignment") if "batch" in facts else ():
+            require_count(f"facts: batch: {name}", facts["batch"][name])
         for port in ("input", "output"):
             for length in facts[port]["shape"]:
                 require_count(f"facts: {port}: shape", length)
@@ -96,7 +100,7 @@ def _prefix(folder: Path, facts: Mapping[str, Any]) -> str:
 def _directives(prefix: str) -> list[re.Pattern[str]]:
     """Return what a directive of ours may be: no other header, no macro that stands for a word of its own."""
     upper, number = prefix.upper(), r"\(?-?\d+\)?"
-    macros = rf"(ARENA_\w+|INPUTS?_?\w*|OUTPUTS?_?\w*) {number}"
+    macros = rf"((BATCH_)?ARENA_\w+|BATCH_LANES|INPUTS?_?\w*|OUTPUTS?_?\w*) {number}"
     note = rf"NOTE\(at, value\) (\(\(void\)0\)|{prefix}_note\(\(size_t\)\(at\), \(int64_t\)\(value\)\))"
     return [
         re.compile(pattern)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -12,9 +12,10 @@ from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding, Toward
 from edgephys.targets.c.access import Tables
 from edgephys.targets.c.chain import SourceWriter
+from edgephys.targets.c.layout import flat
 from edgephys.targets.c.loops import body, indented, loop
 from edgephys.targets.c.memory import MemoryPlan
-from edgephys.targets.c.plan import Program, StepFunction, flat, name_of
+from edgephys.targets.c.plan import Program, StepFunction, name_of
 from edgephys.targets.c.probes import not_stored, probe
 
 
@@ -29,8 +30,13 @@ class SourceFiles:
     stack_bytes: int
 
 
-def write(program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, int], style: str) -> SourceFiles:
-    """Return the source files of a program. ``notes`` gives the place of each layer's integers for a probe."""
+def write(
+    program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, int], style: str, batch: Sequence[str] = ()
+) -> SourceFiles:
+    """Return the source files of a program. ``notes`` gives the place of each layer's integers for a probe.
+
+    ``batch`` are the lines of the header that declare the entry point for many events.
+    """
     tables = Tables(prefix)
     writer = SourceWriter(program, tables, notes, f"{prefix.upper()}_NOTE")
     functions: list[str] = []
@@ -43,12 +49,12 @@ def write(program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, 
         lines, array_bytes = _transposing(step) if step.transposes else body(writer, step.node, style)
         stack = max(stack, array_bytes)
         name = f"{prefix}_step{number}_{name_of(step.node)}"
-        functions += _function(name, step, lines)
+        functions += function(name, step, lines)
         calls.append(f"{name}({', '.join([*(buffer.name for buffer in step.reads), step.writes.name])});")
-    arrays = _arrays(program, arena)
+    arrays = arrays_of(program, arena)
     source = [*_opening(prefix, probed), *tables.text, "", *functions, *_run(prefix, arrays, calls)]
     return SourceFiles(
-        _header(program, arena, prefix),
+        _header(program, arena, prefix, batch),
         "\n".join(source) + "\n",
         _wrapper(program, prefix),
         tables.bytes,
@@ -56,7 +62,8 @@ def write(program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, 
     )
 
 
-def _function(name: str, step: StepFunction, lines: list[str]) -> list[str]:
+def function(name: str, step: StepFunction, lines: list[str]) -> list[str]:
+    """Return the function of a step."""
     reads = [f"const {buffer.ctype} *restrict {buffer.name}" for buffer in step.reads]
     head = ", ".join([*reads, f"{step.writes.ctype} *restrict {step.writes.name}"])
     text = "\n".join(lines)
@@ -73,8 +80,9 @@ def _transposing(step: StepFunction) -> tuple[list[str], int]:
     return loop("n", channels, loop("r", rows, [line])), 0
 
 
-def _arrays(program: Program, arena: MemoryPlan) -> list[str]:
-    types = {step.writes.name: step.writes.ctype for step in program.steps}
+def arrays_of(program: Program, arena: MemoryPlan) -> list[str]:
+    """Return the lines that define a pointer to each array in the arena, whose first byte is ``bytes``."""
+    types = {buffer.name: buffer.ctype for step in program.steps for buffer in (*step.reads, step.writes)}
     return [
         f"{types[t.name]} *const {t.name} = ({types[t.name]} *)(void *)(bytes + {offset});"
         for t, offset in zip(arena.tensors, arena.offsets, strict=True)
@@ -112,7 +120,7 @@ def _opening(prefix: str, probed: Tables) -> list[str]:
     ]
 
 
-def _header(program: Program, arena: MemoryPlan, prefix: str) -> str:
+def _header(program: Program, arena: MemoryPlan, prefix: str, batch: Sequence[str]) -> str:
     graph, upper = program.graph, prefix.upper()
     lines = [
         f"/* {_plain(graph.name)}: emitted by edgephys {__version__} from graph {graph.digest}.",
@@ -131,6 +139,7 @@ def _header(program: Program, arena: MemoryPlan, prefix: str) -> str:
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
+        *(["#include <stddef.h>"] if batch else []),
         "#include <stdint.h>",
         "",
         f'#define {upper}_GRAPH "{graph.digest}"',
@@ -153,6 +162,7 @@ def _header(program: Program, arena: MemoryPlan, prefix: str) -> str:
         "#endif",
         "",
         f"void {prefix}_run(const {prefix}_input_t *input, {prefix}_output_t *output, void *arena);",
+        *batch,
         "",
         "#ifdef __cplusplus",
         "}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,18 +40,29 @@ class CTarget(ProcessorTarget):
         return emit
 
     def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
-        """Return a run that checks every memory access, in an arena of exactly its size."""
+        """Return a run that checks every memory access, in an arena of exactly its size, and both runs of a batch."""
         from edgephys.targets import sanitiser
         from edgephys.targets.c import emit
 
-        def run(x: Integers) -> Ran:
+        def ran(outputs: Integers, flags: tuple[str, ...]) -> Ran:
             tool, version = emit.tool()
-            outputs = emit.run_sanitised(project.firmware, project.facts, x)
-            return Ran(outputs, {"tool": tool, "version": version, "flags": list(emit.SANITISED)})
+            return Ran(outputs, {"tool": tool, "version": version, "flags": list(flags)})
+
+        def run(x: Integers) -> Ran:
+            return ran(emit.run_sanitised(project.firmware, project.facts, x), emit.SANITISED)
+
+        def run_batch(flags: tuple[str, ...], x: Integers) -> Ran:
+            return ran(emit.run_batch(project.firmware, project.facts, x, flags), flags)
 
         most = sanitiser.most(prod(project.graph.input.shape))
-        doing = "C: compile and run with checks of memory and arithmetic"
-        return *super().other_runs(project, netlist), OtherRun("c_sanitised", doing, run, most, beside=True)
+        checks = "compile and run with checks of memory and arithmetic"
+        runs = [OtherRun("c_sanitised", f"C: {checks}", run, most, beside=True)]
+        if "batch" in project.facts:
+            plain, checked = (partial(run_batch, flags) for flags in (emit.FLAGS, emit.SANITISED))
+            many = "C, many events in a call"
+            runs.append(OtherRun("c_batch", f"{many}: compile and run", plain))
+            runs.append(OtherRun("c_batch_sanitised", f"{many}: {checks}", checked, most, beside=True))
+        return *super().other_runs(project, netlist), *runs
 
     def scan(self, folder: Path, facts: Facts) -> None:
         """Refuse sources that call anything from outside, and facts that are no numbers or identifiers."""
