@@ -5,6 +5,7 @@ import json
 import pytest
 import rival_table
 from hgq2_front import Epoch, best_within, chosen, epochs_of, forget_after, front, limits_of, rounded_up
+from hgq2_schedule import betas_of, rate_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -80,6 +81,24 @@ def test_what_a_killed_training_noted_of_epochs_that_run_again_is_removed(tmp_pa
     history.write_text("".join(json.dumps(line) + "\n" for line in lines))
     forget_after(history, 2)
     assert epochs_of(history, "a") == [Epoch("a", 1, 0.5, 9), Epoch("a", 2, 0.5, 9)]
+
+
+# Schedules ----------------------------------------------------------------------------------------
+
+
+def test_beta_rises_to_what_is_stated_and_of_tables_later():
+    layers, tables = (betas_of(network, 3e-6, 7000, rises=True) for network in ("deepsets", "table_set"))
+    assert [(round(epoch), how) for epoch, _, how in layers] == [(0, "linear"), (2000, "log"), (7000, "constant")]
+    assert [beta for _, beta, _ in layers] == pytest.approx([2e-8, 3e-7, 3e-6])
+    assert [(round(epoch), how) for epoch, _, how in tables] == [(0, "constant"), (3500, "log"), (7000, "constant")]
+    assert [beta for _, beta, _ in betas_of("table_set", 1e-3, 10, rises=True)] == pytest.approx([5e-7, 5e-7, 1e-3])
+    assert betas_of("deepsets", 3e-6, 7000, rises=False) == [(0, 3e-6, "constant")]
+
+
+def test_the_learning_rate_falls_in_each_cycle_to_a_three_thousandth():
+    rates = [rate_of(epoch, 3e-3, 100) for epoch in range(200)]
+    assert rates[:100] == rates[100:] and rates[0] == pytest.approx(3e-3) and rates[45] == pytest.approx(1.5e-3, 0.01)
+    assert rates[90:100] == pytest.approx([1e-6] * 10) and rates[:91] == sorted(rates[:91], reverse=True)
 
 
 # The table ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from importlib import metadata
-from math import cos, pi, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from hgq.utils import trace_minmax
 from hgq.utils.sugar import BetaScheduler, FreeEBOPs, PieceWiseSchedule
 from hgq2_front import epochs_of, forget_after, front
 from hgq2_networks import build
+from hgq2_schedule import betas_of, rate_of
 from numpy.typing import NDArray
 
 Settings = dict[str, Any]
@@ -39,13 +40,6 @@ Jets = dict[str, NDArray[Any]]
 TOP = "rival_top"
 BATCH = 8192
 PACKAGES = ("hgq2", "alkaid", "keras", "jax", "numpy")
-RISE = ((0, 1 / 150, "linear"), (2 / 7, 1 / 10, "log"), (1, 1, "constant"))
-"""Share of the epochs, share of the last beta, and how beta goes on from there.
-
-Source: configurations of JEDI-linear's public models (2e-8, 3e-7 from epoch 2,000, 3e-6 at 7,000).
-"""
-LOWEST_RATE, FALLING = 1 / 3000, 0.9
-"""The learning rate falls to this share over this share of a cycle, and stays there. Source: as above."""
 
 
 # Training -----------------------------------------------------------------------------------------
@@ -85,12 +79,6 @@ def weights_of(folder: Path, epoch: int) -> Path:
     return folder / f"{epoch:05d}.weights.h5"
 
 
-def rate_of(epoch: int, highest: float, cycle: int) -> float:
-    """Return the learning rate of an epoch: half a cosine from the highest, again in each cycle."""
-    share = min(epoch % cycle / (FALLING * cycle), 1.0)
-    return highest * (LOWEST_RATE + (1 - LOWEST_RATE) * (1 + cos(pi * share)) / 2)
-
-
 def train(folder: Path) -> None:
     """Train with Adam as the settings state.  A run that was killed is resumed after its last whole epoch.
 
@@ -104,7 +92,7 @@ def train(folder: Path) -> None:
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    rising = PieceWiseSchedule([(share * epochs, of * beta, how) for share, of, how in RISE])
+    rising = PieceWiseSchedule(betas_of(settings["network"], beta, epochs, settings["beta_rises"]))
     cycle, highest = min(settings["cycle"], epochs), settings["learning_rate"]
     model.fit(
         jets["train_x"],
@@ -115,7 +103,7 @@ def train(folder: Path) -> None:
         verbose=0,
         callbacks=[
             keras.callbacks.LearningRateScheduler(lambda epoch: rate_of(epoch, highest, cycle)),
-            BetaScheduler(rising if settings["beta_rises"] else lambda epoch: beta),
+            BetaScheduler(rising),
             FreeEBOPs(),
             keras.callbacks.TerminateOnNaN(),
             Front(folder),

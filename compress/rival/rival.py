@@ -68,7 +68,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="let beta rise as for the public models of JEDI-linear: linearly from 1/150 to 1/10 of it over the first "
-        "2/7 of the epochs, then to the whole along a logarithm (default); without it beta is constant",
+        "2/7 of the epochs, then to the whole along a logarithm; of tables from 1/2000 along a logarithm over the last "
+        "half, as for HGQ-LUT (default); without it beta is constant",
     )
     parser.add_argument("--limit", type=int, nargs="+", help="limits of EBOPs, a row each; see below")
     parser.add_argument("--rounding", choices=("RND", "TRN"), default="RND", help="of activations")
