@@ -85,6 +85,7 @@ def test_frozen_bits_keep_their_values():
     assert changed
 
 
+@pytest.mark.slow
 def test_dropped_bits_leave_coarser_weights_of_the_same_range():
     model, made = layers_after(Bitwise(epochs=1, batch=64, trained=3, rest="dropped"))
     for layer in kernel_layers(model):
@@ -92,6 +93,7 @@ def test_dropped_bits_leave_coarser_weights_of_the_same_range():
         assert after.kernel_quantizer_internal.bits == 3 and kernel_step(after) == 8 * kernel_step(layer)
 
 
+@pytest.mark.slow
 def test_each_layer_may_have_a_depth_of_its_own():
     _, made = layers_after(Bitwise(epochs=1, batch=64, bits={"phi_1": 4, "logits": 8}))
     depths = {layer.name: layer.kernel_quantizer_internal.bits for layer in kernel_layers(made)}

@@ -77,6 +77,7 @@ def compressed(top, run):
     return words, done
 
 
+@pytest.mark.slow
 def test_an_imported_tagger_gets_fewer_bits_that_are_not_zero(compressed):
     _, done = compressed
     start, pruned, last = done.json["rows"]
@@ -281,6 +282,7 @@ def test_data_without_answers_are_refused_where_outputs_cannot_be_the_inputs(top
     )
 
 
+@pytest.mark.slow
 def test_numbers_are_no_answers_of_a_softmax_that_is_left_out(top, run, tmp_path):
     model = imported(run, model_of((16,), qdense(5, "d", activation="softmax")), tmp_path, "m", "--count", "5")
     with pytest.raises(ModelError, match=r"model 'm': the softmax at its end is left out of its integers, so that num"):

@@ -41,6 +41,7 @@ def agrees(graph, folder, count=16):
 # Models of others -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(graphs(dataclasses.replace(WITHOUT_LOOKUPS, input=5)))
 def test_what_is_written_is_read_as_the_same_integers(tmp_path_factory, graph):
@@ -92,6 +93,7 @@ def test_what_qonnxs_own_tools_make_of_ours_is_read_as_the_same_integers(tmp_pat
     assert np.array_equal(evaluate.run(again, x) * 2.0**finer, evaluate.run(graph, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flatten", "batch"), [("Flatten", 1), ("Flatten", 4), ("Reshape", 1), ("mean", 4)])
 def test_a_convolutional_network_channels_first_is_what_qonnx_computes(tmp_path, flatten, batch):
     """Groups, steps, narrow edges, a skip, a scale a channel: and a Flatten that takes channels first."""

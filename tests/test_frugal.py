@@ -101,6 +101,7 @@ def test_what_was_learned_is_what_the_ordinary_layers_do():
     assert [bits_of(a) for a in activation_layers(again)] == [bits_of(a) for a in activation_layers(settled)]
 
 
+@pytest.mark.slow
 def test_a_channel_has_no_more_integer_bits_than_its_values_need():
     layer = learned_widths.LearnedWidth(False, [2, 2, 2], [4, 4, 4], per_channel=True)
     x = np.tile(np.array([3.0, 0.7, 0.1], np.float32), (8, 1))

@@ -67,6 +67,7 @@ def test_slices_are_written_in_order_each_with_every_class_mixed(
     assert (label[:100] != label[100:200]).any()
 
 
+@pytest.mark.slow
 def test_generated_columns_are_what_their_names_say(tiny: Path) -> None:
     with h5py.File(tiny, "r") as file:
         names = [layout.PREFIX + name for name in layout.PARTICLE_NAMES]

@@ -50,6 +50,7 @@ def test_simulation_equals_the_golden_model(deep_sets_project):
     assert y.std() > 0
 
 
+@pytest.mark.slow
 def test_probe_gives_every_layer(deep_sets_project):
     graph, folder, facts = deep_sets_project
     x = vectors(graph, 50)
@@ -79,6 +80,7 @@ def test_flipped_weight_changes_the_result_and_is_named(deep_sets_project, layer
 OTHERS = [pytest.param(backend, marks=pytest.mark.slow) for backend in BACKENDS[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", [everything, additions_and_rows])
 @pytest.mark.parametrize("backend", ["Vitis", *OTHERS])
 def test_every_kind_sign_point_and_arrangement_of_rows_is_exact(backend, of, tmp_path):
@@ -145,6 +147,7 @@ def test_edges_with_several_readers_are_read_without_copies(tmp_path):
 SLOW_MODES = [pytest.param(*case, marks=pytest.mark.slow) for case in [(False, "Vitis"), (True, "Catapult")]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("signed", "backend"), [(True, "Vitis"), *SLOW_MODES])
 def test_every_rounding_and_overflow_is_exact_for_every_value(signed, backend, tmp_path):
     graph = every_mode(signed, 2 if backend == "Catapult" else 1)
@@ -363,7 +366,7 @@ def test_a_spoiled_project_is_refused(deep_sets_project, tmp_path, monkeypatch, 
     graph, folder, facts = deep_sets_project
     spoiled = shutil.copytree(folder, tmp_path / "spoiled")
     spoil(spoiled / "firmware", facts["top"])
-    monkeypatch.setattr(csim.tools, "built", lambda key, build: Path("/nowhere"))
+    monkeypatch.setattr(csim.builds, "built", lambda key, build: Path("/nowhere"))
     with pytest.raises(ProjectError, match=message):
         csim.simulate(spoiled, facts, vectors(graph, 2))
 

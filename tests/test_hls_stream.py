@@ -190,6 +190,7 @@ def dataflow(steps, depths, stages):
     raise AssertionError("it neither ends nor stands still")
 
 
+@pytest.mark.slow
 @given(field_graphs(EVERY, 8, 6), strategies.integers(0, 1000))
 def test_a_pixel_comes_every_clock_and_no_fifo_stops_it_however_deep_the_pipelines_are(graph, seed):
     steps = connected(plan(graph, True))

@@ -126,6 +126,7 @@ def test_a_weights_file_alone_is_no_model(tmp_path):
 # Roundings ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(strategies.data())
 def test_a_fixed_rounding_is_the_format_that_its_weights_state(data):

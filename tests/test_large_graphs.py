@@ -29,6 +29,7 @@ def field(pixels=8):
     return builder.finish(builder.relu("conv", builder.dense("conv", window, weight, 0)))
 
 
+@pytest.mark.slow
 @given(strategies.one_of(graphs(EVERY), field_graphs(EVERY)))
 def test_the_shared_range_of_all_pixels_holds_that_of_each(graph):
     each = ranges.derive(graph)
@@ -41,6 +42,7 @@ def test_the_shared_range_of_all_pixels_holds_that_of_each(graph):
         assert all_of.partial >= one.partial
 
 
+@pytest.mark.slow
 @given(strategies.one_of(graphs(EVERY), field_graphs(EVERY)))
 def test_the_shared_low_zeros_of_all_pixels_are_no_more_than_those_of_each(graph):
     each = low_zero_bits(graph, {})
@@ -51,6 +53,7 @@ def test_the_shared_low_zeros_of_all_pixels_are_no_more_than_those_of_each(graph
         assert (shared[node.name] <= each[node.name]).all(), node.name
 
 
+@pytest.mark.slow
 @given(strategies.one_of(graphs(EVERY), field_graphs(EVERY)))
 def test_a_large_edge_is_covered_in_a_channel_where_it_is_in_any_of_its_pixels(graph):
     x = vectors(graph, 20)

@@ -32,11 +32,13 @@ def examples(count, width):
     return RANDOM.normal(0, 1, (count, width)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_linear_network_has_the_rank_of_the_products_of_its_kernels():
     model = network(of_rank(4, 6, 7), of_rank(3, 7, 8), of_rank(5, 8, 5))
     assert local_rank(model, examples(BATCH + 3, 6)) == {"layer_0": 4, "layer_1": 3, "layer_2": 3}
 
 
+@pytest.mark.slow
 def test_singular_values_count_above_eps_only():
     kernel = np.diag([4.0, 1.0, 0.25, 0.0])
     found = [local_rank(network(kernel), examples(2, 4), eps)["layer_0"] for eps in (0.0, 0.1, 0.25, 0.5, 2.0, 5.0)]

@@ -94,6 +94,7 @@ def test_every_module_of_a_small_network_is_proven_equal_to_its_rtl(emitted, fam
     assert all(proof.holds for proof in proofs), proofs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [pytest.param("xcup", marks=pytest.mark.slow), "ecp5"])
 def test_a_flipped_bit_of_one_lut_is_disproven_in_its_module_alone(emitted, broken, family):
     proofs = proofs_of(emitted, family)
@@ -178,6 +179,7 @@ def test_a_circuit_with_feedback_and_one_that_is_too_large_are_not_unrolled():
         aiger.Unrolled(2).add(aiger.read("aag 3 2 0 1 1\n2\n4\n6\n6 4 2\ni0 x\ni1 y\no0 z\n"))
 
 
+@pytest.mark.slow
 def test_a_proof_that_takes_too_long_says_so_and_is_tried_again(emitted, monkeypatch, tmp_path):
     run = tools.run
 

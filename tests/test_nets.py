@@ -197,7 +197,7 @@ def test_widths_that_are_stated_are_kept():
 # The contract of every network --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bits", [8, 6, 4])
+@pytest.mark.parametrize("bits", [8, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (6, 4))])
 @pytest.mark.parametrize("name", SMALL)
 def test_a_network_trains_a_step_saves_loads_lowers_and_equals_keras(name, bits, tmp_path):
     net = replace(SMALL[name], bits=bits)

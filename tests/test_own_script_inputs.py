@@ -69,6 +69,7 @@ def trained(files):
     return folder / "m", done
 
 
+@pytest.mark.slow
 def test_a_model_of_two_inputs_learns_and_its_card_states_them(trained):
     out, done = trained
     assert done.json["metrics"]["accuracy"] > 0.8

@@ -27,6 +27,7 @@ def figures_of(run, folder):
     return {figure["name"]: figure for figure in run("report", folder, "--json").json["figures"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "checked"), [("c", "c"), ("onnx", "onnxruntime"), ("qonnx", "qonnx")])
 def test_a_project_for_a_processor_verifies_and_its_report_says_what_ran_it(run, copy, kind, checked):
     folder = copy(kind)

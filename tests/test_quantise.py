@@ -220,6 +220,7 @@ def classifier(tmp_path_factory):
     return learnt(tmp_path_factory.mktemp("learnt"))
 
 
+@pytest.mark.slow
 def test_a_float_classifier_goes_from_its_file_to_verified_c(classifier, run, tmp_path):
     file, data = classifier
     done = run("quantise", file, "--data", data, "--bits", 8, "--out", tmp_path / "m", "--json")
@@ -299,7 +300,7 @@ def test_the_error_of_a_relative_l2_is_its_spread_over_samples():
 
 @pytest.mark.parametrize(("outputs", "answers", "name"), [
     (3, np.arange(120) % 3, "accuracy"),
-    (1, np.arange(120) % 2, "accuracy"),
+    pytest.param(1, np.arange(120) % 2, "accuracy", marks=pytest.mark.slow),
     (3, np.random.default_rng(0).normal(size=(120, 3)), "relative L2 error"),
 ])  # fmt: skip
 def test_answers_say_what_a_model_is_for_and_fine_tuning_follows(outputs, answers, name, tmp_path):

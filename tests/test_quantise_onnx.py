@@ -44,6 +44,7 @@ def row(m):
     return m.op("Tanh", m.op("MatMul", m.op("Flatten", m.op("Transpose", x, perm=[0, 2, 1])), weight(m, 18, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "shape"), [(mlp, (6,)), (cnn, (2, 4, 4)), (row, (6, 2))])
 def test_a_float_onnx_model_is_quantised_and_exact(tmp_path, build, shape):
     model = Model(shape)

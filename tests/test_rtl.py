@@ -23,6 +23,7 @@ from edgephys.targets.rtl.schedule import plan
 # The emitted text -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(strategies.integers(0, 10**6), strategies.sampled_from([0.4, 1.0, 2.5, 100.0]), strategies.booleans())
 @example(623, 0.4, False)  # a matrix product of which one row is known beforehand
 @example(21, 0.4, False)  # rows along two axes, and a window
@@ -237,6 +238,7 @@ def test_the_clock_is_honoured_over_the_whole_design_not_block_by_block(tmp_path
     assert facts["stages"] == np.ceil(facts["delay_estimate_ns"] / facts["clock_ns"]) < own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["verilog", "vhdl"])
 def test_two_emissions_are_the_same_bytes_in_any_process(language, tmp_path):
     program = (

@@ -43,6 +43,7 @@ def test_an_import_is_named_by_its_file_and_measured_by_its_vectors(models):
     ]
 
 
+@pytest.mark.slow
 def test_every_import_has_a_row_and_the_page_says_what_its_score_is(models, run, tmp_path, monkeypatch):
     monkeypatch.setattr(firmware, "run_steps", lambda model, options, kind, *rest: TargetRun(kind))
     words = ("--to", "rtl", "--projects", tmp_path / "p", "--out", tmp_path / "table", "--json")

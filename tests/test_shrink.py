@@ -68,6 +68,7 @@ def test_the_logits_keep_every_bit(family, seed):
     assert gone or not dead_channels(model)
 
 
+@pytest.mark.slow
 @FAMILIES
 @settings(max_examples=4)
 @given(data=st.data())

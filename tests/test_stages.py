@@ -40,7 +40,7 @@ def stage_of(kind):
 
 
 COMPILED = "deepsets compiled"
-LONG = ("interaction", "linear_interaction", "wave cp", "wave full", COMPILED)
+LONG = ("mlp", "interaction", "linear_interaction", "wave cp", "wave full", COMPILED)
 """Nets that `make test` leaves to the slow tests.
 
 There steps are not compiled, which takes longer than a few of them. Each stage's own tests compile them.

@@ -163,6 +163,7 @@ def test_a_pixel_that_is_too_wide_for_a_stream_is_refused_with_the_width_that_fi
         hls.emit(wide(), tmp_path / "p", hls.options(io=io))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "options"), [("hls", {"io": "parallel"}), ("rtl", {})])
 def test_the_ways_that_the_refusal_names_are_open(target, options, tmp_path):
     own = TARGETS[target]

@@ -285,6 +285,7 @@ def small(model, routed, monkeypatch):
     return model
 
 
+@pytest.mark.slow
 def test_the_command_keeps_the_design_as_a_project_and_writes_the_curve(small, run, tmp_path):
     out, results = tmp_path / "swept", tmp_path / "results" / "pipelining"
     options = ("--clock-ns", 20, "--cutoffs", "1000,2", "--vectors", 40, "--out", out, "--results", results)

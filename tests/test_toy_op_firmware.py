@@ -74,7 +74,8 @@ def graph():
     return check(Graph("toy", nodes, ("x",), ("size",)))
 
 
-@pytest.mark.parametrize("name", [pytest.param("hls", marks=pytest.mark.slow), "rtl"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hls", "rtl"])
 def test_an_operation_of_a_user_is_emitted_and_computes_the_golden_integers(name, registered, tmp_path):
     target = TARGETS[name]
     x = np.random.default_rng(6).integers(-32, 32, (50, 4, 3))

@@ -79,6 +79,7 @@ def test_inputs_that_are_none_are_refused_in_words(tmp_path, x):
         model.predict(x)
 
 
+@pytest.mark.slow
 def test_a_quantised_sigmoid_is_class_1_above_one_half_at_import_score_and_verification(tmp_path, run):
     net = model_of((2,), qdense(1, "logit"), activation("quantized_sigmoid(6)", "probability"))
     net.save(tmp_path / "mine.keras")

@@ -11,6 +11,7 @@ from edgephys.report import compare
 from edgephys.report.render import page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hls", "rtl"])
 def test_verify_finds_every_target_equal(run, projects, kind):
     ended = run("verify", projects / kind, "--json")
