@@ -202,7 +202,7 @@ netlists: install
 	$(CLI) netlists $(foreach m,$(NETLISTS),$(OUT)/$(m)_rtl) $(OUT)/routed_rtl --out $(OUT)/results/netlists
 
 bench: install
-	set -e; for to in c onnx; do \
+	set -e; for to in "c --batch" onnx; do \
 	    for model in $(TIMED); do $(CLI) emit models/zoo/$$model --to $$to; done; \
 	    $(CLI) emit models/waves/cp12_8bit --to $$to --out $(OUT)/waves_cp12_8bit_$$to; \
 	done

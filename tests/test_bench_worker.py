@@ -177,3 +177,31 @@ def test_a_missing_tflite_says_why(tmp_path, monkeypatch) -> None:
     job = replace(onnx_job(tmp_path / "firmware", "FLOAT"), runner="tflite")
     with pytest.raises(ToolError, match=r"TFLite is missing: TensorFlow 9\.9 comes without"):
         runners.load(job)
+
+
+BATCH = """#include "tiny.h"
+void tiny_run_batch(const tiny_input_t *x, tiny_output_t *y, size_t count, void *arena) {
+    ((unsigned char *)arena)[TINY_BATCH_ARENA_BYTES - 1] = 1;
+    for (size_t v = 0; v < count; v++) {
+        y[2 * v] = x[3 * v] + x[3 * v + 1] + 1;
+        y[2 * v + 1] = 3 * x[3 * v + 2] + 1;
+    }
+}
+"""
+BATCH_HEADER = """#include <stddef.h>
+#define TINY_BATCH_ARENA_BYTES 4096
+void tiny_run_batch(const tiny_input_t *x, tiny_output_t *y, size_t count, void *arena);
+"""
+
+
+def test_a_batch_is_one_call_of_the_entry_point_for_many_events_and_one_vector_is_not(tmp_path) -> None:
+    job = c_job(tmp_path / "firmware")
+    (tmp_path / "firmware" / "tiny.h").write_text(HEADER + BATCH_HEADER)
+    (tmp_path / "firmware" / "tiny_batch.c").write_text(BATCH)
+    facts = {**job.facts, "batch": {"lanes": 32, "one_by_one": None}}
+    runner = compiled_runtime.c(replace(job, facts=facts), X)
+    np.testing.assert_array_equal(runner.outputs(1, 4), Y)
+    np.testing.assert_array_equal(runner.outputs(64, 4), Y + 1)
+    assert (runner.slice(64, 20) >= 0).all() and (runner.slice(3, 20) >= 0).all()
+    assert runner.details["batch_entry"] == "tiny_run_batch" and runner.details["lanes"] == 32
+    assert compiled_runtime.c(job, X).details["batch_entry"] == "a loop over events"

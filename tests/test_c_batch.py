@@ -108,6 +108,14 @@ def test_both_objects_together_have_two_global_names_and_nothing_that_can_be_wri
         assert {name for kind, name in symbols if kind == "U"} <= {"memcpy", "memset", f"{prefix}_run"}
 
 
+def test_a_layer_of_many_terms_is_written_into_several_functions_and_is_exact(tmp_path):
+    graph = jets(4, 40)
+    facts, x = emitted(graph, tmp_path), vectors(graph, 2 * LANES + 1)
+    assert (tmp_path / "jets_8_bit_batch.c").read_text().count("static void jets_8_bit_batch_part") > 3
+    for flags in (c.FLAGS, c.SANITISED):
+        np.testing.assert_array_equal(c.run_batch(tmp_path, facts, x, flags), evaluate.run(graph, x))
+
+
 def test_facts_and_header_state_the_lanes_and_the_arena(tmp_path):
     facts = emitted(jets(), tmp_path)
     header = (tmp_path / "jets_8_bit.h").read_text()

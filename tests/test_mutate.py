@@ -57,12 +57,15 @@ def test_faults_of_every_kind_are_drawn(target, tmp_path):
     assert {mutant.kind for mutant in drawn(emitted, 80, np.random.default_rng(0))} == set(KINDS)
 
 
-def test_a_fault_that_the_vectors_miss_has_survived_and_one_that_changes_nothing_is_equivalent(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("ending", "stored"), [(".c", "(int8_t)v"), ("_batch.c", "(int16_t)v")])
+def test_a_fault_that_the_vectors_miss_has_survived_and_one_that_changes_nothing_is_equivalent(
+    ending, stored, tmp_path, monkeypatch
+):
     emitted = Emitted("mlp", "c", tmp_path / "emitted")
-    source = next((emitted.folder / "firmware").glob("*.c"))
+    source = emitted.folder / "firmware" / f"{emitted.facts['prefix']}{ending}"
     text = source.read_text()
-    last = text.rindex("(int8_t)v")
-    wrong = f"{text[:last]}(int8_t)-v{text[last + 9 :]}"
+    last = text.rindex(stored)
+    wrong = f"{text[:last]}{stored.replace('v', '-v')}{text[last + len(stored) :]}"
     monkeypatch.setattr(Emitted, "is_caught", lambda self, folder: False)
     for name, changed, verdict in (("wrong", wrong, "survived"), ("same", text + "\n", "equivalent")):
         mutant = Mutant(source.name, "1", "sign", "", "", writer(source.name, changed))

@@ -51,7 +51,8 @@ DEFINITION = (
     "A call is what a user of the runtime waits for: from Python for onnxruntime (session.run; bound: "
     "run_with_iobinding, which converts nothing and so is nearest to its C interface), TFLite (set_tensor, invoke, "
     "get_tensor) and Keras (predict_on_batch), with arrays made beforehand; from C for compiled targets, whose "
-    "batch is a loop over inputs. Nothing is subtracted; what the clock adds is stated (timer_ns). Every target has a "
+    "batch is a loop over inputs, or one call of the entry point for many events (batch_entry). Nothing is subtracted; "
+    "what the clock adds is stated (timer_ns). Every target has a "
     "process of one thread on the same core, warm, and works only in its turn."
 )
 

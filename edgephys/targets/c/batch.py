@@ -46,10 +46,11 @@ def write(graph: Graph, roles: Roles, prefix: str, style: str, single: tuple[int
     writer = SourceWriter(program, tables, {}, "")
     functions, calls, stack = [], [], 0
     for number, step in enumerate(program.steps):
+        written = len(writer.parts)
         lines, array_bytes = body(writer, step.node, style)
         stack = max(stack, array_bytes)
         name = f"{prefix}_batch{number}_{name_of(step.node)}"
-        functions += function(name, step, lines)
+        functions += writer.parts[written:] + function(name, step, lines)
         calls.append(f"{name}({', '.join([*(buffer.name for buffer in step.reads), step.writes.name])});")
     source = [*_opening(prefix, True), *tables.text, "", *functions, *_moves(program, prefix)]
     source += _run(program, arena, prefix, calls)

@@ -8,6 +8,7 @@ before they are multiplied, and a pair of inputs that several sums add or subtra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from edgephys.targets.c.products import Segment
 
 IN_A_LOOP = 16
-"""SharedPairs that are added in one loop: compilers compare all places in a loop with each other."""
+"""Pairs that are added in one loop: compilers compare all places in a loop with each other."""
+IN_A_FUNCTION = 400
+"""Terms of a function, about: a compiler keeps what is common in a longer one on the stack, and takes minutes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,14 @@ class Inputs:
     texts: tuple[str, ...]
     weights: Integers
     ends: Ends
+
+
+@dataclass(frozen=True, eq=False)
+class LaneLoop:
+    """State the loop over lanes that computes one output, or some pairs, and the terms in it."""
+
+    lines: list[str]
+    terms: int
 
 
 def block_product(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
@@ -49,29 +60,65 @@ def block_product(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], i
     buckets = [bucket for digits in sums for digit in digits for bucket in digit.buckets]
     shared = paired(buckets, inputs.ends)
     texts = [*inputs.texts, *(f"pair[{laned(str(number), writer.lanes)}]" for number in range(len(shared.members)))]
-    lines = [*pointers, *_pair_lines(shared, texts, len(inputs.texts), writer.lanes)]
+    blocks = _pair_blocks(shared, texts, len(inputs.texts), writer.lanes)
     rest = iter(shared.buckets)
     for n, digits in enumerate(sums):
         terms = [_terms(digit, [next(rest) for _ in digit.buckets], texts, value.ctype) for digit in digits]
         chain = Chain(writer, (row, n), value)
         result = chain.value(loops.root, stored=False)
         block = [*_sum(digits, terms, value.ctype), *chain.lines, chain.store(loops.root, result)]
-        lines += over_lanes(block, writer.lanes)
+        count = sum(text.count("[") for text in terms)
+        blocks.append(LaneLoop(over_lanes(block, writer.lanes), max(1, count)))
+    lines = [f"{NARROW} pair[{len(shared.members) * writer.lanes}];"] if shared.members else []
+    lines += _called(loops, blocks, pointers, rows, bool(shared.members))
     array_bytes = len(shared.members) * writer.lanes * size_of(NARROW)
     return (loop("r", rows, lines) if rows > 1 else ["{", *indented(lines), "}"]), array_bytes
 
 
-def _inputs(loops: SumLoop, segments: Sequence[Segment], row: Index) -> tuple[list[str], Inputs]:
-    """Return the lines that define a pointer to each row that is read, and the inputs in these rows."""
+def _called(loops: SumLoop, blocks: Sequence[LaneLoop], pointers: dict[str, str], rows: int, pairs: bool) -> list[str]:
+    """Return the lines of blocks, or the calls of the functions that they are written into where they are many."""
+
+    def text_of(group: Sequence[LaneLoop]) -> list[str]:
+        lines = [line for block in group for line in block.lines]
+        words = " ".join(lines)
+        return [*(line for name, line in pointers.items() if f"{name}[" in words), *lines]
+
+    if sum(block.terms for block in blocks) <= 2 * IN_A_FUNCTION:
+        return text_of(blocks)
+    groups: list[list[LaneLoop]] = [[]]
+    for block in blocks:
+        if sum(other.terms for other in groups[-1]) >= IN_A_FUNCTION:
+            groups.append([])
+        groups[-1].append(block)
     writer = loops.writer
-    lines, texts, weights, low, high = [], [], [], [], []
+    step = next(step for step in writer.program.steps if step.node is loops.root)
+    parameters = {buffer.name: f"const {buffer.ctype} *restrict {buffer.name}" for buffer in step.reads}
+    parameters[step.writes.name] = f"{step.writes.ctype} *restrict {step.writes.name}"
+    parameters |= ({"pair": f"{NARROW} *restrict pair"} if pairs else {}) | ({"r": "int r"} if rows > 1 else {})
+    calls = []
+    for group in groups:
+        lines = text_of(group)
+        used = set(re.findall(r"\w+", " ".join(lines)))
+        names = [name for name in parameters if name in used]
+        function = f"{writer.tables.prefix}_part{writer.parts.count('{')}"
+        head = f"static void {function}({', '.join(parameters[name] for name in names)})"
+        writer.parts.extend([head, "{", *indented(lines), "}", ""])
+        calls.append(f"{function}({', '.join(names)});")
+    return calls
+
+
+def _inputs(loops: SumLoop, segments: Sequence[Segment], row: Index) -> tuple[dict[str, str], Inputs]:
+    """Return the line that defines a pointer to each row that is read, by its name, and the inputs in these rows."""
+    writer = loops.writer
+    lines: dict[str, str] = {}
+    texts, weights, low, high = [], [], [], []
     for number, segment in enumerate(segments):
         used = np.flatnonzero(segment.weights.any(1))
         if not used.size:
             continue
         start = segment.at(0, row, writer)
         place = "" if start == "0" else f" + {writer.lanes} * ({start})"
-        lines.append(f"const {segment.ctype} *const x{number} = {segment.array}{place};")
+        lines[f"x{number}"] = f"const {segment.ctype} *const x{number} = {segment.array}{place};"
         texts += [f"x{number}[{laned(str(column), writer.lanes)}]" for column in segment.columns[used]]
         weights.append(segment.weights[used])
         low.append(segment.low[used])
@@ -88,17 +135,14 @@ def _digits(inputs: Inputs, n: int, ctype: str) -> tuple[Digit, ...]:
     return (Digit(0, column, ctype),) if narrow is None else narrow
 
 
-def _pair_lines(shared: SharedPairs, texts: Sequence[str], inputs: int, lanes: int) -> list[str]:
-    if not shared.members:
-        return []
-    lines = [f"{NARROW} pair[{len(shared.members) * lanes}];"]
+def _pair_blocks(shared: SharedPairs, texts: Sequence[str], inputs: int, lanes: int) -> list[LaneLoop]:
+    """Return the loops that add pairs."""
     sums = [
         f"{texts[inputs + number]} = ({NARROW})({texts[one]} {'+' if sign > 0 else '-'} {texts[other]});"
         for number, (one, other, sign) in enumerate(shared.members)
     ]
-    for first in range(0, len(sums), IN_A_LOOP):
-        lines += over_lanes(sums[first : first + IN_A_LOOP], lanes)
-    return lines
+    groups = [sums[first : first + IN_A_LOOP] for first in range(0, len(sums), IN_A_LOOP)]
+    return [LaneLoop(over_lanes(group, lanes), 3 * len(group)) for group in groups]
 
 
 def _terms(digit: Digit, buckets: Sequence[Bucket], texts: Sequence[str], ctype: str) -> str:

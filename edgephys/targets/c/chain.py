@@ -44,7 +44,8 @@ class Value:
 class SourceWriter:
     """Hold what the functions of all steps share: the program, its tables, and the accesses that were derived.
 
-    ``notes`` gives the place of each layer's integers for a probe, ``note`` the macro that records them.
+    ``notes`` gives the place of each layer's integers for a probe, ``note`` the macro that records them. ``parts`` are
+    the lines of functions that a step calls.
     """
 
     program: Program
@@ -52,6 +53,7 @@ class SourceWriter:
     notes: Mapping[str, int]
     note: str
     accesses: dict[tuple[str, str], Access] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
 
     @property
     def lanes(self) -> int:

@@ -16,7 +16,7 @@ from edgephys.core.fixed import Integers
 LEAST = 3
 """Sums that must contain a pair: to store and to read it takes more than one addition."""
 MOST = 256
-"""SharedPairs of a product: their array stays in the nearest cache."""
+"""Pairs of a product: their array stays in the nearest cache."""
 LIMIT = 1 << 15
 
 

@@ -1,5 +1,7 @@
 /* The loop that times emitted C, called by edgephys' bench through a shared library.
  *
+ * Where RUN_BATCH is defined it computes a batch in one call, in its own arena; else a batch is a loop over RUN. One vector
+ * is always a call of RUN.
  * HEADER declares RUN(const INPUT_T *, OUTPUT_T *, void *arena); ARENA_BYTES is the size of the arena, INPUTS and OUTPUTS
  * count the elements of a vector. The network is compiled by itself, so a call is a call.
  */
@@ -15,6 +17,9 @@ static union {
     long long whole;
     double real;
     unsigned char bytes[(ARENA_BYTES) + 64];
+#ifdef RUN_BATCH
+    unsigned char batch_bytes[(BATCH_ARENA_BYTES) + 64];
+#endif
 } arena;
 
 static long long now_ns(void) {
@@ -29,13 +34,22 @@ static void *aligned(void) { return (void *)(((uintptr_t)arena.bytes + 63) & ~(u
 long edgephys_input(void) { return (INPUT_T)-1 < 0 ? -(long)sizeof(INPUT_T) : (long)sizeof(INPUT_T); }
 long edgephys_output(void) { return (OUTPUT_T)-1 < 0 ? -(long)sizeof(OUTPUT_T) : (long)sizeof(OUTPUT_T); }
 
-/* Time `calls` calls of `batch` vectors each, of the `count` vectors in x, from the first again after the last. */
+/* Time `calls` calls of `batch` vectors each, of the `count` vectors in x, from the first again after the last. There are
+ * at least `batch` vectors. */
 void edgephys_slice(const void *x, size_t count, void *y, size_t batch, size_t calls, long long *ns) {
     const INPUT_T *const first = x, *const end = first + count * INPUTS, *at = first;
     void *const work = aligned();
     for (size_t call = 0; call < calls; call++) {
         OUTPUT_T *to = y;
         const long long began = now_ns();
+#ifdef RUN_BATCH
+        if (batch > 1) {
+            RUN_BATCH(at, to, batch, work);
+            ns[call] = now_ns() - began;
+            at = (size_t)(end - at) < 2 * batch * INPUTS ? first : at + batch * INPUTS;
+            continue;
+        }
+#endif
         for (size_t vector = 0; vector < batch; vector++) {
             RUN(at, to, work);
             to += OUTPUTS;
