@@ -6,6 +6,7 @@ The entry point for many events runs them, too, in calls of no event, of one, of
 import numpy as np
 
 from edgephys.core import processes as tools
+from edgephys.targets import sanitiser
 from edgephys.targets.c import emit as c
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
@@ -91,7 +92,7 @@ def run_together(folder, graphs, xs, style="auto", compiler="gcc", flags=SANITIS
     looking = [f"-D{facts['prefix'].upper()}_PROBE" for facts in made]
     sources = [f"{facts['prefix']}{ending}.c" for facts in made for ending in ("", "_batch")]
     tools.run([*tools.find(compiler).command, *flags, *looking, "main.c", *sources, "-o", "all"], folder, 300)
-    tools.run([str(folder / "all")], folder, 100)
+    tools.run([*sanitiser.at_fixed_addresses(), str(folder / "all")], folder, 100)
     return [_read(folder, facts, x) for facts, x in zip(made, xs, strict=True)]
 
 

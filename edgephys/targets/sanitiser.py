@@ -6,12 +6,16 @@ ends at the first access outside of one.
 
 from __future__ import annotations
 
+import platform
 import re
+import shutil
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ToolError
+from edgephys.core.scratch import temporary_folder
 
 CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize=null,object-size", "-fno-sanitize-recover=all")
 """Without two that take long to compile and see wrong pointers, as the address sanitiser does."""
@@ -23,6 +27,8 @@ ENVIRONMENT = {
 }
 """Guards of 2048 bytes, the widest there are."""
 LOG = "checks.log"
+FIXED_S = 10.0
+"""Time of a program that does nothing."""
 
 ELEMENTS = 1 << 15
 """Most input integers that are run so: bounds the time."""
@@ -45,13 +51,34 @@ def run(command: Sequence[str], folder: Path, timeout_s: float, sources: Collect
     ``sources``; ToolError as ``processes.run``.
     """
     try:
-        return tools.run(command, folder, timeout_s, ENVIRONMENT, log=folder / LOG)
+        words = [*at_fixed_addresses(), *command]
+        return tools.run(words, folder, timeout_s, ENVIRONMENT, log=folder / LOG, name=Path(command[0]).name)
     except ToolError as error:
         text = (folder / LOG).read_text() if (folder / LOG).is_file() else ""
         failed = _access(text) or _arithmetic(text)
         if failed is None:
             raise
         raise MismatchError(f"{_place(text, sources)}{failed}; emit the project again, or report it") from error
+
+
+@cache
+def at_fixed_addresses() -> tuple[str, ...]:
+    """Return the words before a command whose program gets the same addresses each time; none where that is refused.
+
+    The address sanitiser of gcc 12 needs a range of addresses for itself. Where Linux draws 32 bits of an address at
+    random (vm.mmap_rnd_bits), a library lies in that range in one run of four, and the program ends before its first
+    line, with no report.
+    """
+    program = shutil.which("setarch")
+    if program is None:
+        return ()
+    words = (program, platform.machine(), "-R")
+    with temporary_folder("addresses") as folder:
+        try:
+            tools.run([*words, "true"], folder, FIXED_S)
+        except ToolError:
+            return ()
+    return words
 
 
 def _arithmetic(text: str) -> str | None:
