@@ -28,7 +28,7 @@ from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.files import json_text, replace_folder, write_json
 from edgephys.core.names import own_file, require_all_plain, require_inside, require_name
-from edgephys.core.reading import UNREADABLE, fitting, read_json, require_types
+from edgephys.core.reading import UNREADABLE, fitting, read_json, require_types, sha256
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
@@ -197,7 +197,7 @@ class Project:
 
 
 def _digest(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256(path).hex() if path.is_file() else None
 
 
 def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: int | None = None) -> Project:

@@ -24,6 +24,7 @@ from edgephys.core.hdf5 import whole_file
 from edgephys.models.trained import load_keras
 from edgephys.targets.options import declared
 from edgephys.targets.registry import TARGETS, options_of
+from edgephys.targets.source_scan import Scanned
 
 OWN_RANGE = {"emit --vectors", "compress --synth-seconds", "pareto --synth-seconds", "pareto --workers"} | {
     *(f"bench --{name}" for name in ("seconds", "rounds", "batch", "seed", "core")),
@@ -195,6 +196,8 @@ def test_only_regular_files_are_read(run, model, no_file, tmp_path, kind):
     ):
         with pytest.raises(ValueError, match=what):
             read(path)
+    with pytest.raises(OSError, match=what):
+        reading.sha256(path)
     with pytest.raises(DataError, match=f"expected a wave file, found {what}"), whole_file(path, "wave file"):
         pass
     assert f"it is {what}" in one_line(run("import", path, "--out", tmp_path / "out"))
@@ -204,6 +207,10 @@ def test_only_regular_files_are_read(run, model, no_file, tmp_path, kind):
         (copy / name).unlink()
         (copy / name).symlink_to(path)
         one_line(run("explain", copy))
+        if name == "model.keras":
+            (tmp_path / "untie.toml").write_text('[[stage]]\nkind = "untie"\n')
+            words = (copy, tmp_path / "untie.toml", "--data", tmp_path / "jets.h5", "--out", tmp_path / "small")
+            assert what in one_line(run("compress", *words))
         (copy / name).unlink()
         shutil.copyfile(model / name, copy / name)
 
@@ -213,6 +220,10 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
         stream.truncate(reading.LARGEST_BYTES + 1)
     with pytest.raises(ValueError, match="2,048 MiB; at most 2,048 MiB are read"):
         reading.read_bytes(tmp_path / "large")
+    with pytest.raises(
+        ProjectError, match="large, line 1: 2,048 MiB; at most 1,024 MiB are read, which we do not emit"
+    ):
+        Scanned(tmp_path, tmp_path / "large").read()
 
 
 def within(seconds, call):

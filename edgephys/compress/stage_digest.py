@@ -15,6 +15,7 @@ from pathlib import Path
 from edgephys.compress.job import CompressionJob
 from edgephys.compress.stage import Stage
 from edgephys.core.errors import UsageError
+from edgephys.core.reading import only_os_errors, read_bytes, sha256
 from edgephys.models.card import CARD, read_card
 from edgephys.models.trained import MODEL
 
@@ -59,7 +60,7 @@ def _chained(digest: str, stage: Stage, cards: bool) -> str:
     chained.update(json.dumps(stage.to_record(), sort_keys=True, default=str).encode())
     for key, path in stage.files():
         if path.is_file():
-            chained.update(path.read_bytes())
+            chained.update(_content(path))
         elif (path / MODEL).is_file() and (path / CARD).is_file():
             for content in _model_contents(path, cards):
                 chained.update(content)
@@ -71,8 +72,13 @@ def _chained(digest: str, stage: Stage, cards: bool) -> str:
     return chained.hexdigest()
 
 
+def _content(path: Path) -> bytes:
+    with only_os_errors(path):
+        return read_bytes(path)
+
+
 def _model_contents(folder: Path, cards: bool) -> Iterator[bytes]:
-    yield (folder / MODEL).read_bytes()
+    yield _content(folder / MODEL)
     if cards:
         card = read_card(folder).to_record()
         stated = {key: card.get(key) for key in DECISIVE}
@@ -84,5 +90,4 @@ def _model_contents(folder: Path, cards: bool) -> Iterator[bytes]:
 @functools.lru_cache
 def _file_digest(file: Path, size: int, changed_ns: int) -> bytes:
     """Return a file's digest: computed once for all jobs of a sweep, as long as the file does not change."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+    return sha256(file)

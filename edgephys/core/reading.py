@@ -6,6 +6,8 @@ and what it should be.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import json
 import os
@@ -24,6 +26,7 @@ from edgephys.core.errors import EdgephysError, ProjectError
 
 LARGEST_BYTES = 1 << 31
 """Bytes of the largest file that is read whole."""
+UNLIMITED = 1 << 63
 LARGEST_TEXT = 1 << 30
 """Bytes of the largest file of text."""
 SMALL_BYTES = 1 << 26
@@ -36,7 +39,7 @@ UNREADABLE = (OSError, *MALFORMED)
 """What a file raises that is missing, damaged or of another form."""
 
 
-def open_regular(path: Path, largest: int = LARGEST_BYTES) -> BinaryIO:
+def open_regular(path: Path, largest: int = LARGEST_BYTES) -> io.BufferedReader:
     """Open a file to read; neither a device nor a pipe is waited for.
 
     Raises: OSError where it cannot be opened; ValueError where it is no regular file or is too large.
@@ -60,6 +63,24 @@ def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     """Return the content of a file.  Raises: as ``open_regular``."""
     with open_regular(path, largest) as stream:
         return stream.read()
+
+
+@contextmanager
+def only_os_errors(path: Path) -> Iterator[None]:
+    """Turn the ValueError of a file that is not regular, or too large, into an OSError that names it."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+
+
+def sha256(path: Path) -> bytes:
+    """Return the SHA-256 of a file of any size.
+
+    Raises: OSError where it cannot be read or is no regular file.
+    """
+    with only_os_errors(path), open_regular(path, UNLIMITED) as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def read_text(path: Path) -> str:

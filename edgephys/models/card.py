@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from edgephys.core.errors import ModelError
 from edgephys.core.files import json_text
 from edgephys.core.fixed import Fixed
 from edgephys.core.names import require_name
-from edgephys.core.reading import UNREADABLE, read_json, require_types
+from edgephys.core.reading import UNREADABLE, read_json, require_types, sha256
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm, form_of
 from edgephys.models.standardise import Standardisation, from_record
 
@@ -203,8 +202,7 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256(path).hex()
 
 
 def changed_files(card: Card, folder: Path) -> tuple[str, ...]:

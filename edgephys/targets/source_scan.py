@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephys.core.errors import ProjectError
+from edgephys.core.reading import LARGEST_TEXT, read_bytes
 
 C_TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<text>"[^"\n]*"|'[^'\n]*')|(?P<directive>^[ \t]*\#[^\n]*)"""
@@ -55,7 +56,10 @@ class Scanned:
         """Return the text; raise ProjectError for bytes that are not ASCII, and for control characters."""
         if self.path.is_symlink() or not self.path.is_file():
             raise self.refuse(1, "a link, or no file")
-        data = self.path.read_bytes()
+        try:
+            data = read_bytes(self.path, LARGEST_TEXT)
+        except ValueError as error:
+            raise self.refuse(1, str(error)) from error
         odd = re.search(rb"[^\t\n\x20-\x7e]", data)
         if odd is not None:
             raise self.refuse(data.count(b"\n", 0, odd.start()) + 1, f"the byte 0x{odd.group()[0]:02x}")

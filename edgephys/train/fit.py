@@ -18,6 +18,7 @@ from edgephys.applications import registry
 from edgephys.applications.task import Shares, Task
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
+from edgephys.core.reading import UNLIMITED, only_os_errors, open_regular
 from edgephys.models.card import Card
 from edgephys.models.standardise import Standardisation
 from edgephys.models.trained import Trained
@@ -208,7 +209,7 @@ def _described(path: Path) -> dict[str, Any]:
     files = sorted(path.glob("*.h5")) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
+        with only_os_errors(file), open_regular(file, UNLIMITED) as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)
     return {"file": path.name, "sha256": digest.hexdigest()}

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edgephys.core.errors import EdgephysError, MismatchError, ProjectError, ToolError
+from edgephys.core.reading import sha256
 from edgephys.models.model import Model
 from edgephys.project import EMISSION, MANIFEST, Project, emit, read, read_result, read_vectors, write_result
 from edgephys.targets.target import failure
@@ -107,7 +108,7 @@ def _is_current(project: Project, model: Model, options: Any) -> bool:
     if project.graph.digest != model.graph.digest or project.manifest.options != stated:
         return False
     if project.changed() or any(
-        (project.model / name).read_bytes() != (model.folder / name).read_bytes() for name in model.framework.files
+        sha256(project.model / name) != sha256(model.folder / name) for name in model.framework.files
     ):
         return False
     ours, theirs = read_vectors(project), model.held_out

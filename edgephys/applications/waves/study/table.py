@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from edgephys.applications.waves.study.models import PLAIN, WaveModel, distinct,
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine
 from edgephys.core.errors import ModelError, UsageError
-from edgephys.core.reading import fitting
+from edgephys.core.reading import fitting, sha256
 from edgephys.models.card import Card
 
 Row = dict[str, Any]
@@ -58,8 +57,7 @@ def tabulate(
 
 def describe(data: Path, of: Waves) -> dict[str, Any]:
     """Return what a table states of its data: the file's name, its hash, runs and frames."""
-    with data.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256(data).hex()
     return {"file": data.name, "sha256": digest, "runs": len(of.frames), "frames": of.frames.shape[1]}
 
 
