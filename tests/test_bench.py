@@ -45,7 +45,7 @@ def whole(ns):
 
 # A whole measurement, with targets of known delays -----------------------------------------------
 
-DELAYS = {"keras": 500, "keras_onnx": 30, "keras_onnx_bound": 25, "tflite": 10, "hls": 40}
+DELAYS = {"keras": 500, "keras_onnx": 30, "keras_onnx_bound": 25, "keras_onnx_tract": 20, "tflite": 10, "hls": 40}
 
 
 class Fake:
@@ -103,7 +103,7 @@ def test_every_target_of_a_model_is_timed_beside_keras_own_roads(projects) -> No
     table, fakes = table_of([projects / "hls", projects / "rtl"])
     assert [(row["target"], row["batch"]) for row in table["rows"]] == [
         (target, batch)
-        for target in ("keras", "keras_onnx", "keras_onnx_bound", "tflite", "hls", "rtl")
+        for target in ("keras", "keras_onnx", "keras_onnx_bound", "keras_onnx_tract", "tflite", "hls", "rtl")
         for batch in (1, 1024)
     ]
     for target, delay in DELAYS.items():
@@ -132,6 +132,9 @@ def test_what_keras_own_exports_compute_is_stated_and_they_are_timed(projects) -
     table, _ = table_of([projects / "hls"], wrong=("tflite", "keras_onnx"))
     assert row(table, "tflite")["mismatches"] == 2 and row(table, "tflite")["p50_us"] == 10
     assert row(table, "keras_onnx")["outputs"] > 500
+    fraction = read(projects / "hls").graph.output.fixed.fraction
+    assert row(table, "tflite")["told"]["largest_difference"] == f"{0.5 * 2.0**-fraction:.2g}"
+    assert "largest_difference" not in row(table, "keras")["told"]
 
 
 def test_a_target_that_is_missing_or_has_no_export_says_why(projects) -> None:
@@ -196,11 +199,13 @@ def test_each_kind_of_project_is_run_by_its_own(projects, monkeypatch) -> None:
     found = timed_targets.targets_of(
         [of_kind(hls, "c"), of_kind(hls, "onnx", file="model.onnx"), of_kind(hls, "qonnx")], {}
     )
-    assert [member.target for member in found] == ["keras", "c", "onnx", "onnx_bound", "qonnx"]
+    assert [member.target for member in found] == [
+        *("keras", "c", "onnx", "onnx_bound", "onnx_tract", "onnx_sofie", "onnx_emlearn", "qonnx")
+    ]
     assert [member.job.runner for member in found[:4]] == ["keras", "c", "onnx", "onnx"]
     assert [member.job.bound for member in found[1:4]] == [False, False, True]
     assert found[2].job.source == hls.firmware / "model.onnx" and found[1].job.source == hls.firmware
-    assert found[4].why.startswith("not timed: QONNX")
+    assert found[-1].why.startswith("not timed: QONNX")
     assert timed_targets.targets_of([of_kind(hls, "abacus")], {})[1].why == (
         "not measured: nothing here runs projects of kind 'abacus'"
     )
@@ -295,7 +300,7 @@ def test_the_page_says_that_others_had_the_core(projects) -> None:
     table, _ = table_of([projects / "hls"])
     assert "quiet machine" not in page(bench_table.table(table), "bench")
     table["rows"][0]["core_share"] = 0.5
-    assert "Here 1 of 10 rows had less than 90%: measure again on a quiet machine." in page(
+    assert "Here 1 of 12 rows had less than 90%: measure again on a quiet machine." in page(
         bench_table.table(table), "bench"
     )
 

@@ -73,9 +73,9 @@ def test_a_target_computes_and_is_timed_in_a_process_of_its_own_on_one_core(work
 
 
 def test_the_first_output_that_differs_is_named(worker) -> None:
-    assert measure.compare(worker, Y, (1, 4)) == {"outputs": 16, "mismatches": 0, "first": None}
+    assert measure.compare(worker, Y, (1, 4)) == dict(outputs=16, mismatches=0, first=None, largest=0.0)
     found = measure.compare(worker, Y + np.array([[0, 0], [0, 0], [0, 1], [0, 0]]), (1, 4))
-    assert found["mismatches"] == 2
+    assert found["mismatches"] == 2 and found["largest"] == 1.0
     assert found["first"] == "first vector 2, element [1]: expected 382, received 381"
     with pytest.raises(ProjectError, match=r"expected outputs of shape \(4, 3\), received \(4, 2\)"):
         measure.compare(worker, np.zeros((4, 3), int), (1, 4))

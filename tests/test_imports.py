@@ -53,7 +53,7 @@ OWNERS = {
     "scipy": ("applications.waves",),
     "sklearn": ("applications.metrics",),
     "distributed": ("compress.dask_executor",),
-    "onnx": ("targets.onnx", "targets.qonnx", "models.files.onnx.file", "bench.exports"),
+    "onnx": ("targets.onnx", "targets.qonnx", "models.files.onnx.file", "bench.exports", "bench.plain_onnx"),
     "onnxruntime": ("targets.onnx.emit", "bench.onnx_runtime"),
     "qonnx": ("targets.qonnx",),
     "tf2onnx": (),

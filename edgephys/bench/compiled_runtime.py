@@ -36,7 +36,7 @@ class CompiledLoop:
 
     tool: str
     version: str
-    x: Integers
+    x: NDArray[Any]
     library: ctypes.CDLL
     input_type: DTypeLike
     output_type: DTypeLike
@@ -60,7 +60,7 @@ class CompiledLoop:
         self.library.edgephys_empty(ctypes.c_size_t(len(ns)), _pointer(ns))
         return float(np.median(ns))
 
-    def _timed(self, vectors: Integers, batch: int, calls: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def _timed(self, vectors: NDArray[Any], batch: int, calls: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         x = np.ascontiguousarray(vectors, self.input_type)
         y = np.zeros((batch, *self.shape), self.output_type)
         ns = np.zeros(calls, np.int64)

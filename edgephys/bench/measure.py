@@ -50,10 +50,10 @@ EMPTY_ROW: Row = dict.fromkeys(
 DEFINITION = (
     "A call is what a user of the runtime waits for: from Python for onnxruntime (session.run; bound: "
     "run_with_iobinding, which converts nothing and so is nearest to its C interface), TFLite (set_tensor, invoke, "
-    "get_tensor) and Keras (predict_on_batch), with arrays made beforehand; from C for compiled targets, whose "
-    "batch is a loop over inputs, or one call of the entry point for many events (batch_entry). Nothing is subtracted; "
-    "what the clock adds is stated (timer_ns). Every target has a "
-    "process of one thread on the same core, warm, and works only in its turn."
+    "get_tensor), tract (run of a state, its output not yet an array) and Keras (predict_on_batch), with arrays made "
+    "beforehand; from C for compiled targets, SOFIE and emlearn, whose batch is a loop over inputs, or one call of "
+    "the entry point for many events (batch_entry). Nothing is subtracted; what the clock adds is stated (timer_ns). "
+    "Every target has a process of one thread on the same core, warm, and works only in its turn."
 )
 
 
@@ -202,8 +202,11 @@ def _model(
 
 
 def compare(running: RunningTarget, golden: Integers, batches: Sequence[int]) -> dict[str, Any]:
-    """Return how many outputs differ from the golden model's, at all batch sizes, and where the first one does."""
-    comparison: dict[str, Any] = {"outputs": 0, "mismatches": 0, "first": None}
+    """Return how many outputs differ from the golden model's, at all batch sizes, the first one, and how far.
+
+    Units: steps of the output's format.
+    """
+    comparison: dict[str, Any] = {"outputs": 0, "mismatches": 0, "first": None, "largest": 0.0}
     for batch in batches:
         expected = golden if batch > 1 else golden[:COMPARED_SINGLY]
         received = np.asarray(running.outputs(batch, len(expected)))
@@ -212,6 +215,7 @@ def compare(running: RunningTarget, golden: Integers, batches: Sequence[int]) ->
         differ = np.argwhere(received != expected)
         comparison["outputs"] += expected.size
         comparison["mismatches"] += len(differ)
+        comparison["largest"] = max(comparison["largest"], float(np.abs(received - expected).max(initial=0)))
         if len(differ) and comparison["first"] is None:
             place = tuple(int(at) for at in differ[0])
             comparison["first"] = (
@@ -271,6 +275,8 @@ def _row(
     row |= latency.summary(own, batch) | {name: compared.comparison[name] for name in ("outputs", "mismatches")}
     details = dict(compared.running.details)
     row |= {name: details.pop(name) for name in ("tool", "version", "timer_ns")}
+    if target.job and row["mismatches"]:
+        details["largest_difference"] = f"{compared.comparison['largest'] * 2.0**-target.job.output.fraction:.2g}"
     facts = target.job.facts if target.job else {}
     row |= {
         "stage": FigureStage.MEASURED.value,

@@ -21,9 +21,14 @@ REALS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 def emitted(job: Job, x: Integers) -> Runner:
     """Return the model of a project, whose facts state the steps of its input and output."""
+    return _runner(job, x, *fractions(job))
+
+
+def fractions(job: Job) -> tuple[int, int]:
+    """Return the fractions of the real values at the ends of a file: those of its facts, else of the model."""
     ends = (job.facts.get(end, {}) for end in ("input", "output"))
-    fractions = (end.get("fraction", fixed.fraction) for end, fixed in zip(ends, (job.input, job.output), strict=True))
-    return _runner(job, x, *map(int, fractions))
+    first, last = (end.get("fraction", of.fraction) for end, of in zip(ends, (job.input, job.output), strict=True))
+    return int(first), int(last)
 
 
 def keras_export(job: Job, x: Integers) -> Runner:

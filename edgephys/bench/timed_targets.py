@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.bench.exports import Export
+from edgephys.bench.peers import peer_jobs
 from edgephys.bench.worker import Job
 from edgephys.core.errors import UsageError
 from edgephys.models.trained import MODEL
@@ -59,7 +60,7 @@ def targets_of(projects: Sequence[Project], exports: Mapping[str, Export]) -> li
             targets.append(TimedTarget(form, first.name, job))
     for project, name in zip(projects, names_of(projects), strict=True):
         targets.append(_of_project(project, name, first))
-    return [each for target in targets for each in (target, *_bound(target))]
+    return [each for target in targets for each in (target, *_bound(target), *_of_peers(target))]
 
 
 def _bound(target: TimedTarget) -> list[TimedTarget]:
@@ -70,6 +71,12 @@ def _bound(target: TimedTarget) -> list[TimedTarget]:
     kind, _, name = target.target.partition(" ")
     bound = f"{kind}_bound {name}".strip()
     return [replace(target, target=bound, job=replace(job, target=bound, bound=True))]
+
+
+def _of_peers(target: TimedTarget) -> list[TimedTarget]:
+    """Return the runtimes of others that run the file of a target."""
+    jobs = peer_jobs(target.job) if target.job else []
+    return [replace(target, target=job.target, job=job) for job in jobs]
 
 
 def names_of(projects: Sequence[Project]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgephys.bench.peers import peer_labels
 from edgephys.report.plot import png
 from edgephys.report.table import NONE, Row
 
@@ -19,13 +20,14 @@ LABELS = {
     "c": "generated C",
     "hls": "C simulation of HLS",
     "rtl": "RTL (simulated cycles)",
-}
+} | peer_labels()
 """Name of each kind of target for readers; where there are several of a kind, the project's name follows."""
 
 OTHERS = "#8f5902"
 OURS = "#204a87"
 SIMULATED = "#75507b"
 COLOURS = {"keras": OTHERS, "keras_onnx": OTHERS, "keras_onnx_bound": OTHERS, "tflite": OTHERS, "rtl": SIMULATED}
+COLOURS |= dict.fromkeys(peer_labels(), OTHERS)
 INK = "#444444"
 WHY = 58
 """Letters of a reason that the figure shows; the table has it whole."""
