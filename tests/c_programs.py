@@ -17,6 +17,8 @@ MODEL = """
 void {p}_note(size_t at, int64_t value);
 static int64_t {p}_noted[{results} + 1];
 void {p}_note(size_t at, int64_t value) {{ {p}_noted[at] = value; }}
+void {p}_batch_note(size_t lane, size_t at, int64_t value);
+void {p}_batch_note(size_t lane, size_t at, int64_t value) {{ (void)lane; (void)at; (void)value; }}
 static void {p}_all(void)
 {{
     {p}_input_t *x = malloc(sizeof *x * {u}_INPUTS);

@@ -22,6 +22,8 @@ from edgephys.targets.c.pairs import LIMIT, Bucket, Ends, paired
 from edgephys.targets.c.plan import not_laned
 from edgephys.targets.c.rules import RULES
 from edgephys.targets.c.scan import scan
+from edgephys.targets.registry import TARGETS
+from edgephys.targets.target import EmittedProject
 
 FAST = ("-std=c99", "-O3", "-march=native")
 
@@ -47,6 +49,20 @@ def test_random_graphs_have_the_golden_integers_in_calls_of_every_size_with_sani
     xs = [vectors(graph, 4 * LANES + 9) for graph in many]
     for graph, x, (outputs, _) in zip(many, xs, run_together(tmp_path, many, xs, style), strict=True):
         np.testing.assert_array_equal(outputs, evaluate.run(graph, x))
+
+
+def test_every_recorded_layer_of_random_graphs_is_the_golden_one(tmp_path):
+    recorded = 0
+    for seed in range(1000, 1004):
+        graph = random_graph(seed, steps=9)
+        facts, x = emitted(graph, tmp_path / str(seed)), vectors(graph, LANES + 3)
+        outputs, edges = c.probe_batch(tmp_path / str(seed), facts, x, c.FLAGS)
+        golden = evaluate.trace(graph, {graph.input.name: x})
+        np.testing.assert_array_equal(outputs, golden[graph.output.name])
+        for node, integers in edges.items():
+            np.testing.assert_array_equal(integers, golden[node])
+        recorded += len(edges)
+    assert recorded > 4
 
 
 @pytest.mark.parametrize("count", [1, LANES - 1, LANES, LANES + 1, 4 * LANES + 9])
@@ -162,6 +178,25 @@ def test_verify_compares_the_entry_point_and_finds_a_changed_constant(run, model
     ended = run("verify", folder, "--json")
     assert ended.status == 1 and ended.json["targets"]["c_batch"]["mismatches"] > 0
     assert ended.json["targets"]["c"]["mismatches"] == 0
+
+
+def test_a_layer_whose_fault_the_output_rounds_away_is_named(tmp_path):
+    builder = Builder("hidden")
+    x = builder.input("x", (4,), Fixed(False, 4, 4))
+    x = builder.lookup("table", x, 0, 16 * np.arange(16) + 1, 0)
+    graph = builder.finish(builder.requantise("last", x, Fixed(False, 4, 8)))
+    firmware = tmp_path / "firmware"
+    facts, x = emitted(graph, firmware), vectors(graph, 2 * LANES)
+    project = EmittedProject(tmp_path, "hidden", graph, facts, {}, {}, lambda command: None, lambda: x)
+    outputs, layers = (other.run for other in TARGETS["c"].other_runs(project, False) if "c_batch" in other.name)
+    np.testing.assert_array_equal(layers(x).outputs, evaluate.run(graph, x))
+    source = firmware / f"{facts['prefix']}_batch.c"
+    source.write_text(source.read_text().replace("113", "114"))
+    np.testing.assert_array_equal(outputs(x).outputs, evaluate.run(graph, x))
+    with pytest.raises(
+        MismatchError, match=r"^many events in a call: layer 'table': \d+ of 256 integers differ from the"
+    ):
+        layers(x)
 
 
 # Sums in 16 bits ----------------------------------------------------------------------------------

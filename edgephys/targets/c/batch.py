@@ -35,15 +35,21 @@ class BatchFiles:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write(graph: Graph, roles: Roles, prefix: str, style: str, single: tuple[int, int]) -> BatchFiles:
-    """Return the entry point of a graph for many events; ``single`` are size and alignment of the arena for one."""
+def write(
+    graph: Graph, roles: Roles, prefix: str, style: str, single: tuple[int, int], notes: Mapping[str, int]
+) -> BatchFiles:
+    """Return the entry point of a graph for many events; ``single`` are size and alignment of the arena for one.
+
+    ``notes`` gives the place of each layer's integers for a probe, as for one event. The facts name those that this
+    entry point records: not views, which are read where the array of another node has their elements.
+    """
     reason = not_laned(graph, roles)
     if reason is not None:
         return _one_by_one(prefix, reason.layer, single)
     program = plan(graph, roles, LANES)
     arena = memory.best(program.tensors, program.alignment)
     tables = Tables(f"{prefix}_batch")
-    writer = SourceWriter(program, tables, {}, "")
+    writer = SourceWriter(program, tables, notes, f"{prefix.upper()}_BATCH_NOTE")
     functions, calls, stack = [], [], 0
     for number, step in enumerate(program.steps):
         written = len(writer.parts)
@@ -62,6 +68,7 @@ def write(graph: Graph, roles: Roles, prefix: str, style: str, single: tuple[int
         "stack_bytes": stack,
         "carriers": {step.node.name: step.writes.ctype for step in program.steps},
         "one_by_one": None,
+        "probes": [name for name in notes if name in writer.recorded],
     }
     declaration = _declaration(prefix, LANES, arena_bytes(program, arena), program.alignment)
     return BatchFiles("\n".join(source) + "\n", declaration, facts)
@@ -82,7 +89,7 @@ def _one_by_one(prefix: str, layer: str, single: tuple[int, int]) -> BatchFiles:
         "}",
     ]
     source = [*_opening(prefix, False), *lines]
-    facts = {"lanes": 1, "arena_bytes": single[0], "arena_alignment": single[1], "one_by_one": layer}
+    facts = {"lanes": 1, "arena_bytes": single[0], "arena_alignment": single[1], "one_by_one": layer, "probes": []}
     return BatchFiles("\n".join(source) + "\n", _declaration(prefix, 1, *single), facts)
 
 
@@ -90,10 +97,18 @@ def _opening(prefix: str, laned: bool) -> list[str]:
     lines = [f"/* Emitted by edgephys {__version__}: see {prefix}.h. */", "", f'#include "{prefix}.h"', ""]
     if not laned:
         return lines
+    note = f"{prefix.upper()}_BATCH_NOTE"
     return [
         *lines,
         "/* A compiler that does not shift negative numbers arithmetically, or whose int is narrow, ends here. */",
         f"typedef char {prefix}_batch_shifts[((-3) >> 1) == -2 && sizeof(int) >= 4 ? 1 : -1];",
+        "",
+        f"#ifdef {prefix.upper()}_PROBE /* every layer's integers of each lane l, for who asks for them */",
+        f"void {prefix}_batch_note(size_t lane, size_t at, int64_t value);",
+        f"#define {note}(at, value) {prefix}_batch_note((size_t)(l), (size_t)(at), (int64_t)(value))",
+        "#else",
+        f"#define {note}(at, value) ((void)0)",
+        "#endif",
         "",
     ]
 

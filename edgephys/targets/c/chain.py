@@ -45,7 +45,7 @@ class SourceWriter:
     """Hold what the functions of all steps share: the program, its tables, and the accesses that were derived.
 
     ``notes`` gives the place of each layer's integers for a probe, ``note`` the macro that records them. ``parts`` are
-    the lines of functions that a step calls.
+    the lines of functions that a step calls, ``recorded`` the nodes whose elements some line records.
     """
 
     program: Program
@@ -54,6 +54,7 @@ class SourceWriter:
     note: str
     accesses: dict[tuple[str, str], Access] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
+    recorded: set[str] = field(default_factory=set)
 
     @property
     def lanes(self) -> int:
@@ -80,6 +81,7 @@ class SourceWriter:
         """Return the line that records an element at the end of a layer; it compiles to nothing without a probe."""
         if node.name not in self.notes:
             return []
+        self.recorded.add(node.name)
         place = summed(self.notes[node.name], [(flat(node.shape)[1], at[0]), (1, at[1])])
         return [f"{self.note}({place}, {value});"]
 

@@ -61,7 +61,7 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
         notes[name] = results
         results += prod(node.shape)
     single = arena_bytes(program, arena), program.alignment
-    many = batch.write(graph, roles, prefix, options.style, single) if options.batch else None
+    many = batch.write(graph, roles, prefix, options.style, single, notes) if options.batch else None
     files = write(program, arena, prefix, notes, options.style, many.declaration if many else ())
     texts = {".h": files.header, ".c": files.source, ".hpp": files.wrapper}
     if many:
@@ -139,6 +139,25 @@ def run_batch(folder: Path, facts: Mapping[str, Any], x: Integers, flags: tuple[
     """
     shape = facts["output"]["shape"]
     return _run(folder, facts, x, prod(shape), (), flags, batch=True).reshape(len(x), *shape)
+
+
+def probe_batch(
+    folder: Path, facts: Mapping[str, Any], x: Integers, flags: tuple[str, ...] = SANITISED
+) -> tuple[Integers, dict[str, Integers]]:
+    """Return the outputs of the entry point for many events, and the integers of the layers that it records.
+
+    Shape: x (vector, *input shape) -> (vector, *output shape), and by node each (vector, *shape).
+    Raises: as ``run``.
+    """
+    shape, prefix = facts["output"]["shape"], facts["prefix"]
+    results = sum(prod(entry["shape"]) for entry in facts["probes"])
+    notes = (f"-DNOTE={prefix}_batch_note", f"-DNOTE_OF_ONE={prefix}_note", f"-DNOTED={max(1, results)}")
+    probing = (f"-D{prefix.upper()}_PROBE", *notes)
+    both = _run(folder, facts, x, prod(shape) + max(1, results), probing, flags, batch=True)
+    outputs, noted = both[:, : prod(shape)], both[:, prod(shape) :]
+    recorded = set(facts["batch"]["probes"])
+    edges = {node: edge for node, edge in edges_of(noted, facts["probes"]).items() if node in recorded}
+    return outputs.reshape(len(x), *shape), edges
 
 
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:

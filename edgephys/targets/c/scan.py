@@ -39,7 +39,7 @@ TYPES = frozenset(
     ]
 )
 """Words of a cast."""
-ENTRIES = ("run", "run_batch", "note")
+ENTRIES = ("run", "run_batch", "note", "batch_note")
 """What a source or its header declares: the entry points, and what records a layer's integers."""
 REFUSED = frozenset(
     [
@@ -76,7 +76,14 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     present = [folder / name for name in sorted(names - {f"{prefix}.hpp"}) if (folder / name).exists()]
     sources = {path: c_tokens(Scanned(folder, path), directives, re.compile("C")) for path in present}
     defined = {name for source in sources.values() for name in _defined(source)}
-    called = {*KEYWORDS, WIDE_NUMBER, *defined, f"{prefix.upper()}_NOTE", *(f"{prefix}_{name}" for name in ENTRIES)}
+    called = {
+        *KEYWORDS,
+        WIDE_NUMBER,
+        *defined,
+        f"{prefix.upper()}_NOTE",
+        f"{prefix.upper()}_BATCH_NOTE",
+        *(f"{prefix}_{name}" for name in ENTRIES),
+    }
     for path, source in sources.items():
         _scan_tokens(Scanned(folder, path), source, prefix, called)
 
@@ -101,7 +108,9 @@ def _directives(prefix: str) -> list[re.Pattern[str]]:
     """Return what a directive of ours may be: no other header, no macro that stands for a word of its own."""
     upper, number = prefix.upper(), r"\(?-?\d+\)?"
     macros = rf"((BATCH_)?ARENA_\w+|BATCH_LANES|INPUTS?_?\w*|OUTPUTS?_?\w*) {number}"
-    note = rf"NOTE\(at, value\) (\(\(void\)0\)|{prefix}_note\(\(size_t\)\(at\), \(int64_t\)\(value\)\))"
+    at = r"\(size_t\)\(at\), \(int64_t\)\(value\)\)"
+    note = rf"NOTE\(at, value\) (\(\(void\)0\)|{prefix}_note\({at})"
+    lane = rf"BATCH_NOTE\(at, value\) (\(\(void\)0\)|{prefix}_batch_note\(\(size_t\)\(l\), {at})"
     return [
         re.compile(pattern)
         for pattern in (
@@ -112,6 +121,7 @@ def _directives(prefix: str) -> list[re.Pattern[str]]:
             rf'#define {upper}_GRAPH "[0-9a-f]{{64}}"',
             rf"#define {upper}_{macros}",
             rf"#define {upper}_{note}",
+            rf"#define {upper}_{lane}",
         )
     ]
 

@@ -4,7 +4,8 @@
  * OUTPUT_T. Calls are for no event, for one, for one less than a block, a block, one more, and for all that are left;
  * those with fewer left take what there is. Each call has buffers on the heap of exactly its size, so that a sanitiser
  * sees every access outside of them; the functions that allocate them name them in its report. The arena is filled with
- * noise before each call: the source has no state.
+ * noise before each call: the source has no state. With NOTE, which a source that is compiled to be looked at calls, Y
+ * gets the NOTED integers of each event's layers behind its outputs, and no call has more events than a block.
  */
 
 #define _POSIX_C_SOURCE 200112L
@@ -14,6 +15,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef NOTE
+static int64_t noted[BATCH_LANES][NOTED];
+void NOTE(size_t lane, size_t at, int64_t value);
+void NOTE(size_t lane, size_t at, int64_t value)
+{
+    noted[lane][at] = value;
+}
+
+void NOTE_OF_ONE(size_t at, int64_t value);
+void NOTE_OF_ONE(size_t at, int64_t value) /* of the entry point for one event, which may be called event after event */
+{
+    noted[0][at] = value;
+}
+#endif
 
 static void *allocated(size_t size)
 {
@@ -54,7 +70,12 @@ int main(int argc, char **argv)
         return 3;
     while (left > 0) {
         const size_t wanted = call < sizeof sizes / sizeof *sizes ? sizes[call] : left;
-        const size_t count = wanted < left ? wanted : left;
+#ifdef NOTE
+        const size_t most = wanted < BATCH_LANES ? wanted : BATCH_LANES;
+#else
+        const size_t most = wanted;
+#endif
+        const size_t count = most < left ? most : left;
         INPUT_T *const input = input_buffer(count);
         OUTPUT_T *const output = output_buffer(count);
         void *const arena = arena_buffer();
@@ -71,6 +92,10 @@ int main(int argc, char **argv)
                 results[i] = (int64_t)output[OUTPUTS * v + i];
             if (fwrite(results, sizeof results, 1, to) != 1)
                 return 5;
+#ifdef NOTE
+            if (fwrite(noted[v], sizeof noted[v], 1, to) != 1)
+                return 5;
+#endif
         }
         free(input);
         free(output);
