@@ -16,6 +16,15 @@ from edgephys.core.errors import ToolError
 from edgephys.core.fixed import Fixed
 from edgephys.report import bench_figure
 
+
+@pytest.fixture(autouse=True)
+def float_errors_as_before():
+    """Importing emlearn makes numpy raise them for the whole process; `edgephys bench` runs it in one of its own."""
+    before = np.geterr()
+    yield
+    np.seterr(**before)
+
+
 FORMAT = Fixed(True, 16, 4)
 X = np.random.default_rng(1).integers(-128, 128, (40, 2, 3))
 """Integers, of which many products lie halfway between two steps."""
@@ -177,3 +186,11 @@ def test_a_peer_from_outside_is_one_entry_with_jobs_and_labels(tmp_path, monkeyp
 def test_every_peer_has_a_label_in_the_figure() -> None:
     assert bench_figure.label("onnx_sofie mine") == "SOFIE, our export (mine)"
     assert set(peers.peer_labels()) <= bench_figure.LABELS.keys() & bench_figure.COLOURS.keys()
+
+
+def test_a_peer_that_makes_numpy_raise_float_errors_changes_nothing_here(tmp_path, monkeypatch):
+    (tmp_path / "loud_peer.py").write_text("import numpy\nnumpy.seterr(all='raise')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = np.geterr()
+    peers.imported("loud_peer")
+    assert np.geterr() == before

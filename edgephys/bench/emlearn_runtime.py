@@ -39,6 +39,7 @@ class DenseLayers:
     activations: list[str] = field(default_factory=list)
 
 
+@np.errstate()  # numpy's handling of float errors, which emlearn changes for everybody, stays
 def emlearn(job: Job, x: Integers) -> Runner:
     """Return the C of emlearn for a network of dense layers with ReLU, in float32.
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from edgephys.bench.worker import Job
 from edgephys.core.errors import ToolError
 
@@ -65,8 +67,12 @@ def peer_labels() -> dict[str, str]:
 
 
 def imported(package: str) -> Any:
-    """Return the module of a peer.  Raises: ToolError, with what to install, where it is missing."""
+    """Return the module of a peer; numpy's handling of float errors, which emlearn changes for everybody, stays.
+
+    Raises: ToolError, with what to install, where it is missing.
+    """
     try:
-        return importlib.import_module(package)
+        with np.errstate():
+            return importlib.import_module(package)
     except ImportError as error:
         raise ToolError(f"{package} is missing ({error}): pip install {package}") from error
