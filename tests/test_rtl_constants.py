@@ -104,11 +104,13 @@ def test_a_bias_and_the_half_of_the_rounding_after_it_are_exact_together(roundin
 
 def test_alkaid_is_as_before_after_a_trace():
     from alkaid.trace import fixed_variable, fixed_variable_array
+    from alkaid.trace.passes import canon
+    from alkaid.types import CombLogic
 
     def own():
-        variables = fixed_variable.FVariable
-        functions = fixed_variable.get_lsb_loc, fixed_variable_array.cmvm
-        return *functions, *(getattr(variables, name) for name in ("lookup", "quantize", "_const_add", "__mul__"))
+        modules = fixed_variable, fixed_variable_array, canon
+        owners = *modules, fixed_variable.FVariable, fixed_variable_array.FVArray, CombLogic
+        return [dict(vars(owner)) for owner in owners]
 
     before = own()
     require_exact(lambda b, x: b.bias("l", x, np.array((1 << 26) - 1), 0))

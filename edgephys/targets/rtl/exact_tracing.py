@@ -18,6 +18,11 @@ ADDED = 31
 """Bits of the magnitude of one constant that alkaid adds."""
 NO_BIT = 127
 """What alkaid states as the lowest bit of 0."""
+CHOICE = 6
+"""The operation of alkaid's programs that chooses by the top bit of its last operand."""
+ALL_BITS = 9
+"""The operation on all bits of one number: its complement, whether one of them is 1, whether all are."""
+COMPLEMENT, ALL = 0, 2
 _TRACING = Lock()
 
 
@@ -35,16 +40,23 @@ def exact_tracing() -> Iterator[None]:
       narrower one then covers it with entries that are never read.
     - alkaid reads the single bit of a shifted number as the number's top bit wherever both have one weight. That holds
       above the top bit of a signed number alone, and is undone elsewhere.
+    - alkaid takes the larger of x + y and x by the top bit of their difference, y: its sign only where y has one. Where
+      the interval of the difference says which number is larger, no logic chooses.
+    - When alkaid traces its own logic again, a number can have lost its sign or its top bits, as -x * x has once it is
+      known as a square. The top bit and the complement are those of the format that the number had before.
 
     Numbers of up to 53 bits are exact so.
     """
     from alkaid.trace import affine_interval, fixed_variable, tracer
     from alkaid.trace import fixed_variable_array as arrays
     from alkaid.trace.passes import canon
+    from alkaid.types import CombLogic
 
-    lowest_bit, lookup = fixed_variable.get_lsb_loc, fixed_variable.FVariable.lookup
-    top_bits, quantize = canon.canonicalize_msb_wraps, fixed_variable.FVariable.quantize
-    add, multiply, product = fixed_variable.FVariable._const_add, fixed_variable.FVariable.__mul__, arrays.cmvm
+    variables = fixed_variable.FVariable
+    lowest_bit, lookup, quantize = fixed_variable.get_lsb_loc, variables.lookup, variables.quantize
+    add, multiply, product = variables._const_add, variables.__mul__, arrays.cmvm
+    largest, smallest = variables.max_of, variables.min_of
+    top_bits, execute = canon.canonicalize_msb_wraps, CombLogic.exec_op
 
     def in_parts(variable: Any, constant: Any) -> Any:
         if not constant or variable.opr == "cadd":  # alkaid adds the constants of both to the operand of the first
@@ -96,22 +108,37 @@ def exact_tracing() -> Iterator[None]:
     def is_sign(operation: Any, logic: Any) -> bool:
         return bool(operation.data[0] < 0 and logic.ops[operation.addr[0]].qint.min < 0)
 
+    def larger(variable: Any, other: Any) -> Any:
+        return _ordered(variable, other, largest, lambda low, high: high)
+
+    def smaller(variable: Any, other: Any) -> Any:
+        return _ordered(variable, other, smallest, lambda low, high: low)
+
+    def again(logic: Any, operation: Any, values: Any, inputs: Any) -> Any:
+        if operation.opcode in (CHOICE, ALL_BITS):
+            variable, before = values[operation.addr[-1]], logic.ops[operation.addr[-1]].qint
+            read = 2 if operation.opcode == CHOICE else 3  # the step of a number does not matter to its top bit
+            if isinstance(variable, variables) and tuple(variable.kif)[:read] != tuple(before.kif)[:read]:
+                return _in_old_format(operation, values, variable, before)
+        return execute(logic, operation, values, inputs)
+
     modules = (affine_interval, fixed_variable, arrays, tracer, canon)
-    variables = fixed_variable.FVariable
     with _TRACING:
         try:
             for module in modules:
                 module.get_lsb_loc = _lowest_bit
             variables.lookup, variables.quantize = covering, wrapped
             variables._const_add, variables.__mul__, arrays.cmvm = in_parts, scaled, multiplied
-            canon.canonicalize_msb_wraps = signs
+            variables.max_of, variables.min_of = larger, smaller
+            canon.canonicalize_msb_wraps, CombLogic.exec_op = signs, again
             yield
         finally:
             for module in modules:
                 module.get_lsb_loc = lowest_bit
             variables.lookup, variables.quantize = lookup, quantize
             variables._const_add, variables.__mul__, arrays.cmvm = add, multiply, product
-            canon.canonicalize_msb_wraps = top_bits
+            variables.max_of, variables.min_of = largest, smallest
+            canon.canonicalize_msb_wraps, CombLogic.exec_op = top_bits, execute
 
 
 def _lowest_bit(value: float) -> int:
@@ -142,3 +169,33 @@ def _added(variable: Any, constant: float) -> Any:
         opr="cadd",
         hwconf=variable.hwconf,
     )
+
+
+def _ordered(variable: Any, other: Any, choose: Any, ordered: Any) -> Any:
+    """Return the choice of two numbers: one of them, where the interval of their difference says which is larger."""
+    if isinstance(other, type(variable)) and variable.low < variable.high and other.low < other.high:
+        difference = variable - other
+        if difference.low >= 0:
+            return ordered(other, variable)
+        if difference.high <= 0:
+            return ordered(variable, other)
+    return choose(variable, other)
+
+
+def _in_old_format(operation: Any, values: Any, variable: Any, before: Any) -> Any:
+    """Return what an operation that reads the top bit, or all bits, makes of a number whose format has changed.
+
+    ``before`` is the interval that the number had where the operation was made; its value is the same.
+    """
+    signed, integer, fraction = (int(n) for n in before.kif)
+    if operation.opcode == CHOICE:
+        one, other = values[operation.addr[0]], values[operation.addr[1]] * 2.0 ** operation.data[0]
+        if not signed:  # the top bit is 1 from this number on, not below 0
+            variable, one, other = variable - 2.0 ** (integer - 1), other, one
+        if variable.low >= 0:
+            return other
+        return one if variable.high < 0 else variable.msb_mux(one, other, operation.qint)
+    ones = (0.0 if signed else 2.0**integer) - 2.0**-fraction
+    if operation.data[0] == COMPLEMENT:
+        return (-variable + ones) * (operation.qint.step / before.step)
+    return variable._eq(ones) if operation.data[0] == ALL else variable._ne(0.0)
