@@ -33,9 +33,10 @@ def picture(rows: Sequence[Row]) -> bytes:
 
 
 def draw(rows: Sequence[Row]) -> Any:
-    """Return the figure: a line a family and width, other inputs hollow without one, published figures in grey.
+    """Return the figure: a line a family and width, the widest thick, published figures in grey.
 
-    Rows of a whole jet, which has no constituents to count, are left to the table.
+    Rows of other inputs are hollow points without a line. Rows of a whole jet, which has no constituents to count, are
+    left to the table.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
@@ -81,10 +82,12 @@ def _places(rows: Sequence[Row]) -> dict[str, float]:
 
 def _draw(axes: Any, rows: Sequence[Row], place: float, name: str, scale: float) -> None:
     """Draw a family: lines over the rows of three coordinates; a point with other features stands by itself."""
-    for bits in dict.fromkeys(row["bits"] for row in rows):
+    widths = sorted({row["bits"] for row in rows}, key=lambda bits: bits or 0)
+    for bits in widths:
         usual = [row for row in rows if row["bits"] == bits and row["features"] == COORDINATES]
         x, y = [row["n"] * place for row in usual], [scale * row[name] for row in usual]
-        axes.plot(x, y, "-", color=_colour(rows[0]["family"]), linewidth=1.2, alpha=0.7, zorder=2)
+        width, alpha = (2.2, 0.9) if bits == widths[-1] else (0.9, 0.35)
+        axes.plot(x, y, "-", color=_colour(rows[0]["family"]), linewidth=width, alpha=alpha, zorder=2)
     for row in rows:
         error = scale * row["accuracy_error"] if name == "accuracy" else None
         estimated = name == "lut" and row["lut_stage"] == "estimated"
