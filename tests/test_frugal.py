@@ -5,10 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 from compress_tasks import NETS, model_of, task_of
+from qkeras import QDense, quantized_bits
 
 from edgephys.compress import digits, learned_widths
 from edgephys.compress.learned_widths import INPUT
-from edgephys.compress.model_structure import activation_formats, activation_layers, kernel_integers, kernel_layers
+from edgephys.compress.model_structure import (
+    activation_formats,
+    activation_layers,
+    kernel_integers,
+    kernel_layers,
+    kernel_step,
+)
 from edgephys.compress.rounding import BudgetedRounding
 from edgephys.compress.stages.finetune import Finetune, patience_of
 from edgephys.compress.stages.frugal import Frugal, PricedRounding
@@ -67,6 +74,21 @@ def test_a_budget_is_never_exceeded_and_the_nearest_within_it_is_taken():
     for (i, j), count in np.ndenumerate(before):
         allowed = [n for n in range(-32, 32) if digits.count(np.array(n)) <= count]
         assert abs(after[i, j] - wanted[i, j] * 32) == pytest.approx(min(abs(n - wanted[i, j] * 32) for n in allowed))
+
+
+@pytest.mark.parametrize("bits", [3, 8, 12])
+def test_no_integer_costs_less_than_the_one_that_is_looked_up(bits):
+    layer = model_of(dataclasses.replace(NET, bits=bits)).get_layer("phi_2")
+    step, integers = kernel_step(layer), np.arange(-(2 ** (bits - 1)), 2 ** (bits - 1))
+    random = np.random.default_rng(bits)
+    for price in (0.0, 0.1 * step**2, 3 * step**2, 0.01):
+        kernel = PricedRounding(layer, lambda price=price: np.full(6, price, np.float32))
+        weights = random.uniform(-1.1, 1.1, (6, 5))
+        values, counts = kernel.best(weights.astype(np.float32))
+        assert np.array_equal(counts, digits.count(np.rint(values.numpy() / step).astype(int)))
+        costs = (weights[..., None] - integers * step) ** 2 / 2 + price * digits.count(integers)
+        cost = (weights - values.numpy()) ** 2 / 2 + price * counts.numpy()
+        np.testing.assert_allclose(cost, costs.min(-1), rtol=1e-5)
 
 
 @pytest.fixture(scope="module", params=["tensor", pytest.param("channel", marks=pytest.mark.slow)])
@@ -185,11 +207,11 @@ def test_a_second_frugal_stage_goes_on_with_the_rounded_input(made):
 
 
 def test_kernels_of_too_many_bits_are_refused_by_name():
-    net = dataclasses.replace(NET, bits=12)
-    with pytest.raises(
-        UsageError, match=r"layer 'phi_1': its weights must have 10 bits at most, as every integer is tried, not 12"
-    ):
-        Frugal(**QUICK).apply(model_of(net), task_of(net), 1)
+    layer = QDense(3, kernel_quantizer=quantized_bits(17, 0, alpha=1), name="wide")
+    layer.build((None, 4))
+    message = "layer 'wide': its weights must have 16 bits at most, not 17, as a table has an entry for each half step"
+    with pytest.raises(UsageError, match=message):
+        PricedRounding(layer, lambda: np.zeros(4, np.float32))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgephys.compress import digits
 from edgephys.compress.model_structure import kernel_integers, kernel_step
@@ -16,41 +17,67 @@ from edgephys.networks.kernels import kernel_of, quantiser_of
 
 MEMORY = 0.98
 """Decay per step of the running means of a weight's oscillations and values."""
-WIDEST = 10
-"""Largest width of a kernel, in bits: every integer is tried."""
+WIDEST = 16
+"""Largest width of a kernel, in bits: each half step has an entry in a table."""
 
 
 class WeightRounding(ABC):
-    """Hold one layer's weights, the values that they can round to, and the digits of each; zeros stay zero."""
+    """Hold one layer's weights, and find the value of the lowest cost that each can round to; zeros stay zero.
+
+    Of the integers of at most d signed digits only the nearest to a weight can cost least, so that each d has one
+    candidate. The candidates are looked up by the half step that holds the weight: it lies between two integers or
+    midpoints, where no other integer becomes the nearest.
+    """
 
     def __init__(self, layer: Any) -> None:
         quantiser = quantiser_of(layer)
         if quantiser.bits > WIDEST:
             raise UsageError(
-                f"layer '{layer.name}': its weights must have {WIDEST} bits at most, as every integer is tried, not "
-                f"{quantiser.bits}; put a stage with fewer bits before this one"
+                f"layer '{layer.name}': its weights must have {WIDEST} bits at most, not {quantiser.bits}, as a table "
+                "has an entry for each half step; put a stage with fewer bits before this one"
             )
+        self.copy, self.step = kernel_of(layer), kernel_step(layer)
         integers = np.arange(-(2 ** (quantiser.bits - 1)), 2 ** (quantiser.bits - 1))
-        self.copy = kernel_of(layer)
-        self.values = tf.constant(integers * kernel_step(layer), tf.float32)
-        self.counts = tf.constant(digits.count(integers), tf.float32)
-        self.nonzero = tf.constant(keras.ops.convert_to_numpy(kernel_of(layer)) != 0, tf.float32)
+        self.lowest = float(integers[0]) - 0.5
+        candidates = _nearest(integers, self.lowest + 0.25 + np.arange(2 * len(integers)) / 2)
+        self.values = tf.constant(candidates * self.step, tf.float32)
+        self.counts = tf.constant(digits.count(candidates), tf.float32)
+        self.nonzero = tf.constant(keras.ops.convert_to_numpy(self.copy) != 0, tf.float32)
 
     @abstractmethod
-    def loss(self, squares: Any) -> Any:
-        """Return the cost of each choice from its squared distance to the weight.  Shape: (*kernel, integer)."""
+    def loss(self, squares: Any, counts: Any) -> Any:
+        """Return the cost of candidates from their squared distances to the weight and their digits.
+
+        Shape: each (*kernel, candidate).
+        """
 
     def value(self) -> Any:
         """Return the rounded weights, straight through."""
         copy = self.copy.value
-        return self.nonzero * (copy + tf.stop_gradient(tf.gather(self.values, self._chosen()) - copy))
+        return self.nonzero * (copy + tf.stop_gradient(self.best(copy)[0] - copy))
 
     def digits(self) -> Any:
         """Return the signed digits of each weight."""
-        return self.nonzero * tf.gather(self.counts, self._chosen())
+        return self.nonzero * self.best(self.copy.value)[1]
 
-    def _chosen(self) -> Any:
-        return tf.argmin(self.loss((self.copy.value[..., None] - self.values) ** 2), -1)
+    def best(self, weights: Any) -> tuple[Any, Any]:
+        """Return the values of the lowest cost and their digits.  Shape: each as the weights."""
+        cells = tf.cast(tf.floor(2.0 * (weights / self.step - self.lowest)), tf.int32)
+        cells = tf.clip_by_value(cells, 0, len(self.values) - 1)
+        values, counts = tf.gather(self.values, cells), tf.gather(self.counts, cells)
+        cheapest = tf.argmin(self.loss((weights[..., None] - values) ** 2, counts), -1)
+        chosen = tf.one_hot(cheapest, self.values.shape[-1])
+        return tf.reduce_sum(chosen * values, -1), tf.reduce_sum(chosen * counts, -1)
+
+
+def _nearest(integers: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the integers nearest to each place that have at most 0, 1, 2, ... digits.  Shape: (place, digits)."""
+    counts = digits.count(integers)
+    columns = []
+    for most in range(int(counts.max()) + 1):
+        allowed = integers[counts <= most]
+        columns.append(allowed[np.searchsorted((allowed[1:] + allowed[:-1]) / 2, places)])
+    return np.stack(columns, axis=1)
 
 
 class OscillationFreeze:
@@ -122,17 +149,12 @@ class BudgetedRounding(WeightRounding):
 
     def __init__(self, layer: Any, patience: Any) -> None:
         super().__init__(layer)
-        budget = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
-        self.penalty = tf.where(self.counts > budget[..., None], np.inf, 0.0)
-        self.freeze = OscillationFreeze(kernel_of(layer), self.rounded, patience)
+        self.budget = tf.constant(digits.count(kernel_integers(layer)), tf.float32)
+        self.freeze = OscillationFreeze(kernel_of(layer), lambda weights: self.best(weights)[0], patience)
 
-    def loss(self, squares: Any) -> Any:
+    def loss(self, squares: Any, counts: Any) -> Any:
         """Return the squares; integers with more digits cost infinity."""
-        return squares + self.penalty
-
-    def rounded(self, values: Any) -> Any:
-        """Return the nearest weights with few enough digits."""
-        return tf.gather(self.values, tf.argmin(self.loss((values[..., None] - self.values) ** 2), -1))
+        return squares + tf.where(counts > self.budget[..., None], np.inf, 0.0)
 
     def value(self) -> Any:
         """Return the weights of the forward pass."""

@@ -112,12 +112,12 @@ class PricedRounding(WeightRounding):
         self.weight_sum = keras.Variable(0.0, trainable=False)
         self.moves = keras.Variable(1.0, trainable=False)
 
-    def loss(self, squares: Any) -> Any:
-        """Return the second-order loss of each choice and the price of its digits."""
+    def loss(self, squares: Any, counts: Any) -> Any:
+        """Return the second-order loss of each candidate and the price of its digits."""
         # 1 before the first step, which rounds to nearest
         own = (self.squares.value + NOTHING) / (self.weight_sum.value + NOTHING)
         fisher = (own + tf.reduce_mean(own)) / 2  # averaged, as the estimate of one weight is noisy
-        return fisher[..., None] / 2 * squares + self.price()[:, None, None] * self.counts
+        return fisher[..., None] / 2 * squares + self.price()[:, None, None] * counts
 
     def add_gradient(self, gradient: Any, batch: int) -> None:
         """Add a step's gradient, a mean over a batch, to the running mean of squares for one example."""
