@@ -75,6 +75,29 @@ FIELDS = {
 }
 
 
+FIRST = {"data_format": "channels_first"}
+CHANNELS_FIRST = {
+    "zero padding": [LAYERS.ZeroPadding2D(((1, 0), (2, 1)), **FIRST)],
+    "cropping": [LAYERS.Cropping2D(((1, 0), (0, 1)), **FIRST)],
+    "upsampling": [LAYERS.UpSampling2D((2, 1), **FIRST)],
+    "in time": [
+        LAYERS.Reshape((2, 2, 2, 4)),
+        LAYERS.TimeDistributed(LAYERS.ZeroPadding2D(((1, 0), (2, 1)), **FIRST)),
+        LAYERS.TimeDistributed(LAYERS.UpSampling2D((2, 1), **FIRST)),
+        LAYERS.TimeDistributed(LAYERS.Cropping2D(((1, 0), (0, 2)), **FIRST)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS_FIRST)
+def test_a_move_with_channels_first_is_keras_bit_for_bit(name):
+    equal(model_of((2, 4, 4), qdense(4, "d"), *CHANNELS_FIRST[name]))
+
+
+def test_a_row_padded_with_channels_first_is_keras_bit_for_bit():
+    equal(model_of((2, 4), qdense(4, "d"), LAYERS.ZeroPadding1D((1, 2), **FIRST)))
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_layer_on_a_field_is_keras_bit_for_bit(name):
     equal(model_of((4, 4, 2), *FIELDS[name]))

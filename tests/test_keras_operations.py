@@ -36,11 +36,13 @@ OPERATIONS = {
     "transposition": lambda x, y: OPS.transpose(OPS.reshape(x, (-1, 2, 2)), (0, 2, 1)),
     "axis": lambda x, y: OPS.squeeze(OPS.expand_dims(x, 1), 1),
     "padding": lambda x, y: OPS.pad(x, ((0, 0), (1, 2))),
+    "reflection": lambda x, y: OPS.pad(x, ((0, 0), (2, 1)), mode="reflect"),
     "flip": lambda x, y: OPS.flip(x, axis=1),
     "repetition": lambda x, y: OPS.repeat(x, 2, axis=1),
     "total": lambda x, y: OPS.sum(OPS.reshape(x, (-1, 2, 2)), axis=(1, 2), keepdims=True),
     "mean": lambda x, y: OPS.mean(x[:, :3], axis=1, keepdims=True),
     "largest": lambda x, y: OPS.max(OPS.reshape(x, (-1, 2, 2)), axis=-1),
+    "largest with a constant": lambda x, y: OPS.max(OPS.reshape(x, (-1, 2, 2)), axis=-1, initial=0.3),
 }
 
 
@@ -64,13 +66,18 @@ def test_an_operation_is_keras_bit_for_bit(name):
         (lambda x, y: OPS.sum(x, axis=0), r"layer '\w+': keras.ops' Sum must keep the examples apart; state "),
         (lambda x, y: OPS.flip(x, axis=0), r"layer '\w+': keras.ops' Flip must move the elements "),
         (lambda x, y: OPS.pad(x, ((0, 0), (1, 0)), constant_values=9), r"layer '\w+': keras.ops' Pad must move "),
+        (lambda x, y: OPS.pad(x, ((0, 0), (1, 0)), constant_values=0.5), r"layer '\w+': keras.ops' Pad must move "),
+        (
+            lambda x, y: OPS.pad(x, ((0, 0), (1, 0)), mode="edge"),
+            r"layer '\w+': keras.ops' Pad cannot be computed by Keras itself \(.*EDGE.*\); change its settings$",
+        ),
         (
             lambda x, y: x * OPS.reshape(y, (-1, 1, 4)),
             r"layer '\w+': both tensors must have as many axes, not \(4,\) and \(1, 4\) behind the examples, which ",
         ),
         (lambda x, y: x * np.ones((3, 1, 4), np.float32), r"layer '\w+': constants must be one number, "),
     ],
-    ids=["unknown", "examples summed", "examples moved", "no zeros", "ranks", "constants"],
+    ids=["unknown", "examples summed", "examples moved", "no zeros", "halves", "unknown mode", "ranks", "constants"],
 )  # fmt: skip
 def test_an_operation_that_is_not_read_is_refused_by_its_name(join, message):
     with pytest.raises(ModelError, match=f"^{message}"):

@@ -118,8 +118,14 @@ def random_inputs(graph: Graph, plan: ImportPlan, warnings: list[str]) -> Intege
 
 def _proven(file: LoweredFile, inputs: Integers) -> Integers:
     """Return the file's outputs; raise MismatchError naming the first layer where the Graph differs from them."""
-    graph, outputs = file.graph, file.reference.outputs(inputs)
-    wrong = np.flatnonzero((evaluate.run(graph, inputs) != outputs).reshape(len(inputs), -1).any(1))
+    graph, outputs, golden = file.graph, file.reference.outputs(inputs), evaluate.run(file.graph, inputs)
+    if golden.shape != outputs.shape:
+        raise MismatchError(
+            f"graph '{graph.name}': expected outputs of the shape that {file.program} has, {outputs.shape[1:]} of "
+            f"{len(outputs)} vectors, found {golden.shape[1:]} of {len(golden)}; this is a fault of ours: report it "
+            f"with the file"
+        )
+    wrong = np.flatnonzero((golden != outputs).reshape(len(inputs), -1).any(1))
     if not wrong.size:
         return outputs
     first = inputs[wrong[:1]]

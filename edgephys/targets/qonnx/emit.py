@@ -210,22 +210,24 @@ def for_vectors(model: Any, sources: Sequence[str], count: int) -> Any:
             continue
         batched.update(node.output)
         if node.op_type == "Reshape" and before > 0:
-            _reshape_any_batch(node, before, graph, constants)
+            _set_batch(node.input[1], before, 0, graph, constants)  # 0: that of the tensor that is reshaped
+        if node.op_type == "Resize" and before > 0 and len(node.input) > 3:
+            _set_batch(node.input[3], before, count, graph, constants)
         if node.op_type == "Flatten" and before == 1:  # older tools flatten the batch of one, too
             for attribute in node.attribute:
                 attribute.i = attribute.i or 1
     return copied
 
 
-def _reshape_any_batch(node: Any, before: int, graph: Any, constants: Mapping[str, Any]) -> None:
-    """Let a Reshape to a stated batch size take any batch size."""
-    tensor = constants.get(node.input[1])
+def _set_batch(name: str, before: int, after: int, graph: Any, constants: Mapping[str, Any]) -> None:
+    """Replace a stated batch size, the first number of a constant, by another one."""
+    tensor = constants.get(name)
     if tensor is None:
-        writers = [other for other in graph.node if node.input[1] in other.output and other.op_type == "Constant"]
+        writers = [other for other in graph.node if name in other.output and other.op_type == "Constant"]
         if not writers:
             return
         tensor = writers[0].attribute[0].t
     shape = numpy_helper.to_array(tensor).copy()
     if shape.size and shape[0] == before:
-        shape[0] = 0  # the batch size of the tensor that is reshaped
+        shape[0] = after
         tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))

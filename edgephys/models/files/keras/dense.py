@@ -161,9 +161,11 @@ def pair(sizes: Any, rank: int) -> tuple[int, ...]:
 
 
 def zero_padding(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Surround with zeros."""
-    edge = reading.edge(layer, values[0])
+    """Surround with zeros; with channels first, each element is a point of one channel."""
+    builder, edge = reading.builder, reading.edge(layer, values[0])
     margins = layer.padding if isinstance(layer.padding[0], tuple | list) else [layer.padding]
-    return KerasValue(
-        padded(reading.builder, layer.name, edge, [(int(before), int(after)) for before, after in margins])
-    )
+    margins = [(int(before), int(after)) for before, after in margins]
+    if layer.data_format != "channels_first":
+        return KerasValue(padded(builder, layer.name, edge, margins))
+    points = padded(builder, layer.name, builder.reshape(layer.name, edge, (*builder.shape(edge), 1)), margins)
+    return KerasValue(builder.reshape(layer.name, points, builder.shape(points)[:-1]))

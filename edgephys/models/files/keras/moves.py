@@ -77,13 +77,19 @@ def repeat(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> K
     return moved(reading, layer, values[0], np.tile(_order(reading, values[0]), (layer.n, 1)))
 
 
+def sides_of(layer: Any, rank: int, count: int) -> range:
+    """Return the axes of the sides of a field: the last ``count`` with channels first, else those before the last."""
+    end = rank - (getattr(layer, "data_format", None) != "channels_first")
+    return range(end - count, end)
+
+
 def upsample(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> KerasValue:
-    """Repeat each point along the axes before the channels."""
+    """Repeat each point along the axes beside the channels."""
     if getattr(layer, "interpolation", "nearest") != "nearest":
         raise ModelError(f"layer '{layer.name}': interpolation must be 'nearest', not '{layer.interpolation}'")
     order = _order(reading, values[0])
     sizes = (layer.size,) if isinstance(layer.size, int) else tuple(layer.size)
-    for axis, size in enumerate(sizes, start=order.ndim - 1 - len(sizes)):
+    for axis, size in zip(sides_of(layer, order.ndim, len(sizes)), sizes, strict=True):
         order = np.repeat(order, size, axis)
     return moved(reading, layer, values[0], order)
 
@@ -92,7 +98,7 @@ def crop(reading: KerasReading, layer: Any, values: Sequence[KerasValue]) -> Ker
     """Leave rows away at both ends of each axis."""
     margins = layer.cropping if isinstance(layer.cropping[0], tuple | list) else [layer.cropping]
     order = _order(reading, values[0])
-    for axis, (before, after) in enumerate(margins, start=order.ndim - 1 - len(margins)):
+    for axis, (before, after) in zip(sides_of(layer, order.ndim, len(margins)), margins, strict=True):
         order = np.take(order, np.arange(before, order.shape[axis] - after), axis)
     return moved(reading, layer, values[0], order)
 

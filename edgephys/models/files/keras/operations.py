@@ -91,16 +91,29 @@ def _moved(reading: KerasReading, operation: Any, node: Any, values: Sequence[Ke
     count, starts = sum(sizes), np.cumsum([0, *sizes])
     numbers = [
         keras.ops.convert_to_tensor(
-            1 + start + np.arange(size).reshape(1, *shape) + count * np.arange(2).reshape(2, *(1 for _ in shape)),
-            "int32",
+            1.0 + start + np.arange(size).reshape(1, *shape) + count * np.arange(2).reshape(2, *(1 for _ in shape)),
+            "float64",
         )
         for start, size, shape in zip(starts, sizes, shapes, strict=False)
     ]
-    results = _call(operation, node, numbers)
-    orders = [np.asarray(keras.ops.convert_to_numpy(r), np.int64) for r in keras.tree.flatten(results)]
+    try:
+        results = keras.tree.flatten(_call(operation, node, numbers))
+    except Exception as error:  # whatever the settings of the user's operation make Keras raise
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"layer '{name}': keras.ops' {type(operation).__name__} cannot be computed by Keras itself ({reason}); "
+            f"change its settings"
+        ) from error
+    orders = [_places(keras.ops.convert_to_numpy(result)) for result in results]
     flat = [builder.reshape(name, edge, (size,)) for edge, size in zip(edges, sizes, strict=True)]
     joined = flat[0] if len(flat) == 1 else builder.concat(name, tuple(flat), 0)
     return [KerasValue(_arranged(reading, operation, joined, order, count)) for order in orders]
+
+
+def _places(numbers: Any) -> Integers:
+    """Return numbers of elements; -1 for what is none, as a padding that is no whole number."""
+    numbers = np.asarray(numbers, np.float64)
+    return np.where(numbers == np.rint(numbers), numbers, -1).astype(np.int64)
 
 
 def _arranged(reading: KerasReading, operation: Any, flat: str, order: Integers, count: int) -> str:
@@ -137,6 +150,8 @@ def _reduced(reading: KerasReading, operation: Any, kind: str, value: KerasValue
             edge = builder.sum(name, edge, axis - 1)
     if operation.keepdims:
         edge = builder.reshape(name, edge, tuple(1 if at + 1 in axes else n for at, n in enumerate(shape)))
+    if kind == "Max" and operation.initial is not None:
+        return reading.later(operation, KerasValue(edge), lambda x: keras.ops.maximum(x, operation.initial))
     if kind != "Mean":
         return KerasValue(edge)
     return mean_of(reading, operation, edge, int(np.prod([shape[axis - 1] for axis in axes])))

@@ -71,9 +71,11 @@ def _gather(operation: Operation, xs: Sequence[Known]) -> Any:
     return np.take(xs[0].values, xs[1].values, operation.attributes.get("axis", 0))
 
 
+FLOATS = (1, 11)
+"""Types of a Cast that keeps floats: float32 and float64."""
+
 MOVED: Mapping[str, Callable[[Operation, Sequence[Known]], Any]] = {
     "Identity": lambda operation, xs: xs[0].values,
-    "Cast": lambda operation, xs: xs[0].values,
     "Transpose": lambda operation, xs: np.transpose(xs[0].values, operation.attributes.get("perm")),
     "Reshape": _reshape,
     "Flatten": _flatten,
@@ -89,7 +91,7 @@ COMPUTED: Mapping[str, Callable[..., Any]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
-    "Div": lambda x, y: x / y if np.asarray(x).dtype.kind == "f" else x // y,
+    "Div": lambda x, y: x / y if np.asarray(x).dtype.kind == "f" else np.sign(x) * np.sign(y) * (abs(x) // abs(y)),
     "Neg": np.negative,
     "Abs": np.abs,
 }
@@ -104,6 +106,9 @@ def folded(operation: Operation, xs: Sequence[Known], opset: int) -> list[Known]
         return [xs[0].of(by.steps(xs[0].values.astype(np.float64) / by.scale) + by.zero)]
     if operation.kind == "DequantizeLinear":
         return [_dequantised(operation, xs)]
+    if operation.kind == "Cast" and operation.attributes.get("to") in FLOATS:
+        whole = xs[0].values.dtype.kind in "biu"
+        return [xs[0].of(xs[0].values.astype(np.float32)) if whole else xs[0]]
     try:
         if operation.kind in MOVED:
             return [_moved(operation, xs)]

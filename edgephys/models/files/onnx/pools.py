@@ -91,6 +91,20 @@ def _patches(reading: Reading, operation: Operation, edge: Edge) -> Integers:
     return rows
 
 
+def _padded_counts(reading: Reading, operation: Operation, edge: Edge, rows: Integers) -> Integers:
+    """Return how many elements of each patch lie in the field or its stated margins, not behind them."""
+    sides = list(reading.shape(edge)[1:])
+    size = tuple(operation.attributes["kernel_shape"])
+    strides, dilation, margins = placing(operation, sides, size)
+    counts = np.ones((), np.int64)
+    for patches_, side, points, stride, step, (before, after) in zip(
+        rows.shape[:-1], sides, size, strides, dilation, margins, strict=True
+    ):
+        places = np.arange(patches_)[:, None] * stride - before + np.arange(points) * step
+        counts = counts[..., None] * (places < side + after).sum(-1)
+    return counts
+
+
 def _field(reading: Reading, operation: Operation, edge: Edge) -> Edge:
     if len(edge.axes) not in (2, 3):
         raise operation.refused(f"fields must have 1 or 2 axes, not {len(edge.axes) - 1}")
@@ -140,7 +154,7 @@ def average_pool(reading: Reading, operation: Operation, xs: Values) -> Value:
     total = builder.sum(layer, taken(builder, layer, edge.name, rows), rows.ndim - 1)
     counts = (rows >= 0).sum(-1)
     if operation.attributes.get("count_include_pad", 0):
-        counts = np.full_like(counts, rows.shape[-1])
+        counts = _padded_counts(reading, operation, edge, rows)
     same = np.array(counts.flat[0]) if np.all(counts == counts.flat[0]) else counts[..., None]
     return _mean(reading, operation, Edge(total, edge.axes, edge.scale), same)
 

@@ -233,3 +233,15 @@ def laid(reading: Reading, operation: Operation, edge: Edge, known: Known) -> ND
         return np.asarray(whole.reshape(()))
     order = [edge.axes.index(axis) for axis in range(rank)]
     return np.asarray(whole[0].transpose(order))
+
+
+def named(operation: Operation, xs: Values) -> list[Value | None]:
+    """Return the values of an operation's inputs, None for those without a name."""
+    values = iter(xs)
+    return [next(values) if name else None for name in operation.inputs]
+
+
+def batch_of(reading: Reading) -> int:
+    """Return the batch that the file states, or 0."""
+    entry = next(entry for entry in reading.model.proto.graph.input if entry.name in reading.model.inputs)
+    return int(entry.type.tensor_type.shape.dim[0].dim_value)

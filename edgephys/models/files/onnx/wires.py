@@ -11,18 +11,22 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.errors import ModelError
-from edgephys.models.files.onnx.constants import axes_of
+from edgephys.models.files.onnx.constants import FLOATS, axes_of
 from edgephys.models.files.onnx.elementwise import settled, together
 from edgephys.models.files.onnx.file import Operation
 from edgephys.models.files.onnx.joins import concatenated, have_common_step, joined_later
 from edgephys.models.files.onnx.known import Known
 from edgephys.models.files.onnx.products import each
-from edgephys.models.files.onnx.reading import Reading, Value, Values, axis_of, edge_of, known_of
+from edgephys.models.files.onnx.reading import Reading, Value, Values, axis_of, batch_of, edge_of, known_of, named
+from edgephys.models.files.onnx.resizes import resized
 
 
 def _same(reading: Reading, operation: Operation, xs: Values) -> Value:
-    if operation.kind == "Cast" and operation.attributes.get("to") not in (1, 11):
+    if operation.kind == "Cast" and operation.attributes.get("to") not in FLOATS:
         raise operation.refused("must keep floats; a Cast to another type rounds by no stated rule: use Quant")
+    training = named(operation, xs)[2] if operation.kind == "Dropout" and len(operation.inputs) > 2 else None
+    if training is not None and np.any(known_of(operation, training, "training_mode").values):
+        raise operation.refused("is in training mode; export the model in evaluation mode")
     return xs[0]
 
 
@@ -43,23 +47,17 @@ def _reshape(reading: Reading, operation: Operation, xs: Values) -> Value:
     size = prod(before)
     if rest.count(-1) == 1 and prod(rest) != 0 and size % -prod(rest) == 0:
         rest[rest.index(-1)] = size // -prod(rest)
-    if batch not in (-1, 0, _batch(reading)) or prod(rest) != size or min(rest, default=1) < 1:
+    if batch not in (-1, 0, batch_of(reading)) or prod(rest) != size or min(rest, default=1) < 1:
         raise operation.refused(
             f"shape {lengths} does not keep the batch and {size} elements a vector; begin it with 0"
         )
     return reading.reshaped(operation, edge, tuple(rest))
 
 
-def _batch(reading: Reading) -> int:
-    """Return the batch that the file states, or 1."""
-    entry = next(entry for entry in reading.model.proto.graph.input if entry.name in reading.model.inputs)
-    return int(entry.type.tensor_type.shape.dim[0].dim_value) or 1
-
-
 def _flatten(reading: Reading, operation: Operation, xs: Values) -> Value:
     edge = edge_of(operation, xs[0])
     axis = operation.attributes.get("axis", 1)
-    alone = axis == 0 and _batch(reading) == 1  # older tools flatten the batch of one, too
+    alone = axis == 0 and batch_of(reading) == 1  # older tools flatten the batch of one, too
     if axis not in (1, -len(edge.axes)) and not alone:
         raise operation.refused(f"axis must be 1, which keeps the batch, not {axis}; export it so")
     return reading.reshaped(operation, edge, (prod(reading.shape(edge)),))
@@ -88,7 +86,8 @@ def _unsqueezed(reading: Reading, operation: Operation, xs: Values) -> Value:
 
 def _shape(reading: Reading, operation: Operation, xs: Values) -> Value:
     """The batch's length is not known: 0 stands for it, which a Reshape reads as whatever it is."""
-    return Known(np.array([0, *reading.shape(edge_of(operation, xs[0]))], np.int64), operation.name)
+    part = slice(operation.attributes.get("start", 0), operation.attributes.get("end"))
+    return Known(np.array([0, *reading.shape(edge_of(operation, xs[0]))], np.int64)[part], operation.name)
 
 
 def _concatenated(reading: Reading, operation: Operation, xs: Values) -> Value:
@@ -144,8 +143,9 @@ def _padded(reading: Reading, operation: Operation, xs: Values) -> Value:
         raise operation.refused(f"must pad in mode constant, edge or reflect, not the batch, and not {mode} by {pads}")
     if mode == "constant":
         edge = settled(reading, operation, edge)
-        if value != 0:
-            raise operation.refused(f"must pad with 0, not {value:g}; add a constant before and after it")
+        zero = 0 if edge.grid is None else edge.grid[1]
+        if value != zero:
+            raise operation.refused(f"must pad with {zero}, not {value:g}; add a constant before and after it")
     shape = reading.shape(edge)
     order = np.arange(prod(shape)).reshape(shape)
     for axis, (before, after) in enumerate(zip(pads[1:rank], pads[rank + 1 :], strict=True)):
@@ -160,65 +160,19 @@ def _pads(operation: Operation, xs: Values, rank: int) -> tuple[list[int], float
     """Return how many elements a Pad adds before and after every axis, and their value."""
     if len(xs) == 1:
         return list(operation.attributes["pads"]), float(operation.attributes.get("value", 0.0))
-    named = _named(operation, xs)
+    inputs = named(operation, xs)
     pads = [int(n) for n in known_of(operation, xs[1], "pads").values]
-    value = named[2] if len(named) > 2 else None
-    if len(named) > 3 and named[3] is not None:
-        axes = [int(axis) % rank for axis in known_of(operation, named[3], "axes").values]
+    value = inputs[2] if len(inputs) > 2 else None
+    if len(inputs) > 3 and inputs[3] is not None:
+        axes = [int(axis) % rank for axis in known_of(operation, inputs[3], "axes").values]
         stated, pads = pads, [0] * (2 * rank)
         for at, axis in enumerate(axes):
             pads[axis], pads[axis + rank] = stated[at], stated[at + len(axes)]
     return pads, 0.0 if value is None else float(known_of(operation, value, "value").values.flat[0])
 
 
-def _named(operation: Operation, xs: Values) -> list[Value | None]:
-    """Return the values of an operation's inputs, None for those without a name."""
-    values = iter(xs)
-    return [next(values) if name else None for name in operation.inputs]
-
-
-NEAREST: dict[bytes, Callable[[Any], Any]] = {
-    b"floor": np.floor,
-    b"ceil": np.ceil,
-    b"round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    b"round_prefer_ceil": lambda x: np.floor(x + 0.5),
-}
-
-
-def _resized(reading: Reading, operation: Operation, xs: Values) -> Value:
-    """Repeat or leave out pixels, as the nearest one is."""
-    edge, attributes, old = edge_of(operation, xs[0]), operation.attributes, operation.kind == "Upsample"
-    before = (1, *reading.shape(edge))
-    mode = attributes.get("mode", b"nearest")
-    shift = attributes.get("coordinate_transformation_mode", b"asymmetric" if old else b"half_pixel")
-    nearest = attributes.get("nearest_mode", b"floor" if old else b"round_prefer_floor")
-    factors, after = _factors(operation, xs, before)
-    known = mode == b"nearest" and shift in (b"half_pixel", b"asymmetric") and nearest in NEAREST
-    if not known or len(factors) != len(before) or after[0] != 1:
-        raise operation.refused("must be of mode nearest, and asymmetric or half_pixel; use such an upsampling")
-    order = np.arange(prod(before)).reshape(before[1:])
-    for axis, (count, factor) in enumerate(zip(after[1:], factors[1:], strict=True)):
-        at = np.arange(count) / factor if shift == b"asymmetric" else (np.arange(count) + 0.5) / factor - 0.5
-        order = np.take(order, np.clip(NEAREST[nearest](at), 0, before[axis + 1] - 1).astype(np.int64), axis)
-    return reading.spread(operation, edge, order)
-
-
-def _factors(operation: Operation, xs: Values, before: tuple[int, ...]) -> tuple[list[float], list[int]]:
-    """Return by how much each axis grows, and its new length."""
-    if operation.kind == "Upsample" and len(xs) == 1:
-        named: list[Value | None] = [xs[0], None, Known(np.array(operation.attributes["scales"]), "scales")]
-    else:
-        named = [*_named(operation, xs)] + [None] * 3
-        if len(operation.inputs) == 2:
-            named = [named[0], None, named[1], None]
-    if isinstance(named[3] if len(named) > 3 else None, Known):
-        after = [int(n) for n in known_of(operation, named[3], "sizes").values]  # type: ignore[arg-type]
-        return [new / length for new, length in zip(after, before, strict=True)], after
-    scales = named[2]
-    if scales is None:
-        raise operation.refused("must state its scales or sizes; export it so")
-    factors = [float(n) for n in known_of(operation, scales, "scales").values]
-    return factors, [int(np.floor(length * factor)) for length, factor in zip(before, factors, strict=True)]
+MOST = (1 << 31) - 1
+"""Least end of a slice that exporters write where it has none."""
 
 
 def _expanded(reading: Reading, operation: Operation, xs: Values) -> Value:
@@ -251,17 +205,22 @@ def _gathered(reading: Reading, operation: Operation, xs: Values) -> Value:
 
 
 def _sliced(reading: Reading, operation: Operation, xs: Values) -> Value:
+    """Take rows from a start to a stop along axes: the first ones, where they are not stated; of the batch, all."""
     edge, attributes = edge_of(operation, xs[0]), operation.attributes
     if len(xs) > 1:
-        ends = [np.ravel(known_of(operation, x, "starts, ends, axes and steps").values).tolist() for x in xs[1:]]
+        ends: list[Any] = [
+            None if x is None else np.ravel(known_of(operation, x, "starts, ends, axes and steps").values).tolist()
+            for x in named(operation, xs)[1:]
+        ]
     else:
-        ends = [list(attributes[name]) for name in ("starts", "ends", "axes") if name in attributes]
-    starts, stops = ends[:2]
-    axes = ends[2] if len(ends) > 2 else list(range(len(starts)))
-    steps = ends[3] if len(ends) > 3 else [1] * len(starts)
-    for start, stop, axis, step in zip(starts, stops, axes, steps, strict=True):
+        ends = [list(attributes[name]) if name in attributes else None for name in ("starts", "ends", "axes")]
+    starts, stops, axes, steps = [*ends, None, None][:4]
+    axes = list(range(len(starts))) if axes is None else axes
+    for start, stop, axis, step in zip(starts, stops, axes, steps or [1] * len(starts), strict=True):
+        if axis in (0, -1 - len(edge.axes)) and (start, step) == (0, 1) and stop >= MOST:
+            continue
         length = reading.builder.shape(edge.name)[axis_of(operation, edge, axis)]
-        rows = np.arange(length)[slice(start, stop if abs(stop) < 1 << 31 else None, step)]
+        rows = np.arange(length)[slice(start, stop if abs(stop) < MOST else None, step)]
         if not rows.size:
             raise operation.refused(f"its slice of axis {axis} is empty; export the model again")
         edge = reading.taken(operation, edge, axis, rows)
@@ -287,7 +246,7 @@ WIRES: dict[str, Callable[[Reading, Operation, Values], Value | list[Value]]] = 
     "Expand": _expanded,
     "Tile": _expanded,
     "Pad": _padded,
-    "Resize": _resized,
-    "Upsample": _resized,
+    "Resize": resized,
+    "Upsample": resized,
     "DepthToSpace": _spread,
 }
