@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from edgephys import __version__
 from edgephys.graph.graph import Graph
+from edgephys.graph.ops import Dense
 from edgephys.targets.c import memory
 from edgephys.targets.c.access import Tables
 from edgephys.targets.c.chain import SourceWriter
@@ -24,6 +27,12 @@ from edgephys.targets.c.source import arena_bytes, arrays_of, function
 
 LANES = 32
 """Events of a block: a vector of 512 bits has as many lanes of 16 bits."""
+MANY_LANES = 64
+"""The same where a block's instructions fill the nearest cache more often than its arrays do."""
+MANY_WEIGHTS = 4096
+"""Nonzero weights from which on the instructions do not fit there: an addition or two of about 8 bytes each."""
+NEAR = 1 << 15
+"""Bytes of the arrays of a step that stay in the nearest cache, besides the array of pairs."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ def write(
     reason = not_laned(graph, roles)
     if reason is not None:
         return _one_by_one(prefix, reason.layer, single)
-    program = plan(graph, roles, LANES)
+    program = _planned(graph, roles)
     arena = memory.best(program.tensors, program.alignment)
     tables = Tables(f"{prefix}_batch")
     writer = SourceWriter(program, tables, notes, f"{prefix.upper()}_BATCH_NOTE")
@@ -61,7 +70,7 @@ def write(
     source = [*_opening(prefix, True), *tables.text, "", *functions, *_moves(program, prefix)]
     source += _run(program, arena, prefix, calls)
     facts = {
-        "lanes": LANES,
+        "lanes": program.lanes,
         "arena_bytes": arena_bytes(program, arena),
         "arena_alignment": program.alignment,
         "const_bytes": tables.bytes,
@@ -70,8 +79,18 @@ def write(
         "one_by_one": None,
         "probes": [name for name in notes if name in writer.recorded],
     }
-    declaration = _declaration(prefix, LANES, arena_bytes(program, arena), program.alignment)
+    declaration = _declaration(prefix, program.lanes, arena_bytes(program, arena), program.alignment)
     return BatchFiles("\n".join(source) + "\n", declaration, facts)
+
+
+def _planned(graph: Graph, roles: Roles) -> Program:
+    """Return the program of a block, of more events where the weights are many and the arrays small."""
+    weights = sum(np.count_nonzero(node.op.constant.integers) for node in graph.nodes if isinstance(node.op, Dense))
+    if weights >= MANY_WEIGHTS:
+        program = plan(graph, roles, MANY_LANES)
+        if all(sum(b.size for b in (*step.reads, step.writes)) <= NEAR for step in program.steps):
+            return program
+    return plan(graph, roles, LANES)
 
 
 def _one_by_one(prefix: str, layer: str, single: tuple[int, int]) -> BatchFiles:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgephys.core.fixed import Integers
-from edgephys.targets.c.access import Index, laned, size_of
-from edgephys.targets.c.chain import Chain
+from edgephys.targets.c.access import Index, size_of, summed
+from edgephys.targets.c.chain import Chain, Value
+from edgephys.targets.c.digit_sums import digit_sum
 from edgephys.targets.c.layout import flat
-from edgephys.targets.c.loops import SumLoop, indented, loop, over_lanes
+from edgephys.targets.c.loops import SumLoop, indented, loop
 from edgephys.targets.c.narrow import Digit, split
+from edgephys.targets.c.narrow_rounding import DigitSum, ending, rounded_in_16_bits
 from edgephys.targets.c.pairs import Bucket, Ends, SharedPairs, paired
 from edgephys.targets.c.plan import NARROW
 
@@ -42,6 +44,22 @@ class Inputs:
     ends: Ends
 
 
+@dataclass(frozen=True)
+class Lanes:
+    """State the variable of the innermost loop, and the lanes that it runs over; elements lie lanes by lanes."""
+
+    variable: str
+    count: int
+
+    def place(self, element: int) -> str:
+        """Return the place of a lane of an element."""
+        return summed(0, [(1, self.variable), (self.count, element)])
+
+    def loop(self, lines: list[str]) -> list[str]:
+        """Return lines in the loop over the lanes."""
+        return loop(self.variable, self.count, lines)
+
+
 @dataclass(frozen=True, eq=False)
 class LaneLoop:
     """State the loop over lanes that computes one output, or some pairs, and the terms in it."""
@@ -52,27 +70,42 @@ class LaneLoop:
 
 def block_product(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
     """Return, for every output, the lines that compute it for all lanes, and the bytes of the array of pairs."""
-    writer, value = loops.writer, loops.accumulator
-    rows, channels = flat(loops.node.shape)
+    writer = loops.writer
+    rows, _ = flat(loops.node.shape)
     row: Index = "r" if rows > 1 else 0
-    pointers, inputs = _inputs(loops, segments, row)
+    lanes = Lanes("l", writer.lanes)
+    pointers, inputs = _inputs(loops, segments, row, lanes)
+    blocks, pairs = output_loops(loops, inputs, row, lanes)
+    lines = [f"{NARROW} pair[{pairs * lanes.count}];"] if pairs else []
+    lines += _called(loops, blocks, pointers, rows, bool(pairs))
+    array_bytes = pairs * lanes.count * size_of(NARROW)
+    return (loop("r", rows, lines) if rows > 1 else ["{", *indented(lines), "}"]), array_bytes
+
+
+def output_loops(
+    loops: SumLoop, inputs: Inputs, row: Index, lanes: Lanes, target: str | None = None
+) -> tuple[list[LaneLoop], int]:
+    """Return the loops over lanes that add pairs and compute the outputs, and the number of pairs.
+
+    ``target`` is the array of the outputs, lanes by lanes; without one each is stored as the stored node says.
+    """
+    writer, value = loops.writer, loops.accumulator
+    channels = flat(loops.node.shape)[1]
     sums = [_digits(inputs, n, value.ctype) for n in range(channels)]
     buckets = [bucket for digits in sums for digit in digits for bucket in digit.buckets]
     shared = paired(buckets, inputs.ends)
-    texts = [*inputs.texts, *(f"pair[{laned(str(number), writer.lanes)}]" for number in range(len(shared.members)))]
-    blocks = _pair_blocks(shared, texts, len(inputs.texts), writer.lanes)
+    texts = [*inputs.texts, *(f"pair[{lanes.place(number)}]" for number in range(len(shared.members)))]
+    blocks = _pair_blocks(shared, texts, len(inputs.texts), lanes)
     rest = iter(shared.buckets)
     for n, digits in enumerate(sums):
-        terms = [_terms(digit, [next(rest) for _ in digit.buckets], texts, value.ctype) for digit in digits]
+        own = [[next(rest) for _ in digit.buckets] for digit in digits]
         chain = Chain(writer, (row, n), value)
+        block = _sum(chain, loops, inputs.ends, digits, own, texts)
         result = chain.value(loops.root, stored=False)
-        block = [*_sum(digits, terms, value.ctype), *chain.lines, chain.store(loops.root, result)]
-        count = sum(text.count("[") for text in terms)
-        blocks.append(LaneLoop(over_lanes(block, writer.lanes), max(1, count)))
-    lines = [f"{NARROW} pair[{len(shared.members) * writer.lanes}];"] if shared.members else []
-    lines += _called(loops, blocks, pointers, rows, bool(shared.members))
-    array_bytes = len(shared.members) * writer.lanes * size_of(NARROW)
-    return (loop("r", rows, lines) if rows > 1 else ["{", *indented(lines), "}"]), array_bytes
+        stored = chain.store(loops.root, result) if target is None else f"{target}[{lanes.place(n)}] = {result.name};"
+        terms = sum(len(bucket.signs) for members in own for bucket in members)
+        blocks.append(LaneLoop(lanes.loop([*block, *chain.lines, stored]), max(1, terms)))
+    return blocks, len(shared.members)
 
 
 def _called(loops: SumLoop, blocks: Sequence[LaneLoop], pointers: dict[str, str], rows: int, pairs: bool) -> list[str]:
@@ -107,7 +140,7 @@ def _called(loops: SumLoop, blocks: Sequence[LaneLoop], pointers: dict[str, str]
     return calls
 
 
-def _inputs(loops: SumLoop, segments: Sequence[Segment], row: Index) -> tuple[dict[str, str], Inputs]:
+def _inputs(loops: SumLoop, segments: Sequence[Segment], row: Index, lanes: Lanes) -> tuple[dict[str, str], Inputs]:
     """Return the line that defines a pointer to each row that is read, by its name, and the inputs in these rows."""
     writer = loops.writer
     lines: dict[str, str] = {}
@@ -119,7 +152,7 @@ def _inputs(loops: SumLoop, segments: Sequence[Segment], row: Index) -> tuple[di
         start = segment.at(0, row, writer)
         place = "" if start == "0" else f" + {writer.lanes} * ({start})"
         lines[f"x{number}"] = f"const {segment.ctype} *const x{number} = {segment.array}{place};"
-        texts += [f"x{number}[{laned(str(column), writer.lanes)}]" for column in segment.columns[used]]
+        texts += [f"x{number}[{lanes.place(int(column))}]" for column in segment.columns[used]]
         weights.append(segment.weights[used])
         low.append(segment.low[used])
         high.append(segment.high[used])
@@ -135,41 +168,40 @@ def _digits(inputs: Inputs, n: int, ctype: str) -> tuple[Digit, ...]:
     return (Digit(0, column, ctype),) if narrow is None else narrow
 
 
-def _pair_blocks(shared: SharedPairs, texts: Sequence[str], inputs: int, lanes: int) -> list[LaneLoop]:
+def _pair_blocks(shared: SharedPairs, texts: Sequence[str], inputs: int, lanes: Lanes) -> list[LaneLoop]:
     """Return the loops that add pairs."""
     sums = [
         f"{texts[inputs + number]} = ({NARROW})({texts[one]} {'+' if sign > 0 else '-'} {texts[other]});"
         for number, (one, other, sign) in enumerate(shared.members)
     ]
     groups = [sums[first : first + IN_A_LOOP] for first in range(0, len(sums), IN_A_LOOP)]
-    return [LaneLoop(over_lanes(group, lanes), 3 * len(group)) for group in groups]
+    return [LaneLoop(lanes.loop(group), 3 * len(group)) for group in groups]
 
 
-def _terms(digit: Digit, buckets: Sequence[Bucket], texts: Sequence[str], ctype: str) -> str:
-    """Return the sum of the products with a digit."""
-    wide = digit.ctype == "int64_t"
-    text = ""
-    for bucket in buckets:
-        members = sorted(bucket.signs.items())
-        first = members[0][1]
-        names = [f"(int64_t){texts[k]}" if wide else texts[k] for k, _ in members]
-        inner = names[0] + "".join(
-            f" {'+' if sign == first else '-'} {name}" for name, (_, sign) in zip(names[1:], members[1:], strict=True)
-        )
-        number = f"INT64_C({bucket.magnitude})" if wide else str(bucket.magnitude)
-        factor = f"{number} * " if bucket.magnitude > 1 else ""
-        inner = f"({inner})" if len(members) > 1 and (factor or first < 0) else inner
-        text += f" {'+' if first > 0 else '-'} {factor}{inner}"
-    return text.removeprefix(" + ").removeprefix(" ") or "0"
-
-
-def _sum(digits: Sequence[Digit], terms: Sequence[str], ctype: str) -> list[str]:
-    """Return the lines that define the sum from those of its digits."""
+def _sum(
+    chain: Chain,
+    loops: SumLoop,
+    ends: Ends,
+    digits: Sequence[Digit],
+    buckets: Sequence[Sequence[Bucket]],
+    texts: Sequence[str],
+) -> list[str]:
+    """Return the lines that define the sum, or those of its digits where the chain rounds it without the sum."""
+    ctype = loops.accumulator.ctype
+    lines: list[str] = []
     if len(digits) == 1:
-        narrow = digits[0].ctype == NARROW
-        return [f"const {ctype} sum = {f'({NARROW})({terms[0]})' if narrow else terms[0]};"]
-    lines = [f"const {NARROW} sum{at} = ({NARROW})({text});" for at, text in enumerate(terms)]
-    added = " + ".join(
-        f"sum{at}" if not digit.shift else f"sum{at} * {1 << digit.shift}" for at, digit in enumerate(digits)
-    )
+        before, text = digit_sum(digits[0], buckets[0], texts, "same")
+        text = f"({NARROW})({text})" if digits[0].ctype == NARROW else text
+        return [*before, f"const {ctype} sum = {text};"]
+    sums = []
+    for at, (digit, own) in enumerate(zip(digits, buckets, strict=True)):
+        before, text = digit_sum(digit, own, texts, f"same{at}")
+        lines += [*before, f"const {NARROW} sum{at} = ({NARROW})({text});"]
+        products = digit.integers * ends.low, digit.integers * ends.high
+        low, high = int(np.minimum(*products).sum()), int(np.maximum(*products).sum())
+        sums.append(DigitSum(Value(f"sum{at}", NARROW, low, high), digit.shift))
+    end = ending(chain, loops.node, loops.root, int(chain.at[1]))
+    if end is not None and rounded_in_16_bits(chain, sums, end):
+        return lines
+    added = " + ".join(part.value.name if not part.shift else f"{part.value.name} * {1 << part.shift}" for part in sums)
     return [*lines, f"const {ctype} sum = {f'({NARROW})({added})' if ctype == NARROW else added};"]

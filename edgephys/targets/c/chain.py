@@ -46,6 +46,7 @@ class SourceWriter:
 
     ``notes`` gives the place of each layer's integers for a probe, ``note`` the macro that records them. ``parts`` are
     the lines of functions that a step calls, ``recorded`` the nodes whose elements some line records.
+    ``rows_in_16_bits``: the rows of one event are lanes of 16 bits.
     """
 
     program: Program
@@ -55,6 +56,7 @@ class SourceWriter:
     accesses: dict[tuple[str, str], Access] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     recorded: set[str] = field(default_factory=set)
+    rows_in_16_bits: bool = False
 
     @property
     def lanes(self) -> int:
@@ -63,7 +65,7 @@ class SourceWriter:
 
     def carrier(self, magnitude: int) -> str:
         """Return the type in which integers of at most this magnitude are computed."""
-        return carrier(magnitude, self.lanes)
+        return carrier(magnitude, self.lanes > 1 or self.rows_in_16_bits)
 
     def carrier_of(self, range_: Range) -> str:
         """Return the type in which integers of a range are computed."""
@@ -88,12 +90,16 @@ class SourceWriter:
 
 @dataclass(eq=False)
 class Chain:
-    """Collect the lines that compute the element of a stored node at ``at``; ``sum`` is the sum in front of them."""
+    """Collect the lines that compute the element of a stored node at ``at``; ``sum`` is the sum in front of them.
+
+    ``known`` are the variables of nodes that the lines compute already.
+    """
 
     writer: SourceWriter
     at: tuple[Index, Index]
     sum: Value | None = None
     lines: list[str] = field(default_factory=list)
+    known: dict[str, Value] = field(default_factory=dict)
 
     def stored(self, node: Node) -> list[str]:
         """Return the lines that compute an element of a stored node and write it."""
@@ -114,7 +120,9 @@ class Chain:
         program, role = self.writer.program, self.writer.program.roles[node.name]
         if reader is not None and ((stored and node.name in program.buffers) or isinstance(role, ViewRule)):
             return self._loaded(node, *self.writer.located(node.name, reader))
-        if isinstance(role, ViewRule):  # a view that is itself stored
+        if node.name in self.known:
+            value = self.known[node.name]
+        elif isinstance(role, ViewRule):  # a view that is itself stored
             buffer, positions = program.located(node.inputs[0])
             where = self.writer.accesses.setdefault(
                 (node.name, "seen"), access(moved(node, positions).reshape(flat(node.shape)))

@@ -101,10 +101,11 @@ def requantise(chain: Chain, node: Node, op: Op, operands: Sequence[Value]) -> V
         x = chain.define(low, high, _rounded(x, drop, fixed.rounding, ctype), ctype)
     elif drop < 0:
         x = chain.define(low, high, _raised(x, min(-drop, WIDEST), ctype), ctype)
-    return x if inside else _overflowed(chain, x, fixed)
+    return x if inside else overflowed(chain, x, fixed)
 
 
-def _overflowed(chain: Chain, x: Value, fixed: Fixed) -> Value:
+def overflowed(chain: Chain, x: Value, fixed: Fixed) -> Value:
+    """Write what becomes of a rounded number that a format may not hold."""
     ctype = chain.writer.carrier(max(x.magnitude, -fixed.low, fixed.high + 1))
     name, low, high = x.as_(ctype), literal(fixed.low, ctype), literal(fixed.high, ctype)
     below, above = x.low < fixed.low, x.high > fixed.high

@@ -117,11 +117,17 @@ class Program:
         return max([4, *(size_of(step.writes.ctype) for step in self.steps)])
 
 
-def carrier(magnitude: int, lanes: int = 1) -> str:
-    """Return the type in which integers of at most this magnitude are computed; narrow ones where events are lanes."""
-    if lanes > 1 and magnitude < 1 << 15:
+def carrier(magnitude: int, narrow: bool = False) -> str:
+    """Return the type in which integers of at most this magnitude are computed; of 16 bits only where it is narrow."""
+    if narrow and magnitude < 1 << 15:
         return NARROW
     return "int32_t" if magnitude < 1 << 31 else "int64_t"
+
+
+def stored_type(low: int, high: int) -> str:
+    """Return the type of an array; of 16 bits signed ones, whose products processors add up in pairs."""
+    ctype = type_of(low, high)
+    return NARROW if ctype == f"u{NARROW}" and high < 1 << 15 else ctype
 
 
 def plan(graph: Graph, roles: Roles, lanes: int = 1) -> Program:
@@ -142,7 +148,7 @@ def plan(graph: Graph, roles: Roles, lanes: int = 1) -> Program:
             ctype = type_of(node.fixed.low, node.fixed.high)
             buffers[node.name] = Buffer("output", ctype, row_major(node.shape))
         elif node.name in stored:
-            ctype = type_of(ranges[node.name].lowest, ranges[node.name].highest)
+            ctype = stored_type(ranges[node.name].lowest, ranges[node.name].highest)
             buffers[node.name] = Buffer(f"t{number}_{name_of(node)}", ctype, channel_major(node.shape))
     program, steps = Program(graph, roles, ranges, buffers), []
     often = [node for node in graph.nodes if _reads_often(node, roles)]
@@ -162,7 +168,7 @@ def _in_lanes(graph: Graph, roles: Roles, ranges: Mapping[str, Range], stored: f
             low, high = ranges[node.name].lowest, ranges[node.name].highest
             if node is graph.input or node is graph.output:
                 low, high = min(low, node.fixed.low), max(high, node.fixed.high)
-            ctype = carrier(max(abs(low), abs(high)), lanes)
+            ctype = carrier(max(abs(low), abs(high)), narrow=True)
             buffers[node.name] = Buffer(f"t{number}_{name_of(node)}", ctype, row_major(node.shape), lanes)
     program = Program(graph, roles, ranges, buffers, lanes=lanes)
     return replace(program, steps=tuple(_step(program, node) for node in graph.nodes if node.name in stored))
