@@ -23,7 +23,7 @@ from edgephys.targets.c.layout import flat
 from edgephys.targets.c.loops import SumLoop, indented, loop
 from edgephys.targets.c.narrow import Digit, split
 from edgephys.targets.c.narrow_rounding import DigitSum, ending, rounded_in_16_bits
-from edgephys.targets.c.pairs import Bucket, Ends, SharedPairs, paired
+from edgephys.targets.c.pairs import LIMIT, Bucket, Ends, SharedPairs, paired
 from edgephys.targets.c.plan import NARROW
 
 if TYPE_CHECKING:
@@ -83,11 +83,12 @@ def block_product(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], i
 
 
 def output_loops(
-    loops: SumLoop, inputs: Inputs, row: Index, lanes: Lanes, target: str | None = None
+    loops: SumLoop, inputs: Inputs, row: Index, lanes: Lanes, outputs: str | None = None
 ) -> tuple[list[LaneLoop], int]:
     """Return the loops over lanes that add pairs and compute the outputs, and the number of pairs.
 
-    ``target`` is the array of the outputs, lanes by lanes; without one each is stored as the stored node says.
+    ``outputs`` is the type of the array ``y`` that they are written to, lanes by lanes; without it each is written
+    to its place in the array of the stored node.
     """
     writer, value = loops.writer, loops.accumulator
     channels = flat(loops.node.shape)[1]
@@ -102,7 +103,7 @@ def output_loops(
         chain = Chain(writer, (row, n), value)
         block = _sum(chain, loops, inputs.ends, digits, own, texts)
         result = chain.value(loops.root, stored=False)
-        stored = chain.store(loops.root, result) if target is None else f"{target}[{lanes.place(n)}] = {result.name};"
+        stored = f"y[{lanes.place(n)}] = {result.as_(outputs)};" if outputs else chain.store(loops.root, result)
         terms = sum(len(bucket.signs) for members in own for bucket in members)
         blocks.append(LaneLoop(lanes.loop([*block, *chain.lines, stored]), max(1, terms)))
     return blocks, len(shared.members)
@@ -159,6 +160,14 @@ def _inputs(loops: SumLoop, segments: Sequence[Segment], row: Index, lanes: Lane
     empty = np.zeros((0, flat(loops.node.shape)[1]), np.int64)
     ends = Ends(np.concatenate([empty[:, 0], *low]), np.concatenate([empty[:, 0], *high]))
     return lines, Inputs(tuple(texts), np.concatenate([empty, *weights]), ends)
+
+
+def mostly_narrow(inputs: Inputs, ctype: str) -> bool:
+    """Say whether half of the outputs or more are sums of 16 bits, and every input fits in them."""
+    if not inputs.texts or inputs.ends.magnitude.max() >= LIMIT:
+        return False
+    channels = inputs.weights.shape[1]
+    return bool(2 * sum(_digits(inputs, n, ctype)[0].ctype == NARROW for n in range(channels)) >= channels)
 
 
 def _digits(inputs: Inputs, n: int, ctype: str) -> tuple[Digit, ...]:

@@ -10,7 +10,7 @@ edges, and is multiplied by the nonzero lines of all kernels; its windows are ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,11 +18,13 @@ from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Dense
 from edgephys.targets.c.access import Index, access, laned, position, size_of, summed, type_of, widened
-from edgephys.targets.c.block import block_product
+from edgephys.targets.c.block import Inputs, Lanes, block_product, mostly_narrow, output_loops
 from edgephys.targets.c.chain import Chain, SourceWriter, Value
 from edgephys.targets.c.convolution import convolution
 from edgephys.targets.c.layout import flat
 from edgephys.targets.c.loops import At, SumLoop, increased, indented, loop, over_elements, over_lanes
+from edgephys.targets.c.pairs import Ends
+from edgephys.targets.c.plan import NARROW
 from edgephys.targets.c.roles import JoinRule, ViewRule
 
 STRAIGHT = 2048
@@ -33,6 +35,8 @@ LANES = 64
 """Rows whose sums a loop over tables computes at once, at most."""
 WIDE = 16
 """Rows that straight-line code computes at once, where they fill vectors."""
+NARROW_ROWS = 32
+"""The same in 16 bits, of which a vector holds more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,9 @@ def _straight(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
     """
     writer, root = loops.writer, loops.root
     rows, channels = flat(loops.node.shape)
+    written = _in_16_bits(loops, segments)
+    if written is not None:
+        return written
     value = loops.accumulator
     lanes = _lanes(rows)
     row: Index = 0 if rows == 1 else "r" if lanes == rows else "(first + r)"
@@ -124,13 +131,45 @@ def _straight(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
         lines += loop("r", lanes, block) if rows > 1 else ["{", *indented(block), "}"]
     if rows == 1:
         return lines, 0
-    lines = [f"{out} y[{channels * lanes}];", *lines]
-    last = Chain(writer, (row, "n")).store(root, Value(f"y[{summed(0, [(lanes, 'n'), (1, 'r')])}]", out, 0, 0))
-    lines += loop("n", channels, loop("r", lanes, [last]))
-    if lanes < rows:
-        lines = [f"for (int first = 0; first < {rows}; first += {lanes}) {{", *indented(lines), "}"]
     inputs = sum(segment.columns.size for segment in wide)
-    return lines, lanes * (inputs * size_of(value.ctype) + channels * size_of(out))
+    array_bytes = lanes * (inputs * size_of(value.ctype) + channels * size_of(out))
+    return _stored_rows(loops, lines, out, row, lanes), array_bytes
+
+
+def _stored_rows(loops: SumLoop, lines: list[str], out: str, row: Index, lanes: int) -> list[str]:
+    """Return the lines that compute lanes of all outputs into an array, with those that store it, for all rows."""
+    rows, channels = flat(loops.node.shape)
+    value = Value(f"y[{summed(0, [(lanes, 'n'), (1, 'r')])}]", out, 0, 0)
+    last = Chain(loops.writer, (row, "n")).store(loops.root, value)
+    lines = [f"{out} y[{channels * lanes}];", *lines, *loop("n", channels, loop("r", lanes, [last]))]
+    if lanes == rows:
+        return lines
+    return [f"for (int first = 0; first < {rows}; first += {lanes}) {{", *indented(lines), "}"]
+
+
+def _in_16_bits(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int] | None:
+    """Return the same with rows as lanes of 16 bits, as in a block of events; None where rows or numbers do not fit."""
+    rows, channels = flat(loops.node.shape)
+    lanes = max((width for width in range(8, NARROW_ROWS + 1, 8) if rows % width == 0), default=0)
+    if not lanes:
+        return None
+    loops = replace(loops, writer=replace(loops.writer, rows_in_16_bits=True))
+    row: Index = "r" if lanes == rows else "(first + r)"
+    lines, narrow = _widening(loops.writer, segments, lanes, row, NARROW)
+    along = Lanes("r", lanes)
+    texts = [f"{part.array}[{along.place(k)}]" for part in narrow for k in range(part.columns.size)]
+    weights, low, high = (
+        np.concatenate([getattr(part, name) for part in narrow]) for name in ("weights", "low", "high")
+    )
+    inputs = Inputs(tuple(texts), weights, Ends(low, high))
+    if not mostly_narrow(inputs, loops.accumulator.ctype):
+        return None
+    out = loops.writer.carrier_of(loops.writer.program.ranges[loops.root.name])
+    blocks, pairs = output_loops(loops, inputs, row, along, out)
+    lines += [f"{NARROW} pair[{pairs * lanes}];"] if pairs else []
+    lines += [line for block in blocks for line in block.lines]
+    array_bytes = lanes * ((len(texts) + pairs) * size_of(NARROW) + channels * size_of(out))
+    return _stored_rows(loops, lines, out, row, lanes), array_bytes
 
 
 def _lanes(rows: int) -> int:
