@@ -1,7 +1,10 @@
 """Rounding of a product in 16 bits from the sums of its digits, in every mode, and what a digit's sum looks like."""
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
+from c_programs import WARNINGS, run_together
 from hypothesis import given
 from hypothesis import strategies as st
 from random_graphs import vectors
@@ -16,6 +19,7 @@ from edgephys.targets.c.batch import LANES, MANY_LANES
 from edgephys.targets.c.digit_sums import digit_sum, signed_digits
 from edgephys.targets.c.narrow import Digit
 from edgephys.targets.c.pairs import Bucket
+from edgephys.targets.c.plan import stored_type
 
 
 def network(rounding, overflow, relu, seed, bits=8, scale=1):
@@ -30,16 +34,45 @@ def network(rounding, overflow, relu, seed, bits=8, scale=1):
     return builder.finish(builder.requantise("layer", x, Fixed(signed, 8, 15, rounding, overflow)))
 
 
-@pytest.mark.parametrize("overflow", list(Overflow))
+@pytest.mark.slow
 @pytest.mark.parametrize("rounding", list(Rounding))
-def test_every_mode_is_exact_at_ties_and_ends(rounding, overflow, tmp_path):
+def test_every_mode_is_exact_at_ties_and_ends(rounding, tmp_path):
+    many = [
+        network(rounding, overflow, relu, number % 2)
+        for number, (overflow, relu) in enumerate([*product(Overflow, (False, True)), (Overflow.SAT, False)])
+    ]
+    xs = [vectors(graph, 2 * LANES + 5) for graph in many]
+    runs = run_together(tmp_path, many, xs, flags=(*WARNINGS, "-O1"))
+    for graph, x, (outputs, _) in zip(many, xs, runs, strict=True):
+        np.testing.assert_array_equal(outputs, evaluate.run(graph, x))
+
+
+@pytest.mark.parametrize("rounding", [Rounding.RND_CONV, Rounding.RND_INF, Rounding.TRN_ZERO])
+def test_a_sum_of_digits_is_rounded_without_an_integer_of_32_bits(rounding, tmp_path):
     for relu in (False, True):
-        for seed in (0, 1):
-            folder = tmp_path / f"{relu}{seed}"
-            graph = network(rounding, overflow, relu, seed)
-            facts, x = emitted(graph, folder), vectors(graph, 2 * LANES + 5)
-            assert "int32_t sum" not in (folder / "rounded_batch.c").read_text()
-            np.testing.assert_array_equal(c.run_batch(folder, facts, x), evaluate.run(graph, x))
+        folder = tmp_path / str(relu)
+        graph = network(rounding, Overflow.SAT, relu, 1)
+        facts, x = emitted(graph, folder), vectors(graph, 2 * LANES + 5)
+        assert "int32_t sum" not in (folder / "rounded_batch.c").read_text()
+        np.testing.assert_array_equal(c.run_batch(folder, facts, x), evaluate.run(graph, x))
+
+
+@pytest.mark.parametrize("rows", [8, 24, 32, 56, 12])
+def test_rows_of_one_event_are_lanes_of_16_bits_where_eight_or_more_fill_them(rows, tmp_path):
+    builder = Builder("rows")
+    x = builder.input("x", (rows, 20), Fixed(False, 8, 8))
+    x = builder.dense("layer", x, np.random.default_rng(rows).integers(-128, 128, (20, 6)), 0)
+    x = builder.relu("layer", builder.bias("layer", x, np.arange(-900, 900, 300), 0))
+    graph = builder.finish(builder.requantise("layer", x, Fixed(False, 8, 14, Rounding.RND_CONV, Overflow.SAT)))
+    facts, x = emitted(graph, tmp_path), vectors(graph, 9)
+    assert ("const int16_t sum1" in (tmp_path / "rows.c").read_text()) == (rows % 8 == 0)
+    for run in (c.run, c.run_sanitised):
+        np.testing.assert_array_equal(run(tmp_path, facts, x), evaluate.run(graph, x))
+
+
+def test_arrays_of_numbers_of_9_to_15_bits_are_signed():
+    assert [stored_type(0, high) for high in (255, 256, 32767, 32768)] == ["uint8_t", "int16_t", "int16_t", "uint16_t"]
+    assert stored_type(-1, 255) == "int16_t"
 
 
 @pytest.mark.parametrize("bits, scale", [(12, 1), (8, 16), (16, 1), (5, 3)])
@@ -84,7 +117,7 @@ def test_signed_digits_are_canonical(number):
     digits = signed_digits(number)
     assert sum(sign << power for power, sign in digits) == number
     powers = [power for power, _ in digits]
-    assert all(upper - lower > 1 for lower, upper in zip(powers, powers[1:], strict=False))
+    assert all(upper - lower > 1 for lower, upper in pairwise(powers))
 
 
 @given(st.lists(st.integers(-12, 12), min_size=1, max_size=9), st.lists(st.integers(-99, 99), min_size=9, max_size=9))
@@ -94,10 +127,11 @@ def test_the_text_of_a_digit_is_the_sum_of_its_products(numbers, inputs):
     names = {f"x{k}": value for k, value in enumerate(inputs)}
     for line in lines:
         name, _, value = line.removeprefix("const int32_t ").removesuffix(";").partition(" = ")
-        names[name] = eval(value, {}, names)  # noqa: S307: the text that was just written
-    assert eval(text, {}, names) == sum(n * x for n, x in zip(numbers, inputs, strict=False))  # noqa: S307
+        names[name] = eval(value, {}, names)
+    assert eval(text, {}, names) == sum(n * x for n, x in zip(numbers, inputs, strict=False))
 
 
 def test_inputs_with_the_same_number_are_added_before_they_are_multiplied():
-    lines, text = digit_sum(Digit(0, np.array([3, -3, 4])), [Bucket(3, {0: 1, 1: -1}), Bucket(4, {2: 1})], "abc", "same")
-    assert lines == ["const int32_t same_3 = a - b;"] and text == "4 * (same_3 + c) - same_3" or "same_3" in text
+    buckets = [Bucket(3, {0: 1, 1: -1}), Bucket(4, {2: 1})]
+    lines, text = digit_sum(Digit(0, np.array([3, -3, 4])), buckets, "abc", "same")
+    assert lines == ["const int32_t same_3 = a - b;"] and text == "4 * (same_3 + c) - same_3"
