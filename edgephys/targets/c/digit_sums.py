@@ -14,6 +14,9 @@ from edgephys.targets.c.narrow import Digit
 from edgephys.targets.c.pairs import Bucket
 from edgephys.targets.c.plan import NARROW
 
+MOST_POWERS = 3
+"""Powers of two up to which a product is additions: a multiplication takes as long as one or two of them."""
+
 Term = tuple[int, str]
 """(sign, text)."""
 
@@ -48,6 +51,8 @@ def _by_powers(buckets: Sequence[Bucket], texts: Sequence[str], prefix: str) -> 
             sign, text = _added(members)
             lines.append(f"const int32_t {prefix}_{bucket.magnitude} = {text};")
             members = [(sign, f"{prefix}_{bucket.magnitude}")]
+        if len(places) > MOST_POWERS:
+            places, members = [(0, 1)], [(sign, f"{bucket.magnitude} * {text}") for sign, text in members]
         for power, sign in places:
             powers.setdefault(power, []).extend((sign * own, text) for own, text in members)
     if not powers:

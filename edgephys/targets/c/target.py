@@ -24,6 +24,7 @@ class CTarget(ProcessorTarget):
     name = "c"
     options = COptions
     checked = "c"
+    revision = 2
     doing = "C: compile and run"
     probes_cheaply = True
 
