@@ -2,6 +2,7 @@
 
     python tests/mutate.py --out hls_projects/results/mutation        the kept table (about half an hour of one core)
     python tests/mutate.py --tables --out hls_projects/results/mutation   its rows of lookup tables anew
+    python tests/mutate.py --target c --out hls_projects/results/mutation   its rows of one target anew
     python tests/mutate.py --target c --count 20 --seed 7             a small run, shown only
 
 Small networks of every family (``mutation_graphs``) are emitted, and one place of a source is changed at a time. A
@@ -222,7 +223,7 @@ def _is_of(survivor: str, target: str, kind: str) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", action="append", choices=COUNTS, help="may be repeated; without it, all of them")
+    parser.add_argument("--target", action="append", choices=COUNTS, help="may be repeated; joins OUT.json as it is")
     parser.add_argument(
         "--count", type=int, help="mutants of each target; 200 of C, ONNX and HLS and 100 of RTL by default"
     )
@@ -239,7 +240,7 @@ def main() -> int:
         "rows": [],
         "survivors": [],
     }
-    earlier = words.out.with_suffix(".json") if words.tables and words.out else None
+    earlier = words.out.with_suffix(".json") if (words.tables or words.target) and words.out else None
     before = json.loads(earlier.read_text()) if earlier is not None and earlier.is_file() else None
 
     def say(text: str) -> None:
