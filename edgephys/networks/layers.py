@@ -111,7 +111,7 @@ class ChannelActivation(keras.layers.Layer):  # type: ignore[misc]
     def activation(self, inputs: Any) -> Any:
         """Return the rounded inputs, with the gradient of the clipping."""
         step, steps, top = (
-            keras.ops.cast([2.0**bits for bits in of], "float32")
+            keras.ops.cast([2.0**bits for bits in of], inputs.dtype)
             for of in ([-f for f in self.fraction], self.fraction, self.integer)
         )
         clipped = keras.ops.clip(inputs, -top * self.signed, top - step)
@@ -145,7 +145,7 @@ class FrameSum(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """Return the sum."""
-        return keras.ops.sum(inputs * keras.ops.cast(list(self.factors), "float32"), axis=-1, keepdims=True)
+        return keras.ops.sum(inputs * keras.ops.cast(list(self.factors), inputs.dtype), axis=-1, keepdims=True)
 
     def get_config(self) -> dict[str, Any]:
         """Return what makes the layer again."""
@@ -181,16 +181,16 @@ class FixedRounding(keras.layers.Layer):  # type: ignore[misc]
         """Return the rounded inputs."""
         ops = keras.ops
         signed, bits, integers = (ops.cast(w, "int32") for w in (self.keep_negative, self.bits, self.integers))
-        steps = inputs * _power_of_two(bits - integers)
+        steps = inputs * _power_of_two(bits - integers, inputs.dtype)
         ways = {"TRN": ops.floor, "RND": lambda x: ops.floor(x + 0.5), "RND_CONV": ops.round}
         steps = ways[self.rounding](steps)
-        sign, half = ops.cast(signed, "float32"), _power_of_two(bits - signed)
+        sign, half = ops.cast(signed, inputs.dtype), _power_of_two(bits - signed, inputs.dtype)
         low, high = -half * sign, half - 1.0
         if self.overflow == "WRAP":
             steps = ops.mod(steps - low, high - low + 1.0) + low
         else:
             steps = ops.clip(steps, low + (sign if self.overflow == "SAT_SYM" else 0.0), high)
-        return ops.where(bits > 0, steps * _power_of_two(integers - bits), 0.0)
+        return ops.where(bits > 0, steps * _power_of_two(integers - bits, inputs.dtype), 0.0)
 
     def get_config(self) -> dict[str, Any]:
         """Return what makes the layer again."""
@@ -212,16 +212,16 @@ def binary_tanh(x: Any) -> Any:
 def ternary_tanh(x: Any) -> Any:
     """Return the sign of what is over a half, or at most minus a half, and 0 between."""
     positive, negative = keras.ops.greater(x, 0.5), keras.ops.less_equal(x, -0.5)
-    return keras.ops.cast(positive, "float32") - keras.ops.cast(negative, "float32")
+    return keras.ops.cast(positive, x.dtype) - keras.ops.cast(negative, x.dtype)
 
 
 SIGNS = (binary_tanh, ternary_tanh)
 """Functions of ours that a model may name: their results are whole numbers."""
 
 
-def _power_of_two(exponents: Any) -> Any:
+def _power_of_two(exponents: Any, dtype: str) -> Any:
     """Return 2**n, exactly, which TensorFlow's power is not bound to be."""
-    table = keras.ops.convert_to_tensor([2.0**n for n in range(-126, 127)], "float32")
+    table = keras.ops.convert_to_tensor([2.0**n for n in range(-126, 127)], dtype)
     return keras.ops.take(table, keras.ops.clip(exponents, -126, 126) + 126)
 
 
