@@ -24,16 +24,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from alkaid_program import interpreted
 from c_programs import SANITISED, run_together
 from random_graphs import EVERY, WITH_RTL, Limits, build, build_field
 
+from edgephys.core import machine
 from edgephys.core.errors import ModelError
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
 from edgephys.targets.c import options as c
+from edgephys.targets.c import word_products
+from edgephys.targets.c.words import flags as flags_of_words
 from edgephys.targets.onnx import emit as onnx
 from edgephys.targets.onnx.options import OPSETS, STYLES, OnnxOptions
 from edgephys.targets.rtl import emit as rtl
@@ -54,6 +58,8 @@ SHARE_OF_RTL = 0.5
 MOST_FAILURES = 5
 SEEDS = 1 << 40
 OPTIMISED = ("-std=c99", "-O2")
+WORDS = flags_of_words(machine.describe()["features"])
+INSTRUCTIONS = word_products.instructions
 PARTS = ("LFE5U-85F-6BG381C", "xcvu13p-flga2577-2-e")
 """A part whose LUTs add two numbers, and one whose LUTs add three."""
 
@@ -134,13 +140,20 @@ def with_a_step(graph: Graph, x: np.ndarray) -> np.ndarray:
 
 
 def c_options(generator: np.random.Generator) -> dict[str, Any]:
-    return {"style": str(generator.choice(c.STYLES)), "sanitised": bool(generator.integers(2))}
+    names = ("sanitised", "words")
+    return {"style": str(generator.choice(c.STYLES)), **{name: bool(generator.integers(2)) for name in names}}
 
 
 def run_c(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
-    """Compile the emitted C with the sanitisers or as a user does, and run it."""
-    flags = SANITISED if options["sanitised"] else OPTIMISED
-    ((outputs, layers),) = run_together(folder, [drawn.graph], [drawn.vectors], options["style"], flags=flags)
+    """Compile the emitted C with the sanitisers or as a user does, and run it.
+
+    With ``words`` every product in a batch whose inputs and weights fit in words has them, and the compiler their
+    instructions, where the processor has them.
+    """
+    flags = (SANITISED if options["sanitised"] else OPTIMISED) + (WORDS if options["words"] else ())
+    least = 0 if options["words"] else 1
+    with patch.object(word_products, "instructions", lambda *of: least * INSTRUCTIONS(*of)):
+        ((outputs, layers),) = run_together(folder, [drawn.graph], [drawn.vectors], options["style"], flags=flags)
     return {**layers, OUTPUT: outputs}
 
 

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from mutants_of_onnx import of_onnx
@@ -38,18 +39,25 @@ from edgephys.graph import evaluate, stimuli
 from edgephys.graph.graph import Graph
 from edgephys.report import render
 from edgephys.report.table import Column, Table
+from edgephys.targets.c import word_products
+from edgephys.targets.c.words import flags as flags_of_words
 from edgephys.targets.registry import TARGETS
 from edgephys.targets.target import EmittedProject
 
 COUNTS = {"c": 200, "onnx": 200, "hls": 200, "rtl": 100}
 COUNTS_OF_TABLES = {"c": 60, "onnx": 120, "hls": 60, "rtl": 40}
+WORDS = flags_of_words(machine.describe()["features"])
+INSTRUCTIONS = word_products.instructions
 KINDS = ("constant", "shift", "width", "sign", "operand swap", "rounding", "saturation")
 KINDS_OF_TABLES = (ENTRY, ADDRESS)
 
 
 @dataclass(eq=False)
 class Emitted:
-    """Hold one network emitted to one target, with its vectors, and run mutants of it."""
+    """Hold one network emitted to one target, with its vectors, and run mutants of it.
+
+    A batch in C has products of words besides those of digits, however small, where this processor runs both.
+    """
 
     family: str
     target: str
@@ -59,7 +67,8 @@ class Emitted:
     def __post_init__(self) -> None:
         target = TARGETS[self.target]
         (self.folder / "firmware").mkdir(parents=True)
-        self.facts = target.emit(self.graph, self.folder / "firmware", self.options)
+        with patch.object(word_products, "instructions", lambda *of: 0 if WORDS else INSTRUCTIONS(*of)):
+            self.facts = target.emit(self.graph, self.folder / "firmware", self.options)
 
     @property
     def options(self) -> Any:

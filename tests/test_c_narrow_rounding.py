@@ -1,5 +1,6 @@
 """Rounding of a product in 16 bits from the sums of its digits, in every mode, and what a digit's sum looks like."""
 
+import re
 from itertools import pairwise, product
 
 import numpy as np
@@ -53,7 +54,9 @@ def test_a_sum_of_digits_is_rounded_without_an_integer_of_32_bits(rounding, tmp_
         folder = tmp_path / str(relu)
         graph = network(rounding, Overflow.SAT, relu, 1)
         facts, x = emitted(graph, folder), vectors(graph, 2 * LANES + 5)
-        assert "int32_t sum" not in (folder / "rounded_batch.c").read_text()
+        source = (folder / "rounded_batch.c").read_text()
+        digits = re.sub(r"#ifdef ROUNDED_WORDS.*?#e", "", source, flags=re.DOTALL)
+        assert "int16_t sum1 =" in digits and "int32_t sum" not in digits
         np.testing.assert_array_equal(c.run_batch(folder, facts, x), evaluate.run(graph, x))
 
 

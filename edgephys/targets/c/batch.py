@@ -2,7 +2,8 @@
 
 It is the program of one event with a lane for each event of a block (``plan`` with lanes), so that a compiler turns
 each loop into vectors. The rules are those of one event. Where one of them writes no loop over lanes the entry point
-runs event after event, and the facts say which layer is the reason.
+runs event after event, and the facts say which layer is the reason. They also say which products are written with words
+of inputs besides digits (``words``): the compiler takes those where it has their instructions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from edgephys.targets.c.loops import body, indented, loop
 from edgephys.targets.c.plan import Program, name_of, not_laned, plan
 from edgephys.targets.c.roles import Roles
 from edgephys.targets.c.source import arena_bytes, arrays_of, function
+from edgephys.targets.c.words import CHOICES, WordTables, functions, guard
 
 LANES = 32
 """Events of a block: a vector of 512 bits has as many lanes of 16 bits."""
@@ -58,29 +60,40 @@ def write(
     program = _planned(graph, roles)
     arena = memory.best(program.tensors, program.alignment)
     tables = Tables(f"{prefix}_batch")
-    writer = SourceWriter(program, tables, notes, f"{prefix.upper()}_BATCH_NOTE")
-    functions, calls, stack = [], [], 0
+    writer = SourceWriter(program, tables, notes, f"{prefix.upper()}_BATCH_NOTE", words=WordTables(prefix))
+    steps, calls, stack = [], [], 0
     for number, step in enumerate(program.steps):
         written = len(writer.parts)
         lines, array_bytes = body(writer, step.node, style)
         stack = max(stack, array_bytes)
         name = f"{prefix}_batch{number}_{name_of(step.node)}"
-        functions += writer.parts[written:] + function(name, step, lines)
+        steps += writer.parts[written:] + function(name, step, lines)
         calls.append(f"{name}({', '.join([*(buffer.name for buffer in step.reads), step.writes.name])});")
-    source = [*_opening(prefix, True), *tables.text, "", *functions, *_moves(program, prefix)]
+    words = _words(writer.words, program.lanes)
+    source = [*_opening(prefix, True), *words, *tables.text, "", *steps, *_moves(program, prefix)]
     source += _run(program, arena, prefix, calls)
     facts = {
         "lanes": program.lanes,
         "arena_bytes": arena_bytes(program, arena),
         "arena_alignment": program.alignment,
-        "const_bytes": tables.bytes,
+        "const_bytes": tables.bytes + writer.words.bytes,
         "stack_bytes": stack,
         "carriers": {step.node.name: step.writes.ctype for step in program.steps},
+        "words": writer.packings,
         "one_by_one": None,
         "probes": [name for name in notes if name in writer.recorded],
     }
     declaration = _declaration(prefix, program.lanes, arena_bytes(program, arena), program.alignment)
     return BatchFiles("\n".join(source) + "\n", declaration, facts)
+
+
+def _words(words: WordTables, lanes: int) -> list[str]:
+    """Return the functions and tables for products of words; nothing where there is no such product."""
+    if not words.used:
+        return []
+    packings = next(packings for packings in CHOICES if set(packings) == words.used)
+    tables = [f"#ifdef {guard(words.prefix)}", *words.text, "#endif", ""]
+    return [*functions(words.prefix, lanes, packings).splitlines(), "", *tables]
 
 
 def _planned(graph: Graph, roles: Roles) -> Program:

@@ -68,18 +68,16 @@ class LaneLoop:
     terms: int
 
 
-def block_product(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int]:
-    """Return, for every output, the lines that compute it for all lanes, and the bytes of the array of pairs."""
-    writer = loops.writer
+def block_product(loops: SumLoop, inputs: Inputs, pointers: dict[str, str]) -> tuple[list[str], int, int]:
+    """Return, for every output, the lines that compute it for all lanes, the bytes of the array of pairs, and terms."""
     rows, _ = flat(loops.node.shape)
     row: Index = "r" if rows > 1 else 0
-    lanes = Lanes("l", writer.lanes)
-    pointers, inputs = _inputs(loops, segments, row, lanes)
+    lanes = Lanes("l", loops.writer.lanes)
     blocks, pairs = output_loops(loops, inputs, row, lanes)
     lines = [f"{NARROW} pair[{pairs * lanes.count}];"] if pairs else []
     lines += _called(loops, blocks, pointers, rows, bool(pairs))
-    array_bytes = pairs * lanes.count * size_of(NARROW)
-    return (loop("r", rows, lines) if rows > 1 else ["{", *indented(lines), "}"]), array_bytes
+    array_bytes, terms = pairs * lanes.count * size_of(NARROW), sum(block.terms for block in blocks)
+    return (loop("r", rows, lines) if rows > 1 else ["{", *indented(lines), "}"]), array_bytes, terms
 
 
 def output_loops(
@@ -141,9 +139,10 @@ def _called(loops: SumLoop, blocks: Sequence[LaneLoop], pointers: dict[str, str]
     return calls
 
 
-def _inputs(loops: SumLoop, segments: Sequence[Segment], row: Index, lanes: Lanes) -> tuple[dict[str, str], Inputs]:
+def inputs_of(loops: SumLoop, segments: Sequence[Segment]) -> tuple[dict[str, str], Inputs]:
     """Return the line that defines a pointer to each row that is read, by its name, and the inputs in these rows."""
-    writer = loops.writer
+    writer, lanes = loops.writer, Lanes("l", loops.writer.lanes)
+    row: Index = "r" if flat(loops.node.shape)[0] > 1 else 0
     lines: dict[str, str] = {}
     texts, weights, low, high = [], [], [], []
     for number, segment in enumerate(segments):

@@ -19,6 +19,7 @@ from edgephys.targets.c.access import Access, Index, Tables, access, element, la
 from edgephys.targets.c.layout import flat, moved
 from edgephys.targets.c.plan import NARROW, Program, carrier
 from edgephys.targets.c.roles import ElementRule, SumRule, ViewRule
+from edgephys.targets.c.words import WordTables
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class SourceWriter:
 
     ``notes`` gives the place of each layer's integers for a probe, ``note`` the macro that records them. ``parts`` are
     the lines of functions that a step calls, ``recorded`` the nodes whose elements some line records.
-    ``rows_in_16_bits``: the rows of one event are lanes of 16 bits.
+    ``rows_in_16_bits``: the rows of one event are lanes of 16 bits. ``words`` are tables for products of words, and
+    ``packings`` says in which words each such product reads its inputs.
     """
 
     program: Program
@@ -57,6 +59,8 @@ class SourceWriter:
     parts: list[str] = field(default_factory=list)
     recorded: set[str] = field(default_factory=set)
     rows_in_16_bits: bool = False
+    words: WordTables = field(default_factory=lambda: WordTables(""))
+    packings: dict[str, str] = field(default_factory=dict)
 
     @property
     def lanes(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.core import builds
+from edgephys.core import builds, machine
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
@@ -27,6 +27,7 @@ from edgephys.targets.c.options import KEYWORDS, COptions
 from edgephys.targets.c.plan import plan
 from edgephys.targets.c.rules import RULES
 from edgephys.targets.c.source import arena_bytes, write
+from edgephys.targets.c.words import flags as flags_of_words
 from edgephys.targets.vectors import edges_of, require_vectors
 
 COMPILE_S = 1800.0
@@ -139,6 +140,15 @@ def run_batch(folder: Path, facts: Mapping[str, Any], x: Integers, flags: tuple[
     """
     shape = facts["output"]["shape"]
     return _run(folder, facts, x, prod(shape), (), flags, batch=True).reshape(len(x), *shape)
+
+
+def with_words(facts: Mapping[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return the name, the words and the options of the other way to compile a source with products of words.
+
+    Nothing where it has none, or where this processor lacks their instructions: then the source hides them.
+    """
+    options = flags_of_words(machine.describe()["features"])
+    return [("_words", ", products of words", options)] if options and facts["batch"].get("words") else []
 
 
 def probe_batch(

@@ -18,7 +18,7 @@ from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Node
 from edgephys.graph.ops import Dense
 from edgephys.targets.c.access import Index, access, laned, position, size_of, summed, type_of, widened
-from edgephys.targets.c.block import Inputs, Lanes, block_product, mostly_narrow, output_loops
+from edgephys.targets.c.block import Inputs, Lanes, mostly_narrow, output_loops
 from edgephys.targets.c.chain import Chain, SourceWriter, Value
 from edgephys.targets.c.convolution import convolution
 from edgephys.targets.c.layout import flat
@@ -26,6 +26,7 @@ from edgephys.targets.c.loops import At, SumLoop, increased, indented, loop, ove
 from edgephys.targets.c.pairs import Ends
 from edgephys.targets.c.plan import NARROW
 from edgephys.targets.c.roles import JoinRule, ViewRule
+from edgephys.targets.c.word_products import in_a_block
 
 STRAIGHT = 2048
 """Nonzero weights up to which a product becomes straight-line code."""
@@ -74,9 +75,8 @@ def product(loops: SumLoop, op: Dense) -> tuple[list[str], int]:
     if convolves and operand.op.neighbours is not None and weights:
         return convolution(loops, op, operand.op.neighbours)
     segments = _segments(loops.writer, loops.node, op)
-    if loops.writer.lanes > 1:
-        fits = loops.style != "loops" and weights <= STRAIGHT_IN_LANES
-        return block_product(loops, segments) if fits or not weights else _looped(loops, segments)
+    if loops.writer.lanes > 1 and (loops.style != "loops" or not weights):
+        return in_a_block(loops, segments, weights <= STRAIGHT_IN_LANES, _looped)
     fits = loops.style == "unrolled" or (loops.style == "auto" and flat(loops.root.shape)[0] > 1)
     if not weights or (fits and weights <= STRAIGHT):
         return _straight(loops, segments)

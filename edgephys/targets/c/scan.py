@@ -9,6 +9,7 @@ from typing import Any
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import require_count, require_identifier
+from edgephys.targets.c.words import CHOICES, LANES_OF_WORDS, function_name, functions, guard
 from edgephys.targets.source_scan import Scanned, Token, c_tokens, facts_are_ours
 
 KEYWORDS = frozenset(["for", "if", "while", "switch", "return", "sizeof"])
@@ -74,7 +75,8 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
             raise ProjectError(f"{folder}: {path.name} is no file that we emit; remove it, or emit the project again")
     directives = _directives(prefix)
     present = [folder / name for name in sorted(names - {f"{prefix}.hpp"}) if (folder / name).exists()]
-    sources = {path: c_tokens(Scanned(folder, path), directives, re.compile("C")) for path in present}
+    lanes = facts["batch"]["lanes"] if "batch" in facts else 0
+    sources = {path: _tokens(Scanned(folder, path), prefix, lanes, directives) for path in present}
     defined = {name for source in sources.values() for name in _defined(source)}
     called = {
         *KEYWORDS,
@@ -86,6 +88,22 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     }
     for path, source in sources.items():
         _scan_tokens(Scanned(folder, path), source, prefix, called)
+
+
+def _tokens(scanned: Scanned, prefix: str, lanes: int, directives: Sequence[re.Pattern[str]]) -> list[Token]:
+    """Return the tokens of a source without its functions for products of words, which are ours to the last letter."""
+
+    def known(text: str) -> str:
+        if scanned.path.name != f"{prefix}_batch.c" or lanes not in LANES_OF_WORDS:
+            return text
+        for packings in CHOICES:
+            own = functions(prefix, lanes, packings)
+            if f"\n{own}" in text:
+                heads = " ".join(f"static void {function_name(prefix, packing)}();" for packing in packings)
+                return text.replace(f"\n{own}", "\n" + heads + "\n" * own.count("\n"), 1)
+        return text
+
+    return c_tokens(scanned, directives, re.compile("C"), known)
 
 
 def _prefix(folder: Path, facts: Mapping[str, Any]) -> str:
@@ -115,7 +133,7 @@ def _directives(prefix: str) -> list[re.Pattern[str]]:
         re.compile(pattern)
         for pattern in (
             rf'#include (<stdint\.h>|<stddef\.h>|"{prefix}\.h")',
-            rf"#(ifdef|ifndef) ({upper}_PROBE|{upper}_H|__cplusplus)",
+            rf"#(ifdef|ifndef) ({upper}_PROBE|{upper}_H|{guard(prefix)}|__cplusplus)",
             r"#(else|endif)",
             rf"#define {upper}_H",
             rf'#define {upper}_GRAPH "[0-9a-f]{{64}}"',

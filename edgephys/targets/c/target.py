@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ class CTarget(ProcessorTarget):
     name = "c"
     options = COptions
     checked = "c"
-    revision = 2
+    revision = 3
     doing = "C: compile and run"
     probes_cheaply = True
 
@@ -41,7 +42,7 @@ class CTarget(ProcessorTarget):
         return emit
 
     def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
-        """Return a run that checks every memory access, in an arena of exactly its size, and both runs of a batch."""
+        """Return a run that checks every memory access, in an arena of exactly its size, and all runs of a batch."""
         from edgephys.graph import evaluate
         from edgephys.targets import sanitiser
         from edgephys.targets.c import emit
@@ -53,12 +54,14 @@ class CTarget(ProcessorTarget):
         def run(x: Integers) -> Ran:
             return ran(emit.run_sanitised(project.firmware, project.facts, x), emit.SANITISED)
 
-        def run_batch(x: Integers) -> Ran:
-            return ran(emit.run_batch(project.firmware, project.facts, x), emit.FLAGS)
+        def run_batch(words: tuple[str, ...], x: Integers) -> Ran:
+            flags = (*emit.FLAGS, *words)
+            return ran(emit.run_batch(project.firmware, project.facts, x, flags), flags)
 
-        def look_at_batch(x: Integers) -> Ran:
+        def look_at_batch(words: tuple[str, ...], x: Integers) -> Ran:
             """Compare every layer, too: an output may round away what one of them has wrong."""
-            outputs, edges = emit.probe_batch(project.firmware, project.facts, x)
+            flags = (*emit.SANITISED, *words)
+            outputs, edges = emit.probe_batch(project.firmware, project.facts, x, flags)
             golden = evaluate.trace(project.graph, {project.graph.input.name: x})
             for layer, node in project.facts["layers"].items():
                 differ = int((edges[node] != golden[node]).sum()) if node in edges else 0
@@ -67,15 +70,19 @@ class CTarget(ProcessorTarget):
                         f"many events in a call: layer '{layer}': {differ} of {golden[node].size} integers differ from "
                         "the golden model; emit the project again, or report it"
                     )
-            return ran(outputs, emit.SANITISED)
+            return ran(outputs, flags)
 
         most = sanitiser.most(prod(project.graph.input.shape))
         checks = "compile and run with checks of memory and arithmetic"
         runs = [OtherRun("c_sanitised", f"C: {checks}", run, most, beside=True)]
         if "batch" in project.facts:
             many = "C, many events in a call"
-            runs.append(OtherRun("c_batch", f"{many}: compile and run", run_batch))
-            runs.append(OtherRun("c_batch_sanitised", f"{many}: {checks}", look_at_batch, most, beside=True))
+            for name, how, words in [("", "", ()), *emit.with_words(project.facts)]:
+                run_it, look_at_it = partial(run_batch, words), partial(look_at_batch, words)
+                runs.append(OtherRun(f"c_batch{name}", f"{many}{how}: compile and run", run_it))
+                runs.append(
+                    OtherRun(f"c_batch{name}_sanitised", f"{many}{how}: {checks}", look_at_it, most, beside=True)
+                )
         return *super().other_runs(project, netlist), *runs
 
     def scan(self, folder: Path, facts: Facts) -> None:
