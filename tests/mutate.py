@@ -215,7 +215,7 @@ def joined(record: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
     for target in COUNTS:
         rows += [row for row in earlier["rows"] if row["target"] == target and (target, row["kind"]) not in fresh]
         rows += [row for row in record["rows"] if row["target"] == target]
-    command = f"{earlier['command']}` and `{record['command']}"
+    command = "` and `".join(dict.fromkeys([*earlier["command"].split("` and `"), record["command"]]))
     machines = " and ".join(dict.fromkeys([earlier["machine"], record["machine"]]))
     return {
         **record,
