@@ -1,5 +1,5 @@
 # make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
-# make demo-waves  train a small wave network on the shipped waves, stream it through RTL, roll it out
+# make demo-waves  train a wave network that cannot blow up on the shipped waves, stream it through RTL, roll it out
 # make test     the test suite without what is marked slow
 # make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random;
 #               then 500 malformed files and command lines, each of which must end in one clear line: CASES=500
@@ -13,9 +13,11 @@
 # make front    accuracy against LUTs and latency: a sweep of the price of an adder over three seeds (two hours)
 # make rival    HGQ2's Deep Sets and linear interaction network, 4 betas and 3 seeds, synthesised; resumes (many hours)
 # make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
+# make waves-operator  the wave operator over three seeds, and compressed before training; rolled out in RTL (hours)
 # make agree    every model of the zoo on C, ONNX and QONNX: how many integers differ (about half an hour)
 # make coverage which bits, ties and overflows of four networks held-out and generated vectors reach
 # make netlists  simulation and proofs of the compressed taggers' netlists, and of a routed one (over an hour)
+# make intervals  LUTs and latency of taggers against the initiation interval (about an hour)
 # make bench    latency of four networks on every processor target (ten minutes of a quiet machine)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make compare  the paper's Deep Sets at N = 8, 16, 32 emitted, verified, synthesised and compared (over an hour)
@@ -28,7 +30,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves waves-operator test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists intervals bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -53,18 +55,21 @@ demo: install
 
 WAVES := $(OUT)/demo_waves
 demo-waves: install
-	$(CLI) train models/wave_cnn.py --data models/samples/waves.h5 --out runs/demo_waves --set format=one_way \
-	    --set width=6 --set depth=2 --set kernel_size=3 --set bits=6 --set every=2 --set epochs=12
+	$(CLI) train models/wave_operator.py --data models/samples/waves.h5 --out runs/demo_waves_float \
+	    --set bits=float --set width=8 --set every=2 --set epochs=30 --set learning_rate=5e-3
+	$(CLI) train models/wave_operator.py --data models/samples/waves.h5 --start runs/demo_waves_float \
+	    --out runs/demo_waves --set width=8 --set every=2 --set epochs=4
 	$(CLI) emit runs/demo_waves --to rtl --out $(WAVES)_rtl
 	$(CLI) verify $(WAVES)_rtl
 	$(CLI) report $(WAVES)_rtl
-	$(CLI) waves runs/demo_waves --data models/samples/waves.h5 --out $(OUT)/results/demo_waves
+	$(CLI) waves runs/demo_waves models/waves/cp12_8bit --data models/samples/waves.h5 --out $(OUT)/results/demo_waves
 
 SEEDS_OF_WAVES := 1 2 3
 SHIPPED_WAVES := models/waves/full_8bit models/waves/cp12_8bit
 FORMATS := full spatial cp cp12 depthwise one_way
 TRAIN_WAVES = $(CLI) train models/wave_cnn.py --data data/waves_train.h5 --set seed=$$s \
     --set format=$${f%12} $$(test $$f = cp12 && echo --set rank=12)
+TRAIN_OPERATOR = $(CLI) train models/wave_operator.py --data data/waves_train128.h5 --set seed=$$s
 waves: install
 	mkdir -p data
 	test -e data/waves_train.h5 || $(CLI) data waves --runs 256 --grid 32 --seed 1 --out data/waves_train.h5
@@ -75,13 +80,30 @@ waves: install
 	    test -e $$first || $(TRAIN_WAVES) --out $$first; \
 	    test -e $$eight || $(TRAIN_WAVES) $$on --start $$first --out $$eight; \
 	    test -e $$six || $(TRAIN_WAVES) $$on --set bits=6 --start $$eight --out $$six; \
-	done; done
+	done; \
+	done
 	$(CLI) waves runs/waves/* --data data/waves_other.h5 --out $(OUT)/results/waves
 	$(CLI) dispersion $(SHIPPED_WAVES) --out $(OUT)/results/waves_dispersion
-	$(CLI) emit models/waves/cp12_8bit --to rtl --vectors 16
-	$(CLI) verify $(OUT)/wave_cnn_n32_cp12_8bit_rtl
-	$(CLI) pace $(SHIPPED_WAVES) --data data/waves_other.h5 --project $(OUT)/wave_cnn_n32_cp12_8bit_rtl \
-	    --out $(OUT)/results/waves_speed
+
+# The wave operator over three seeds, and with its filters compressed before training, on runs that no choice has seen.
+OPERATOR := runs/waves_operator
+waves-operator: install
+	mkdir -p data
+	test -e data/waves_train128.h5 || $(CLI) data waves --runs 128 --grid 32 --seed 1 --out data/waves_train128.h5
+	test -e data/waves_fresh.h5 || $(CLI) data waves --runs 48 --grid 32 --seed 88031 --out data/waves_fresh.h5
+	set -e; for of in "operator 1" "operator 2" "operator 3" "cp12 1 --set format=cp --set rank=12" \
+	    "oneway16 1 --set format=one_way --set width=16"; do set -- $$of; name=$$1 s=$$2; shift 2; \
+	    first=$(OPERATOR)/$${name}_seed$${s}_float; eight=$(OPERATOR)/$${name}_seed$${s}_8bit; \
+	    test -e $$first || $(TRAIN_OPERATOR) "$$@" --set bits=float --out $$first; \
+	    test -e $$eight || $(TRAIN_OPERATOR) "$$@" --set epochs=10 --set learning_rate=5e-4 --start $$first --out $$eight; \
+	done
+	$(CLI) waves $(OPERATOR)/*_8bit $(SHIPPED_WAVES) --data data/waves_fresh.h5 --out $(OUT)/results/waves_operator
+	$(CLI) emit models/waves/operator_8bit --to rtl --rollout 2 --vectors 4 --out $(OUT)/wave_operator_rtl
+	$(CLI) emit models/waves/cp12_8bit --to rtl --vectors 4
+	set -e; for p in wave_operator_rtl wave_cnn_n32_cp12_8bit_rtl; do $(CLI) verify $(OUT)/$$p; done
+	$(CLI) rollout $(OUT)/wave_operator_rtl --data data/waves_fresh.h5 --starts 2,8,13 --out $(OUT)/results/waves_rollout
+	$(CLI) pace models/waves/operator_8bit $(SHIPPED_WAVES) --data data/waves_fresh.h5 --rounds 9 --project $(OUT)/wave_operator_rtl \
+	    --project $(OUT)/wave_cnn_n32_cp12_8bit_rtl --out $(OUT)/results/waves_speed
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
@@ -200,6 +222,20 @@ netlists: install
 	$(CLI) report $(OUT)/routed_rtl --place
 	$(CLI) verify $(OUT)/routed_rtl --netlist
 	$(CLI) netlists $(foreach m,$(NETLISTS),$(OUT)/$(m)_rtl) $(OUT)/routed_rtl --out $(OUT)/results/netlists
+
+# An input every II clocks: rows, or inputs and outputs of dense layers, come in turn through fewer copies.
+INTERVALS := jet_deepsets_n8_8bit:2 jet_deepsets_n8_8bit:4 jet_deepsets_n8_8bit:8 jet_deepsets_n16_8bit:16 \
+    jet_deepsets_n32_8bit:32 jet_deepsets_n64_8bit:64 jet_interaction_n8_8bit:56 jet_interaction_n16_8bit:240
+IN_TURN = $(OUT)/$(subst :,_ii,$(1))_rtl
+intervals: install
+	set -e; for of in $(INTERVALS); do model=$${of%:*} ii=$${of#*:}; out=$(OUT)/$${model}_ii$${ii}_rtl; \
+	    test -f $$out/results/report.json && continue; \
+	    $(CLI) emit models/zoo/$$model --to rtl --ii $$ii --vectors 2000 --out $$out --force; \
+	    $(CLI) verify $$out; \
+	    $(CLI) report $$out; \
+	done
+	$(CLI) intervals $(foreach of,$(INTERVALS),$(call IN_TURN,$(of))) --beside $(OUT)/results/scaling.json \
+	    --out $(OUT)/results/ii
 
 bench: install
 	set -e; for to in "c --batch" onnx; do \

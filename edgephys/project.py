@@ -48,7 +48,7 @@ VERIFICATION, FILE_VERIFICATION = "verify", "verify_data"
 """Results of the verification on the project's own vectors, and on those of a file."""
 FORMAT = 1
 TESTBENCH = 100
-"""Vectors for the vendor's own test bench of an HLS project."""
+"""Vectors for a test bench of the project's own."""
 
 
 TYPES: dict[str, type] = {"kind": str, "name": str, "model": str, "graph": str, "revision": int}
@@ -218,7 +218,7 @@ def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: in
     def write(folder: Path) -> None:
         (folder / "firmware").mkdir()
         facts = target.emit(graph, folder / "firmware", options)
-        target.write_testbench(graph, folder / "firmware", inputs[:TESTBENCH])
+        target.write_testbench(graph, folder / "firmware", facts, inputs[:TESTBENCH])
         (folder / "model").mkdir()
         for name in model.framework.files:
             shutil.copyfile(model.folder / name, folder / "model" / name)

@@ -32,7 +32,7 @@ from c_programs import SANITISED, run_together
 from random_graphs import EVERY, WITH_RTL, Limits, build, build_field
 
 from edgephys.core import machine
-from edgephys.core.errors import ModelError
+from edgephys.core.errors import ModelError, UsageError
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, to_record
 from edgephys.targets.c import options as c
@@ -170,12 +170,16 @@ def run_onnx(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
 
 def rtl_options(generator: np.random.Generator) -> dict[str, Any]:
     clock_ns, part = float(generator.choice([0.5, 1.5, 5.0, 100.0])), str(generator.choice(PARTS))
-    return {"clock_ns": clock_ns, "part": part, "io": "parallel" if generator.integers(4) == 0 else "auto"}
+    io = "parallel" if generator.integers(4) == 0 else "auto"
+    return {"clock_ns": clock_ns, "part": part, "io": io, "ii": int(generator.choice([1, 1, 1, 2, 6, 24]))}
 
 
 def run_rtl(drawn: Case, folder: Path, options: dict[str, Any]) -> Edges:
-    """Simulate the emitted Verilog with Verilator."""
-    facts = rtl.emit(drawn.graph, folder, RtlOptions(**options))
+    """Simulate the emitted Verilog with Verilator; an interval that the graph has no use for is 1."""
+    try:
+        facts = rtl.emit(drawn.graph, folder, RtlOptions(**options))
+    except UsageError:
+        facts = rtl.emit(drawn.graph, folder, RtlOptions(**{**options, "ii": 1}))
     golden = evaluate.run(drawn.graph, drawn.vectors)
     if (golden == golden[:1]).all():
         raise ModelError("its output is constant, so that no latency can be measured")

@@ -226,6 +226,8 @@ def wrong(ended: Ended, folder: Path) -> str:
         return f"status {ended.status}"
     if "unforeseen" in ended.err or "Traceback" in ended.err:
         return "unforeseen"
+    if "[Errno" in ended.err:
+        return "an error of the system in Python's words"
     if ended.status and len(lines) != 1:
         return f"{len(lines)} lines that say why"
     if lines and (len(lines[0]) > LONGEST_LINE or not lines[0].isprintable()):

@@ -106,6 +106,7 @@ def test_a_hundred_more_random_graphs_are_exact(first, style, tmp_path):
         assert not differing(graph, x, layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", [pytest.param(s, marks=pytest.mark.slow) if s != "auto" else s for s in STYLES])
 def test_networks_of_more_rows_than_a_loop_holds_lanes_are_exact(style, tmp_path):
     """Rows in tiles, primes among them; sparse weights as lists; lines of a field with their edges."""
@@ -223,6 +224,20 @@ def test_zero_weights_emit_nothing_and_shared_ones_are_multiplied_once(bits, lin
     source = (tmp_path / "shared.c").read_text()
     assert source.count("x0[r] -") == 1
     assert all(line in source for line in lines), source
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_windows_under_weights_of_zero_alone_are_not_read(style, tmp_path):
+    """Found by the fuzz: neighbours beyond the edges have no place in an array."""
+    many = []
+    for rows, columns in ((1, 1), (3, 4), (1, 40)):
+        builder = Builder("zeros")
+        x = builder.input("x", (rows, columns, 2), Fixed(True, 5, 3))
+        summed = builder.dense("layer", builder.window("layer", x, (2, 3)), np.zeros((12, 3), int), 2)
+        many.append(builder.finish(builder.bias("layer", summed, np.array([3, 0, -2]), 2)))
+    xs = [vectors(graph, 20) for graph in many]
+    for graph, x, (outputs, _) in zip(many, xs, run_together(tmp_path, many, xs, style), strict=True):
+        np.testing.assert_array_equal(outputs, evaluate.run(graph, x))
 
 
 def test_layers_of_too_many_weights_are_loops_and_the_source_stays_small(tmp_path):

@@ -124,6 +124,7 @@ def test_both_objects_together_have_two_global_names_and_nothing_that_can_be_wri
         assert {name for kind, name in symbols if kind == "U"} <= {"memcpy", "memset", f"{prefix}_run"}
 
 
+@pytest.mark.slow
 def test_a_layer_of_many_terms_is_written_into_several_functions_and_is_exact(tmp_path):
     graph = jets(4, 40)
     facts, x = emitted(graph, tmp_path), vectors(graph, 2 * LANES + 1)

@@ -99,6 +99,7 @@ def test_a_layer_that_ends_before_the_rounding_is_recorded_whole(tmp_path):
         np.testing.assert_array_equal(integers, golden[node])
 
 
+@pytest.mark.slow
 def test_a_network_of_many_weights_and_small_arrays_has_blocks_of_more_events(tmp_path):
     lanes = {}
     for rows in (1, 64):

@@ -230,7 +230,7 @@ def test_a_student_of_another_format_learns_from_its_teacher(model, teachers):
 @pytest.mark.parametrize(
     ("script", "asked", "words"),
     [
-        ("models/jet_deepsets.py", (), "it must read fields, as the task does; choose a script whose net is a WaveCnn"),
+        ("models/jet_deepsets.py", (), "it must read fields, as the task does; choose a script whose net is a WaveNet"),
         ("models/wave_cnn.py", ("grid=6",), "its grid must be the task's, 5, not 6; change it in settings"),
         ("models/wave_cnn.py", ("grid=5", "frames=3"), "its frames must be the task's, 2, not 3; change it"),
     ],

@@ -1,6 +1,8 @@
 """Numerical dispersion: the solver's is what theory says, and a method that is exact has none."""
 
 import json
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgephys.applications.waves.data import runs as wave_runs
-from edgephys.applications.waves.data.scene import Band
+from edgephys.applications.waves.data.equation import assemble, energy
+from edgephys.applications.waves.data.scene import Band, Medium
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
-from edgephys.applications.waves.study import dispersion, dispersion_table
+from edgephys.applications.waves.study import dispersion, dispersion_table, roll_out
 from edgephys.core.errors import UsageError
 
 GRID = 32
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = WaveCnn(grid=GRID, width=2, depth=1, format="one_way", bits=6, input_bits=15, input_integer=3)
 
 
@@ -78,6 +82,45 @@ def test_the_error_of_a_speed_is_none_where_all_bands_agree_and_some_where_they_
     assert (dispersion.speeds(a, a, swung).error > 0).all()
 
 
+def test_the_energy_of_frames_is_that_of_the_mesh_whose_nodes_are_the_points_of_the_grid():
+    system = assemble(Medium(), GRID + 1)
+    frames = np.random.default_rng(1).normal(size=(3, GRID, GRID))
+    columns, rows = (np.rint(place * (GRID + 1)).astype(int) - 1 for place in (system.x, system.y))
+    nodes = frames[:, rows, columns]
+    dt = wave_runs.frame_dt(GRID)
+    wanted = [energy(system, before, after, dt) for before, after in pairwise(nodes)]
+    assert dispersion.energies(frames) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_the_exact_solution_keeps_the_energy_of_a_pulse_to_a_hundredth_and_one_that_decays_does_not():
+    frames = dispersion.exact(dispersion.bands(GRID)[2], GRID, 200)
+    energies = dispersion.energies(frames)
+    assert energies.shape == (199,) and np.abs(energies / energies[0] - 1).max() < 0.01
+    fading = 0.99 ** np.arange(200)
+    assert dispersion.energies(frames * fading[:, None, None])[-1] < 0.1 * energies[0]
+
+
+def test_energies_are_stated_at_the_steps_of_the_columns_and_none_where_they_are_no_number():
+    frames = dispersion.exact(dispersion.bands(GRID)[2], GRID, 152)
+    stated = dispersion_table._energy(frames[2:], frames[:2])
+    assert {"1", "10", "100", "150"} <= set(stated) and stated["150"] == pytest.approx(1, abs=0.01)
+    frames[120:] = np.inf
+    with np.errstate(invalid="ignore"):
+        stated = dispersion_table._energy(frames[2:], frames[:2])
+    assert stated["150"] is None and stated["100"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_record_without_energy_has_no_column_of_it_and_its_picture_is_drawn():
+    record = json.loads((ROOT / "hls_projects" / "results" / "waves_dispersion.json").read_text())
+    for row in record["rows"]:
+        row.pop("energy", None)
+    table = dispersion_table.table(record)
+    assert not [column.key for column in table.columns if "energy" in column.key]
+    assert not [note for note in table.notes if "Energy" in note]
+    assert table.pictures[0].draw(table).startswith(b"\x89PNG")
+
+
 # The command ------------------------------------------------------------------------------------
 
 
@@ -102,6 +145,7 @@ def test_a_network_that_goes_on_straight_makes_every_wave_too_slow_to_turn(netwo
 @pytest.mark.slow
 def test_the_command_writes_page_picture_and_numbers(network, run, tmp_path, monkeypatch):
     monkeypatch.setattr(dispersion_table, "MESHES", (1, 2))
+    monkeypatch.setattr(dispersion_table, "FAR", 30)
     ended = run("dispersion", network, "--out", tmp_path / "d", "--json")
     assert ended.status == 0, ended.err
     table = ended.json
@@ -114,7 +158,21 @@ def test_the_command_writes_page_picture_and_numbers(network, run, tmp_path, mon
     assert all(len(row["profile"]["20"]) == GRID for row in table["rows"])
     assert table["rows"][1]["error"]["20"] < table["rows"][0]["error"]["20"] < 0.2
     assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
-    assert "jackknife" in (tmp_path / "d.md").read_text()
+    text = (tmp_path / "d.md").read_text()
+    assert "jackknife" in text and "energy after 10 steps %" in text and "energy after 100 steps" not in text
+    assert table["rows"][1]["energy"]["30"] == pytest.approx(1, abs=0.01) != table["rows"][2]["energy"]["30"]
+
+
+def test_a_long_roll_out_of_a_compiled_network_makes_the_frames_of_a_short_one(network, monkeypatch):
+    from edgephys.models import trained as artefact
+
+    trained, band = artefact.load(network), dispersion.bands(GRID)[2]
+    frames = dispersion.rolled(trained, band, GRID, 5)
+    calls = []
+    call = trained.model.predict_on_batch
+    monkeypatch.setattr(trained.model, "predict_on_batch", lambda x: calls.append(1) or call(x))
+    monkeypatch.setattr(roll_out, "COMPILED_STEPS", 5)
+    assert np.array_equal(dispersion.rolled(trained, band, GRID, 5), frames) and len(calls) == 5
 
 
 def test_what_is_not_known_of_a_wavelength_is_none_in_the_table_and_a_dash_on_the_page():

@@ -1,6 +1,7 @@
 """Files of Keras 2, of BinaryNet's layers and of HGQ come in; strangers and code are refused by the layer's name."""
 
 import json
+from zipfile import ZipFile
 
 import h5py
 import numpy as np
@@ -192,6 +193,44 @@ def test_a_stranger_with_the_name_of_a_known_class_is_refused(tmp_path):
         ModelError, match=r"^layer 'd': QDense is a class of 'mine', not of Keras or QKeras; use a layer"
     ):
         keras_file.read(tmp_path / "stranger.keras")
+
+
+def test_a_stranger_that_was_registered_under_the_name_of_a_known_class_is_refused(tmp_path):
+    @keras.saving.register_keras_serializable(package="mine")
+    class Dense(keras.layers.Dense):
+        """A user's own class."""
+
+    Dense.__module__ = "__main__"  # a script of its own
+    model_of((5,), Dense(3, name="d")).save(tmp_path / "stranger.keras")
+    keras.saving.get_custom_objects().pop("mine>Dense")
+    with pytest.raises(
+        ModelError, match=r"^layer 'd': Dense is a class registered as 'mine>Dense', not Keras' or QKeras'; use one"
+    ):
+        keras_file.read(tmp_path / "stranger.keras")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("foo", 3, "Unrecognized keyword arguments passed to Dense: {'foo': 3}"),
+        ("units", -3, "Received an invalid value for `units`, expected a positive integer. Received: units=-3"),
+        ("activation", "none_such", "Could not interpret activation function identifier: none_such"),
+    ],
+)
+def test_settings_that_keras_refuses_are_one_line_with_the_layer_and_the_cause(key, value, reason, tmp_path):
+    model_of((5,), keras.layers.Dense(3, name="d")).save(tmp_path / "whole.keras")
+    with ZipFile(tmp_path / "whole.keras") as whole, ZipFile(tmp_path / "other.keras", "w") as other:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][-1]["config"][key] = value
+                content = json.dumps(config)
+            other.writestr(name, content)
+    with pytest.raises(ModelError) as raised:
+        keras_file.read(tmp_path / "other.keras")
+    expected = f"layer 'd': refused: Keras cannot make its Dense: {reason}; see docs/supported.md for what is read"
+    assert str(raised.value) == f"{tmp_path / 'other.keras'}: {expected}"
 
 
 def test_a_stranger_among_the_quantisers_is_refused_by_its_layer(tmp_path):

@@ -42,6 +42,38 @@ def test_a_malformed_input_ends_in_one_clear_line(seed, inputs, run):
     assert not failure, f"{what}\n{failure}"
 
 
+def link_to_itself(path):
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("spoil, reason", [(Path.unlink, "no such file"), (link_to_itself, "symbolic links")])
+@pytest.mark.parametrize(
+    "words, name",
+    [
+        (("verify", "project"), "project/vectors.npz"),
+        (("verify", "project"), "project/firmware/model.onnx"),
+        (("report", "project", "--no-synth"), "project/graph.json"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_named_with_the_reason_alone(
+    words, name, spoil, reason, inputs, run, tmp_path, monkeypatch
+):
+    folder = Path(name).parts[0]
+    shutil.copytree(inputs / folder, tmp_path / folder)
+    spoil(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    ended = run(*words)
+    assert ended.status == 1 and reason in ended.err and "Errno" not in ended.err and "unforeseen" not in ended.err
+
+
+def test_a_link_to_itself_is_refused_as_an_output_folder(inputs, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    link_to_itself(tmp_path / "out")
+    ended = run("emit", inputs / "tagger", "--to", "c", "--vectors", "20", "--out", "out")
+    assert ended.status == 2 and "out exists and is not a project of ours" in ended.err
+
+
 def test_a_failure_of_the_fuzz_prints_its_seed_and_how_to_repeat_it(monkeypatch, capsys, tmp_path):
     class Failing:
         def __init__(self, first, count, home):

@@ -29,7 +29,7 @@ def test_a_file_that_is_truncated_or_no_onnx_is_refused(tmp_path):
     path.write_text("not a model\n")
     with pytest.raises(ModelError, match="not an ONNX file, or a truncated one"):
         onnx_file.read(path)
-    with pytest.raises(ModelError, match=r"none\.onnx: expected an ONNX file, but it cannot be read \(No such file"):
+    with pytest.raises(ModelError, match=r"none\.onnx: expected an ONNX file, but it cannot be read \(no such file"):
         onnx_file.read(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match="but it cannot be read"):
         onnx_file.read(tmp_path)

@@ -36,7 +36,7 @@ def test_the_stages_in_turn_compute_what_the_golden_model_computes(seed, clock_n
     schedule = plan(delays, {name: [] for name in delays}, clock_ns)
     edges = {graph.input.name: logic.uniform(graph.input.fixed, x[0].size)}
     for part in made:
-        variable = [e.width > 0 for n in part.inputs for e in logic._over_rows(edges[n], part.block.copies)]
+        variable = [e.width > 0 for n in part.inputs for e in logic.over_rows(edges[n], part.block.copies)]
         edges |= {name: elements * part.block.copies for name, elements in part.outputs.items()}
         for row in range(part.block.copies):
             given_to = {n: of_row(golden[n], part.block.copies, row) for n in part.block.graph.inputs}

@@ -119,6 +119,17 @@ def test_a_float_model_is_refused_with_what_to_do(kind):
         stage_of(kind).apply(model_of(net), task_of(net), 1)
 
 
+def test_a_network_without_kernels_is_refused_with_its_layers():
+    from edgephys.applications.waves.networks.wave_operator import WaveOperator
+
+    model = WaveOperator(grid=8, width=2, kernel_size=3).build()
+    message = (
+        r"stages train kernels of dense layers and convolutions, and it has none, only 'operator' \(GatedOperator\)"
+    )
+    with pytest.raises(ModelError, match=message):
+        kernel_layers(model)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in sorted(STAGES) if issubclass(STAGES[kind], Training)])
 @pytest.mark.parametrize(
     ("wrong", "message"),

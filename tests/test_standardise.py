@@ -147,7 +147,7 @@ def test_the_record_keeps_every_integer():
 def test_a_record_without_a_field_is_refused(field):
     record = fit(jets(), NAMES, OUTPUT).to_record()
     with pytest.raises(
-        ModelError, match=rf"^standardisation record: a field is missing or malformed \(KeyError\('{field}'\)\)$"
+        ModelError, match=rf"^standardisation record: a field is missing or malformed \(no '{field}'\)$"
     ):
         from_record({key: value for key, value in record.items() if key != field})
 

@@ -14,7 +14,7 @@ from edgephys.cli import bench, compression, models, tables
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     bench.bench, models.cards, compression.gains, tables.compare, tables.scaling, tables.agree, tables.coverage,
-    tables.netlists, wave_commands.waves, wave_commands.pace, wave_commands.dispersion,
+    tables.netlists, tables.intervals, wave_commands.waves, wave_commands.pace, wave_commands.dispersion,
 )  # fmt: skip
 JETS, WAVES = ROOT / "models" / "zoo" / "jet_deepsets_n8_8bit", ROOT / "models" / "waves" / "full_8bit"
 
@@ -59,7 +59,6 @@ def test_the_former_name_of_compare_works_and_is_not_listed(run, tmp_path):
     assert told == run("compare", tmp_path / "none").err and "none" in told
 
 
-@pytest.mark.slow
 def test_a_kept_page_is_what_its_table_gives_today():
     """Wording and code agree: each page is written anew from the kept record."""
     from edgephys.applications.waves.study import dispersion_table, pace_page, table_page
@@ -70,6 +69,7 @@ def test_a_kept_page_is_what_its_table_gives_today():
         compare,
         compression,
         coverage,
+        intervals,
         netlists,
         pareto,
         pipelining,
@@ -79,9 +79,10 @@ def test_a_kept_page_is_what_its_table_gives_today():
 
     declared = {
         "accuracy": cards, "agreement": agreement, "bench": bench, "compression": compression,
-        "coverage": coverage, "front": pareto, "netlists": netlists, "pipelining": pipelining, "scaling": scaling,
-        "street": compare, "uniform": scaling, "waves": table_page, "waves_dispersion": dispersion_table,
-        "waves_firmware": compare, "waves_speed": pace_page,
+        "coverage": coverage, "front": pareto, "ii": intervals, "netlists": netlists,
+        "pipelining": pipelining, "scaling": scaling, "street": compare, "uniform": scaling, "waves": table_page,
+        "waves_dispersion": dispersion_table, "waves_firmware": compare, "waves_operator": table_page,
+        "waves_speed": pace_page,
     }  # fmt: skip
     results = ROOT / "hls_projects" / "results"
     for name, module in declared.items():

@@ -22,6 +22,8 @@ RECIPE = Recipe(script="{name}", net={net}(bits=6), learning_rate={{2: 1e-2}}, e
 def toy():
     import toy_application
 
+    # at the import once, and here again: a process of the suite may leave this module and come back to it
+    registry.register(toy_application.Points())
     yield toy_application
     del registry.APPLICATIONS["circle"]
 

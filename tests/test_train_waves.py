@@ -47,7 +47,7 @@ def broken(tmp_path):
 
 def test_the_next_frame_is_what_comes_after_the_ones_that_are_seen(trained):
     read = waves.read(SAMPLE, 2)
-    held = advance.fields(read, [1], trained.standardisation)
+    held = advance.fields(read, [1], trained.standardisation, 32)
     form = NET.input
     assert held.inputs.shape == (62, 32, 32, 3) and held.labels.shape == (62, 32, 32, 1)
     assert np.array_equal(held.inputs[5, ..., 1], form.quantise(read.frames[1, 6]))
@@ -178,7 +178,7 @@ def test_a_network_without_a_task_is_refused():
     class Other(Net):
         build = label = size = None
 
-    with pytest.raises(UsageError, match="net must be a Tagger or WaveCnn or FunctionNet, not Other; see models/"):
+    with pytest.raises(UsageError, match="net must be a Tagger or WaveNet or FunctionNet, not Other; see models/"):
         registry.of_network(Other())
 
 

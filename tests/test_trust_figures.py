@@ -174,3 +174,24 @@ def test_a_binary_of_the_cache_that_was_changed_is_built_again(tmp_path, monkeyp
     (home / "more").write_text("theirs")
     builds.built("ab12", build)
     assert not (home / "more").exists() and len(folders) == 3
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_text("others"), Path.unlink])
+def test_what_was_built_while_the_sources_changed_is_not_kept(tmp_path, monkeypatch, change):
+    from edgephys.core import builds
+    from edgephys.core.errors import ToolError
+
+    monkeypatch.setenv("EDGEPHYS_CACHE", str(tmp_path / "cache"))
+    source, other = tmp_path / "source.c", tmp_path / "other.c"
+
+    def build(folder):
+        (folder / "run").write_text(source.read_text())
+        change(source)
+
+    for path in (source, other):
+        path.write_text("ours")
+    key = builds.content_key([source, other], "a compiler")
+    with pytest.raises(ToolError, match=r"the sources changed while they were built \(.*source\.c, one of 2\); start"):
+        builds.built(key, build)
+    source.write_text("ours")
+    assert (builds.built(key, lambda folder: (folder / "run").write_text("again")) / "run").read_text() == "again"

@@ -28,6 +28,7 @@ def test_verify_finds_every_target_equal(run, projects, kind):
         assert record["targets"]["rtl"]["ii"] == 1 and record["targets"]["rtl"]["latency_cycles"] >= 1
 
 
+@pytest.mark.slow
 def test_verify_takes_raw_jets_through_the_models_own_preprocessing(run, projects, few_jets):
     record = run("verify", projects / "rtl", "--data", few_jets, "--limit", 300, "--json").json
     assert (record["vectors"], record["mismatches"]) == (300, 0)
@@ -39,6 +40,7 @@ def test_verify_takes_raw_jets_through_the_models_own_preprocessing(run, project
     assert run("verify", projects / "rtl", "--limit", 3).status == 2
 
 
+@pytest.mark.slow
 def test_a_report_shows_the_verification_on_a_file_with_its_name_and_the_number_of_vectors(run, project, few_jets):
     folder = project("hls")
     shutil.rmtree(folder / "results", ignore_errors=True)

@@ -285,7 +285,5 @@ def test_a_scene_comes_back_from_its_record() -> None:
     assert wave_scene.scene_of_record(json.loads(json.dumps(banded.to_record()))) == banded
     record = scene.to_record()
     record["medium"]["inclusions"][0]["shape"] = "star"
-    with pytest.raises(
-        DataError, match=r"wave run: a field of its record is missing or malformed \(KeyError\('star'\)"
-    ):
+    with pytest.raises(DataError, match=r"wave run: a field of its record is missing or malformed \(no 'star'"):
         wave_scene.scene_of_record(record)

@@ -36,7 +36,7 @@ def save_waves(folder: Path, net: WaveCnn = NET, vectors: int = 8) -> Path:
 
     model, _ = random_model(net)
     x = fields(net, vectors)
-    names = (*(f"u{number}" for number in range(net.frames)), "speed")
+    names = net.names
     count = len(names)
     ready = Standardisation(names, (net.input,) * count, (0,) * count, (1,) * count, (0,) * count, net.input)
     card = {

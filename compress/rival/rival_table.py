@@ -11,7 +11,7 @@ from hgq2_front import Epoch, front
 
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
-from edgephys.core.reading import UNREADABLE, read_json
+from edgephys.core.reading import UNREADABLE, fault, read_json
 from edgephys.report.columns import family_name, score_column
 from edgephys.report.table import CSV, Column, Table, percent, written
 
@@ -116,7 +116,7 @@ def read(path: Path) -> dict[str, Any]:
         return {**record, "rows": rows, "fronts": list(record.get("fronts", []))}
     except UNREADABLE as error:
         raise ProjectError(
-            f"{path}: expected a table in JSON with rows, received {error!r}; remove it, or choose another --out"
+            f"{path}: expected a table in JSON with rows, received {fault(error)}; remove it, or choose another --out"
         ) from error
 
 

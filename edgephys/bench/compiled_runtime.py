@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def c(job: Job, x: Integers) -> Runner:
+def c(job: Job, x: Integers) -> CompiledLoop:
     """Return emitted C, compiled for this processor.
 
     Raises: ToolError where gcc is missing or refuses it; ProjectError where a source is missing.
@@ -81,14 +81,18 @@ def c(job: Job, x: Integers) -> Runner:
     library = ctypes.CDLL(str(_compiled(job)))
     library.edgephys_input.restype = library.edgephys_output.restype = ctypes.c_long
     types = [_integer_type(size()) for size in (library.edgephys_input, library.edgephys_output)]
-    details = {"flags": " ".join(_flags(job.facts)), "arena_bytes": job.facts["arena_bytes"], **_entry(job.facts)}
+    details = {
+        "flags": " ".join(native_flags("batch" in job.facts)),
+        "arena_bytes": job.facts["arena_bytes"],
+        **_entry(job.facts),
+    }
     shape = tuple(job.facts["output"]["shape"])
     return CompiledLoop("generated C, gcc", tools.find("gcc").version, x, library, types[0], types[1], shape, details)
 
 
-def _flags(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the options of the compiler; for many events with vectors of 512 bits, where they hold 16-bit lanes."""
-    return (*FLAGS, WIDE) if "batch" in facts and "avx512bw" in machine.describe()["features"] else FLAGS
+def native_flags(wide: bool) -> tuple[str, ...]:
+    """Return the options of the compiler; ``wide`` with vectors of 512 bits, where they hold 16-bit lanes."""
+    return (*FLAGS, WIDE) if wide and "avx512bw" in machine.describe()["features"] else FLAGS
 
 
 def _entry(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,19 +109,28 @@ def _integer_type(size: int) -> np.dtype[Any]:
 
 
 def _compiled(job: Job) -> Path:
-    """Return the library of a project's source and the loop; the cache depends on both and on the processor."""
-    compiler = tools.find("gcc")
+    """Return the library of a project's source and the loop."""
     source, header = emit.sources(job.source, job.facts)
     source_files = (LOOP, source, *emit.batch_sources(job.source, job.facts))
-    options = (*_flags(job.facts), *SHARED, *emit.macros(job.facts))
+    return shared_library(source_files, (*native_flags("batch" in job.facts), *emit.macros(job.facts)), header)
+
+
+def shared_library(source_files: Sequence[Path], options: Sequence[str], header: Path | None = None) -> Path:
+    """Return the shared library of C sources; the cache depends on them, the options and the processor.
+
+    ``header`` is one that lies elsewhere.
+    Raises: ToolError where gcc is missing or refuses a source.
+    """
+    compiler = tools.find("gcc")
+    words, headers = (*options, *SHARED), [] if header is None else [header]
 
     def build(folder: Path) -> None:
-        files = (f"-I{header.parent}", *map(str, source_files))
-        tools.run((*compiler.command, *options, *files, "-o", LIBRARY), folder, COMPILE_S)
+        files = (*(f"-I{path.parent}" for path in headers), *map(str, source_files), "-lm")
+        tools.run((*compiler.command, *words, *files, "-o", LIBRARY), folder, COMPILE_S)
 
     processor = machine.describe()
     native = (str(processor["processor"]), str(processor["family"]), *processor["features"])
-    key = builds.content_key([*source_files, header], compiler.version, *options, *native)
+    key = builds.content_key([*source_files, *headers], compiler.version, *words, *native)
     return builds.built(key, build) / LIBRARY
 
 

@@ -11,6 +11,7 @@ from edgephys.bench.exports import Export
 from edgephys.bench.peers import peer_jobs
 from edgephys.bench.worker import Job
 from edgephys.core.errors import UsageError
+from edgephys.core.names import real_path
 from edgephys.models.trained import MODEL
 from edgephys.project import Project, read
 from edgephys.targets.target import CountedCycles, NotTimed
@@ -40,9 +41,9 @@ def grouped(folders: Sequence[Path]) -> list[list[Project]]:
     groups: dict[str, list[Project]] = {}
     paths: set[Path] = set()
     for folder in folders:
-        if folder.resolve() in paths:
+        if real_path(folder) in paths:
             raise UsageError(f"{folder}: named twice; name each project once")
-        paths.add(folder.resolve())
+        paths.add(real_path(folder))
         project = read(folder)
         groups.setdefault(project.graph.digest, []).append(project)
     return list(groups.values())

@@ -57,6 +57,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench.bench,
     "compare": tables.compare,
     "netlists": tables.netlists,
+    "intervals": tables.intervals,
     "scaling": tables.scaling,
     "agree": tables.agree,
     "coverage": tables.coverage,

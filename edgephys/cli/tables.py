@@ -119,6 +119,31 @@ def netlists(
     give(as_json, record, lambda: table(record))
 
 
+def intervals(
+    projects: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="Reported RTL projects, a row each.")],
+    beside: Annotated[
+        Path | None, typer.Option(help="JSON of a table of scaling, with rows of the same models at II 1.")
+    ] = None,
+    out: TableOut = None,
+    as_json: Json = False,
+) -> None:
+    """Put RTL projects of several initiation intervals into one table: LUTs, latency and throughput.
+
+    \b
+    Example: edgephys intervals hls_projects/jet_deepsets_n8_8bit_rtl --beside hls_projects/results/scaling.json
+    """
+    from edgephys.core.errors import ProjectError
+    from edgephys.core.reading import fitting
+    from edgephys.report.intervals import table, tabulate
+    from edgephys.report.render import writer
+
+    write = writer(out, table)
+    with fitting(", ".join(map(str, (*projects, *filter(None, (beside,))))), "reports of projects", ProjectError):
+        record = tabulate(projects, beside, line())
+        write(record)
+        give(as_json, record, lambda: table(record))
+
+
 def doctor(as_json: Json = False) -> None:
     """Say which outside tools are here, which are missing, and what to install.
 

@@ -19,9 +19,16 @@ from edgephys.networks.layers import ChannelActivation, FrameSum
 def kernel_layers(model: Any) -> list[Any]:
     """Return the layers that multiply by weights, in order.
 
-    Raises: ModelError for a kernel without a quantiser of a fixed scale, such as a float network's.
+    Raises: ModelError for a kernel without a quantiser of a fixed scale, such as a float network's, and for a model
+    without a kernel, such as the wave operator, whose filters keep a bound.
     """
     layers = [layer for layer in model.layers if kernel_of(layer) is not None]
+    if not layers:
+        weighted = [f"'{layer.name}' ({type(layer).__name__})" for layer in model.layers if layer.weights]
+        raise ModelError(
+            f"model '{model.name}': stages train kernels of dense layers and convolutions, and it has none, only "
+            f"{', '.join(weighted) or 'layers without weights'}; choose fewer or smaller filters and train again"
+        )
     for layer in layers:
         quantiser: Any = quantiser_of(layer)
         if type(quantiser).__name__ != "quantized_bits" or quantiser.alpha not in (1, 1.0):

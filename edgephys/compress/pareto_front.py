@@ -10,7 +10,7 @@ from typing import Any
 from edgephys.applications.registry import scored
 
 Point = tuple[float, float, float]
-"""Score, LUTs, cycles: the first should be high, the others low."""
+"""Merit, LUTs, cycles: the first should be high, the others low."""
 
 SYNTHESISED, SIMULATED, ESTIMATED = "synthesised", "simulated", "estimated"
 
@@ -46,6 +46,11 @@ class SweepRun:
         """Score on the validation data."""
         return float(self.metrics[scored(self.metrics).key])
 
+    @property
+    def merit(self) -> float:
+        """The score, or less where less of it is better: the higher, the better."""
+        return self.score if scored(self.metrics).rising else -self.score
+
     def to_record(self) -> dict[str, Any]:
         """Return all fields in one table, those of ``metrics`` too."""
         fields = dataclasses.asdict(self)
@@ -74,7 +79,7 @@ class ParetoFront:
         """Return the figures by which a run is compared."""
         lut = run.lut if self.lut_stage == SYNTHESISED else run.lut_estimate
         cycles = run.latency_cycles if self.cycles_stage == SIMULATED else run.cycles_estimate
-        return run.score, lut or 0, cycles or 0
+        return run.merit, lut or 0, cycles or 0
 
     def to_record(self) -> dict[str, Any]:
         """Return the stages and one row a run, with its place; test figures of members alone."""

@@ -122,12 +122,6 @@ def sweep(
     """
     check_free(plan.out, RESULT, plan.force, "a front")
     model = candidate(plan.model, plan.data)
-    score = model.score
-    if not score.rising:
-        raise UsageError(
-            f"{plan.model}: a front needs a score that is better when higher, {model.name} has the {score.name}; "
-            "`edgephys compress` runs a pipeline on it"
-        )
     state = _SweepState(plan, model, executor, run_job, command, say, write)
     say(f"{len(state.tables)} of {len(state.jobs)} runs are finished")
     state.write_table()

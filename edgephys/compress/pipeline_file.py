@@ -25,9 +25,10 @@ import edgephys
 from edgephys.compress.registry import stage_classes
 from edgephys.compress.stage import Stage
 from edgephys.core.errors import UsageError
+from edgephys.core.names import real_path
 from edgephys.core.reading import UNREADABLE, read_text
 
-SCRIPTS = Path(edgephys.__file__).resolve().parent.parent / "models"
+SCRIPTS = real_path(edgephys.__file__).parent.parent / "models"
 """Folder of the training scripts that come with edgephys."""
 
 
@@ -91,10 +92,10 @@ def read(path: Path, scripts: Sequence[Path] = ()) -> Pipeline:
 
 
 def _require_known_scripts(path: Path, stages: Sequence[Stage], scripts: Sequence[Path]) -> None:
-    allowed = {script.resolve() for script in scripts}
+    allowed = {real_path(script) for script in scripts}
     for number, stage in enumerate(stages, 1):
         for key in stage.scripts:
-            script = Path(getattr(stage, key)).resolve()
+            script = real_path(getattr(stage, key))
             if getattr(stage, key) and script not in allowed and script.parent != SCRIPTS:
                 raise UsageError(
                     f"{path}: stage {number} ({stage.kind}): {key} '{getattr(stage, key)}' is a program that would be "

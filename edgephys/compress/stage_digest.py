@@ -15,6 +15,7 @@ from pathlib import Path
 from edgephys.compress.job import CompressionJob
 from edgephys.compress.stage import Stage
 from edgephys.core.errors import UsageError
+from edgephys.core.names import real_path
 from edgephys.core.reading import only_os_errors, read_bytes, sha256
 from edgephys.models.card import CARD, read_card
 from edgephys.models.trained import MODEL
@@ -49,7 +50,7 @@ def _of_start(job: CompressionJob, cards: bool) -> str:
     for path in (job.data, job.test_data):
         for file in sorted(path.glob("*.h5")) if path is not None and path.is_dir() else [path] if path else []:
             state = file.stat()
-            digest.update(_file_digest(file.resolve(), state.st_size, state.st_mtime_ns))
+            digest.update(_file_digest(real_path(file), state.st_size, state.st_mtime_ns))
     digest.update(str(job.seed).encode())
     return digest.hexdigest()
 

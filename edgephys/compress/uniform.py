@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ProjectError
-from edgephys.core.reading import UNREADABLE, read_json
+from edgephys.core.reading import UNREADABLE, fault, read_json
 from edgephys.workflow.candidates import Candidate
 
-KEYS = ("model", "bits", "accuracy", "accuracy_error", "lut", "lut_stage", "lut_estimate", "latency_cycles")
+KEYS = ("model", "bits", "lut", "lut_stage", "lut_estimate", "latency_cycles")
 
 
 def uniform(path: Path, model: Candidate) -> list[dict[str, Any]]:
@@ -22,10 +22,12 @@ def uniform(path: Path, model: Candidate) -> list[dict[str, Any]]:
     try:
         table = read_json(path)["rows"]
         same = [row for row in table if tuple(row[key] for key in ("family", "n", "features", "parameters")) == network]
-        rows = [{key: row[key] for key in KEYS} for row in same]
+        keys = (*KEYS, model.score.key, model.score.error)
+        rows = [{key: row[key] for key in keys} for row in same]
         rows = [row if row["lut_stage"].startswith("synthesised") else {**row, "lut": None} for row in rows]
     except UNREADABLE as error:
         raise ProjectError(
-            f"{path}: expected a table of `edgephys scaling` in JSON, found {error!r}; make it or leave --beside out"
+            f"{path}: expected a table of `edgephys scaling` in JSON, found {fault(error)}; "
+            "make it or leave --beside out"
         ) from error
     return sorted(rows, key=lambda row: -int(row["bits"]))

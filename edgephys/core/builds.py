@@ -7,9 +7,10 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from edgephys.core.errors import ToolError
 from edgephys.core.scratch import sweep
 
 BUILDING = ".building-"
@@ -23,8 +24,23 @@ def cache_root() -> Path:
     return Path(folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgephys")
 
 
-def content_key(files: Iterable[Path], *facts: str) -> str:
+class ContentKey(str):
+    """A SHA-256 over files and facts, which knows them: a build is only kept while they are the same."""
+
+    files: tuple[Path, ...]
+    facts: tuple[str, ...]
+
+    def holds(self) -> bool:
+        """Tell whether the files still have this content."""
+        try:
+            return content_key(self.files, *self.facts) == self
+        except OSError:
+            return False
+
+
+def content_key(files: Iterable[Path], *facts: str) -> ContentKey:
     """Return a SHA-256 over the names and bytes of files, of all files in folders, and over facts."""
+    files = tuple(files)
     digest = hashlib.sha256()
     for fact in (platform.machine(), *facts):
         digest.update(fact.encode() + b"\0")
@@ -33,7 +49,9 @@ def content_key(files: Iterable[Path], *facts: str) -> str:
         for path in below:
             digest.update(str(path.relative_to(top.parent)).encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    key = ContentKey(digest.hexdigest())
+    key.files, key.facts = files, facts
+    return key
 
 
 def built(key: str, build: Callable[[Path], None]) -> Path:
@@ -42,6 +60,8 @@ def built(key: str, build: Callable[[Path], None]) -> Path:
     A build that fails leaves nothing in the cache; what one that was killed left goes at a build over a day later.
     The hash of all files that were built lies beside them; a folder with other files is built again, so that only what
     was built here runs.
+
+    Raises: ToolError where the files of the key change during the build: what was built may be of others.
     """
     folder = cache_root() / key[:2] / key
     if _is_whole(folder):
@@ -54,6 +74,8 @@ def built(key: str, build: Callable[[Path], None]) -> Path:
         fresh = scratch / "new"
         fresh.mkdir()
         build(fresh)
+        if isinstance(key, ContentKey) and not key.holds():
+            raise ToolError(f"the sources changed while they were built ({_named(key.files)}); start again")
         (fresh / BUILT).write_text(_contents(fresh))
         if folder.is_dir() and not _is_whole(folder):
             folder.rename(scratch / "previous")
@@ -65,6 +87,12 @@ def built(key: str, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def _named(files: Sequence[Path]) -> str:
+    """Return the first file, or a missing one, and how many there are."""
+    first = next((path for path in files if not path.exists()), files[0])
+    return f"{first}, one of {len(files)}" if len(files) > 1 else str(first)
 
 
 def _is_whole(folder: Path) -> bool:

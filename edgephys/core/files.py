@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import DataError, UsageError
+from edgephys.core.names import real_path
 from edgephys.core.scratch import file_beside, folder_beside
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -58,7 +59,7 @@ def check_free(out: Path, mark: str, force: bool, what: str) -> None:
     Raises: UsageError where it exists, does not hold the file ``mark``, and ``force`` is False; where it is the working
     directory, or holds it; as ``check_writable`` does.
     """
-    here, real = Path.cwd(), out.resolve()
+    here, real = Path.cwd(), real_path(out)
     if real == here or real in here.parents:
         raise UsageError(f"{out} is, or holds, the folder that you work in, which cannot be replaced; choose another")
     check_writable(out)

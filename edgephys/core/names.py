@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -78,13 +79,21 @@ def require_all_plain(what: str, value: Any) -> None:
             require_all_plain(what, entry)
 
 
+def real_path(path: Path | str) -> Path:
+    """Return the absolute path with its symbolic links followed; a link that leads to itself stays as it is.
+
+    ``Path.resolve`` raises RuntimeError for such a link, which no reader of a file expects.
+    """
+    return Path(os.path.realpath(path))
+
+
 def own_file(folder: Path, name: str) -> Path:
     """Return the path of a file in a folder.
 
     Raises: ValueError where the name leads out of the folder, over a symbolic link too.
     """
     path = folder / require_inside("file", name)
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not real_path(path).is_relative_to(real_path(folder)):
         raise ValueError(f"file {_shown(name)} must lie inside the project, not behind a link to elsewhere")
     return path
 

@@ -39,12 +39,23 @@ UNREADABLE = (OSError, *MALFORMED)
 """What a file raises that is missing, damaged or of another form."""
 
 
+class NotOpenedError(OSError):
+    """A file that the system does not open; its text is the reason alone, for the message of whoever reads the file."""
+
+    def __str__(self) -> str:
+        """Return the reason in the system's words, without number and path."""
+        return str(self.strerror).lower()
+
+
 def open_regular(path: Path, largest: int = LARGEST_BYTES) -> io.BufferedReader:
     """Open a file to read; neither a device nor a pipe is waited for.
 
     Raises: OSError where it cannot be opened; ValueError where it is no regular file or is too large.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotOpenedError(error.errno, os.strerror(error.errno or 0), str(path)) from error
     try:
         state = os.fstat(handle)
         if stat.S_ISDIR(state.st_mode):
@@ -63,6 +74,13 @@ def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     """Return the content of a file.  Raises: as ``open_regular``."""
     with open_regular(path, largest) as stream:
         return stream.read()
+
+
+def fault(error: Exception) -> str:
+    """Return what is wrong with a file or record, from the error that reading it raised, for the reader's message."""
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    return f"a value of another kind: {error}" if isinstance(error, (AttributeError, TypeError)) else str(error)
 
 
 @contextmanager

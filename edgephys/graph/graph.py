@@ -40,7 +40,7 @@ from typing import Any
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
 from edgephys.core.names import require_name, require_plain
-from edgephys.core.reading import MALFORMED
+from edgephys.core.reading import MALFORMED, fault
 from edgephys.graph.ops import OPS, Constant, Input, Op
 
 __all__ = ["Constant", "Graph", "Node", "check", "from_record", "to_record"]
@@ -200,7 +200,7 @@ def from_record(record: dict[str, Any]) -> Graph:
         graph = Graph(record["name"], nodes, tuple(record["inputs"]), tuple(record["outputs"]), record["metadata"])
         return check(graph)
     except MALFORMED as error:
-        raise ModelError(f"graph record: a field is missing or malformed ({error!r})") from error
+        raise ModelError(f"graph record: a field is missing or malformed ({fault(error)})") from error
 
 
 def _node_record(node: Node) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError, ModelError
 from edgephys.core.fixed import WIDEST, Fixed, Integers
-from edgephys.core.reading import MALFORMED
+from edgephys.core.reading import MALFORMED, fault
 from edgephys.core.rounding import Overflow, Rounding
 
 
@@ -131,7 +131,7 @@ def from_record(record: dict[str, Any]) -> Standardisation:
             Fixed.of_record(record["output"]),
         )
     except MALFORMED as error:
-        raise ModelError(f"standardisation record: a field is missing or malformed ({error!r})") from error
+        raise ModelError(f"standardisation record: a field is missing or malformed ({fault(error)})") from error
 
 
 def fit(features: NDArray[Any], names: tuple[str, ...], output: Fixed) -> Standardisation:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.gated_operator import GatedOperator, Walls
 from edgephys.networks.kernels import inputs_of, kernel_of
 
 RECIPROCAL_BITS = 10
@@ -225,7 +226,7 @@ def _power_of_two(exponents: Any, dtype: str) -> Any:
     return keras.ops.take(table, keras.ops.clip(exponents, -126, 126) + 126)
 
 
-LAYERS = (ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum)
+LAYERS = (ChannelActivation, ConstituentMean, FixedRounding, FrameSum, GatedOperator, Pairs, ReceivedSum, Walls)
 """Every layer of ours, for those who load a model."""
 
 

@@ -33,6 +33,17 @@ def counted(rows: Sequence[Row]) -> str:
     return " or ".join(dict.fromkeys(stated)) or "examples"
 
 
+def score_of(rows: Sequence[Row]) -> Score:
+    """Return the score of rows that have the same one; the accuracy where no row has any."""
+    return next(iter(scores(rows)), scored({"accuracy": 0.0}))
+
+
+def merit(row: Row) -> float:
+    """Return a row's score, or less where less of it is better: the higher, the better."""
+    score = scored(row)
+    return float(row[score.key]) if score.rising else -float(row[score.key])
+
+
 def score_column(rows: Sequence[Row], heading: str = "", within: str = "", spread: str = "error") -> Column:
     """Return the column of the score with its error, or another ``spread``; ``within`` is the key that holds both.
 

@@ -10,7 +10,7 @@ from typing import Any
 from edgephys.applications.registry import score_in, scored
 from edgephys.core import machine
 from edgephys.core.errors import ProjectError
-from edgephys.core.reading import UNREADABLE, read_json
+from edgephys.core.reading import UNREADABLE, fault, read_json
 from edgephys.report.estimator import compared
 
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict
     """
     tables = [_finished(run) for folder in runs for run in _within(folder)]
     networks = {_network(table) for table in tables}
-    others = [_other(row) for path in beside for row in _read(path)["rows"] if _network(row) in networks]
+    others = [_other(row) for path in beside for row in read_table(path)["rows"] if _network(row) in networks]
     rows = [_row(table) for table in tables] + others
     eight = {_network(row): row for row in others if row["pipeline"] == UNIFORM and row["bits"] == 8}
     for row in rows:
@@ -45,13 +45,15 @@ def tabulate(runs: Sequence[Path], beside: Sequence[Path], command: str) -> dict
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the record of a table; raise ProjectError where a file is none."""
     try:
         table = read_json(path)
         if not isinstance(table["rows"], list):
             raise ValueError("rows that are no list")
     except UNREADABLE as error:
-        raise ProjectError(f"{path}: expected a table in JSON with rows, found {error!r}; make it again") from error
+        what = fault(error)
+        raise ProjectError(f"{path}: expected a table in JSON with rows, found {what}; make it again") from error
     return dict(table)
 
 
@@ -61,7 +63,7 @@ def _within(folder: Path) -> list[Path]:
 
 
 def _finished(run: Path) -> dict[str, Any]:
-    table = _read(run / TABLE)
+    table = read_table(run / TABLE)
     if "metrics" not in table:
         raise ProjectError(f"{run}: its pipeline is not finished; start the same `edgephys compress` again")
     return table

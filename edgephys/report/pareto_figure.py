@@ -1,4 +1,4 @@
-"""Draw a front: accuracy against LUTs and against latency, with uniform models and published ones."""
+"""Draw a front: the score against LUTs and against latency, with uniform models and published ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgephys.report.columns import counted, family_name, literature, style_of
+from edgephys.applications.registry import scored
+from edgephys.report.columns import counted, family_name, literature, merit, score_of, style_of
 from edgephys.report.plot import GREY, INK, MARKERS, OTHER_MARKER, legends, png
 from edgephys.report.table import Row
 
@@ -58,7 +59,7 @@ def picture(table: Mapping[str, Any]) -> bytes:
 
 
 def draw(table: Mapping[str, Any]) -> Any:
-    """Return the figure: accuracies on validation data, which chose the front, are thin; those on test data are bold.
+    """Return the figure: scores on validation data, which chose the front, are thin; those on test data are bold.
 
     Published accuracies, of other jets, stand in a strip of their own above the same costs.
     """
@@ -79,7 +80,7 @@ def draw(table: Mapping[str, Any]) -> Any:
         for each in grid[:, column]:
             each.grid(alpha=0.25)
         _scale(axes, panel.ticks)
-    grid[-1, 0].set_ylabel("accuracy (%)")
+    grid[-1, 0].set_ylabel(f"{score_of(table['runs']).name} (%)")
     figure.suptitle(_title(table), fontsize=11)
     figure.tight_layout(rect=(0, 0.2, 1, 1), w_pad=2, h_pad=0.5)
     _add_legends(figure, table)
@@ -95,12 +96,17 @@ def _title(table: Mapping[str, Any]) -> str:
 
 
 def edge(rows: Sequence[Row], key: str) -> list[Row]:
-    """Return the members of a front that are best in accuracy and this cost alone, by rising cost."""
+    """Return the members of a front that are best in the score and this cost alone, by rising cost."""
     best: list[Row] = []
-    for row in sorted(rows, key=lambda row: (row[key], -row["accuracy"])):
-        if not best or row["accuracy"] > best[-1]["accuracy"]:
+    for row in sorted(rows, key=lambda row: (row[key], -merit(row))):
+        if not best or merit(row) > merit(best[-1]):
             best.append(row)
     return best
+
+
+def _percent(row: Row) -> float:
+    """Return the score of a run, or of a model beside it, in percent."""
+    return 100 * float(row[scored(row).key])
 
 
 def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
@@ -110,7 +116,7 @@ def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
 
     for value in table["knob"]["values"]:
         seeds = [row for row in table["runs"] if row["value"] == value]
-        x, y = [row[panel.run] for row in seeds], [100 * row["accuracy"] for row in seeds]
+        x, y = [row[panel.run] for row in seeds], [_percent(row) for row in seeds]
         if len(seeds) > 1:
             axes.add_patch(Rectangle((min(x), min(y)), max(x) - min(x), max(y) - min(y), zorder=1, **BOX))
         if seeds and panel.named:
@@ -119,34 +125,34 @@ def _draw_runs(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
                 ha="left", va="top", zorder=6, path_effects=[withStroke(linewidth=2, foreground="white")],
             )  # fmt: skip
     for row in table["runs"]:
-        axes.plot([row[panel.run]], [100 * row["accuracy"]], zorder=3, **RUN, alpha=CLEAR if row["front"] else FAINT)
+        axes.plot([row[panel.run]], [_percent(row)], zorder=3, **RUN, alpha=CLEAR if row["front"] else FAINT)
 
 
 def _draw_front(axes: Any, table: Mapping[str, Any], panel: Panel) -> None:
-    """Draw the members with their accuracy on test data, joined; on validation data only a thin line joins them."""
+    """Draw the members with their score on test data, joined; on validation data only a thin line joins them."""
     members = [row for row in table["runs"] if row["front"]]
     line = edge(members, panel.run)
-    x, y = [row[panel.run] for row in line], [100 * row["accuracy"] for row in line]
+    x, y = [row[panel.run] for row in line], [_percent(row) for row in line]
     axes.plot(x, y, zorder=2, **CHOSEN)
     tested = [row for row in members if row["test"]]
     joined = [row for row in line if row["test"]]
-    axes.plot([row[panel.run] for row in joined], [100 * row["test"]["accuracy"] for row in joined], color=OURS, lw=1.8)
+    axes.plot([row[panel.run] for row in joined], [_percent(row["test"]) for row in joined], color=OURS, lw=1.8)
     if tested:
         axes.errorbar(
             [row[panel.run] for row in tested],
-            [100 * row["test"]["accuracy"] for row in tested],
-            [100 * row["test"]["accuracy_error"] for row in tested],
+            [_percent(row["test"]) for row in tested],
+            [100 * row["test"][scored(row["test"]).error] for row in tested],
             elinewidth=1.2, zorder=5, **TESTED,
         )  # fmt: skip
 
 
 def _draw_uniform(axes: Any, rows: Sequence[Row], panel: Panel) -> None:
     known = sorted((row for row in rows if row[panel.uniform] is not None), key=lambda row: row["bits"])
-    x, y = [row[panel.uniform] for row in known], [100 * row["accuracy"] for row in known]
+    x, y = [row[panel.uniform] for row in known], [_percent(row) for row in known]
     axes.plot(x, y, ":", color=UNIFORM, linewidth=1.2, zorder=2)
     for row in known:
         axes.errorbar(
-            [row[panel.uniform]], [100 * row["accuracy"]], [100 * row["accuracy_error"]],
+            [row[panel.uniform]], [_percent(row)], [100 * row[scored(row).error]],
             elinewidth=1.2, zorder=4, **_uniform(row["bits"]),
         )  # fmt: skip
 

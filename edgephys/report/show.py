@@ -122,6 +122,8 @@ def _share(row: Mapping[str, Any]) -> str:
 
 
 def _latency(row: Mapping[str, Any]) -> str:
+    if "step_cycles" in row:
+        return f"{row['step_cycles']:,} cycles a step ({row['run_cycles']:,} for a run of one)"
     latency = f"{row['latency_cycles']:,} cycles" if "latency_cycles" in row else ""
     if "latency_first_cycles" in row:
         latency += f" ({row['latency_first_cycles']:,} to the first pixel)"

@@ -40,7 +40,8 @@ class OtherRun:
 
     ``name`` is its key in the record of the verification, ``doing`` its progress message. ``most`` bounds the vectors.
     ``probe`` returns the integers at the end of each layer in this run, where it can. One that is
-    ``beside`` the others compiles a program of its own, on another core.
+    ``beside`` the others compiles a program of its own, on another core. ``golden`` returns what the golden model gives
+    for the same inputs, where that is more than one evaluation of the Graph.
     """
 
     name: str
@@ -49,6 +50,7 @@ class OtherRun:
     most: int | None = None
     probe: Callable[[Integers], Mapping[str, Integers]] | None = None
     beside: bool = False
+    golden: Callable[[Integers], Integers] | None = None
 
 
 @dataclass(frozen=True)
@@ -233,8 +235,8 @@ class Target(ABC):
         """Return what tools that read the sources, and do not run them, object to."""
         return ()
 
-    def write_testbench(self, graph: Graph, folder: Path, x: Integers) -> int:
-        """Write vectors for the vendor's own test bench, where the target has one, and return how many."""
+    def write_testbench(self, graph: Graph, folder: Path, facts: Facts, x: Integers) -> int:
+        """Write vectors for a test bench of the project's own, where the target has one, and return how many."""
         return 0
 
     def platform(self, project: EmittedProject) -> str:

@@ -112,7 +112,7 @@ def _first_weights(recipe: Recipe, start: Trained | None, task: Task) -> tuple[R
     shapes = [[weight.shape for weight in of.get_weights()] for of in (start.model, model)]
     if shapes[0] != shapes[1]:
         raise ModelError(f"starting model '{start.name}': its weights {shapes[0]} must be the recipe's {shapes[1]}")
-    shifts = [[getattr(layer, "shift", 0) for layer in of.layers] for of in (start.model, model)]
+    shifts = [[layer.shift for layer in of.layers if hasattr(layer, "shift")] for of in (start.model, model)]
     if shifts[0] != shifts[1]:
         raise ModelError(
             f"starting model '{start.name}': it divides its sums by other powers of two than the recipe; start from a "

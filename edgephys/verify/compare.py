@@ -49,7 +49,8 @@ class Mismatch:
 class Comparison:
     """State how the outputs of one program compare: vectors, how many integers differ, and where first.
 
-    ``generated`` counts the further vectors that were generated for the Graph.
+    ``generated`` counts the further vectors that were generated for the Graph, ``outputs`` all integers compared; 0
+    where they are those of one evaluation of the Graph for each vector.
     """
 
     vectors: int
@@ -57,6 +58,7 @@ class Comparison:
     first: Mismatch | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     generated: int = 0
+    outputs: int = 0
 
     def to_record(self) -> dict[str, Any]:
         """Return the record of the JSON contract."""
@@ -93,7 +95,8 @@ class Expected:
         """
         count = difference(name, outputs, self.outputs)
         first = self._located(outputs, layers) if count else None
-        return Comparison(self.own, count, first, facts or {}, len(self.inputs) - self.own)
+        several = self.outputs.size if self.outputs.shape[1:] != self.graph.output.shape else 0
+        return Comparison(self.own, count, first, facts or {}, len(self.inputs) - self.own, several)
 
     def every_layer(self, layers: Layers) -> Comparison:
         """Compare the integers at the end of every layer that a program shows."""

@@ -8,7 +8,7 @@ runs them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -83,7 +83,7 @@ class Verified:
         finding = first_finding(self.lints)
         for name, target in self.targets.items():
             if target.mismatches:
-                outputs = self.outputs // self.vectors * (target.vectors + target.generated)
+                outputs = target.outputs or self.outputs // self.vectors * (target.vectors + target.generated)
                 raise MismatchError(
                     f"{self.project}: {name}: {target.first} ({target.mismatches} of {outputs} outputs differ){hint}"
                     + (f"; {finding}" if finding else "")
@@ -284,6 +284,8 @@ def _ran(project: Project, firmware: Path, expected: Expected, layers: Layers) -
 def _other(project: Project, expected: Expected, other: OtherRun) -> Comparison:
     part = expected.part(other.most)
     with project.using_facts():
+        if other.golden is not None:
+            part = replace(part, outputs=other.golden(part.inputs))
         ran = other.run(part.inputs)
         return part.compared(other.name, ran.outputs, other.probe, ran.facts)
 

@@ -101,11 +101,14 @@ def emitted(model: Model, options: Any, folder: Path, force: bool, say: Say) -> 
 
 
 def _is_current(project: Project, model: Model, options: Any) -> bool:
-    """Return whether a project is unchanged and equal to a new emission: Graph, options, model, vectors, sources."""
+    """Return whether a project is unchanged and equal to a new emission: Graph, options, model, vectors, sources.
+
+    An option that did not exist at the emission had its default.
+    """
     if project.manifest.revision != project.target.revision:
         return False
-    stated = json.loads(json.dumps(asdict(options)))
-    if project.graph.digest != model.graph.digest or project.manifest.options != stated:
+    stated, defaults = (json.loads(json.dumps(asdict(of))) for of in (options, type(options)()))
+    if project.graph.digest != model.graph.digest or {**defaults, **project.manifest.options} != stated:
         return False
     if project.changed() or any(
         sha256(project.model / name) != sha256(model.folder / name) for name in model.framework.files

@@ -42,15 +42,16 @@ class WaveSimulation(Application):
     size_field: ClassVar[str] = "grid"
     settings: ClassVar[type[TaskSettings]] = FrameSampling
     commands: ClassVar[Mapping[str, str]] = {
-        name: f"edgephys.applications.waves.commands:{name}" for name in ("data", "waves", "pace", "dispersion")
+        name: f"edgephys.applications.waves.commands:{name}"
+        for name in ("data", "waves", "rollout", "pace", "dispersion")
     }
 
     @property
     def network(self) -> type:
         """Class of the networks' configurations."""
-        from edgephys.applications.waves.networks.wave_cnn import WaveCnn
+        from edgephys.applications.waves.networks.wave_net import WaveNet
 
-        return WaveCnn
+        return WaveNet
 
     def prepare(
         self, net: Any, settings: Any, shares: Shares, data: Path, test_data: Path | None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgephys.cli.console import bar, give, say
 from edgephys.cli.words import MOST, DataSeed, Json, TableOut, Workers, line
 from edgephys.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgephys.applications.waves.study.roll_out import Horizon
 
 
 def data(
@@ -67,7 +70,7 @@ def waves(
     steps: Annotated[int, typer.Option(min=1, max=MOST, help="Frames that are rolled out.")] = 50,
     starts: Annotated[str, typer.Option(help="First frames that are predicted, such as 2,13.")] = "2,13",
     run: Annotated[
-        int, typer.Option(min=0, max=MOST, help="The run that the pictures show, of the best network named here.")
+        int, typer.Option(min=0, max=MOST, help="The run that the pictures show, with the best networks.")
     ] = 0,
     beside: Annotated[Path | None, typer.Option(help="An earlier table of the same data: keep its rows.")] = None,
     as_json: Json = False,
@@ -77,17 +80,12 @@ def waves(
     \b
     Example: edgephys waves models/waves/* --data data/waves.h5 --beside hls_projects/results/waves.json
     """
-    from edgephys.applications.waves.study.roll_out import Horizon
-    from edgephys.applications.waves.study.table import shown_run, tabulate
+    from edgephys.applications.waves.study.shown_run import shown_run
+    from edgephys.applications.waves.study.table import tabulate
     from edgephys.applications.waves.study.table_page import table
     from edgephys.report.render import writer
 
-    try:
-        horizon = Horizon(steps, tuple(int(word) for word in starts.split(",")))
-    except ValueError:
-        raise UsageError(
-            f"--starts must be whole numbers with commas between them, such as 2,13, not {starts}"
-        ) from None
+    horizon = _horizon(steps, starts)
     write = writer(out, lambda record: table(record, shown))
     shown = None if out is None else shown_run(models, data, horizon, run)
     record = tabulate(models, data, horizon, line(), say, beside)
@@ -105,7 +103,7 @@ def pace(
     rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds in which all are timed in turns.")] = 9,
     as_json: Json = False,
 ) -> None:
-    """Measure the time of a frame on one core, for the solver, networks and firmware, beside the error of each.
+    """Measure the time of a frame and its error: the solver in numpy and C, networks in Keras, C and firmware.
 
     \b
     Example: edgephys pace models/waves/* --data data/waves.h5 --project hls_projects/wave_cnn_n32_cp12_8bit_rtl
@@ -142,3 +140,38 @@ def dispersion(
     record = tabulate(models, line(), say)
     write(record)
     give(as_json, record, lambda: table(record))
+
+
+def rollout(
+    projects: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="Folders of emitted wave networks.")],
+    data: Annotated[Path, typer.Option(help="File of waves that no network has seen.")],
+    out: TableOut = None,
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Frames that are rolled out.")] = 50,
+    starts: Annotated[str, typer.Option(help="First frames that are predicted, such as 2,13.")] = "2,13",
+    fields: Annotated[int, typer.Option(min=1, max=MOST, help="Most fields that are rolled out.")] = 128,
+    as_json: Json = False,
+) -> None:
+    """Feed emitted programs with their own frames, and compare every integer with the golden model.
+
+    \b
+    Example: edgephys rollout hls_projects/wave_cnn_n32_cp12_8bit_rtl --data data/waves.h5
+    """
+    from edgephys.applications.waves.study.firmware import require, table, tabulate
+    from edgephys.report.render import writer
+
+    write = writer(out, table)
+    record = tabulate(projects, data, _horizon(steps, starts), fields, line(), say)
+    write(record)
+    give(as_json, record, lambda: table(record))
+    require(record)
+
+
+def _horizon(steps: int, starts: str) -> Horizon:
+    from edgephys.applications.waves.study.roll_out import Horizon
+
+    try:
+        return Horizon(steps, tuple(int(word) for word in starts.split(",")))
+    except ValueError:
+        raise UsageError(
+            f"--starts must be whole numbers with commas between them, such as 2,13, not {starts}"
+        ) from None

@@ -14,8 +14,9 @@ from edgephys.applications.application import Score
 from edgephys.applications.metrics import relative_l2
 from edgephys.applications.task import Examples, Floats, Shares, Task
 from edgephys.applications.waves.application import FrameSampling, WaveSimulation
+from edgephys.applications.waves.channels import last_channel, reached_from, read_before, stride_of, walled
 from edgephys.applications.waves.data import files as waves
-from edgephys.applications.waves.networks.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_net import MEDIUM, WaveNet
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.models.standardise import Standardisation
@@ -34,9 +35,10 @@ class NextFrameTask(Task):
     The next frames of ``test`` are integers in steps of the input, as its fields are.
     """
 
-    network: ClassVar[type] = WaveCnn
+    network: ClassVar[type] = WaveNet
     metric: ClassVar[Score] = WaveSimulation.score
     most_vectors: ClassVar[int] = 128
+    margin: int = 0
 
     @cached_property
     def power(self) -> float:
@@ -83,9 +85,9 @@ class NextFrameTask(Task):
         return HeldOut(self.test.inputs[chosen], self.test.labels[chosen])
 
     def network_settings(self, model: Any) -> dict[str, Any]:
-        """Return the points of a side and the number of frames that are read, by field of a WaveCnn."""
-        _, grid, _, channels = self.train[0].shape
-        return {"grid": grid, "frames": channels - 1}
+        """Return the points of a side and the number of frames that are read, by field of a WaveNet."""
+        _, side, _, count = self.train[0].shape
+        return {"grid": side - 2 * self.margin, "frames": count - 1}
 
     def teacher(self, folder: str) -> Trained:
         """Return a trained network that reads the same fields; raise UsageError where it reads others."""
@@ -114,12 +116,12 @@ def of_trained(trained: Trained, data: Path, test_data: Path | None = None) -> N
     """
     recipe = trained.card.recipe
     shares = Shares(recipe["validation"], recipe["test"], recipe["seed"])
-    grid, ready = trained.model.input_shape[1], trained.standardisation
-    return _task(ready, grid, FrameSampling(recipe["every"]), shares, data, test_data)
+    side, ready = trained.model.input_shape[1], trained.standardisation
+    return _task(ready, side, FrameSampling(recipe["every"]), shares, data, test_data)
 
 
 def prepare(
-    net: WaveCnn, sampling: FrameSampling, shares: Shares, data: Path, test_data: Path | None = None
+    net: WaveNet, sampling: FrameSampling, shares: Shares, data: Path, test_data: Path | None = None
 ) -> tuple[NextFrameTask, Standardisation]:
     """Return the task of a new network, and the format of its input; the fields of a run are all in one part.
 
@@ -127,10 +129,9 @@ def prepare(
     Raises: DataError as the reader of waves, for another grid, for amplitudes beyond the input's range, and where a
     part would be empty.
     """
-    names = (*(f"u{time - net.frames + 1}" for time in range(net.frames)), "speed")
-    count = len(names)
-    ready = Standardisation(names, (net.input,) * count, (0,) * count, (1,) * count, (0,) * count, net.input)
-    return _task(ready, net.grid, sampling, shares, data, test_data), ready
+    count = len(net.names)
+    ready = Standardisation(net.names, (net.input,) * count, (0,) * count, (1,) * count, (0,) * count, net.input)
+    return _task(ready, net.side, sampling, shares, data, test_data, net.grid), ready
 
 
 def measure(trained: Trained, data: Path) -> dict[str, Any]:
@@ -142,25 +143,34 @@ def measure(trained: Trained, data: Path) -> dict[str, Any]:
     return _metrics(trained.model, *_values(test, trained.standardisation.output))
 
 
-def read(ready: Standardisation, grid: int, data: Path, limit: int | None = None) -> HeldOut:
+def read(ready: Standardisation, side: int, data: Path, limit: int | None = None) -> HeldOut:
     """Return the fields of all runs of a file and their next frames, the first ``limit`` of them.
 
     Raises: as ``prepare``.
     """
-    runs = fitting(data, grid, ready.output)
-    every = fields(runs, range(len(runs.frames)), ready)
+    runs = fitting(data, ready, side)
+    every = fields(runs, range(len(runs.frames)), ready, side)
     return HeldOut(every.inputs[:limit], every.labels[:limit])
 
 
-def fitting(path: Path, grid: int, form: Fixed) -> waves.Waves:
-    """Return the runs of a file whose grid and amplitudes a network takes.  Raises: DataError where it does not."""
+def fitting(path: Path, ready: Standardisation, side: int, grid: int | None = None) -> waves.Waves:
+    """Return the runs of a file whose grid and amplitudes a network of ``side`` points takes.
+
+    ``grid`` are the points of a side within its walls; by default the file decides, where the network reads walls.
+    Raises: DataError where it does not take them.
+    """
     runs = waves.read(path)
+    points = runs.speed.shape[1]
+    if grid is None:
+        within = ready.names[-1] == MEDIUM and points < side and (side - points) % 2 == 0
+        grid = points if within else side
     if runs.speed.shape[1:] != (grid, grid):
-        points = " x ".join(map(str, runs.speed.shape[1:]))
+        shape = " x ".join(map(str, runs.speed.shape[1:]))
         raise DataError(
-            f"file '{path}': expected {grid} x {grid} points, as the network takes, found {points}; set grid, or make "
+            f"file '{path}': expected {grid} x {grid} points, as the network takes, found {shape}; set grid, or make "
             f"it with edgephys data waves --grid {grid}"
         )
+    form = ready.output
     top = 2.0 ** (form.integer - 1)
     for name, values in (("frames", runs.frames), ("speed", runs.speed)):
         largest = float(np.abs(values).max())
@@ -173,21 +183,27 @@ def fitting(path: Path, grid: int, form: Fixed) -> waves.Waves:
 
 
 def fields(
-    runs: waves.Waves, numbers: Sequence[int], ready: Standardisation, sampling: FrameSampling = EVERY_FRAME
+    runs: waves.Waves,
+    numbers: Sequence[int],
+    ready: Standardisation,
+    side: int,
+    sampling: FrameSampling = EVERY_FRAME,
 ) -> HeldOut:
     """Return what a network reads of some runs at each time, or at some times, and the frames that come next.
 
     Shape: inputs (field, row, column, frame and speed), labels (field, row, column, frame); the input's integers.
     """
-    frames = len(ready.names) - 1
+    stride = stride_of(ready)
+    earliest = 1 + stride * (len(ready.names) - 2)
     inputs: list[Integers] = []
     labels: list[Integers] = []
     for number in numbers:
-        run, speed = ready.output.quantise(runs.frames[number]), ready.output.quantise(runs.speed[number])
-        first, last = frames + number % sampling.every, len(run) - sampling.unroll  # no two runs begin alike
+        run = walled(ready.output.quantise(runs.frames[number]), side)
+        medium = last_channel(ready, runs.speed[number], side)
+        first, last = earliest + number % sampling.every, len(run) - stride * sampling.unroll  # no two begin alike
         for time in range(first, last + 1, sampling.every):
-            inputs.append(np.stack([*run[time - frames : time], speed], -1))
-            labels.append(np.stack(list(run[time : time + sampling.unroll]), -1))
+            inputs.append(np.stack([*read_before(run, time, ready), medium], -1))
+            labels.append(np.stack(list(reached_from(run, time, ready, sampling.unroll)), -1))
     return HeldOut(np.stack(inputs), np.stack(labels))
 
 
@@ -197,27 +213,30 @@ def _values(fields_: HeldOut, form: Fixed) -> Examples:
 
 def _task(
     ready: Standardisation,
-    grid: int,
+    side: int,
     sampling: FrameSampling,
     shares: Shares,
     data: Path,
     test_data: Path | None,
+    grid: int | None = None,
 ) -> NextFrameTask:
     form = ready.output
-    runs = fitting(data, grid, form)
-    test_runs = None if test_data is None else fitting(test_data, grid, form)
+    runs = fitting(data, ready, side, grid)
+    test_runs = None if test_data is None else fitting(test_data, ready, side, grid)
     train, validation, test = (
         part.tolist() for part in shares.parts(len(runs.frames), "runs", test_runs is not None, runs.source)
     )
-    least = len(ready.names) + sampling.every + sampling.unroll - 1
+    least = stride_of(ready) * (len(ready.names) - 2 + sampling.unroll) + sampling.every + 1
     if least > runs.frames.shape[1]:
         raise DataError(
             f"file '{runs.source}': expected runs of {least} frames and over, found {runs.frames.shape[1]}; lower "
             "every or unroll, or make longer runs"
         )
+    of, numbers = (runs, test) if test_runs is None else (test_runs, range(len(test_runs.frames)))
     return NextFrameTask(
-        _values(fields(runs, train, ready, sampling), form),
-        _values(fields(runs, validation, ready, FrameSampling(unroll=sampling.unroll)), form),
-        fields(runs, test, ready) if test_runs is None else fields(test_runs, range(len(test_runs.frames)), ready),
+        _values(fields(runs, train, ready, side, sampling), form),
+        _values(fields(runs, validation, ready, side, FrameSampling(unroll=sampling.unroll)), form),
+        fields(of, numbers, ready, side),
         form,
+        margin=(side - runs.speed.shape[1]) // 2,
     )

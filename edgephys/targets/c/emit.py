@@ -18,11 +18,12 @@ from edgephys.core import builds, machine
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
+from edgephys.core.names import real_path
 from edgephys.core.scratch import temporary_folder
 from edgephys.graph.graph import Graph, check
 from edgephys.graph.passes import drop_dead
 from edgephys.targets import sanitiser
-from edgephys.targets.c import batch, memory
+from edgephys.targets.c import batch, memory, rollout
 from edgephys.targets.c.options import KEYWORDS, COptions
 from edgephys.targets.c.plan import plan
 from edgephys.targets.c.rules import RULES
@@ -63,10 +64,15 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
         results += prod(node.shape)
     single = arena_bytes(program, arena), program.alignment
     many = batch.write(graph, roles, prefix, options.style, single, notes) if options.batch else None
-    files = write(program, arena, prefix, notes, options.style, many.declaration if many else ())
+    output_bytes = np.dtype(program.buffers[graph.output.name].ctype.removesuffix("_t")).itemsize
+    fed_back = rollout.write(graph, prefix, options.rollout, single, output_bytes) if options.rollout else None
+    further = [*(many.declaration if many else ()), *(fed_back.declaration if fed_back else ())]
+    files = write(program, arena, prefix, notes, options.style, further)
     texts = {".h": files.header, ".c": files.source, ".hpp": files.wrapper}
     if many:
         texts["_batch.c"] = many.source
+    if fed_back:
+        texts["_rollout.c"] = fed_back.source
     for ending, text in texts.items():
         (folder / f"{prefix}{ending}").write_text(text)
     return {
@@ -90,6 +96,7 @@ def emit(graph: Graph, folder: Path, options: COptions) -> dict[str, Any]:
         "carriers": {step.node.name: step.writes.ctype for step in program.steps if not step.transposes},
         "layers": {name: node.name for name, node in graph.layers()},
         **({"batch": dict(many.facts)} if many else {}),
+        **({"rollout": dict(fed_back.facts)} if fed_back else {}),
         "probes": [{"node": name, "shape": list(ends[name].shape), "at": at} for name, at in notes.items()],
     }
 
@@ -228,7 +235,7 @@ def compiled(
 
 def sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, Path]:
     """Return the emitted source and its header; raise ProjectError where one is missing."""
-    paths = folder.resolve() / f"{facts['prefix']}.c", folder.resolve() / f"{facts['prefix']}.h"
+    paths = real_path(folder) / f"{facts['prefix']}.c", real_path(folder) / f"{facts['prefix']}.h"
     _require(folder, paths)
     return paths
 
@@ -238,7 +245,7 @@ def batch_sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, ...]:
 
     Raises: ProjectError where it is missing.
     """
-    paths = (folder.resolve() / f"{facts['prefix']}_batch.c",) if "batch" in facts else ()
+    paths = (real_path(folder) / f"{facts['prefix']}_batch.c",) if "batch" in facts else ()
     _require(folder, paths)
     return paths
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgephys.core.errors import UsageError
 from edgephys.targets.options import option, require_choices
+from edgephys.targets.rollout import HELP, require_state
 
 STYLES = ("auto", "unrolled", "loops")
 KEYWORDS = (
@@ -25,7 +26,7 @@ class COptions:
 
     ``style``: auto (straight-line code for layers of several rows, up to a size), unrolled (also for layers of one
     row), or loops (tables: the smallest code, for microcontrollers). ``batch``: a second source, with an entry point
-    for many events.
+    for many events. ``rollout``: channels of the state for a third source, which feeds the output back.
     Raises: UsageError for a value that cannot be.
     """
 
@@ -33,8 +34,11 @@ class COptions:
     style: str = option("auto", "code of dense layers (loops is the smallest)", choices=STYLES)
     batch: bool = option(False, "also emit PREFIX_batch.c: many events in one call, a vector lane for each")
 
+    rollout: int = option(0, HELP.format(adds="PREFIX_rollout.c, which runs steps"), default_text="0: none")
+
     def __post_init__(self) -> None:
         require_choices(self)
+        require_state(self.rollout)
         if self.prefix is not None:
             _check_prefix(self.prefix)
 

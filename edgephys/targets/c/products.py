@@ -92,6 +92,8 @@ def _segments(writer: SourceWriter, node: Node, op: Dense) -> list[Segment]:
     segments, start = [], 0
     for part in parts:
         buffer, positions = program.located(part.name, node)
+        if not op.constant.integers.any():  # nothing matters, and neighbours beyond the edges have no position
+            positions = np.zeros_like(positions)
         where = access(positions.reshape(flat(positions.shape)))
         row, column = where.parts
         count = positions.shape[-1]
@@ -156,6 +158,8 @@ def _in_16_bits(loops: SumLoop, segments: list[Segment]) -> tuple[list[str], int
     loops = replace(loops, writer=replace(loops.writer, rows_in_16_bits=True))
     row: Index = "r" if lanes == rows else "(first + r)"
     lines, narrow = _widening(loops.writer, segments, lanes, row, NARROW)
+    if not narrow:  # all weights are 0
+        return None
     along = Lanes("r", lanes)
     texts = [f"{part.array}[{along.place(k)}]" for part in narrow for k in range(part.columns.size)]
     weights, low, high = (

@@ -40,7 +40,7 @@ TYPES = frozenset(
     ]
 )
 """Words of a cast."""
-ENTRIES = ("run", "run_batch", "note", "batch_note")
+ENTRIES = ("run", "run_batch", "rollout", "note", "batch_note")
 """What a source or its header declares: the entry points, and what records a layer's integers."""
 REFUSED = frozenset(
     [
@@ -69,7 +69,8 @@ REFUSED = frozenset(
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise ProjectError for facts or sources of a C project that could do more than compute."""
     prefix = _prefix(folder, facts)
-    names = {f"{prefix}.h", f"{prefix}.c", f"{prefix}.hpp"} | ({f"{prefix}_batch.c"} if "batch" in facts else set())
+    names = {f"{prefix}.h", f"{prefix}.c", f"{prefix}.hpp"}
+    names |= {f"{prefix}_{entry}.c" for entry in ("batch", "rollout") if entry in facts}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name not in names:  # it would stand before the compiler's own headers
             raise ProjectError(f"{folder}: {path.name} is no file that we emit; remove it, or emit the project again")
@@ -113,6 +114,8 @@ def _prefix(folder: Path, facts: Mapping[str, Any]) -> str:
         require_count("facts: arena_bytes", facts["arena_bytes"])
         for name in ("lanes", "arena_bytes", "arena_alignment") if "batch" in facts else ():
             require_count(f"facts: batch: {name}", facts["batch"][name])
+        for name in ("state", "arena_bytes", "arena_alignment") if "rollout" in facts else ():
+            require_count(f"facts: rollout: {name}", facts["rollout"][name])
         for port in ("input", "output"):
             for length in facts[port]["shape"]:
                 require_count(f"facts: {port}: shape", length)
@@ -125,7 +128,7 @@ def _prefix(folder: Path, facts: Mapping[str, Any]) -> str:
 def _directives(prefix: str) -> list[re.Pattern[str]]:
     """Return what a directive of ours may be: no other header, no macro that stands for a word of its own."""
     upper, number = prefix.upper(), r"\(?-?\d+\)?"
-    macros = rf"((BATCH_)?ARENA_\w+|BATCH_LANES|INPUTS?_?\w*|OUTPUTS?_?\w*) {number}"
+    macros = rf"(((BATCH|ROLLOUT)_)?ARENA_\w+|BATCH_LANES|INPUTS?_?\w*|OUTPUTS?_?\w*) {number}"
     at = r"\(size_t\)\(at\), \(int64_t\)\(value\)\)"
     note = rf"NOTE\(at, value\) (\(\(void\)0\)|{prefix}_note\({at})"
     lane = rf"BATCH_NOTE\(at, value\) (\(\(void\)0\)|{prefix}_batch_note\(\(size_t\)\(l\), {at})"

@@ -31,11 +31,11 @@ class SourceFiles:
 
 
 def write(
-    program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, int], style: str, batch: Sequence[str] = ()
+    program: Program, arena: MemoryPlan, prefix: str, notes: Mapping[str, int], style: str, further: Sequence[str] = ()
 ) -> SourceFiles:
     """Return the source files of a program. ``notes`` gives the place of each layer's integers for a probe.
 
-    ``batch`` are the lines of the header that declare the entry point for many events.
+    ``further`` are the lines of the header that declare other entry points, for many events and for many steps.
     """
     tables = Tables(prefix)
     writer = SourceWriter(program, tables, notes, f"{prefix.upper()}_NOTE")
@@ -54,7 +54,7 @@ def write(
     arrays = arrays_of(program, arena)
     source = [*_opening(prefix, probed), *tables.text, "", *functions, *_run(prefix, arrays, calls)]
     return SourceFiles(
-        _header(program, arena, prefix, batch),
+        _header(program, arena, prefix, further),
         "\n".join(source) + "\n",
         _wrapper(program, prefix),
         tables.bytes,
@@ -120,7 +120,7 @@ def _opening(prefix: str, probed: Tables) -> list[str]:
     ]
 
 
-def _header(program: Program, arena: MemoryPlan, prefix: str, batch: Sequence[str]) -> str:
+def _header(program: Program, arena: MemoryPlan, prefix: str, further: Sequence[str]) -> str:
     graph, upper = program.graph, prefix.upper()
     lines = [
         f"/* {_plain(graph.name)}: emitted by edgephys {__version__} from graph {graph.digest}.",
@@ -139,7 +139,7 @@ def _header(program: Program, arena: MemoryPlan, prefix: str, batch: Sequence[st
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
-        *(["#include <stddef.h>"] if batch else []),
+        *(["#include <stddef.h>"] if further else []),
         "#include <stdint.h>",
         "",
         f'#define {upper}_GRAPH "{graph.digest}"',
@@ -162,7 +162,7 @@ def _header(program: Program, arena: MemoryPlan, prefix: str, batch: Sequence[st
         "#endif",
         "",
         f"void {prefix}_run(const {prefix}_input_t *input, {prefix}_output_t *output, void *arena);",
-        *batch,
+        *further,
         "",
         "#ifdef __cplusplus",
         "}",

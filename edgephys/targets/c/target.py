@@ -83,6 +83,16 @@ class CTarget(ProcessorTarget):
                 runs.append(
                     OtherRun(f"c_batch{name}_sanitised", f"{many}{how}: {checks}", look_at_it, most, beside=True)
                 )
+        if "rollout" in project.facts:
+            from edgephys.targets.c import rollout_run
+            from edgephys.targets.rollout import other_run
+
+            def roll_out(flags: tuple[str, ...], x: Integers) -> Ran:
+                return ran(rollout_run.run(project.firmware, project.facts, x, flags), flags)
+
+            runs.append(other_run(project, "c_rollout", "C: compile and run", partial(roll_out, emit.FLAGS)))
+            checked = partial(roll_out, emit.SANITISED)
+            runs.append(other_run(project, "c_rollout_sanitised", f"C: {checks}", checked, most, beside=True))
         return *super().other_runs(project, netlist), *runs
 
     def scan(self, folder: Path, facts: Facts) -> None:

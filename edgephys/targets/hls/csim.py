@@ -19,8 +19,10 @@ from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
+from edgephys.core.names import real_path
 from edgephys.core.scratch import temporary_folder
 from edgephys.targets import sanitiser
+from edgephys.targets.rollout import RUNS
 from edgephys.targets.vectors import edges_of, require_vectors
 
 COMPILE_S = 1800.0
@@ -69,6 +71,19 @@ def simulate_sanitised(folder: Path, facts: Mapping[str, Any], x: Integers) -> I
     return _run(folder, facts, x, prod(shape), "outputs", SANITISED).reshape(len(x), *shape)
 
 
+def simulate_rollout(folder: Path, facts: Mapping[str, Any], x: Integers, extra: tuple[str, ...] = ()) -> Integers:
+    """Return the states after ``targets.rollout.STEPS``, compiled with ``extra`` flags.
+
+    Shape: x (vector, *input shape) -> (vector, reading, *input shape).  Exact: integers in and out.
+    Raises: as ``simulate``; MismatchError for an access outside of an array in a build with checks.
+    """
+    shape, name = facts["input"]["shape"], facts["rollout"]["top"]
+    flags: tuple[str, ...] = (f"-DROLLOUT={name}", f'-DROLLOUT_SOURCE="firmware/{name}.cpp"', f"-DREADINGS={len(RUNS)}")
+    flags += (f"-DRUNS={', '.join(str(sum(runs)) for runs in RUNS)}", *extra)
+    states = _run(folder, facts, x, len(RUNS) * prod(shape), "outputs", flags)
+    return states.reshape(len(x), len(RUNS), *shape)
+
+
 def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Integers]:
     """Return the integers of the emitted sources at the end of every layer, by layer.
 
@@ -90,7 +105,8 @@ def _run(
         x.tofile(scratch / "x")
         threads = max(1, min(len(os.sched_getaffinity(0)), len(x)))
         words = [str(program), "x", "y", str(len(x)), str(threads), what]
-        said = sanitiser.run(words, scratch, RUN_S, [f"{facts['top']}.cpp"])  # it calls a layer a line
+        sources = [f"{facts['top']}.cpp", *([f"{facts['rollout']['top']}.cpp"] if "rollout" in facts else [])]
+        said = sanitiser.run(words, scratch, RUN_S, sources)  # it calls a layer a line
         if "ERROR" in said or "WARNING" in said:  # of a stream that is read while empty, or not to its end
             raise ToolError(f"C simulation of {folder}: {said.strip().splitlines()[0]}")
         y = np.fromfile(scratch / "y", np.int64)
@@ -127,7 +143,7 @@ def compile_project(
 
     ``main`` is the source that calls the top function; ``extra`` are further flags, to make a library ``name`` instead.
     """
-    folder = folder.resolve()
+    folder = real_path(folder)
     sources = folder / "firmware"
     top = facts["top"]
     if not (sources / f"{top}.cpp").is_file() or not (sources / "weights").is_dir():

@@ -22,12 +22,15 @@ from typing import Any
 from edgephys.core.errors import ModelError, ProjectError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.graph import evaluate
+from edgephys.graph.feedback import feedback
 from edgephys.graph.graph import Graph, check
 from edgephys.targets.fpga import STREAM
+from edgephys.targets.hls import rollout
 from edgephys.targets.hls.options import HlsOptions
 from edgephys.targets.hls.step import HlsStep, ac_type, ap_type, clean
 from edgephys.targets.hls.steps import plan
 from edgephys.targets.hls.stream import Times, connected, is_streamed, times
+from edgephys.targets.rollout import not_streamed
 
 
 def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
@@ -38,6 +41,9 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
     written then.
     """
     streamed = is_streamed(check(graph), options.io, options.backend)
+    if options.rollout and not streamed:
+        raise not_streamed(graph.name)
+    fed_back = feedback(graph, options.rollout) if options.rollout else None
     steps = plan(graph, streamed)
     one_bit = next((step for step in steps if step.formats["result"].bits == 1), None)
     if one_bit is not None and options.backend == "Catapult":
@@ -61,7 +67,11 @@ def emit(graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
     if stream_times is None:
         return facts
     _copy_header(folder)
-    return {**facts, **_stream_facts(graph, model, stream_times)}
+    facts |= _stream_facts(graph, model, stream_times)
+    if fed_back is not None:
+        (folder / "firmware" / f"{rollout.name_of(top)}.cpp").write_text(rollout.source(graph, fed_back, top))
+        facts["rollout"] = {"state": fed_back.state, "top": rollout.name_of(top)}
+    return facts
 
 
 def precision(fixed: Fixed) -> str:

@@ -17,7 +17,10 @@ from edgephys.targets.hls import libclang, loop_rules, pragmas, syntax, synthesi
 from edgephys.targets.target import Lint
 
 TOOL = "libclang"
-RULES = tuple(Path(module.__file__ or "") for module in (libclang, loop_rules, pragmas, synthesis_rules, syntax))
+RULES = (
+    Path(__file__),
+    *(Path(module.__file__ or "") for module in (libclang, loop_rules, pragmas, synthesis_rules, syntax)),
+)
 """The modules that decide what is a finding: a change of them makes old results void."""
 
 
@@ -45,12 +48,16 @@ def of_project(folder: Path, facts: Mapping[str, Any]) -> Lint:
 
 
 def _findings(folder: Path, facts: Mapping[str, Any], scratch: Path) -> Iterator[str]:
-    program = syntax.read(folder, facts, scratch)
     lines = []
-    for cursor, what, rule in synthesis_rules.broken(program):
-        place = program.place(cursor)
-        detail = f"{what} cannot be synthesised (UG1399, {rule.source})"
-        lines.append((place.path, place.line, rule.name, detail))
-    lines += [(wrong.path, wrong.line, wrong.rule, wrong.detail) for wrong in pragmas.broken(program, facts["backend"])]
+    for top in (facts["top"], *([facts["rollout"]["top"]] if "rollout" in facts else [])):
+        program = syntax.read(folder, {**facts, "top": top}, scratch)
+        for cursor, what, rule in synthesis_rules.broken(program):
+            if top != facts["top"] and cursor.spelling == facts["top"] and rule.name == "missing-body":
+                continue  # it is in the file beside, and checked there
+            place = program.place(cursor)
+            detail = f"{what} cannot be synthesised (UG1399, {rule.source})"
+            lines.append((place.path, place.line, rule.name, detail))
+        broken = pragmas.broken(program, facts["backend"])
+        lines += [(wrong.path, wrong.line, wrong.rule, wrong.detail) for wrong in broken]
     ordered = sorted(dict.fromkeys(lines), key=lambda line: line[:2])
     yield from (lint.finding(*line) for line in ordered)  # once for all instances of a template

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edgephys.targets.fpga import AUTO, CLOCK_NS, IO, IO_HELP, PART, check_clock
 from edgephys.targets.options import option, require_choices
 from edgephys.targets.parts import check_part
+from edgephys.targets.rollout import HELP, require_state
 
 BACKENDS = ("Vitis", "Vivado", "Catapult")
 """Backends whose project compiles here for C simulation, in the Graph's exact types."""
@@ -27,8 +28,12 @@ class HlsOptions:
     part: str = option(PART, "FPGA part")
     clock_ns: float = option(CLOCK_NS, "clock period", unit="ns")
     io: str = option(AUTO, IO_HELP, choices=IO)
+    rollout: int = option(
+        0, HELP.format(adds="TOP_rollout.cpp, a top function around a stream"), default_text="0: none"
+    )
 
     def __post_init__(self) -> None:
         require_choices(self)
+        require_state(self.rollout)
         check_part(self.part, self.backend if self.backend in AMD_BACKENDS else None)
         check_clock(self.clock_ns)

@@ -17,6 +17,7 @@ from typing import Any
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import require_count, require_identifier
 from edgephys.targets.hls.csim import KERNELS, TYPES
+from edgephys.targets.hls.rollout import name_of
 from edgephys.targets.hls.rules import GATHER, RULES, KernelRule
 from edgephys.targets.source_scan import Scanned, Token, c_tokens, facts_are_ours
 
@@ -52,7 +53,11 @@ store_weights_in_bram strategy stride_height stride_width weights"""
 OURS = """beat beats block channels column_reach column_spread column_stride columns count entries first groups height
 inner inputs lag last_column last_row left length most offset outer outputs own parts passes period row_reach row_spread
 row_stride rows size steps terms up values width i x y y_pixel"""
-WORDS = frozenset(" ".join((KEYWORDS, TYPE_NAMES, MODES, OF_HLS4ML, OURS)).split())
+OF_ROLLOUT = """after before break frames newest next pixel rollout_in rollout_out rollout_read rollout_replace
+rollout_step rollout_write step"""
+METHODS = ("read", "write")
+"""What is called of a stream, and of nothing else."""
+WORDS = frozenset(" ".join((KEYWORDS, TYPE_NAMES, MODES, OF_HLS4ML, OURS, OF_ROLLOUT)).split())
 """Words of the emitted sources."""
 NUMBERED = re.compile(
     r"(config|layer|n|w|b|c|s|x|process_n|pointwise_|fill_buffer_|dense_)\d+\w*|edge_[a-z0-9_]+", re.ASCII
@@ -73,6 +78,7 @@ BESIDE = re.compile(r"\w+\.(tcl|yml|sh)|\w+_(test|bridge)\.cpp|tb_data|firmware|
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise ProjectError for facts or sources of an HLS project that could do more than compute."""
     top = _top(folder, facts)
+    tops = (top, name_of(top)) if "rollout" in facts else (top,)
     home = folder / "firmware"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not BESIDE.fullmatch(path.name) or path.is_symlink():
@@ -84,10 +90,10 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
             raise _unknown(folder, path)
         if path.is_dir() or OF_OTHERS.fullmatch(name) or _digest(path) in installed():
             continue
-        if name not in (*OWN, f"{top}.cpp", f"{top}.h") and not WEIGHTS.fullmatch(name):
+        if name not in (*OWN, *(f"{of}.cpp" for of in tops), f"{top}.h") and not WEIGHTS.fullmatch(name):
             raise _unknown(folder, path)
         if not name.endswith(".txt"):  # written anew from the headers before every run
-            _scan_source(Scanned(folder, path), directives, top, variables)
+            _scan_source(Scanned(folder, path), directives, tops, variables)
 
 
 def _unknown(folder: Path, path: Path) -> ProjectError:
@@ -109,6 +115,8 @@ def _top(folder: Path, facts: Mapping[str, Any]) -> str:
         for probe in facts["probes"]:
             for length in probe["shape"]:
                 require_count("facts: probes: shape", length)
+        if "rollout" in facts and facts["rollout"]["top"] != name_of(top):
+            raise ValueError(f"top of the roll-out must be {name_of(top)}, not {facts['rollout']['top']}")
         if facts["backend"] not in TYPES:
             raise ValueError(f"backend must be one of {', '.join(TYPES)}, not {facts['backend']}")
     return top
@@ -148,12 +156,16 @@ def _directives(top: str) -> list[re.Pattern[str]]:
     ]
 
 
-def _scan_source(scanned: Scanned, directives: Sequence[re.Pattern[str]], top: str, variables: set[str]) -> None:
+def _scan_source(
+    scanned: Scanned, directives: Sequence[re.Pattern[str]], tops: Sequence[str], variables: set[str]
+) -> None:
     source = c_tokens(scanned, directives, TEXTS, _without_kernels)
     for at, token in enumerate(source):
-        if token.kind != "word" or token.text in WORDS or token.text == top or NUMBERED.fullmatch(token.text):
+        if token.kind != "word" or token.text in WORDS or token.text in tops or NUMBERED.fullmatch(token.text):
             continue
         if token.text in variables and not _is_called(source, at):
+            continue
+        if token.text in METHODS and at and source[at - 1].text == ".":
             continue
         raise scanned.refuse(token.line, f"the word '{token.text}'")
 

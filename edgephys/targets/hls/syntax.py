@@ -15,6 +15,7 @@ from typing import Any
 
 from edgephys.core import processes
 from edgephys.core.errors import ToolError
+from edgephys.core.names import real_path
 from edgephys.targets.hls.csim import TYPES
 from edgephys.targets.hls.libclang import Cursor
 
@@ -140,7 +141,7 @@ def read(root: Path, facts: Mapping[str, Any], scratch: Path) -> SyntaxTree:
     """
     from clang.cindex import Index
 
-    root = root.resolve()
+    root = real_path(root)
     sources = root / "firmware"
     _, folders = TYPES[facts["backend"]]
     first = PRELUDE[folders[0]]
@@ -156,7 +157,7 @@ def read(root: Path, facts: Mapping[str, Any], scratch: Path) -> SyntaxTree:
         if diagnostic.severity >= diagnostic.Error:
             place = None
             if diagnostic.location.file is not None:
-                stated = Path(diagnostic.location.file.name).resolve()
+                stated = real_path(diagnostic.location.file.name)
                 if stated.is_relative_to(root):
                     place = SourceLine(str(stated.relative_to(root)), diagnostic.location.line)
             raise ParseError(place, diagnostic.spelling)
@@ -193,7 +194,7 @@ def _path(cursor: Cursor) -> Path | None:
 
 @functools.lru_cache(4096)
 def _resolved(name: str) -> Path:
-    return Path(name).resolve()
+    return real_path(name)
 
 
 def _is_ours(cursor: Cursor, sources: Path) -> bool:

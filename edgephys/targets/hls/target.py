@@ -74,7 +74,10 @@ class HlsTarget(FpgaTarget):
 
         most = sanitiser.most(prod(project.graph.input.shape))
         doing = "C simulation: compile and run with checks of memory and arithmetic"
-        return *super().other_runs(project, netlist), OtherRun("csim_sanitised", doing, run, most, beside=True)
+        runs = [OtherRun("csim_sanitised", doing, run, most, beside=True)]
+        if "rollout" in project.facts:
+            runs += [_rollout(project, ()), _rollout(project, csim.SANITISED, most)]
+        return *super().other_runs(project, netlist), *runs
 
     def scan(self, folder: Path, facts: Facts) -> None:
         """Refuse sources other than hls4ml's and ours, and words in ours that we do not emit."""
@@ -82,7 +85,7 @@ class HlsTarget(FpgaTarget):
 
         scan.scan(folder, facts)
 
-    def write_testbench(self, graph: Graph, folder: Path, x: Integers) -> int:
+    def write_testbench(self, graph: Graph, folder: Path, facts: Facts, x: Integers) -> int:
         """Write vectors for hls4ml's test bench."""
         from edgephys.targets.hls import emit
 
@@ -98,3 +101,18 @@ class HlsTarget(FpgaTarget):
     def timing(self, project: EmittedProject) -> TimedRun:
         """Time the C simulation."""
         return TimedRun("csim", project.firmware)
+
+
+def _rollout(project: EmittedProject, flags: tuple[str, ...], most: int | None = None) -> OtherRun:
+    """Return the C simulation of a roll-out, with checks of memory where ``flags`` ask for them."""
+    from edgephys.core import processes
+    from edgephys.targets.hls import csim
+    from edgephys.targets.rollout import other_run
+
+    def run(x: Integers) -> Ran:
+        compiler = processes.find("g++")
+        states = csim.simulate_rollout(project.firmware, project.facts, x, flags)
+        return Ran(states, {"tool": compiler.name, "version": compiler.version, "flags": list(flags)})
+
+    name, how = ("csim_rollout_sanitised", " with checks of memory and arithmetic") if flags else ("csim_rollout", "")
+    return other_run(project, name, f"C simulation: compile and run{how}", run, most, beside=bool(flags))

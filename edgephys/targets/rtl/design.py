@@ -15,6 +15,11 @@ TOP = "edgephys_top"
 PROBE = "edgephys_probe"
 
 
+def outermost(facts: Mapping[str, Any]) -> str:
+    """Return the top module of a project: that of its roll-out, where it has one, around the network's."""
+    return str(facts["rollout"]["top"] if "rollout" in facts else facts["top"])
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """Hold the sources by module, the modules that only a simulation needs, and the facts."""

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ModelError, UsageError
+from edgephys.graph.feedback import feedback
 from edgephys.graph.graph import Graph, check
 from edgephys.graph.ops import Input
 from edgephys.graph.ranges import derive
 from edgephys.targets.fpga import AUTO, PARALLEL
-from edgephys.targets.rtl import block_text, logic, netlist, stream_rtl
+from edgephys.targets.rollout import not_streamed
+from edgephys.targets.rtl import block_text, logic, multiplex, multiplex_rtl, netlist, rollout, rollout_plan, stream_rtl
 from edgephys.targets.rtl.design import PROBE, TOP, Design, block, luts, port
 from edgephys.targets.rtl.logic import Logic
+from edgephys.targets.rtl.multiplex import Multiplexed
 from edgephys.targets.rtl.options import SUFFIX, RtlOptions
 from edgephys.targets.rtl.rules import RULES
 from edgephys.targets.rtl.schedule import Schedule, plan
@@ -35,7 +38,12 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     Raises: ModelError where the graph has no exact RTL, UsageError where its stream has none in the language.
     """
     network = _planned(graph, options)
-    design = stream_rtl.design(graph, network) if isinstance(network, Stream) else _parallel(graph, network, options)
+    if isinstance(network, Multiplexed):
+        design = multiplex_rtl.design(graph, network, options.stage_ns)
+    elif isinstance(network, Stream):
+        design = _streamed(graph, network, options)
+    else:
+        design = _parallel(graph, network, options)
     return {
         "backend": "rtl",
         "language": options.language,
@@ -65,7 +73,8 @@ class Estimate:
 def estimate(graph: Graph, options: RtlOptions) -> Estimate:
     """Return the estimate of a graph without writing its project.  Raises: as ``emit``."""
     network = _planned(graph, options)
-    return Estimate(luts(network.logics), network.stages)
+    stages = multiplex_rtl.stages(network, options.stage_ns) if isinstance(network, Multiplexed) else network.stages
+    return Estimate(luts(network.logics), stages)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +90,39 @@ class Parallel:
         return self.schedule.stages
 
 
-def _planned(graph: Graph, options: RtlOptions) -> Parallel | Stream:
+def _planned(graph: Graph, options: RtlOptions) -> Parallel | Stream | Multiplexed:
     _refuse(graph)
     if options.io == PARALLEL or (options.io == AUTO and not is_field(graph)):
+        if options.rollout:
+            raise not_streamed(graph.name)
+        if options.ii > 1 or options.handshake:
+            return _in_turn(graph, options)
         return _side_by_side(graph, options)
+    if options.ii > 1 or options.handshake:
+        raise UsageError(
+            "ii must be 1, and handshake off, for a field that is streamed, a pixel a clock; io 'parallel' has both"
+        )
     if options.language != stream_rtl.LANGUAGE:
         raise UsageError(
             f"language must be {stream_rtl.LANGUAGE} for a field that is streamed, not {options.language}; io "
             f"'{PARALLEL}' has both"
         )
     return planned(graph, options.adds_three, options.stage_ns)
+
+
+def _streamed(graph: Graph, stream: Stream, options: RtlOptions) -> Design:
+    core = stream_rtl.design(graph, stream)
+    if not options.rollout:
+        return core
+    return rollout.around(core, graph, rollout_plan.rollout(graph, feedback(graph, options.rollout), stream.last))
+
+
+def _in_turn(graph: Graph, options: RtlOptions) -> Multiplexed:
+    if options.language != multiplex_rtl.LANGUAGE:
+        raise UsageError(
+            f"language must be {multiplex_rtl.LANGUAGE} with an ii above 1 or a handshake, not {options.language}"
+        )
+    return multiplex.planned(graph, options.ii, options.adds_three, options.stage_ns)
 
 
 def _side_by_side(graph: Graph, options: RtlOptions) -> Parallel:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgephys.core.errors import ToolError
 from edgephys.core.figure import Figure, FigureStage, missing
+from edgephys.targets import capacity
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import place, synth
-from edgephys.targets.rtl.cells import TARGETS
+from edgephys.targets.rtl.cells import TARGETS, UNITS
+from edgephys.targets.rtl.design import outermost
+from edgephys.targets.rtl.options import ROLLED_OUT
 from edgephys.targets.target import EmittedProject, Say, ToolRuns, failure
 
 RESOURCES = ("lut", "ff", "dsp", "bram")
@@ -26,7 +31,24 @@ def estimates(project: EmittedProject) -> list[Figure]:
         where = "line buffers and what waits for them, as emitted"
         provenance = ("bits", FigureStage.ESTIMATED, "edgephys", versions["edgephys"], where)
         figures.append(Figure("memory_bits", facts["memory_bits"], *provenance))
-    return figures
+    return [*figures, *(_rollout(project) if "rollout" in facts else ())]
+
+
+def _rollout(project: EmittedProject) -> Iterator[Figure]:
+    """Yield the memory of a roll-out, and the clocks of a step as simulated, or why there is no such figure."""
+    facts, edgephys = project.facts["rollout"], project.versions["edgephys"]
+    where = "memories of all channels of the input, as emitted"
+    yield Figure("rollout_bits", facts["memory_bits"], "bits", FigureStage.ESTIMATED, "edgephys", edgephys, where)
+    verified = project.result("verify")
+    why = failure(verified) if verified is not None else "not verified as it stands; run `edgephys verify` on it"
+    if verified is None or why is not None:
+        absent = (FigureStage.SIMULATED, "simulation", "none", "a step of the roll-out", why or "")
+        yield missing("step_cycles", "cycles", *absent)
+        return
+    simulated = verified["targets"][ROLLED_OUT]
+    where = f"a step of the roll-out; {simulated['run_cycles']} for a run of one step"
+    provenance = (FigureStage.SIMULATED, simulated["tool"], simulated["version"], where)
+    yield Figure("step_cycles", simulated["step_cycles"], "cycles", *provenance)
 
 
 def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
@@ -40,7 +62,17 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
     except ToolError as error:
         provenance = (FigureStage.SYNTHESISED, "yosys", "none", TARGETS["xcup"], str(error))
         return [missing(name, name.upper(), *provenance) for name in RESOURCES]
-    figures = list(modular.figures())
+    figures = [*modular.figures(), part_share(project, modular)]
+    if "rollout" in project.facts:
+        memory = project.facts["rollout"]["memory"]
+        part = modular.per_module[memory]
+        of = (
+            FigureStage.SYNTHESISED,
+            modular.tool,
+            modular.version,
+            f"{modular.target}, {memory}, {part.copies} copies",
+        )
+        figures.append(Figure("rollout_bram", part.cells.bram * part.copies, UNITS[modular.family]["bram"], *of))
     for module, part in modular.per_module.items():
         where = f"{modular.target}, {module}, {part.copies} {'copy' if part.copies == 1 else 'copies'}"
         value = part.cells.lut * part.copies
@@ -52,17 +84,30 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
     return figures
 
 
+def part_share(project: EmittedProject, modular: synth.Synthesised) -> Figure:
+    """Return the share of the part's LUTs that the design takes, and in words whether it fits."""
+    whole, device = capacity.lut6(project.part), project.part.partition("-")[0]
+    provenance = ("%", FigureStage.SYNTHESISED, modular.tool, modular.version)
+    if whole is None:
+        why = "its LUTs are not listed here, or have 4 inputs: report --place routes for an ECP5"
+        return missing("lut_share", *provenance, project.part, why)
+    share = 100 * modular.cells.lut / whole
+    fits = "fits" if share <= 100 else f"does not fit: {math.ceil(share / 100)} times fewer LUTs would"
+    return Figure("lut_share", share, *provenance, f"{fits}; {device} has {whole:,} LUT")
+
+
 def _modular(sources: tuple[Path, ...], project: EmittedProject, runs: ToolRuns, say: Say) -> synth.Synthesised:
     """Synthesise two modules at a time with half the memory each; where one needs more, one at a time with all."""
 
     def run(jobs: int) -> synth.Synthesised:
         return synth.synthesise(
             sources,
-            project.facts["top"],
+            outermost(project.facts),
             timeout_s=runs.timeout_s,
             jobs=jobs,
             memory_gb=runs.memory_gb / jobs,
             progress=lambda name, k, n: say(f"Yosys: {name} done ({k} of {n})"),
+            split=(project.facts["top"],),
         )
 
     try:
@@ -80,7 +125,7 @@ def _flat(
     say("Yosys: flat")
     provenance = ("LUT", FigureStage.SYNTHESISED, modular.tool, modular.version, f"{modular.target}, flat")
     try:
-        flat = synth.synthesise(sources, project.facts["top"], flat=True, timeout_s=runs.timeout_s)
+        flat = synth.synthesise(sources, outermost(project.facts), flat=True, timeout_s=runs.timeout_s)
     except ToolError as error:
         return missing("lut_flat", *provenance, str(error))
     return Figure("lut_flat", flat.cells.lut, *provenance)
@@ -110,7 +155,7 @@ def routing(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
 def placed(project: EmittedProject, timeout_s: float = PLACE_S) -> place.Placed:
     """Return the project placed and routed, from the cache where it was before.  Raises: as ``place``."""
     sources = [project.firmware / name for name in project.facts["sources"]]
-    return place.place(sources, project.facts["top"], clock_ns=project.clock_ns, timeout_s=timeout_s)
+    return place.place(sources, outermost(project.facts), clock_ns=project.clock_ns, timeout_s=timeout_s)
 
 
 def was_placed(project: EmittedProject) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 from edgephys.core.errors import UsageError
 from edgephys.core.fixed import Integers
 from edgephys.targets.fpga import STREAM
-from edgephys.targets.rtl import routed, simulate, synth
+from edgephys.targets.rtl import rollout_simulate, routed, simulate, synth
 from edgephys.targets.rtl.cell_models import cell_models, require_models
 from edgephys.targets.rtl.cells import TARGETS
+from edgephys.targets.rtl.design import outermost
 from edgephys.targets.rtl.equivalence import prove
+from edgephys.targets.rtl.rollout_simulate import RolledOut
 from edgephys.targets.rtl.testbench import Simulated
 from edgephys.targets.target import Proof, Say
 
@@ -48,7 +50,7 @@ def most(facts: Mapping[str, Any]) -> int:
 def synthesised(folder: Path, facts: Mapping[str, Any], family: str) -> synth.Synthesised:
     """Return the netlists of all modules, from the cache where the same sources were synthesised before."""
     sources = [folder / path for path in facts["sources"]]
-    return synth.synthesise(sources, facts["top"], family, timeout_s=TIMEOUT_S)
+    return synth.synthesise(sources, outermost(facts), family, timeout_s=TIMEOUT_S, split=(facts["top"],))
 
 
 def simulated(folder: Path, facts: Mapping[str, Any], family: str, x: Integers) -> Simulated:
@@ -57,12 +59,12 @@ def simulated(folder: Path, facts: Mapping[str, Any], family: str, x: Integers) 
     Shape: x (vector, *input shape), integers in steps.
     Raises: as ``simulate``; ToolError for a cell that has no model.
     """
-    design = synthesised(folder, facts, family)
-    models = cell_models(family)
-    for module, part in design.per_module.items():
-        require_models(models[0], part.primitives, module)
-    netlists = [part.netlist for part in design.per_module.values()]
-    return simulate.simulate(folder, {**facts, "sources": [str(path) for path in (*netlists, *models)]}, x)
+    return simulate.simulate(folder, _of_netlists(folder, facts, family), x)
+
+
+def rolled_out(folder: Path, facts: Mapping[str, Any], family: str, x: Integers) -> RolledOut:
+    """Return the states and the timing of the netlist of a roll-out in simulation.  Shape, Raises: as ``simulated``."""
+    return rollout_simulate.simulate(folder, _of_netlists(folder, facts, family), x)
 
 
 def simulated_as_routed(folder: Path, facts: Mapping[str, Any], netlist: Path, x: Integers) -> Simulated:
@@ -71,9 +73,28 @@ def simulated_as_routed(folder: Path, facts: Mapping[str, Any], netlist: Path, x
     Shape: x (vector, *input shape), integers in steps.
     Raises: as ``simulated``.
     """
+    return simulate.simulate(folder, _of_routed(facts, netlist), x)
+
+
+def rolled_out_as_routed(folder: Path, facts: Mapping[str, Any], netlist: Path, x: Integers) -> RolledOut:
+    """Return the states and the timing of a routed roll-out.  Shape, Raises: as ``simulated``."""
+    return rollout_simulate.simulate(folder, _of_routed(facts, netlist), x)
+
+
+def _of_netlists(folder: Path, facts: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """Return the facts with the netlists of all modules and the models of their cells as sources."""
+    design = synthesised(folder, facts, family)
+    models = cell_models(family)
+    for module, part in design.per_module.items():
+        require_models(models[0], part.primitives, module)
+    netlists = [part.netlist for part in design.per_module.values()]
+    return {**facts, "sources": [str(path) for path in (*netlists, *models)]}
+
+
+def _of_routed(facts: Mapping[str, Any], netlist: Path) -> dict[str, Any]:
     models = cell_models("ecp5")
-    source = routed.verilog(netlist, facts["top"], models[0])
-    return simulate.simulate(folder, {**facts, "sources": [str(path) for path in (source, *models)]}, x)
+    source = routed.verilog(netlist, outermost(facts), models[0])
+    return {**facts, "sources": [str(path) for path in (source, *models)]}
 
 
 def proofs(folder: Path, facts: Mapping[str, Any], families: Iterable[str], say: Say) -> Iterator[Proof]:

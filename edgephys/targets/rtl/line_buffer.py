@@ -31,7 +31,7 @@ class Delay:
     def text(self) -> str:
         """Return the module: ``q`` is ``d`` as it was ``beats`` beats before."""
         declared, moved = _waiting("kept", self.width, self.beats, "d")
-        ports = [f"input wire {_range(self.width)}d", f"output wire {_range(self.width)}q"]
+        ports = [f"input wire {vector_range(self.width)}d", f"output wire {vector_range(self.width)}q"]
         title = f"{self.beats} beats of {self.width} bits"
         return _module(self.name, title, ports, [*declared, "assign q = kept;"], moved)
 
@@ -68,14 +68,14 @@ class WindowBuffer:
         they do not show pixels of the next row or frame.
         """
         rows, columns = self.size
-        ports = [f"input wire {_range(self.width)}d", f"output wire {_range(rows * columns * self.width)}w"]
+        ports = [f"input wire {vector_range(self.width)}d", f"output wire {vector_range(rows * columns * self.width)}w"]
         lines, moved = self._lines()
         ahead = [f"ahead_{number}" for number in range(1, columns // 2 + 1)]
-        declared = lines + [f"reg {_range(rows * self.width)}{name};" for name in ahead]
+        declared = lines + [f"reg {vector_range(rows * self.width)}{name};" for name in ahead]
         moved += [f"{later} <= {sooner};" for sooner, later in zip(["column", *ahead], ahead, strict=False)]
         position, counted = self._position()
         taps = [self._tap(row, column) for row in range(rows) for column in range(columns)]
-        registers = [f"reg {_range(self.width)}{tap.name};" for tap in taps]
+        registers = [f"reg {vector_range(self.width)}{tap.name};" for tap in taps]
         moved += [f"{tap.name} <= {tap.source};" for tap in taps if not tap.outside]
         listed = ", ".join(tap.name for tap in reversed(taps))
         statements = [*declared, *position, *registers, f"assign w = {{{listed}}};", *_cleared(taps)]
@@ -86,10 +86,10 @@ class WindowBuffer:
         """Return the statements of ``column``: the newest pixel in its lowest bits, then the pixels above it."""
         rows, width = self.size[0], self.width
         if rows == 1:
-            return [f"wire {_range(width)}column = d;"], []
+            return [f"wire {vector_range(width)}column = d;"], []
         source = "d" if rows == 2 else f"{{lines[{(rows - 2) * width - 1}:0], d}}"
         declared, moved = _waiting("lines", (rows - 1) * width, self.field[1], source)
-        return [*declared, f"wire {_range(rows * width)}column = {{lines, d}};"], moved
+        return [*declared, f"wire {vector_range(rows * width)}column = {{lines, d}};"], moved
 
     def _tap(self, row: int, column: int) -> _Tap:
         """Return the register of a neighbour, which reads the stream or the register to its right."""
@@ -111,7 +111,7 @@ class WindowBuffer:
         pixel = (1 - self.first_beat) % (height * width)
         declared, moved = _counted("x", width, pixel % width)
         if rows > 1:
-            more, also = _counted("y", height, pixel // width, f"x == {_number(width - 1, width)}")
+            more, also = _counted("y", height, pixel // width, f"x == {count_literal(width - 1, width)}")
             declared, moved = declared + more, moved + also
         if columns > 2:
             declared.append("wire first = x == 0;")
@@ -134,13 +134,13 @@ class Marker:
 
     def text(self) -> str:
         """Return the module."""
-        last = _number(self.beats - 1, self.beats)
+        last = count_literal(self.beats - 1, self.beats)
         lines = [
             f"// {self.name}: marks the clocks that give a pixel",
             "`timescale 1ns / 1ps",
             "",
             f"module {self.name} (input wire clk, input wire advance, input wire start, output reg valid);",
-            f"  reg {_range(_bits(self.beats))}beat;",
+            f"  reg {vector_range(count_bits(self.beats))}beat;",
             "  always @(posedge clk) begin",
             f"    valid <= advance && !start && beat == {last};",
             "    if (advance && start) beat <= 0;",
@@ -191,11 +191,11 @@ def _waiting(name: str, width: int, beats: int, source: str) -> tuple[list[str],
     """Return declarations and statements that make vector ``name`` the ``source`` as it was ``beats`` beats before."""
     if beats <= SHALLOW:
         names = [f"{name}_{number}" for number in range(1, beats)] + [name]
-        declared = [f"reg {_range(width)}{one};" for one in names]
+        declared = [f"reg {vector_range(width)}{one};" for one in names]
         return declared, [f"{later} <= {sooner};" for sooner, later in zip([source, *names], names, strict=False)]
     depth = beats - 1
     declared, moved = _counted("place", depth, 0)
-    declared += [f"reg {_range(width)}memory [0:{depth - 1}];", f"reg {_range(width)}{name};"]
+    declared += [f"reg {vector_range(width)}memory [0:{depth - 1}];", f"reg {vector_range(width)}{name};"]
     return declared, [f"{name} <= memory[place];", f"memory[place] <= {source};", *moved]
 
 
@@ -205,20 +205,24 @@ def _memory_bits(width: int, beats: int) -> int:
 
 def _counted(name: str, length: int, first: int, condition: str = "") -> tuple[list[str], list[str]]:
     """Return a counter from 0 to below ``length``; it is ``first`` after a start and counts where a condition holds."""
-    last = _number(length - 1, length)
-    step = f"{name} <= {name} == {last} ? {_number(0, length)} : {name} + 1;"
+    last = count_literal(length - 1, length)
+    step = f"{name} <= {name} == {last} ? {count_literal(0, length)} : {name} + 1;"
     moved = f"else if ({condition}) {step}" if condition else f"else {step}"
-    return [f"reg {_range(_bits(length))}{name};"], [f"if (start) {name} <= {_number(first, length)}; {moved}"]
+    return [f"reg {vector_range(count_bits(length))}{name};"], [
+        f"if (start) {name} <= {count_literal(first, length)}; {moved}"
+    ]
 
 
-def _bits(count: int) -> int:
-    """Bits of a counter of ``count`` states."""
+def count_bits(count: int) -> int:
+    """Return the bits of a counter of ``count`` states."""
     return max(1, (count - 1).bit_length())
 
 
-def _number(value: int, count: int) -> str:
-    return f"{_bits(count)}'d{value}"
+def count_literal(value: int, count: int) -> str:
+    """Return a state of a counter of ``count`` states."""
+    return f"{count_bits(count)}'d{value}"
 
 
-def _range(width: int) -> str:
+def vector_range(width: int) -> str:
+    """Return the range of a vector in its declaration, with a space."""
     return f"[{width - 1}:0] "

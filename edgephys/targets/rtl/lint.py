@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgephys.core import processes
 from edgephys.core.errors import ToolError
+from edgephys.core.names import real_path
 from edgephys.targets import lint
 from edgephys.targets.rtl import ghdl, testbench, verilator, yosys
+from edgephys.targets.rtl.design import outermost
 from edgephys.targets.target import Lint
 
 READ_S, MEMORY_GB = 600.0, 8.0
@@ -41,27 +44,39 @@ def of_project(folder: Path, facts: Mapping[str, Any]) -> tuple[Lint, ...]:
 
 def _verilator(folder: Path, facts: Mapping[str, Any]) -> Lint:
     tool = processes.find("verilator")
-    paths = [*facts["sources"], *([facts["bench_source"]] if "bench" in facts else [])]
-    try:
-        home = testbench.build(folder, facts).home
-        text = (home / verilator.LOG).read_text()
-    except ToolError as error:
-        if verilator.SOURCE not in str(error):
-            raise
-        text = str(error)
+    benches = [[facts["bench_source"]] if "bench" in facts else []]
+    builds = [partial(testbench.build, folder, facts)]
+    if "rollout" in facts:
+        benches.append([facts["rollout"]["bench_source"]])
+        builds.append(partial(testbench.build_rollout, folder, facts))
+    findings = []
+    for bench, build in zip(benches, builds, strict=True):
+        try:
+            text = (build().home / verilator.LOG).read_text()
+        except ToolError as error:
+            if verilator.SOURCE not in str(error):
+                raise
+            text = str(error)
+        findings += _warned(text, [*facts["sources"], *bench])
+    return Lint(tool.name, tool.version, tuple(dict.fromkeys(findings)))
+
+
+def _warned(text: str, paths: Sequence[str]) -> list[str]:
+    """Return a line for each warning of Verilator in ``paths``, or a line of what else it says."""
     findings = []
     for kind, number, line, message in re.findall(r"%(\S+): source_(\d+)\.\w+:(\d+):\d+: (.*)", text):
         rule = kind.removeprefix("Warning-").removeprefix("Error-").rstrip(":")
         findings.append(lint.finding(paths[int(number)], int(line), rule, message))
     if not findings and "%" in text:
         findings = [next(line for line in text.splitlines() if "%" in line)]
-    return Lint(tool.name, tool.version, tuple(dict.fromkeys(findings)))
+    return findings
 
 
 def _yosys(folder: Path, facts: Mapping[str, Any]) -> Lint:
     tool = processes.find("yosys")
     files = [folder / name for name in facts["sources"]]
-    script = yosys.read_verilog(files) + CHECKS.format(top=facts["top"])
+    top = outermost(facts)
+    script = yosys.read_verilog(files) + CHECKS.format(top=top)
 
     def read(home: Path) -> list[str]:
         log = home / "yosys.log"
@@ -72,11 +87,11 @@ def _yosys(folder: Path, facts: Mapping[str, Any]) -> Lint:
         except ToolError:
             if not log.is_file() or "ERROR:" not in log.read_text():
                 raise
-        text = log.read_text().replace(f"{folder.resolve()}/", "")
+        text = log.read_text().replace(f"{real_path(folder)}/", "")
         log.unlink()
         return list(dict.fromkeys(_yosys_findings(text, folder, facts["sources"])))
 
-    return lint.cached(tool.name, tool.version, files, (CHECKS, str(facts["top"]), *YOSYS_RULES.values()), read)
+    return lint.cached(tool.name, tool.version, files, (CHECKS, top, *YOSYS_RULES.values()), read)
 
 
 def _yosys_findings(text: str, folder: Path, sources: Sequence[str]) -> Iterator[str]:
@@ -112,7 +127,7 @@ def _declared(folder: Path, sources: Sequence[str], module: str, signal: str | N
 
 
 def _icarus(folder: Path, facts: Mapping[str, Any]) -> Lint:
-    """Return what Icarus objects to: in each module by itself, and in the top with only the heads of the others.
+    """Return what Icarus objects to: in each module by itself, and in each top with only the heads of the others.
 
     All copies of the modules at once would take it minutes.
     """
@@ -121,23 +136,25 @@ def _icarus(folder: Path, facts: Mapping[str, Any]) -> Lint:
     except ToolError as error:
         return lint.missing("iverilog", error)
     files = [folder / name for name in facts["sources"]]
-    flags, top = ("-g2005", "-Wall", "-t", "null"), str(facts["top"])
+    flags, tops = ("-g2005", "-Wall", "-t", "null"), tuple(dict.fromkeys((str(facts["top"]), outermost(facts))))
 
     def read(home: Path) -> list[str]:
         heads = {head[1]: head for path in files for head in MODULE.finditer(path.read_text())}
-        own = [path for path in files if path.stem == top]
-        words = {word for path in own for word in re.findall(r"\w+", path.read_text())}
+        own = {top: [path for path in files if path.stem == top] for top in tops}
+        words = {word for paths in own.values() for path in paths for word in re.findall(r"\w+", path.read_text())}
         findings = []
         for name, head in heads.items():
-            if name in words - {top} and not head[2]:
-                alone = (*flags, "-s", name, *(str(path.resolve()) for path in files))
+            if name in words - set(tops) and not head[2]:
+                alone = (*flags, "-s", name, *(str(real_path(path)) for path in files))
                 findings += _said([*tool.command, *alone], home, folder, ICARUS_S)
-        empty = [f"{head[0]}\nendmodule\n" for name, head in heads.items() if name != top]
-        (home / "heads.v").write_text("`timescale 1ns / 1ps\n" + "".join(empty))
-        above = (*flags, "-s", top, "heads.v", *(str(path.resolve()) for path in own))
-        return list(dict.fromkeys([*findings, *_said([*tool.command, *above], home, folder, ICARUS_S)]))
+        for top, paths in own.items():
+            empty = [f"{head[0]}\nendmodule\n" for name, head in heads.items() if name != top]
+            (home / "heads.v").write_text("`timescale 1ns / 1ps\n" + "".join(empty))
+            above = (*flags, "-s", top, "heads.v", *(str(real_path(path)) for path in paths))
+            findings += _said([*tool.command, *above], home, folder, ICARUS_S)
+        return list(dict.fromkeys(findings))
 
-    return lint.cached(tool.name, tool.version, files, (*flags, top), read)
+    return lint.cached(tool.name, tool.version, files, (*flags, *tops), read)
 
 
 def _ghdl(folder: Path, facts: Mapping[str, Any]) -> Lint:
@@ -149,7 +166,7 @@ def _ghdl(folder: Path, facts: Mapping[str, Any]) -> Lint:
     flags = (ghdl.STANDARD, *(f"-Wno-{name}" for name in WAIVED_VHDL))
 
     def read(home: Path) -> list[str]:
-        findings = _said([*tool.command, "-a", *flags, *(str(path.resolve()) for path in files)], home, folder, READ_S)
+        findings = _said([*tool.command, "-a", *flags, *(str(real_path(path)) for path in files)], home, folder, READ_S)
         synthesis = [*tool.command, "--synth", ghdl.STANDARD, "--out=none", str(facts["top"])]
         return findings or _said(synthesis, home, folder, READ_S)
 
@@ -165,7 +182,7 @@ def _said(command: Sequence[str], home: Path, folder: Path, timeout_s: float) ->
         if not log.is_file():
             raise
         failed = str(error)
-    said = log.read_text().replace(f"{folder.resolve()}/", "")
+    said = log.read_text().replace(f"{real_path(folder)}/", "")
     findings = []
     for path, line, message in re.findall(r"^(\S+\.\w+):(\d+):(.*)$", said, re.MULTILINE):
         rule = "error" if "error" in message or failed else "warning"

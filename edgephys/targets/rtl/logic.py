@@ -99,7 +99,7 @@ def traced(parts: Iterable[Block], inputs: Mapping[str, list[Element]], three_at
     """
     edges, logics = dict(inputs), []
     for block in parts:
-        elements_of = {name: _over_rows(edges[name], block.copies) for name in block.graph.inputs}
+        elements_of = {name: over_rows(edges[name], block.copies) for name in block.graph.inputs}
         try:
             logic = _trace(block, elements_of, three_at_once)
         except ModelError as error:
@@ -115,7 +115,7 @@ def uniform(fixed: Fixed, count: int) -> list[Element]:
     return [Element(i * fixed.bits, fixed.bits, fixed.signed, 0) for i in range(count)]
 
 
-def _over_rows(elements: list[Element], copies: int) -> list[Element]:
+def over_rows(elements: list[Element], copies: int) -> list[Element]:
     """Return the precision of each element of a row that all rows fit into, without offsets."""
     per_row = len(elements) // copies
     return [_union(elements[i::per_row]) for i in range(per_row)]

@@ -9,9 +9,15 @@ from edgephys.core.errors import UsageError
 from edgephys.targets.fpga import AUTO, CLOCK_NS, FASTEST_NS, IO, IO_HELP, PART, check_clock
 from edgephys.targets.options import option, require_choices
 from edgephys.targets.parts import check_part
+from edgephys.targets.rollout import HELP, require_state
 
 SUFFIX = {"verilog": ".v", "vhdl": ".vhd"}
 """Languages, with the ending of their files."""
+
+LONGEST_II = 4096
+
+ROLLED_OUT = "rtl_rollout"
+"""What a verification calls the simulation of a roll-out in hardware."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +37,26 @@ class RtlOptions:
         None, "estimated longest path of a pipeline stage", unit="ns", default_text="the clock period"
     )
     io: str = option(AUTO, IO_HELP, choices=IO)
+    rollout: int = option(
+        0,
+        HELP.format(adds="the top module edgephys_rollout around a stream, with the input in block RAM"),
+        default_text="0: none",
+    )
+
+    ii: int = option(1, "clocks between two inputs: the longer, the fewer copies of the logic work on rows in turn")
+    handshake: bool = option(False, "a reset, and valid and ready on both sides, which an ii above 1 always has")
 
     def __post_init__(self) -> None:
         require_choices(self)
+        if not 1 <= self.ii <= LONGEST_II:
+            raise UsageError(f"ii must be 1..{LONGEST_II} clocks, not {self.ii}")
         check_clock(self.clock_ns)
         if self.cutoff_ns is not None and not FASTEST_NS <= self.cutoff_ns < inf:
             raise UsageError(
                 f"cutoff_ns must be {FASTEST_NS:g} or more and finite, not {self.cutoff_ns}; else it is the clock"
             )
         check_part(self.part)
+        require_state(self.rollout)
 
     @property
     def stage_ns(self) -> float:

@@ -2,8 +2,8 @@
 
 nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1, a
 flip-flop whose parameter SD is 0 takes its data from pin M, a multiplexer of two multiplexers is known by its pins
-only, and a constant pin of a multiplier is a parameter, such as C0MUX for pin C0 (nextpnr's documentation of the ECP5
-architecture).
+only, and a constant pin of a multiplier or a block RAM is a parameter, such as C0MUX for pin C0; INV is the inverse of
+the pin, and a pin without a net reads 1 (nextpnr's documentation of the ECP5 architecture).
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def verilog(routed: Path, top: str, models: Path) -> Path:
         run_yosys(yosys, folder, WRITE, top, Limits())
         (folder / "cells.json").unlink()
 
-    return builds.built(builds.content_key([routed, models], yosys.version, "routed", WRITE, top), build) / "netlist.v"
+    return (
+        builds.built(builds.content_key([routed, models], yosys.version, "routed 2", WRITE, top), build) / "netlist.v"
+    )
 
 
 def _explicit(cell: dict[str, Any]) -> None:
@@ -51,8 +53,25 @@ def _explicit(cell: dict[str, Any]) -> None:
             parameters["IS_Z1"] = "1"
     elif cell["type"] == "TRELLIS_FF" and parameters.pop("SD", "1").strip() == "0":
         sources = {"DI": pins["M"]}
+    elif cell["type"] == "DP16KD":
+        sources = _pins_of_memory(parameters, pins)
     elif cell["type"] == "MULT18X18D":
         constant = [name for name, value in parameters.items() if name.endswith("MUX") and value.strip() in ("0", "1")]
         sources = {name.removesuffix("MUX"): [parameters.pop(name).strip()] for name in constant}
     pins |= sources
     cell["port_directions"] |= dict.fromkeys(sources, "input")
+
+
+def _pins_of_memory(parameters: dict[str, Any], pins: dict[str, list[Any]]) -> dict[str, list[str]]:
+    """Remove the parameters of a block RAM's constant pins, and return these pins with their constants.
+
+    The clocks' parameters stay, and so does that of an inverted pin with a net, which the model refuses.
+    """
+    sources = {}
+    for name in [name for name in parameters if name.endswith("MUX") and not name.startswith("CLK")]:
+        pin, value = name.removesuffix("MUX"), parameters[name].strip()
+        if value in ("0", "1") or not pins.get(pin):
+            sources[pin] = [value if value in ("0", "1") else "0" if value == "INV" else "1"]
+        if value != "INV" or pin in sources:
+            del parameters[name]
+    return sources

@@ -150,6 +150,9 @@ def _sources(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
         for key in ("top", "probe", "bench"):
             if key in facts:
                 require_identifier(f"facts: {key}", facts[key])
+        if "ii" in facts:
+            for key in ("ii", "latency"):
+                require_count(f"facts: {key}", facts[key])
         for block in facts["blocks"]:
             if block["module"] is not None:
                 require_identifier("facts: module", block["module"])
@@ -158,7 +161,21 @@ def _sources(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
             for number in (port["bits"], *port["shape"]):
                 require_count("facts: bits and shape of a port", number)
         names = [*facts["sources"], *(facts[key] for key in ("probe_source", "bench_source") if key in facts)]
+        if "rollout" in facts:
+            names.append(_require_rollout(facts["rollout"]))
         return [own_file(folder, name) for name in names]
+
+
+def _require_rollout(rollout: Mapping[str, Any]) -> str:
+    """Return the source of a roll-out's bench; raise ValueError for facts that would mislead a tool."""
+    for key in ("top", "bench", "memory"):
+        require_identifier(f"facts: {key} of the roll-out", rollout[key])
+    for key in ("state", "step_cycles", "last_step_cycles"):
+        require_count(f"facts: {key} of the roll-out", rollout[key])
+    for port in (*rollout["input"], *rollout["output"]):
+        for number in (port["bits"], *port["shape"]):
+            require_count("facts: bits and shape of a port", number)
+    return str(rollout["bench_source"])
 
 
 def _require_ours(scanned: Scanned, language: Language) -> None:

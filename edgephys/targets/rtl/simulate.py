@@ -25,7 +25,7 @@ import numpy as np
 from edgephys.core.errors import MismatchError
 from edgephys.core.fixed import Integers
 from edgephys.targets.fpga import STREAM
-from edgephys.targets.rtl import stream_simulate
+from edgephys.targets.rtl import multiplex_simulate, stream_simulate
 from edgephys.targets.rtl.bits import Words, packed, unpacked
 from edgephys.targets.rtl.testbench import Bench, Simulated, accepted, build
 
@@ -46,6 +46,8 @@ def simulate(folder: Path, facts: Mapping[str, Any], x: Integers) -> Simulated:
     """
     if facts.get("io") == STREAM:
         return stream_simulate.simulate(folder, facts, x)
+    if "ii" in facts:
+        return multiplex_simulate.simulate(folder, facts, x)
     words = accepted(facts, x)
     bench = build(folder, facts)
     latency, ii = _timing(bench, words)
@@ -61,6 +63,8 @@ def probe(folder: Path, facts: Mapping[str, Any], x: Integers) -> dict[str, Inte
     """
     if facts.get("io") == STREAM:
         return stream_simulate.probe(folder, facts, x)
+    if "ii" in facts:
+        return multiplex_simulate.probe(folder, facts, x)
     words = accepted(facts, x)
     bench = build(folder, facts, probe=True)
     nodes = _stream(bench, words, *_timing(bench, words))

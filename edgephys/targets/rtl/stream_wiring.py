@@ -34,8 +34,9 @@ MARKER = "edgephys_marker"
 
 @dataclass
 class Waits:
-    """Delay signals, each once: by registers for a few beats, by memory for more."""
+    """Delay signals, each once: by registers for a few beats, by memory for more; ``ports`` are those of a memory."""
 
+    ports: Mapping[str, str] = field(default_factory=lambda: FRAME)
     delays: list[Delay] = field(default_factory=list)
     signals: dict[str, dict[int, str]] = field(default_factory=dict)
 
@@ -57,7 +58,7 @@ class Waits:
         later, delay = f"{name}_d{beats}", Delay(f"delay_{name}_{beats}", module.width(signal), more)
         self.delays.append(delay)
         module.wires[later] = delay.width
-        module.instances.append((f"u_{delay.name}", delay.name, {**FRAME, "d": signal, "q": later}))
+        module.instances.append((f"u_{delay.name}", delay.name, {**self.ports, "d": signal, "q": later}))
         return later
 
 

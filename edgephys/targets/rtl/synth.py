@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -110,12 +111,14 @@ def synthesise(
     jobs: int = 2,
     memory_gb: float = 8.0,
     progress: Progress | None = None,
+    split: Collection[str] = (),
 ) -> Synthesised:
     """Return the cells of module ``top`` in Verilog ``sources``, out of context.
 
     Not flat: each unparameterised module that the top instantiates is synthesised by itself, and the top with these
-    modules as black boxes; the counts are summed over the copies. Logic that only the whole design shows to be unused
-    (an output that nothing reads, an input that is constant) stays in the sum.
+    modules as black boxes; so is each module of ``split``, which the top instantiates. The counts are summed over the
+    copies. Logic that only the whole design shows to be unused (an output that nothing reads, an input that is
+    constant) stays in the sum.
     Units: timeout_s and memory_gb limit each run of Yosys; ``jobs`` run at a time.
     Raises: ToolError naming the module where Yosys fails, is killed, or leaves its limits.
     """
@@ -130,7 +133,7 @@ def synthesise(
         copies = {top: 1}
     else:
         hierarchy = _hierarchy(yosys, files, top, limits)
-        tasks, copies = _split(hierarchy, top, family)
+        tasks, copies = _split(hierarchy, top, family, split)
     parts: dict[str, ModuleCells] = {}
     for name, (home, primitives) in _all(yosys, tasks, limits, jobs, progress).items():
         seconds = float(read_json(home / "seconds.json"))
@@ -230,19 +233,26 @@ class SynthesisTask:
         return sum(path.stat().st_size for path in self.files)
 
 
-def _split(hierarchy: _Hierarchy, top: str, family: str) -> tuple[dict[str, SynthesisTask], dict[str, int]]:
-    """Return one task for each module that the top instantiates, one for the top, and their copies."""
-    copies = {
+def _split(
+    hierarchy: _Hierarchy, top: str, family: str, split: Collection[str]
+) -> tuple[dict[str, SynthesisTask], dict[str, int]]:
+    """Return a task for each module that the top or one of ``split`` instantiates, for these too, and the copies."""
+    direct = {
         name: number
         for name, number in hierarchy.instances[top].items()
         if name in hierarchy.instances and not name.startswith("$")
     }
-    for name in copies:
+    tasks: dict[str, SynthesisTask] = {}
+    copies: Counter[str] = Counter()
+    for name, number in direct.items():
         require_word(name)
-    tasks = {name: SynthesisTask(name, hierarchy.files(hierarchy.below(name)), family) for name in copies}
-    own = hierarchy.files(hierarchy.below(top, without=copies))
-    declared = tuple(path for path in hierarchy.files(copies) if path not in own)
-    tasks[top] = SynthesisTask(top, own, family, tuple(copies), declared)
+        below = {name: SynthesisTask(name, hierarchy.files(hierarchy.below(name)), family)}, {name: 1}
+        inside, times = _split(hierarchy, name, family, ()) if name in split else below
+        tasks |= inside
+        copies.update({part: number * count for part, count in times.items()})
+    own = hierarchy.files(hierarchy.below(top, without=direct))
+    declared = tuple(path for path in hierarchy.files(direct) if path not in own)
+    tasks[top] = SynthesisTask(top, own, family, tuple(direct), declared)
     return tasks, {**copies, top: 1}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.figure import Figure
 from edgephys.targets.fpga import STREAM, FpgaTarget
-from edgephys.targets.rtl.options import RtlOptions
+from edgephys.targets.rtl.options import ROLLED_OUT, RtlOptions
 from edgephys.targets.target import (
     CountedCycles,
     EmittedProject,
@@ -26,6 +26,7 @@ from edgephys.targets.target import (
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
     from edgephys.graph.graph import Graph
+    from edgephys.targets.rtl.rollout_simulate import RolledOut
     from edgephys.targets.rtl.testbench import Simulated
     from edgephys.targets.rules import RuleTable
 
@@ -47,10 +48,21 @@ class RtlTarget(FpgaTarget):
         return rules.RULES
 
     def emit(self, graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
-        """Write the modules."""
-        from edgephys.targets.rtl import emit
+        """Write the modules, a README and scripts for synthesis."""
+        from edgephys.targets.rtl import emit, integration
 
-        return emit.emit(graph, folder, options)
+        facts = emit.emit(graph, folder, options)
+        integration.write(graph, folder, facts, options)
+        return facts
+
+    def write_testbench(self, graph: Graph, folder: Path, facts: Facts, x: Integers) -> int:
+        """Write a test bench in Verilog with vectors, which `make` runs."""
+        if facts["language"] != "verilog":
+            return 0
+        from edgephys.targets.rtl import integration
+
+        integration.write_testbench(graph, folder, facts, x)
+        return len(x)
 
     def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
         """Simulate the modules with Verilator or GHDL, and measure latency and initiation interval."""
@@ -59,15 +71,13 @@ class RtlTarget(FpgaTarget):
         return _ran(facts, simulate.simulate(folder, facts, x))
 
     def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
-        """Return a simulation with gaps between the pixels of a stream, and those of two netlists if asked for."""
-        others: list[OtherRun] = []
-        if project.facts.get("io") == STREAM:
-            from edgephys.targets.rtl import stream_simulate
+        """Return simulations in which the sides wait at random clocks, of a roll-out, and of netlists if asked for."""
+        others = _with_gaps(project)
+        if "rollout" in project.facts:
+            from edgephys.targets.rtl import rollout_simulate
 
-            def run(x: Integers) -> Ran:
-                return Ran(stream_simulate.simulate_with_gaps(project.firmware, project.facts, x), {})
-
-            others = [OtherRun("rtl_gaps", "RTL simulation with gaps at random clocks", run)]
+            roll_out = partial(rollout_simulate.simulate, project.firmware, project.facts)
+            others.append(_rollout(project, roll_out, "RTL simulation"))
         return [*others, *_netlists(project)] if netlist else others
 
     def proofs(self, project: EmittedProject, say: Say) -> Sequence[Proof]:
@@ -125,35 +135,77 @@ class RtlTarget(FpgaTarget):
         return CountedCycles({name: simulated[name] for name in names} | {"clock_ns": project.clock_ns})
 
 
+def _with_gaps(project: EmittedProject) -> list[OtherRun]:
+    """Return the simulation of a stream, or of inputs with a handshake, in which nothing comes at random clocks."""
+    from edgephys.targets.rtl import multiplex_simulate, stream_simulate
+
+    folder, facts = project.firmware, project.facts
+    if facts.get("io") == STREAM:
+        simulated, doing = stream_simulate.simulate_with_gaps, "RTL simulation with gaps at random clocks"
+    elif "ii" in facts:
+        simulated, doing = multiplex_simulate.simulate_with_gaps, "RTL simulation, both sides wait at random clocks"
+    else:
+        return []
+    return [OtherRun("rtl_gaps", doing, lambda x: Ran(simulated(folder, facts, x), {}))]
+
+
+def _rollout(
+    project: EmittedProject, simulate: Callable[[Integers], RolledOut], doing: str, name: str = ROLLED_OUT
+) -> OtherRun:
+    """Return a simulation of a roll-out in hardware: the states after several numbers of steps."""
+    from edgephys.targets.rollout import STEPS, other_run
+    from edgephys.targets.rtl.rollout_simulate import most
+
+    def run(x: Integers) -> Ran:
+        simulated = simulate(x)
+        times = {"step_cycles": simulated.step_cycles, "run_cycles": simulated.run_cycles, "steps": list(STEPS)}
+        return Ran(simulated.states, times | _simulator(project.facts))
+
+    return other_run(project, name, doing, run, most(project.facts))
+
+
 def _netlists(project: EmittedProject) -> list[OtherRun]:
     """Return the simulations of the netlists that Yosys makes, and of the routed one where a report placed it."""
     from edgephys.targets.rtl import figures, gate_level
 
-    facts, most = project.facts, gate_level.most(project.facts)
+    facts, most, folder = project.facts, gate_level.most(project.facts), project.firmware
     gate_level.require_verilog(facts)
 
     def run(family: str, x: Integers) -> Ran:
-        return _ran(facts, gate_level.simulated(project.firmware, facts, family, x))
+        return _ran(facts, gate_level.simulated(folder, facts, family, x))
 
     def run_routed(x: Integers) -> Ran:
-        netlist = figures.placed(project).netlist
-        return _ran(facts, gate_level.simulated_as_routed(project.firmware, facts, netlist, x))
+        return _ran(facts, gate_level.simulated_as_routed(folder, facts, figures.placed(project).netlist, x))
+
+    def roll_out_routed(x: Integers) -> RolledOut:
+        return gate_level.rolled_out_as_routed(folder, facts, figures.placed(project).netlist, x)
 
     runs = [
         OtherRun(gate_level.name(family), gate_level.doing(family), partial(run, family), most)
         for family in gate_level.FAMILIES
     ]
+    if "rollout" in facts:
+        for family in gate_level.FAMILIES:
+            roll_out = partial(gate_level.rolled_out, folder, facts, family)
+            runs.append(_rollout(project, roll_out, gate_level.doing(family), f"rollout_{gate_level.name(family)}"))
     if figures.was_placed(project):
-        doing = "netlist of Lattice ECP5 after place and route: simulation"
-        runs.append(OtherRun(gate_level.name("ecp5_routed"), doing, run_routed, most))
+        doing, name = "netlist of Lattice ECP5 after place and route: simulation", gate_level.name("ecp5_routed")
+        if "rollout" in facts:  # the network has no ports of its own any more
+            runs.append(_rollout(project, roll_out_routed, doing, f"rollout_{name}"))
+        else:
+            runs.append(OtherRun(name, doing, run_routed, most))
     return runs
 
 
 def _ran(facts: Facts, simulated: Simulated) -> Ran:
     """Return a run with its times and its simulator."""
+    first = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
+    times = {"latency_cycles": simulated.latency_cycles, **first, "ii": simulated.ii}
+    return Ran(simulated.outputs, times | _simulator(facts))
+
+
+def _simulator(facts: Facts) -> dict[str, str]:
     from edgephys.core import processes
 
     simulator = processes.find({"verilog": "verilator", "vhdl": "ghdl"}[facts["language"]])
-    first = {} if simulated.first_cycles is None else {"latency_first_cycles": simulated.first_cycles}
-    times = {"latency_cycles": simulated.latency_cycles, **first, "ii": simulated.ii}
-    return Ran(simulated.outputs, {**times, "tool": simulator.name, "version": simulator.version})
+    return {"tool": simulator.name, "version": simulator.version}

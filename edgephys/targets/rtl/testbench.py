@@ -20,6 +20,7 @@ ENGINES = {"verilog": verilator, "vhdl": ghdl}
 BUILD_S = 7200.0
 RUN_S = 3600.0
 VALID_IN, START, VALID_OUT = "valid_in", "start", "valid_out"
+READY_OUT, RESET, TAKEN, GIVEN = "ready_out", "reset", "taken", "given"
 
 Ports = Sequence[Mapping[str, Any]]
 
@@ -67,20 +68,34 @@ def build(folder: Path, facts: Mapping[str, Any], probe: bool = False) -> Bench:
         top = facts["probe"]
     elif "bench" in facts:
         paths, top = [*paths, facts["bench_source"]], facts["bench"]
+    return _compiled(folder, facts, paths, top, ports(facts, probe))
+
+
+def build_rollout(folder: Path, facts: Mapping[str, Any]) -> Bench:
+    """Return the compiled roll-out of a project, from the cache where the same content was compiled before."""
+    rollout = facts["rollout"]
+    paths = [*facts["sources"], rollout["bench_source"]]
+    return _compiled(folder, facts, paths, rollout["bench"], (rollout["input"], rollout["output"]))
+
+
+def _compiled(
+    folder: Path, facts: Mapping[str, Any], paths: Sequence[str], top: str, ends: tuple[Ports, Ports]
+) -> Bench:
     missing = [path for path in paths if not (folder / path).is_file()]
     if missing:
         raise ProjectError(f"project {folder}: {missing[0]} is missing; emit the project again")
-    inputs, outputs = ports(facts, probe)
-    widths = width(inputs), width(outputs)
+    widths = width(ends[0]), width(ends[1])
     repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
     language = facts["language"]
     home = ENGINES[language].built([folder / path for path in paths], top, widths, repeated, BUILD_S)
-    return Bench(language, home, inputs, outputs)
+    return Bench(language, home, *ends)
 
 
 def ports(facts: Mapping[str, Any], probe: bool) -> tuple[Ports, Ports]:
     """Return the input and output ports of a top at one clock: for a stream one pixel and its control bits."""
     inputs, outputs = facts["input"], facts["probed"] if probe else facts["output"]
+    if "ii" in facts:
+        return [*inputs, *map(_bit, (VALID_IN, READY_OUT, RESET))], [*outputs, *map(_bit, (TAKEN, GIVEN))]
     if facts.get("io") != STREAM:
         return inputs, outputs
     marks = [] if probe else [_bit(VALID_OUT)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
-from edgephys.core.names import require_identifier, require_plain
+from edgephys.core.names import real_path, require_identifier, require_plain
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Limits:
 
 def read_verilog(files: Iterable[Path], option: str = "") -> str:
     """Return the Yosys commands that read Verilog files, one command for each file."""
-    paths = [path.resolve() for path in files]
+    paths = [real_path(path) for path in files]
     for path in paths:
         try:
             require_plain("path", str(path))

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgephys.applications.jets.data import files as jets
 from edgephys.applications.jets.data import inputs, split
 from edgephys.core.errors import DataError
+from edgephys.core.names import real_path
 
 SHUFFLED, MIXED = "shuffled", "mixed"
 """Orders of constituents at random: in all parts; or not in the test, as for models whose card states no order."""
@@ -32,7 +33,7 @@ def divide(division: Division, data: Path, test_data: Path | None = None) -> dic
     The split depends on the file's labels and the seed, not on what the network sees of each jet.
     Raises: DataError as the reader does, and where a split would be empty.
     """
-    if test_data is not None and test_data.resolve() == data.resolve():
+    if test_data is not None and real_path(test_data) == real_path(data):
         raise DataError(f"{test_data}: the test file must not be the training file; leave --test-data out for a share")
     read = inputs.read(data, division.constituents, division.features)
     fractions = {"validation": division.validation} | ({} if test_data else {"test": division.test})

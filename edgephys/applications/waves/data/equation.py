@@ -156,6 +156,15 @@ def check_step(dt: float, limit: float, hint: str) -> None:
         )
 
 
+def check(system: System, scene: Scene, dt: float) -> None:
+    """Raise UsageError where a scene is of another medium than the system, or the time step is unstable."""
+    if scene.medium != system.medium:
+        raise UsageError(
+            f"wave equation: the scene must be of the system's medium, {system.medium}, not {scene.medium}; assemble it"
+        )
+    check_step(dt, system.dt_limit, "lower dt or make the mesh coarser")
+
+
 def march(system: System, scene: Scene, dt: float, every: int = 1) -> Iterator[Floats]:
     """Step a scene through time and hand over u at time 0 and after every `every` steps, without end.
 
@@ -163,12 +172,8 @@ def march(system: System, scene: Scene, dt: float, every: int = 1) -> Iterator[F
     Raises: UsageError when the time step is unstable or the system of another medium; DataError when u is not finite.
     Source: Hughes, chapter 9, central differences; damping at the same time level, so that no system is solved.
     """
-    if scene.medium != system.medium:
-        raise UsageError(
-            f"wave equation: the scene must be of the system's medium, {system.medium}, not {scene.medium}; assemble it"
-        )
-    check_step(dt, system.dt_limit, "lower dt or make the mesh coarser")
-    before, now = _start(system, scene, dt)
+    check(system, scene, dt)
+    before, now = start(system, scene, dt)
     half_damping = 0.5 * dt * system.damping
     ahead = 1.0 / (system.mass + half_damping)
     back = (system.mass - half_damping) * ahead
@@ -189,8 +194,8 @@ def march(system: System, scene: Scene, dt: float, every: int = 1) -> Iterator[F
         before, now, step = now, after, step + 1
 
 
-def _start(system: System, scene: Scene, dt: float) -> tuple[Floats, Floats]:
-    """Return u at time 0 and after one step, of second order in the step."""
+def start(system: System, scene: Scene, dt: float) -> tuple[Floats, Floats]:
+    """Return u at time 0 and after one step, of second order in the step.  Shape: (node,) each."""
     u, rate, force = (np.zeros_like(system.mass) for _ in range(3))
     for pulse in scene.pulses:
         u += pulse.field(system.x, system.y)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgephys.core.errors import DataError, UsageError
-from edgephys.core.reading import MALFORMED
+from edgephys.core.reading import MALFORMED, fault
 
 Floats = npt.NDArray[np.float64]
 
@@ -222,7 +222,7 @@ def scene_of_record(record: dict[str, Any]) -> Scene:
             tuple(Source(**one) for one in record["sources"]),
         )
     except (*MALFORMED, UsageError) as error:
-        raise DataError(f"wave run: a field of its record is missing or malformed ({error!r})") from error
+        raise DataError(f"wave run: a field of its record is missing or malformed ({fault(error)})") from error
 
 
 def _pulse_of_record(one: dict[str, Any]) -> Pulse | Band:

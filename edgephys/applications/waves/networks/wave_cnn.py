@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgephys.applications.waves.networks.wave_net import WaveNet
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
 from edgephys.networks.decompositions import FORMATS, RANKED, Part
 from edgephys.networks.layers import FrameSum
-from edgephys.networks.network import WIDEST_LAYER, Net
+from edgephys.networks.network import WIDEST_LAYER
 from edgephys.networks.widths import convolution, rounding
 
 LAST = "last"
@@ -29,24 +30,18 @@ for float32 to hold the next sums, wide enough that what it rounds away is less 
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaveCnn(Net):
+class WaveCnn(WaveNet):
     """State a network of ``depth`` hidden stages with ReLU and a linear last one.
 
-    It reads the last ``frames`` of a displacement, the latest last, and the map of the wave speed; it gives the next
-    frame, in the format of its input, so that a roll-out feeds it back as it is. ``skip`` is added to what the stages
+    ``skip`` is added to what the stages
     give: nothing, the last frame, or twice that less the former one, which is where the motion leads.
     ``format`` is that of every stage's convolution, ``rank`` the R of cp or the M of spatial (None: ``width``).
     Source: arXiv 2304.04964 (formats). Ours: parts of a stage are rounded between each other, to
     ``activation_bits + 4`` bits; a stage has one bias, in its last part; the skip.
     """
 
-    grid: int = 64
-    frames: int = 2
-    width: int = 16
     depth: int = 4
-    kernel_size: int = 3
     format: str = "full"
-    rank: int | None = None
     skip: str = "motion"
     input_integer: int = 2
 
@@ -78,6 +73,16 @@ class WaveCnn(Net):
             channels = outputs
         return stages
 
+    @property
+    def structure(self) -> str:
+        """Return the format of the convolutions."""
+        return self.format
+
+    @property
+    def macs(self) -> int:
+        """Return the multiplications of a frame by weights, those of 0 too."""
+        return sum(part.reads * part.outputs for parts in self.stages().values() for part in parts) * self.grid**2
+
     def build(self) -> Any:
         """Return the untrained Keras model: (field, row, column, frame and speed) -> (field, row, column, 1)."""
         x = inputs = keras.Input((self.grid, self.grid, self.frames + 1), name="frames")
@@ -102,11 +107,6 @@ class WaveCnn(Net):
         return x
 
     @property
-    def size(self) -> int:
-        """Return the points of a side."""
-        return self.grid
-
-    @property
     def label(self) -> str:
         """Name the grid, the format with its rank, and the width: n64_cp8_8bit."""
-        return f"n{self.grid}_{self.format}{self.rank or ''}_{self.precision}"
+        return f"n{self.grid}_{self.step_label}{self.format}{self.rank or ''}_{self.precision}"

@@ -5,7 +5,8 @@ sin(n pi x) sin(pi y) are exact and each swings with omega_n = pi c sqrt(n^2 + 1
 discrete sine transform, so that a frame falls into them without windows. Central differences of an exact mode obey
 a(t + dt) + a(t - dt) = 2 cos(omega dt) a(t): the same relation, fitted to what a method makes, gives its omega.
 
-Source: Trefethen, SIAM Rev. 24 (1982) 113 (dispersion of difference schemes).
+Source: Trefethen, SIAM Rev. 24 (1982) 113 (dispersion of difference schemes); Hughes, The Finite Element Method (1987),
+chapter 9 (the energy between two steps of central differences).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgephys.applications.waves.channels import centre, channels
 from edgephys.applications.waves.data import runs as wave_runs
 from edgephys.applications.waves.data.equation import assemble
 from edgephys.applications.waves.data.runs import MARGIN_WIDTHS, PULSE_CELLS, PULSE_WIDTH_MAX, SPEED
@@ -136,22 +138,42 @@ def network_speeds(trained: Trained, grid: int) -> Speeds:
 
     x = np.stack([_network_input(trained, exact(band, grid, FRAMES)) for band in bands(grid)])
     predicted = predict(trained.model, x.reshape(-1, *x.shape[2:]), BATCH)
-    after = amplitudes(predicted[..., 0]).reshape(*x.shape[:2], grid)
-    return speeds(amplitudes(x[..., -3]), amplitudes(x[..., -2]), after)
+    before, now = (centre(x[..., place], grid) for place in (-3, -2))
+    after = amplitudes(centre(predicted[..., 0], grid)).reshape(*x.shape[:2], grid)
+    return speeds(amplitudes(before), amplitudes(now), after)
 
 
 def _network_input(trained: Trained, true: Floats) -> Any:
     """Return the input of a network at each time of a band.  Shape: (time, row, column, frame and speed)."""
-    form, frames = trained.standardisation.output, len(trained.standardisation.names) - 1
-    shown = [true[first : len(true) - frames + first + 1] for first in range(frames)]
-    whole = np.stack([*shown, np.full_like(shown[0], SPEED)], -1)
-    return form.values(form.quantise(whole)).astype(np.float32)
+    ready, side = trained.standardisation, trained.model.input_shape[1]
+    frames = len(ready.names) - 1
+    shown = np.stack([true[first : len(true) - frames + first + 1] for first in range(frames)], 1)
+    speed = np.full((len(shown), *true.shape[1:]), SPEED)
+    return ready.output.values(channels(ready, shown, speed, side)).astype(np.float32)
 
 
 def rolled(trained: Trained, band: Band, grid: int, steps: int) -> Floats:
     """Return the frames that a network predicts from the first exact ones.  Shape: (step, row, column)."""
     x = _network_input(trained, exact(band, grid, FRAMES))[:1]
-    return np.asarray(roll_out.roll_out(trained.model, x, steps)[0], np.float64)
+    return np.asarray(centre(roll_out.roll_out(trained.model, x, steps)[0], grid), np.float64)
+
+
+def energies(frames: Any) -> Floats:
+    """Return the energy between each frame and the next one, on the grid, with a speed of 1 and u = 0 on the edge.
+
+    It is ``equation.energy`` of the mesh whose nodes are the grid's points, with the time from frame to frame for a
+    step: the exact solution keeps that of a pulse to a hundredth. It may be below 0 where a field swings from point to
+    point and from frame to frame.
+    Shape: (frame, row, column) -> (frame less one,).
+    """
+    u = np.pad(np.asarray(frames, np.float64), ((0, 0), (1, 1), (1, 1)))
+    spacing = 1.0 / (u.shape[-1] - 1)
+    rates = np.diff(u, axis=0) / wave_runs.frame_dt(u.shape[-1] - 2)
+    total = spacing**2 * (rates * rates).sum((1, 2))
+    for axis in (1, 2):
+        slopes = np.diff(u, axis=axis)
+        total += (slopes[:-1] * slopes[1:]).sum((1, 2))
+    return np.asarray(0.5 * total)
 
 
 def at(of: Speeds, points: Sequence[float]) -> list[tuple[float, float, float]]:

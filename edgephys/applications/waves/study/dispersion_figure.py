@@ -1,4 +1,4 @@
-"""The figure of numerical dispersion: profiles of a pulse, and the speed of each wavelength."""
+"""The figure of numerical dispersion: profiles of a pulse, the speed of each wavelength, and the energy over steps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ EXACT = {"color": "#c8c8c8", "lw": 5, "solid_capstyle": "round"}
 
 
 def picture(table: Mapping[str, Any]) -> bytes:
-    """Return as PNG: the pulse at mid height after some frames, what is wrong with it, and phase velocities."""
+    """Return as PNG: the pulse at mid height after some frames, what is wrong with it, phase velocities, energy."""
     from matplotlib.figure import Figure
 
     steps = table["steps"]
-    figure: Any = Figure(figsize=(11, 9))
+    with_energy = all("energy" in row for row in table["rows"])  # earlier records have none
+    figure: Any = Figure(figsize=(14 if with_energy else 11, 9))
     above = figure.add_gridspec(2, len(steps), top=0.95, bottom=0.50, left=0.08, right=0.99, wspace=0.08, hspace=0.12)
-    below = figure.add_gridspec(1, 2, top=0.36, bottom=0.10, left=0.08, right=0.99, wspace=0.16)
+    below = figure.add_gridspec(1, 2 + with_energy, top=0.36, bottom=0.10, left=0.08, right=0.99, wspace=0.22)
     for lower, label in enumerate(("u at mid height", "u less the exact one")):
         first = None
         for column, step in enumerate(steps):
@@ -33,7 +34,7 @@ def picture(table: Mapping[str, Any]) -> bytes:
             axes.tick_params(labelleft=not column, labelbottom=bool(lower))
             if not column:
                 axes.set_ylabel(label)
-    left, right = (figure.add_subplot(place) for place in below)
+    left, right, *rest = (figure.add_subplot(place) for place in below)
     held = max(row["wavenumber"][-1] for row in table["rows"] if "refinement" not in row) + 1e-6
     _speeds(left, table["rows"], table["rows"], held)
     left.set(xlim=(0, held + 0.05), ylabel="phase velocity, off by %")
@@ -42,6 +43,8 @@ def picture(table: Mapping[str, Any]) -> bytes:
     right.axvspan(0, held, color="#f3efe4", zorder=0)
     right.set_xlim(0, np.pi)
     right.set_title("the solver beyond them", fontsize=10)
+    for axes in rest:
+        _energies(axes, table["rows"])
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="lower center", ncols=len(names), frameon=False, fontsize=9)
     return png(figure, 120, bbox_inches="tight")
@@ -88,6 +91,17 @@ def _speeds(axes: Any, every: Sequence[Row], rows: Sequence[Row], held: float) -
     lengths = LENGTHS[:: 2 if held > 2 else 1]
     other.set_xticks([2 * np.pi / length for length in lengths], [str(length) for length in lengths])
     other.set_xlabel("wavelength (points)", fontsize=9)
+    axes.grid(alpha=0.3)
+
+
+def _energies(axes: Any, rows: Sequence[Row]) -> None:
+    """Draw how far the energy of a pulse is off that at the start; what is no number is left out."""
+    for row in rows:
+        points = [(int(step), 100 * abs(ratio - 1)) for step, ratio in row["energy"].items() if ratio is not None]
+        style = {key: value for key, value in _style(rows, row).items() if key not in ("marker", "ms")}
+        axes.plot(*zip(*points, strict=True), **style)
+    axes.set(xscale="log", yscale="log", xlabel="steps, rolled out", ylabel="energy, off that at the start by %")
+    axes.set_title("the energy of the pulse", fontsize=10)
     axes.grid(alpha=0.3)
 
 

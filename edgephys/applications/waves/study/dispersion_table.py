@@ -1,4 +1,4 @@
-"""How the solver and networks carry a pulse through the homogeneous square: its shape, each wavelength's speed."""
+"""How the solver and networks carry a pulse through the homogeneous square: its shape, its energy, every wavelength."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ from edgephys.report.table import NONE, Column, Drawing, Row, Table, written
 MESHES = (1, 6)
 """Mesh cells a side in a cell of the grid: the grid itself, and the mesh that makes training's data."""
 STEPS = (1, 5, 10, 20)
+FAR = 1000
+"""Steps over which the energy of a pulse is followed."""
+ENERGY_STEPS = (10, 100, 1000)
+CURVE = 100
+"""Steps at which the picture shows the energy, about so many, evenly on a logarithmic axis."""
 WAVELENGTHS = (33.0, 22.0, 16.5, 11.0, 8.25)
 """In points of the grid, whose modes they are at 32 points: 2 (grid + 1) / n."""
 
@@ -32,6 +37,11 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
     Raises: as ``members``; UsageError for networks that read more frames than a band is shown for.
     """
     networks = wave_models(folders)
+    if slow := next((member for member in networks if member.net.stride > 1), None):
+        raise UsageError(
+            f"{slow.folder}: dispersion takes networks that advance one frame at a time, this one advances "
+            f"{slow.net.stride}; leave it out"
+        )
     grid, frames = networks[0].net.grid, networks[0].net.frames
     if any(member.net.frames != frames for member in networks):
         raise UsageError(
@@ -40,17 +50,18 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
     if frames + max(STEPS) > FRAMES:
         raise UsageError(f"dispersion: networks must read 1..{FRAMES - max(STEPS)} frames, not {frames}; roll out less")
     band = next(one for one in dispersion.bands(grid) if one.drift_x > 0)
-    true = dispersion.exact(band, grid, FRAMES)[frames:]
+    exact = dispersion.exact(band, grid, FRAMES)
+    true, last = exact[frames:], exact[frames - 2 : frames]
     rows = []
     for refinement in MESHES:
         say(f"the solver, {refinement} cells a point")
-        solution = dispersion.solved(band, grid, refinement)[frames:]
+        solution = dispersion.solved(band, grid, refinement, frames + FAR)[frames:]
         named = f"solver, {refinement} cell{'s' if refinement > 1 else ''} a point"
-        facts = _facts(dispersion.solver_speeds(grid, refinement), solution, true)
+        facts = _facts(dispersion.solver_speeds(grid, refinement), solution, true, last)
         rows.append({"name": named, "refinement": refinement} | facts)
     for member in networks:
-        say(f"{member.folder}: shown {len(dispersion.bands(grid))} bands, one rolled out {max(STEPS)} frames")
-        rows.append(_network(member, band, true))
+        say(f"{member.folder}: shown {len(dispersion.bands(grid))} bands, one rolled out {FAR} frames")
+        rows.append(_network(member, band, true, last))
     return {
         "command": command,
         "machine": machine.name(),
@@ -65,16 +76,16 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
     }
 
 
-def _network(member: WaveModel, band: Band, true: Any) -> dict[str, Any]:
+def _network(member: WaveModel, band: Band, true: Any, last: Any) -> dict[str, Any]:
     net = member.net
-    prediction = dispersion.rolled(member.trained, band, net.grid, max(STEPS))
+    prediction = dispersion.rolled(member.trained, band, net.grid, FAR)
     bits = f"{net.bits} bits" if net.bits else "float"
-    named = f"{net.format}{f', rank {net.rank}' if net.rank else ''}, {bits}"
-    facts = {"name": named, "model": member.trained.name, "format": net.format, "seed": member.trained.card.seed}
-    return facts | _facts(dispersion.network_speeds(member.trained, net.grid), prediction, true)
+    named = f"{net.structure}{f', rank {net.rank}' if net.rank else ''}, {bits}"
+    facts = {"name": named, "model": member.trained.name, "format": net.structure, "seed": member.trained.card.seed}
+    return facts | _facts(dispersion.network_speeds(member.trained, net.grid), prediction, true, last)
 
 
-def _facts(of: Speeds, frames: Any, true: Any) -> dict[str, Any]:
+def _facts(of: Speeds, frames: Any, true: Any, last: Any) -> dict[str, Any]:
     errors = {
         str(step): float(np.linalg.norm(frames[step - 1] - true[step - 1]) / np.linalg.norm(true[step - 1]))
         for step in STEPS
@@ -87,7 +98,17 @@ def _facts(of: Speeds, frames: Any, true: Any) -> dict[str, Any]:
         "speeds": [_known(*one) for one in dispersion.at(of, WAVELENGTHS)],
         "error": errors,
         "profile": {str(step): _profile(frames[step - 1]) for step in STEPS},
+        "energy": _energy(frames, last),
     }
+
+
+def _energy(frames: Any, last: Any) -> dict[str, float | None]:
+    """Return the energy after some steps over that of the two exact frames before the first one; None for no number."""
+    energies = dispersion.energies(np.concatenate([last, frames]))
+    ratios = energies[1:] / energies[0]
+    steps = {*np.geomspace(1, len(ratios), CURVE).astype(int), *(step for step in ENERGY_STEPS if step <= len(ratios))}
+    shown = {int(step): float(ratios[step - 1]) for step in sorted(steps)}
+    return {str(step): float(f"{ratio:.7g}") if np.isfinite(ratio) else None for step, ratio in shown.items()}
 
 
 def _known(wavelength: float, ratio: float, error: float) -> list[float | None]:
@@ -101,6 +122,14 @@ def _profile(frame: Any) -> list[float]:
     return [round(float(value), 5) for value in frame[(rows - 1) // 2 : rows // 2 + 1].mean(0)]
 
 
+ENERGY_NOTES = (
+    "Energy: of the pulse of the errors, rolled out, over that at the start, which the exact solution keeps to a "
+    "hundredth. It is the energy that central differences keep, of two successive frames on the points of the grid: "
+    "half the squares of (u(t + dt) − u(t)) / dt and half the products of the slopes of both frames. What the solver "
+    "keeps to rounding is the energy of its own mesh and its own step: on the grid, from frame to frame, that is "
+    "another by parts of a percent.",
+)
+
 # The table ----------------------------------------------------------------------------------------
 
 
@@ -112,7 +141,7 @@ def table(record: Mapping[str, Any]) -> Table:
         title="Waves: phase velocity of each wavelength, and the shape of a pulse",
         caption="phase velocity less the exact one, in %, by wavelength; error of a pulse after steps",
         record=record,
-        columns=columns(wavelengths, record["steps"]),
+        columns=(*columns(wavelengths, record["steps"]), *energy_columns(record["rows"][0])),
         rows=record["rows"],
         lead=(
             "Phase velocity less the exact one, in %, by wavelength along x; then the relative L2 error of one pulse "
@@ -132,9 +161,15 @@ def table(record: Mapping[str, Any]) -> Table:
             "part of a percent, changes their speed by percents.",
             "The solver is linear. It computes a narrower pulse, up to three quarters of the grid's Nyquist "
             "wavenumber.",
+            *(ENERGY_NOTES if "energy" in record["rows"][0] else ()),
         ),
         pictures=(
-            Drawing("profiles of a pulse, and phase velocity against wavenumber", lambda table: picture(record)),
+            Drawing(
+                "profiles of a pulse, phase velocity against wavenumber, and energy against steps"
+                if "energy" in record["rows"][0]
+                else "profiles of a pulse, and phase velocity against wavenumber",
+                lambda table: picture(record),
+            ),
         ),
     )
 
@@ -149,6 +184,12 @@ def columns(wavelengths: Sequence[float], steps: Sequence[int]) -> tuple[Column,
         ),
         *(Column(f"error.{step}", steps_name(step), "%", written(".2g", 100)) for step in steps),
     )
+
+
+def energy_columns(row: Row) -> tuple[Column, ...]:
+    """Return a column for each number of steps after which a row states the energy; none for an earlier record."""
+    steps = [step for step in ENERGY_STEPS if str(step) in row.get("energy", {})]
+    return tuple(Column(f"energy.{step}", f"energy after {step:,} steps", "%", written(".4g", 100)) for step in steps)
 
 
 def _ratio(place: int) -> Callable[[Row], Any]:

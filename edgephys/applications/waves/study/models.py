@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
+from edgephys.applications.waves.networks.wave_net import WaveNet
+from edgephys.applications.waves.networks.wave_operator import WaveOperator
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.reading import MALFORMED
 from edgephys.models.trained import Trained, load
 from edgephys.networks.backend import keras
 
+NETWORKS: tuple[type[WaveNet], ...] = (WaveCnn, WaveOperator)
 PLAIN = "full"
 ROUNDS, STEPS_A_ROUND, WARM = 7, 8, 3
 """Of the measured training steps: networks take turns, so that what else the machine does meets all alike."""
@@ -28,12 +31,12 @@ class WaveModel:
 
     folder: Path
     trained: Trained
-    net: WaveCnn
+    net: WaveNet
 
     @property
-    def kind(self) -> tuple[str, int | None, int | None]:
-        """Return format, rank and bits: what seeds have in common."""
-        return self.net.format, self.net.rank, self.net.bits
+    def kind(self) -> tuple[str, int | None, int, int | None]:
+        """Return structure, rank, stride and bits: what seeds have in common."""
+        return self.net.structure, self.net.rank, self.net.stride, self.net.bits
 
 
 def wave_models(folders: Sequence[Path]) -> list[WaveModel]:
@@ -56,7 +59,7 @@ def wave_models(folders: Sequence[Path]) -> list[WaveModel]:
                 f"{member.net.grid}; make a table for each grid"
             )
     return sorted(
-        models, key=lambda member: (member.net.format != PLAIN, member.trained.name, member.trained.card.seed)
+        models, key=lambda member: (member.net.structure != PLAIN, member.trained.name, member.trained.card.seed)
     )
 
 
@@ -65,11 +68,13 @@ def _wave_model(folder: Path) -> WaveModel:
     net = trained.card.net
     if "grid" not in net:
         raise UsageError(
-            f"{folder}: expected a network that advances a wave, found {trained.name}; see models/wave_cnn.py"
+            f"{folder}: expected a network that advances a wave, found {trained.name}; see models/wave_cnn.py "
+            "and models/wave_operator.py"
         )
     try:
-        return WaveModel(folder, trained, WaveCnn(**{**net, "weight_integers": dict(net.get("weight_integers", {}))}))
-    except MALFORMED as error:
+        network = next(of for of in NETWORKS if net.keys() <= {field.name for field in fields(of)})
+        return WaveModel(folder, trained, network(**{**net, "weight_integers": dict(net.get("weight_integers", {}))}))
+    except (*MALFORMED, StopIteration) as error:
         raise ModelError(f"{folder}: its card states no wave network of ours ({error}); train it again") from error
 
 

@@ -1,4 +1,4 @@
-"""The time of a frame beside the error it makes: the solver, networks on a processor core, their firmware."""
+"""The time of a frame beside the error it makes: the solver, networks on a processor core, in C and in firmware."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from edgephys.applications.waves import task as advance
-from edgephys.applications.waves.study import pace, roll_out
+from edgephys.applications.waves.study import pace, pace_emitted, roll_out
 from edgephys.applications.waves.study.models import WaveModel, distinct, wave_models
-from edgephys.applications.waves.study.pace import Contestant, Setting
+from edgephys.applications.waves.study.pace import COMPILED, SOLVER, Contestant, Setting
+from edgephys.applications.waves.study.pace_emitted import EmittedNetwork
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.applications.waves.study.table import STEPS, Row, Say, describe
 from edgephys.core import machine
@@ -25,9 +26,12 @@ from edgephys.graph.graph import Graph
 from edgephys.project import Project, read_result
 from edgephys.project import read as read_project
 from edgephys.targets.fpga import STREAM
+from edgephys.targets.rtl.options import ROLLED_OUT
 from edgephys.targets.target import failure
 
-SOLVER, KERAS, GOLDEN, FIRMWARE = "solver", "Keras", "golden model", "firmware"
+GOLDEN, FIRMWARE = "golden model", "firmware"
+NETWORK = "network"
+"""What the errors of a network are kept under: all that computes it makes the same numbers."""
 
 
 def tabulate(
@@ -50,17 +54,24 @@ def tabulate(
         raise UsageError(f"pace: {len(networks)} networks, some of them seeds of another, which take as long; name one")
     graphs, without = _lowered(networks)
     opened = [_verified(path, graphs) for path in projects]
-    of = advance.fitting(data, networks[0].net.grid, networks[0].trained.standardisation.output)
+    of = advance.fitting(data, networks[0].trained.standardisation, networks[0].net.side, networks[0].net.grid)
     for member in networks:
-        roll_out.check(of, horizon, member.net.frames)
-    setting = pace.lay_out(of, horizon, runs, say)
-    contestants = [*pace.solvers(setting), *pace.networks(networks, setting), *_golden(networks, graphs, setting)]
+        roll_out.check(of, horizon, member.trained.standardisation)
+    reach = max(member.net.stride * roll_out.calls(horizon, member.trained.standardisation) for member in networks)
+    setting = pace.lay_out(of, horizon, runs, say, reach)
+    emitted, without_c = pace_emitted.emitted_networks(networks, graphs, setting, say)
+    contestants = [
+        *pace.solvers(setting),
+        *pace.networks(networks, setting),
+        *pace_emitted.contestants(emitted, setting),
+        *_golden(networks, graphs, setting),
+    ]
     say(f"{len(contestants)} contestants, {rounds} rounds in turns")
     machine.require_one_core()
     laps = race({one.name: one.work for one in contestants}, rounds)
-    errors = _errors(setting, networks, say)
+    errors = _errors(setting, networks, emitted, say)
     rows = [_row(one, laps[one.name], errors) for one in contestants]
-    rows += [_firmware(project, verified, errors) for project, verified in opened]
+    rows += [_firmware(project, verified, horizon.steps, errors) for project, verified in opened]
     return {
         "command": command,
         "machine": machine.name(),
@@ -71,6 +82,7 @@ def tabulate(
         "rounds": rounds,
         "versions": {name: networks[0].trained.card.versions[name] for name in ("edgephys", "keras")},
         "no_firmware": without,
+        "no_c": without_c,
         "waiting": round(median(lap.wall / lap.seconds for lap in laps.values()), 2),
         "rows": rows,
     }
@@ -114,7 +126,7 @@ def _golden(networks: Sequence[WaveModel], graphs: Mapping[str, Graph], setting:
             continue
         x = form.quantise(roll_out.first_frames(member.trained, setting.of, setting.horizon.starts[0])[:1])
         facts = {"model": name, "batch": 1, "parameters": member.trained.card.parameters}
-        contestants.append(Contestant(f"{name}, {GOLDEN}", 1, _run(graphs[name], x), facts))
+        contestants.append(Contestant(GOLDEN, f"{name}, {GOLDEN}", member.net.stride, _run(graphs[name], x), facts))
     return contestants
 
 
@@ -122,15 +134,26 @@ def _run(graph: Graph, x: Integers) -> Callable[[], object]:
     return lambda: evaluate.run(graph, x)
 
 
-def _errors(setting: Setting, networks: Sequence[WaveModel], say: Say) -> dict[Any, dict[str, Any]]:
-    """Return the errors of each mesh, by its refinement, and of each network, by its name."""
-    errors: dict[Any, dict[str, Any]] = {}
+def _errors(
+    setting: Setting, networks: Sequence[WaveModel], emitted: Sequence[EmittedNetwork], say: Say
+) -> dict[tuple[str, Any], dict[str, Any]]:
+    """Return the errors of each solver, by its kind and refinement, and of each network, by its kind and name.
+
+    Raises: MismatchError where a network's C makes other frames than Keras.
+    """
+    errors: dict[tuple[str, Any], dict[str, Any]] = {}
     for refinement in sorted(setting.plans)[:-1]:
         say(f"errors of the solver, {refinement} cells a point")
-        errors[refinement] = _grown(pace.solver_errors(setting, refinement), setting.horizon)
+        for kind, of in ((SOLVER, pace.solver_errors), (COMPILED, pace.compiled_errors)):
+            errors[kind, refinement] = _grown(of(setting, refinement), setting.horizon)
+    in_c = {one.name: one for one in emitted}
     for member in networks:
-        say(f"errors of {member.trained.name}")
-        errors[member.trained.name] = _grown(pace.network_errors(setting, member), setting.horizon)
+        name = member.trained.name
+        say(f"errors of {name}")
+        frames = pace.network_frames(setting, member)
+        errors[NETWORK, name] = _grown(pace.network_errors(setting, member, frames), setting.horizon)
+        if name in in_c:
+            pace_emitted.require_equal(name, pace_emitted.frames(in_c[name], setting), frames)
     return errors
 
 
@@ -143,10 +166,9 @@ def _grown(errors: Any, horizon: Horizon) -> dict[str, Any]:
 
 
 def _row(of: Contestant, lap: CallTime, errors: Mapping[Any, Mapping[str, Any]]) -> Row:
-    kind = SOLVER if "refinement" in of.facts else GOLDEN if of.name.endswith(GOLDEN) else KERAS
-    key = of.facts["refinement"] if kind == SOLVER else of.facts["model"]
+    key = (of.kind, of.facts["refinement"]) if "refinement" in of.facts else (NETWORK, of.facts["model"])
     return {
-        "kind": kind,
+        "kind": of.kind,
         "name": of.name,
         **of.facts,
         "seconds": lap.seconds / of.frames,
@@ -159,20 +181,30 @@ def _row(of: Contestant, lap: CallTime, errors: Mapping[Any, Mapping[str, Any]])
     }
 
 
-def _firmware(project: Project, verified: Mapping[str, Any], errors: Mapping[Any, Mapping[str, Any]]) -> Row:
-    """Return the time of a frame in RTL: the next one of a roll-out waits for the whole of the former."""
+def _firmware(
+    project: Project, verified: Mapping[str, Any], steps: int, errors: Mapping[Any, Mapping[str, Any]]
+) -> Row:
+    """Return the time of a frame in RTL: the next one of a roll-out waits for the whole of the former.
+
+    Where the RTL rolls out in hardware it is that of a run of all steps over their number.
+    """
     simulated, name = verified["targets"]["rtl"], project.graph.name
-    cycle = project.clock_ns * 1e-9
+    cycle, frame_cycles = project.clock_ns * 1e-9, float(simulated["latency_cycles"])
+    row: dict[str, Any] = {}
+    if rolled := verified["targets"].get(ROLLED_OUT):
+        row = {key: rolled[key] for key in ("step_cycles", "run_cycles")}
+        frame_cycles = (rolled["run_cycles"] + (steps - 1) * rolled["step_cycles"]) / steps
     return {
         "kind": FIRMWARE,
         "name": f"{name}, RTL",
         "model": name,
         "latency_cycles": simulated["latency_cycles"],
         "ii_cycles": simulated["ii"],
+        **row,
         "clock_ns": project.clock_ns,
-        "seconds": simulated["latency_cycles"] * cycle,
+        "seconds": frame_cycles * cycle,
         "seconds_streamed": simulated["ii"] * cycle,
         "stage": FigureStage.ESTIMATED.value,
         "target": f"{project.part}, cycles of {simulated['tool']} {simulated['version']} at a stated clock",
-        **errors[name],
+        **errors[NETWORK, name],
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -16,7 +15,7 @@ from edgephys.applications.waves.study import table_beside as waves_beside
 from edgephys.applications.waves.study.models import PLAIN, WaveModel, distinct, step_seconds, wave_models
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine
-from edgephys.core.errors import ModelError, UsageError
+from edgephys.core.errors import ModelError
 from edgephys.core.reading import fitting, sha256
 from edgephys.models.card import Card
 
@@ -25,6 +24,8 @@ Say = Callable[[str], None]
 
 STEPS = (1, 10, 25, 50)
 STRAIGHT_ON = "straight on"
+FAR, FAR_RUNS, BOUNDED = 1000, 8, 2.0
+"""Steps and runs of a roll-out that must stay bounded: to how many times the largest value of its first frames."""
 
 
 def tabulate(
@@ -37,9 +38,9 @@ def tabulate(
     are too short.
     """
     networks = wave_models(folders)
-    of = advance.fitting(data, networks[0].net.grid, networks[0].trained.standardisation.output)
+    of = advance.fitting(data, networks[0].trained.standardisation, networks[0].net.side, networks[0].net.grid)
     for member in networks:
-        roll_out.check(of, horizon, member.net.frames)
+        roll_out.check(of, horizon, member.trained.standardisation)
     table: dict[str, Any] = {
         "command": command,
         "machine": machine.name(),
@@ -51,7 +52,8 @@ def tabulate(
     rows = _rows(networks, of, horizon, say)
     if earlier is not None:
         rows, table["runs"] = waves_beside.joined(rows, earlier, table)
-    straight_on = _errors(roll_out.growth_straight_on(networks[0].trained, of, horizon), horizon)
+    nearest = min(networks, key=lambda member: member.net.stride)
+    straight_on = _errors(roll_out.growth_straight_on(nearest.trained, of, horizon), horizon)
     return {**table, "rows": rows, "over_seeds": over_seeds(rows), STRAIGHT_ON: straight_on}
 
 
@@ -72,53 +74,35 @@ def _rows(networks: Sequence[WaveModel], of: Waves, horizon: Horizon, say: Say) 
     return rows
 
 
-@dataclass(frozen=True, eq=False)
-class ShownRun:
-    """Hold the frames of a run and a network's prediction of them, for a picture.  Shape: (step, y, x)."""
-
-    name: str
-    truth: Any
-    prediction: Any
-
-
-def shown_run(folders: Sequence[Path], data: Path, horizon: Horizon, run: int) -> ShownRun:
-    """Return what a network makes of a run: of those named here, the one of the least error on its own test fields.
-
-    Raises: UsageError for a run that the file does not have.
-    """
-    networks = wave_models(folders)
-    best = min(networks, key=lambda member: float(member.trained.card.metrics["relative_l2"]))
-    of = advance.fitting(data, best.net.grid, best.trained.standardisation.output)
-    if not 0 <= run < len(of.frames):
-        raise UsageError(f"run must be 0..{len(of.frames) - 1}, the runs of '{data}', not {run}")
-    start = horizon.starts[0]
-    first = roll_out.first_frames(best.trained, of, start)[run : run + 1]
-    prediction = roll_out.roll_out(best.trained.model, first, horizon.steps)[0]
-    name = f"{best.trained.name}, seed {best.trained.card.seed}, run {run}"
-    return ShownRun(name, of.frames[run, start : start + horizon.steps], prediction)
-
-
 def _row(member: WaveModel, of: Waves, horizon: Horizon, seconds: float) -> Row:
     net, card = member.net, member.trained.card
-    stages = net.stages().values()
     fields = (card.data or {})["fields"]["train"]
     errors = roll_out.growth(member.trained, of, horizon)
     return {
         "model": member.trained.name,
-        "format": net.format,
+        "format": net.structure,
         "rank": net.rank,
+        "stride": net.stride,
         "bits": net.bits,
         "seed": card.seed,
         **{name: getattr(net, name) for name in ("grid", "width", "depth", "kernel_size")},
         "parameters": card.parameters,
         "weight_bytes": math.ceil(card.parameters * (net.bits or 32) / 8),
-        "macs": sum(part.reads * part.outputs for parts in stages for part in parts) * net.grid**2,
+        "macs": net.macs,
         "epochs": _epochs(card),
         "seconds_per_epoch": round(seconds * math.ceil(fields / card.recipe["batch"]), 3),
         "test_error": card.metrics["relative_l2"],
         "test_error_error": card.metrics["relative_l2_error"],
         **_errors(errors, horizon),
+        "stable_proven": net.stable_proven(member.trained.model),
+        "error_1000_bounded": _bounded(member, of, horizon),
     }
+
+
+def _bounded(member: WaveModel, of: Waves, horizon: Horizon) -> bool:
+    """Return whether some runs, rolled out far, keep to twice the largest value that they start from."""
+    first = roll_out.first_frames(member.trained, of, horizon.starts[0])[:FAR_RUNS]
+    return roll_out.stays_within(member.trained.model, first, FAR, BOUNDED)
 
 
 def _epochs(card: Card) -> int:
@@ -142,7 +126,7 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["format"], row["rank"], *_size(row)), []).append(row)
+        groups.setdefault((row["format"], row["rank"], row.get("stride", 1), *_size(row)), []).append(row)
     timed = waves_beside.most(rows)
     means = [_group(same, timed) for same in groups.values()]
     plain = {_size(row): row for row in means if row["format"] == PLAIN}
@@ -164,11 +148,13 @@ def _group(same: Sequence[Row], timed: int) -> Row:
     first = same[0]
     keys = ("format", "rank", "bits", "grid", "width", "depth", "kernel_size", "parameters", "weight_bytes", "macs")
     row: Row = {name: first[name] for name in keys} | {"seeds": sorted(of["seed"] for of in same)}
+    row["stride"] = first.get("stride", 1)
     times = [of["seconds_per_epoch"] for of in same if of.get("measured_by", 0) == timed]
     row["seconds_per_epoch"] = fmean(times) if times else None
     for key in ("test_error", *(f"error_{step}" for step in STEPS if f"error_{step}" in first)):
         numbers = [of[key] for of in same]
         row |= {key: fmean(numbers), f"{key}_deviation": stdev(numbers) if len(numbers) > 1 else None}
         row[f"{key}_best"] = min(numbers)
+    row |= {key: all(of[key] for of in same) for key in ("stable_proven", "error_1000_bounded") if key in first}
     row["growth"] = [round(fmean(at), 6) for at in zip(*(of["growth"] for of in same), strict=True)]
     return row

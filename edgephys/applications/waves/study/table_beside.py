@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import DataError, UsageError
-from edgephys.core.reading import UNREADABLE, read_json
+from edgephys.core.reading import UNREADABLE, fault, read_json
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ def read(path: Path, measured: Mapping[str, Any]) -> dict[str, Any]:
         stated = [earlier[name] for name in ("command", "machine", "versions", *SAME)]
     except UNREADABLE as error:
         raise UsageError(
-            f"{path}: expected a table of wave networks in JSON, found {error!r}; `edgephys waves` writes one"
+            f"{path}: expected a table of wave networks in JSON, found {fault(error)}; `edgephys waves` writes one"
         ) from error
     if not rows or not stated[-2].get("sha256"):
         raise UsageError(
@@ -50,7 +50,7 @@ def _stated(of: Mapping[str, Any]) -> str:
 
 def _kind(row: Mapping[str, Any]) -> tuple[Any, ...]:
     names = ("format", "rank", "bits", "grid", "width", "depth", "kernel_size", "seed")
-    return tuple(row[name] for name in names)
+    return (*(row[name] for name in names), row.get("stride", 1))
 
 
 def joined(rows: Sequence[Row], earlier: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[list[Row], list[Any]]:

@@ -45,10 +45,12 @@ def read(path: Path) -> Any:
     except ModelError:
         raise
     except Exception as error:  # Keras raises many kinds; all mean that the file is not a model we may load
-        reason = " ".join(str(error).split())
-        if any(word in reason for word in CODE):
-            reason = f"it holds a Lambda or pickled code, which would run on loading; use layers instead ({reason})"
-        raise ModelError(f"{path}: refused: {reason}") from error
+        reason = strangers.reason_of(error)
+        if any(word in str(error) for word in CODE):
+            reason = (
+                f"refused: it holds a Lambda or pickled code, which would run on loading; use layers instead ({reason})"
+            )
+        raise ModelError(f"{path}: {reason}; see docs/supported.md for what is read") from error
     _require_finite(path, model)
     return model
 

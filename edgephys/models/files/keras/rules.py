@@ -11,6 +11,7 @@ from edgephys.models.files.keras import (
     convolutions,
     dense,
     embedding,
+    gated,
     merge,
     moves,
     pools,
@@ -18,6 +19,7 @@ from edgephys.models.files.keras import (
 )
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
+from edgephys.networks.gated_operator import GatedOperator, Walls
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
 
 Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
@@ -75,6 +77,8 @@ RULES: dict[type, Rule] = {
     Pairs: merge.pairs,
     ReceivedSum: merge.received_sum,
     FrameSum: merge.frame_sum,
+    GatedOperator: gated.gated_operator,
+    Walls: gated.walls,
 }
 """The rule of every class of layer."""
 IN_TIME: dict[Rule, Rule] = {

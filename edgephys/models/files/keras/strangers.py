@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,33 @@ def check(path: Path, config: Any, known: dict[str, Any]) -> None:
             )
         if module is not None and str(module).split(".")[0] not in PACKAGES:
             raise ModelError(f"{layer}: {kind} is a class of '{module}', not of Keras or QKeras; use a layer of theirs")
+        package, registered = _registered(entry)
+        if registered and package not in PACKAGES:
+            name = entry["registered_name"]
+            raise ModelError(
+                f"{layer}: {kind} is a class registered as '{name}', not Keras' or QKeras'; use one of theirs"
+            )
         if module is None and layer.startswith("layer") and not (kind.startswith("__") or _is_known(kind, known)):
             raise ModelError(f"{layer}: {kind} is no layer of Keras, QKeras or HGQ2; use a layer of theirs")
+
+
+def _registered(entry: dict[str, Any]) -> tuple[str, bool]:
+    """Return the package under which a class was registered for loading, and whether it was."""
+    name = entry.get("registered_name")
+    package, sign, _ = name.partition(">") if isinstance(name, str) else ("", "", "")
+    return package, bool(sign)
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one short line why Keras cannot make a model: the layer and the cause, without configurations."""
+    text = " ".join(str(error).split())
+    cause = re.sub(r"(Full object )?config ?[:=] ?{.*", "", text.rsplit("Exception encountered:", 1)[-1])
+    cause = cause.split(" Make sure custom classes")[0].strip(" .")
+    layers = re.findall(r"Error when deserializing class '(\w+)' using config={'name': '([^']*)'", text)
+    if not layers:
+        return f"refused: {cause}"
+    kind, name = layers[-1]
+    return f"layer '{name}': refused: Keras cannot make its {kind}: {cause}"
 
 
 def _is_known(kind: str, known: dict[str, Any]) -> bool:

@@ -20,7 +20,8 @@ from onnx import external_data_helper, helper, numpy_helper
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed
-from edgephys.core.reading import open_regular, read_bytes
+from edgephys.core.names import real_path
+from edgephys.core.reading import fault, open_regular, read_bytes
 
 STANDARD = ("", "ai.onnx")
 QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
@@ -62,7 +63,7 @@ class Operation:
         try:
             yield
         except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise self.refused(f"an attribute or input of it is missing or malformed ({error!r})") from error
+            raise self.refused(f"an attribute or input of it is missing or malformed ({fault(error)})") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +118,7 @@ def _parsed(path: Path) -> tuple[bytes, Any]:
     try:
         content = read_bytes(path, LARGEST_BYTES)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it is {error}"
-        raise ModelError(f"{path}: expected an ONNX file, but it cannot be read ({reason})") from error
+        raise ModelError(f"{path}: expected an ONNX file, but it cannot be read ({error}); check the path") from error
     try:
         proto = onnx.load_from_string(content)
     except Exception as error:  # protobuf's own, of which there are several
@@ -153,14 +153,14 @@ def _tensors(proto: Any) -> Iterator[Any]:
 
 def _fetch_outside_data(path: Path, proto: Any) -> None:
     """Read what tensors keep in files beside the model; a path that leaves its folder is refused."""
-    home = path.parent.resolve()
+    home = real_path(path.parent)
     for tensor in _tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
         relative = Path(location)
         inside = home / relative
-        leaves = relative.is_absolute() or ".." in relative.parts or not inside.resolve().is_relative_to(home)
+        leaves = relative.is_absolute() or ".." in relative.parts or not real_path(inside).is_relative_to(home)
         if not location or leaves or inside.is_symlink():
             raise ModelError(
                 f"{path}: initialiser '{tensor.name}': its data must lie in the model's folder, not at {location!r}; "

@@ -3,11 +3,15 @@
 // X holds COUNT vectors of INPUTS int64, Y gets COUNT vectors of OUTPUTS (or RESULTS, every layer's) int64,
 // all in steps of their formats. TOP is the emitted top function, in TOP_SOURCE; TYPES reads and sets
 // its numbers, STORAGE defines the constants that the sources only declare. STREAMED says that it takes and gives
-// streams, a pixel a beat, in raster order. Inputs and outputs lie on the heap, each in a block of exactly its size, so
+// streams, a pixel a beat, in raster order; ROLLOUT runs RUNS steps on an array of pixels, and Y gets the READINGS states
+// after each of them: a run of no steps stands before the first one. Inputs and outputs lie on the heap, each in a block of exactly its size, so
 // that a sanitiser sees every access outside of them; the functions that allocate them name them in its report.
 
 #include TYPES
 #include TOP_SOURCE
+#ifdef ROLLOUT
+#include ROLLOUT_SOURCE
+#endif
 #include STORAGE
 #include <cstdio>
 #include <cstdlib>
@@ -30,7 +34,26 @@ struct Share {
     bool probing;
 };
 
-#ifdef STREAMED
+#ifdef ROLLOUT
+static const size_t WIDTH = INPUTS * READINGS;
+
+__attribute__((noinline)) static input_t *input_buffer() { return new input_t[INPUTS / input_t::size]; }
+
+static void call(const long long *from, long long *to, bool) {
+    static const size_t runs[] = {0, RUNS};
+    static thread_local const std::unique_ptr<input_t[]> frames(input_buffer());
+    nnet::edge_probe_sink = NULL;
+    for (size_t i = 0; i < INPUTS; i++)
+        edge_set(frames[i / input_t::size][i % input_t::size], from[i]);
+    for (size_t run = 0; run <= READINGS; run++) {
+        ROLLOUT(frames.get(), runs[run]);
+        for (size_t i = 0; i < INPUTS && run; i++)
+            *to++ = edge_integer(frames[i / input_t::size][i % input_t::size]);
+    }
+}
+#elif defined(STREAMED)
+static const size_t WIDTH = OUTPUTS;
+
 static void call(const long long *from, long long *to, bool probing) {
     hls::stream<input_t> x("x");
     hls::stream<result_t> y("y");
@@ -49,6 +72,8 @@ static void call(const long long *from, long long *to, bool probing) {
     }
 }
 #else
+static const size_t WIDTH = OUTPUTS;
+
 __attribute__((noinline)) static input_t *input_buffer() { return new input_t[INPUTS]; }
 __attribute__((noinline)) static result_t *output_buffer() { return new result_t[OUTPUTS]; }
 
@@ -67,7 +92,7 @@ static void call(const long long *from, long long *to, bool probing) {
 
 static void *work(void *given) {
     const Share share = *static_cast<Share *>(given);
-    const size_t width = share.probing ? RESULTS : OUTPUTS;
+    const size_t width = share.probing ? RESULTS : WIDTH;
     for (size_t v = 0; v < share.count; v++)
         call(share.x + v * INPUTS, share.y + v * width, share.probing);
     return NULL;
@@ -91,7 +116,7 @@ int main(int argc, char **argv) {
         return 2;
     const size_t count = strtoull(argv[3], NULL, 10), threads = strtoull(argv[4], NULL, 10);
     const bool probing = !strcmp(argv[5], "probes");
-    const size_t width = probing ? RESULTS : OUTPUTS;
+    const size_t width = probing ? RESULTS : WIDTH;
     std::vector<long long> x(count * INPUTS), y(count * width);
     FILE *in = fopen(argv[1], "rb");
     if (!in || fread(x.data(), 8 * INPUTS, count, in) != count)

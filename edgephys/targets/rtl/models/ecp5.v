@@ -47,7 +47,7 @@ module MULT18X18D (
 endmodule
 
 // Block RAM of Lattice ECP5 as Yosys uses it for a memory of which one word is read and one replaced at a clock: port A
-// does both in words of 9 or 18 bits, and gives the word before the write, or port A writes and port B reads 36 bits.
+// does both in words of 9 or 18 bits, and gives the word before the write, or port A writes and port B reads words of 9, 18 or 36 bits.
 // Source: ECP5 and ECP5-5G Memory Usage Guide, FPGA-TN-02204: widths, places of a word and of byte enables in the
 // address, write mode READBEFOREWRITE, pseudo dual port. What port B reads of a word that port A replaces at the same
 // clock is undefined: here it is inverted, so that what relies on it differs.
@@ -95,13 +95,14 @@ module DP16KD (
     wire [35:0] data = {DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7, DIB6, DIB5, DIB4, DIB3, DIB2, DIB1, DIB0,
         DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2, DIA1, DIA0};
     wire selected = !CSA2 && !CSA1 && !CSA0;
-    wire described = !RSTA && !RSTB && !WEB && (BOTH || !CEB) && selected && !CSB2 && !CSB1 && !CSB0;
+    wire described = !RSTA && !RSTB && !WEB && (BOTH || !CEB || DATA_WIDTH_B == DATA_WIDTH_A) && selected && !CSB2 && !CSB1 && !CSB0;
     wire [3:0] bytes = BOTH ? address_a[3:0] : SHIFT == 4 ? {2'd0, address_a[1:0]} : 4'd1;
     wire [3:0] enables = bytes & {4{CEA && WEA}};
     wire [PLACE-1:0] written = address_a[13:14-PLACE];
     wire [PLACE-1:0] read = BOTH ? address_b[13:14-PLACE] : written;
     reg [35:0] memory [0:(1<<PLACE)-1];
-    reg [35:0] word;
+    reg [35:0] word, other;
+    wire [PLACE-1:0] read_other = address_b[13:14-PLACE];
     integer number, start;
     initial for (start = 0; start < 2048; start = start + 1)  // bytes of 9 bits, two in 20 bits
         memory[start/BYTES][9*(start%BYTES) +: 9] = DATA[20*(start/2) + 9*(start%2) +: 9];
@@ -112,9 +113,10 @@ module DP16KD (
         always @(posedge CLKB) if (CEB) word <= |enables && read == written ? ~memory[read] : memory[read];
     end else begin : reader
         always @(posedge CLKA) if (CEA) word <= memory[read];
+        always @(posedge CLKB) if (CEB) other <= |enables && read_other == written ? ~memory[read_other] : memory[read_other];
     end endgenerate
     assign {DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4, DOB3, DOB2, DOB1, DOB0,
-        DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2, DOA1, DOA0} = word;
+        DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2, DOA1, DOA0} = BOTH ? word : {other[17:0], word[17:0]};
 `ifdef YOSYS
     generate if (!DESCRIBED) begin
         DP16KD_of_other_parameters undescribed ();

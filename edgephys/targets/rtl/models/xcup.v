@@ -46,7 +46,7 @@ module DSP48E2 (
 endmodule
 
 // Block RAM of AMD UltraScale+ as Yosys uses it for a memory of which one word is read and one replaced at a clock:
-// port A does both, or port A reads and port B writes words of the same width; read data are those before the write.
+// port A does both, or one port reads and the other writes words of the same width; read data are those before the write.
 // Source: UltraScale Architecture Memory Resources user guide, UG573: widths, places of a word in the address, parity
 // bits as the ninth bits of bytes, write mode READ_FIRST, simple dual port of twice the width.
 // Outputs at the start are not described. Other widths or modes and resets stop the simulation.
@@ -67,34 +67,38 @@ module RAMB_words #(
     output wire [HALF/4-1:0] out_parity
 );
     localparam ALONE = WRITE_A != 0;
-    localparam SHIFT = READ_A == 1 ? 0 : READ_A == 2 ? 1 : READ_A == 4 ? 2 : READ_A == 9 ? 3 : READ_A == 18 ? 4
-        : READ_A == 36 ? 5 : READ_A == 72 ? 6 : -1;
-    localparam DESCRIBED = SHIFT >= 0 && READ_B == 0 && REGISTERS == 0 && (ALONE
-        ? WRITE_A == READ_A && WRITE_B == 0 && MODE_A == "READ_FIRST" && READ_A * 8 <= HALF * 9
+    localparam CROSSED = READ_A == 0;  // port A writes, port B reads
+    localparam WIDE = CROSSED ? READ_B : READ_A;
+    localparam SHIFT = WIDE == 1 ? 0 : WIDE == 2 ? 1 : WIDE == 4 ? 2 : WIDE == 9 ? 3 : WIDE == 18 ? 4
+        : WIDE == 36 ? 5 : WIDE == 72 ? 6 : -1;
+    localparam DESCRIBED = SHIFT >= 0 && REGISTERS == 0 && (CROSSED || READ_B == 0) && (ALONE
+        ? WRITE_A == WIDE && WRITE_B == 0 && MODE_A == "READ_FIRST" && WIDE * 8 <= HALF * 9
         : WRITE_B == READ_A && MODE_B == "READ_FIRST" && READ_A * 4 <= HALF * 9);
-    localparam BOTH = READ_A * 8 > HALF * 9;
+    localparam BOTH = WIDE * 8 > HALF * 9;
     localparam PLACE = ADDRESS - (SHIFT > 0 ? SHIFT : 0);
     reg [HALF/4*9-1:0] memory [0:(1<<PLACE)-1];
     reg [HALF/4*9-1:0] word;
-    wire [PLACE-1:0] read = address_a[ADDRESS-1:ADDRESS-PLACE];
-    wire [PLACE-1:0] written = ALONE ? read : address_b[ADDRESS-1:ADDRESS-PLACE];
+    wire [PLACE-1:0] place_a = address_a[ADDRESS-1:ADDRESS-PLACE], place_b = address_b[ADDRESS-1:ADDRESS-PLACE];
+    wire [PLACE-1:0] read = CROSSED ? place_b : place_a;
+    wire [PLACE-1:0] written = ALONE ? place_a : place_b;
     wire [2*HALF-1:0] data = BOTH ? {data_b, data_a} : ALONE ? {{HALF{1'b0}}, data_a} : {{HALF{1'b0}}, data_b};
     wire [HALF/4-1:0] parity = BOTH ? {parity_b, parity_a}
         : ALONE ? {{HALF/8{1'b0}}, parity_a} : {{HALF/8{1'b0}}, parity_b};
     wire [7:0] enables = ALONE ? {4'd0, write_a} & {8{enable_a}} : write_b & {8{enable_b}};
     wire clock = ALONE ? clock_a : clock_b;
-    always @(posedge clock_a) if (enable_a) word <= memory[read];
+    wire clock_read = CROSSED ? clock_b : clock_a;
+    always @(posedge clock_read) if (CROSSED ? enable_b : enable_a) word <= memory[read];
     integer number;
     always @(posedge clock)
         for (number = 0; number < HALF / 4; number = number + 1)
             if (enables[number]) memory[written][9*number +: 9] <= {parity[number], data[8*number +: 8]};
-    localparam BITS = READ_A < 9 ? READ_A : 8, BYTES = READ_A < 9 ? 1 : READ_A / 9;
+    localparam BITS = WIDE == 0 ? 1 : WIDE < 9 ? WIDE : 8, BYTES = WIDE < 9 ? 1 : WIDE / 9;
     integer start;
     initial for (start = 0; start < (BYTES << PLACE); start = start + 1)  // a byte, or a word of fewer bits; its parity
-        memory[start/BYTES][9*(start%BYTES) +: 9] = {READ_A < 9 ? 1'b0 : PARITY[start], 8'd0 | DATA[start*BITS +: BITS]};
+        memory[start/BYTES][9*(start%BYTES) +: 9] = {WIDE < 9 ? 1'b0 : PARITY[start], 8'd0 | DATA[start*BITS +: BITS]};
     genvar place;
     generate for (place = 0; place < HALF / 4; place = place + 1) begin : bytes
-        assign {out_parity[place], out[8*place +: 8]} = word[9*place +: 9];
+        assign {out_parity[place], out[8*place +: 8]} = word[9*(CROSSED ? place % (HALF / 8) : place) +: 9];
     end endgenerate
 `ifdef YOSYS
     generate if (!DESCRIBED) begin

@@ -1,0 +1,102 @@
+"""A network that advances a wave by one frame and stays stable, whatever the field, the speed and the training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from edgephys.applications.waves.networks.wave_net import WaveNet
+from edgephys.core.errors import UsageError
+from edgephys.networks.backend import keras
+from edgephys.networks.gated_operator import GatedOperator, Walls
+from edgephys.networks.layers import FrameSum
+from edgephys.networks.network import WIDEST_LAYER
+from edgephys.networks.stencils import LIMIT, parts_of
+from edgephys.networks.widths import rounding
+
+LARGEST_FILTER = 15
+FRAMES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveOperator(WaveNet):
+    """State u+ = 2 u - u- - B^T (g(c) * (B u)), with ``width`` filters B of ``kernel_size`` pixels along a side.
+
+    It reads two frames, the latest last, and the map of the medium: c, or -c in walls, where u+ = u-. The field lies
+    within walls as wide as a filter reaches: B then sees that it is 0 there, as at the edges of the data.
+    ``format`` states of which parts the filters are made, before training: full, one_way, or cp with its ``rank``.
+    ``bits`` is the width of the filters. The update is exactly reversible in integers where nothing saturates: u-
+    follows from u+ and u by the same sum.
+    """
+
+    settled: ClassVar[frozenset[str]] = frozenset(("frames", "activation_bits", "weight_integers"))
+    grid: int = 32
+    frames: int = FRAMES
+    width: int = 8
+    kernel_size: int = 7
+    format: str = "full"
+    knots: int = 17
+    gate_bits: int = 8
+    speed_bits: int = 7
+    input_bits: int = 15
+    input_integer: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("grid", "width"):
+            if not 1 <= getattr(self, name) <= WIDEST_LAYER:
+                raise UsageError(f"{name} must be 1..{WIDEST_LAYER}, not {getattr(self, name)}")
+        if not 3 <= self.kernel_size <= LARGEST_FILTER or self.kernel_size % 2 == 0:
+            raise UsageError(f"kernel_size must be odd and 3..{LARGEST_FILTER}, not {self.kernel_size}")
+        parts_of(self.format, self.width, self.kernel_size, self.rank)
+
+    def build(self) -> Any:
+        """Return the untrained Keras model: (field, row, column, frame and speed) -> (field, row, column, 1)."""
+        inputs = keras.Input((self.side, self.side, FRAMES + 1), name="frames")
+        field, medium = FrameSum([0, 1, 0], name="field")(inputs), FrameSum([0, 0, 1], name="medium")(inputs)
+        fraction = self.input_bits - self.input_integer
+        change = GatedOperator(
+            self.width,
+            self.kernel_size,
+            self.bits,
+            inner=(fraction + 1, 3),
+            result=(self.input_bits + 1, self.input_integer + 1),
+            gate_bits=self.gate_bits,
+            speed_bits=self.speed_bits,
+            knots=self.knots,
+            format=self.format,
+            rank=self.rank,
+            name="operator",
+        )([field, medium])
+        motion = FrameSum([-2, 2, 0], name="motion")(inputs)  # from u- to u+ without the operator
+        motion = Walls(name="walls")([keras.layers.Subtract(name="step")([motion, change]), medium])
+        x = keras.layers.Add(name="next")([FrameSum([1, 0, 0], name="before")(inputs), motion])
+        if self.bits is not None:
+            x = rounding(self.input_bits, self.input_integer - 1, "next_quantised")(x)
+        return keras.Model(inputs, x, name="wave_operator")
+
+    @property
+    def structure(self) -> str:
+        """Return the name of the structure in tables."""
+        return "operator" if self.format == "full" else f"operator, {self.format}"
+
+    @property
+    def macs(self) -> int:
+        """Return the multiplications of a frame."""
+        parts = parts_of(self.format, self.width, self.kernel_size, self.rank)
+        return 2 * sum(part.reads * part.outputs for part in parts) * self.side**2
+
+    def stable_proven(self, model: Any) -> bool:
+        """Return whether the bound of |B^T B|, from the filters that ship, is below the limit of stability."""
+        return bool(model.get_layer("operator").proven() < LIMIT)
+
+    @property
+    def margin(self) -> int:
+        """Return the pixels of wall around the field."""
+        return self.kernel_size // 2
+
+    @property
+    def label(self) -> str:
+        """Name the grid, the format with its rank, the filters and the bits: n32_f12_8bit, n32_cp8f12_8bit."""
+        structure = "" if self.format == "full" else f"{self.format}{self.rank or ''}"
+        return f"n{self.grid}_{self.step_label}{structure}f{self.width}_{self.precision}"
