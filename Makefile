@@ -14,6 +14,7 @@
 # make rival    HGQ2's Deep Sets and linear interaction network, 4 betas and 3 seeds, synthesised; resumes (many hours)
 # make waves    wave networks of every format over three seeds, rolled out, in one table; their dispersion and times (hours)
 # make waves-operator  the wave operator over three seeds, and compressed before training; rolled out in RTL (hours)
+# make waves-firmware  wave networks in HLS and RTL, the operator on 32, 64 and 128 points a side (about an hour)
 # make agree    every model of the zoo on C, ONNX and QONNX: how many integers differ (about half an hour)
 # make coverage which bits, ties and overflows of four networks held-out and generated vectors reach
 # make netlists  simulation and proofs of the compressed taggers' netlists, and of a routed one (over an hour)
@@ -30,7 +31,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves waves-operator test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists intervals bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves waves waves-operator waves-firmware test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists intervals bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -104,6 +105,26 @@ waves-operator: install
 	$(CLI) rollout $(OUT)/wave_operator_rtl --data data/waves_fresh.h5 --starts 2,8,13 --out $(OUT)/results/waves_rollout
 	$(CLI) pace models/waves/operator_8bit $(SHIPPED_WAVES) --data data/waves_fresh.h5 --rounds 9 --project $(OUT)/wave_operator_rtl \
 	    --project $(OUT)/wave_cnn_n32_cp12_8bit_rtl --out $(OUT)/results/waves_speed
+
+# The weights of the operator on larger fields: line buffers grow, logic does not.
+FIRMWARE_OF_WAVES := models/waves/operator_8bit runs/waves_grid/operator_n64 runs/waves_grid/operator_n128 models/waves/cp12_8bit \
+    models/waves/full_8bit_input14
+NAMED = $(OUT)/waves_$(notdir $(1))_$(2)
+waves-firmware: install
+	mkdir -p data
+	set -e; for grid in 64 128; do \
+	    test -e data/waves_$$grid.h5 || $(CLI) data waves --runs 8 --grid $$grid --seed 88031 --out data/waves_$$grid.h5; \
+	    test -e runs/waves_grid/operator_n$$grid || $(CLI) train models/wave_operator.py --data data/waves_$$grid.h5 \
+	        --start models/waves/operator_8bit --set grid=$$grid --set epochs=0 --out runs/waves_grid/operator_n$$grid; \
+	done
+	set -e; for model in $(FIRMWARE_OF_WAVES); do for to in hls rtl; do \
+	    project=$(OUT)/waves_$$(basename $$model)_$$to; \
+	    test -f $$project/results/report.json && continue; \
+	    $(CLI) emit $$model --to $$to --out $$project --force; \
+	    $(CLI) verify $$project; \
+	    $(CLI) report $$project; \
+	done; done
+	$(CLI) compare $(foreach m,$(FIRMWARE_OF_WAVES),$(call NAMED,$(m),hls) $(call NAMED,$(m),rtl)) --out $(OUT)/results/waves_firmware
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'

@@ -19,11 +19,12 @@ from edgephys.networks.gated_operator import GatedOperator
 from edgephys.networks.stencils import FINE, LIMIT, TRAINED, largest, to_bound
 
 NET = WaveOperator(grid=8, width=3, kernel_size=3, knots=5)
-STEP = 2.0**-12
 
 
 NETS = [NET, WaveOperator(grid=8, width=3, kernel_size=3, knots=5, format="one_way")]
 NETS += [WaveOperator(grid=8, width=4, kernel_size=5, knots=5, format="cp", rank=2)]
+OPEN = replace(NET, layers=3, input_integer=4)
+NETS += [OPEN]
 
 
 def operator_of(net, seed, scale=1.0):
@@ -35,13 +36,17 @@ def operator_of(net, seed, scale=1.0):
     first = operator.weights_of_parts[0]
     first.assign(first.constraint(first.value))
     operator.gates.assign(random.uniform(-0.1, 1.1, operator.gates.shape))
+    if net.layers:
+        operator.layer_gates.assign(random.uniform(-0.1, 1.1, operator.layer_gates.shape))
+        shares = model.get_layer("walls").shares
+        shares.assign(random.uniform(-0.1, 1.1, shares.shape))
     return model, operator
 
 
-def fields(net, seed, count=4, largest=4000):
+def fields(net, seed, count=4, largest=4000, most=8191):
     random = np.random.default_rng(seed)
     x = random.integers(-largest, largest, (count, net.side, net.side, 3), endpoint=True)
-    x[..., 2] = random.integers(-8191, 8191, x.shape[:-1], endpoint=True)  # walls anywhere
+    x[..., 2] = random.integers(-most, most, x.shape[:-1], endpoint=True)  # walls anywhere
     return x
 
 
@@ -101,10 +106,11 @@ def test_parts_make_the_filters_that_they_are_the_convolutions_of(net):
 def test_golden_model_and_keras_compute_the_same_integers(seed, most):
     for net in NETS:
         model, _ = operator_of(net, seed)
-        low, x = lowered(model, net.input, "w"), fields(net, seed, largest=most)
+        low = lowered(model, net.input, "w")
+        x = fields(net, seed, largest=most, most=net.input.high)  # absorbing layers anywhere, too
         with precision(double=low.double):
             reference = in_float64(model) if low.double else model
-            expected = reference.predict(x * STEP, verbose=0) / STEP
+            expected = reference.predict(x * net.input.step, verbose=0) / net.input.step
         assert np.array_equal(evaluate.run(low.graph, x), expected)
 
 
@@ -113,7 +119,10 @@ def test_golden_model_and_keras_compute_the_same_integers(seed, most):
 def test_a_wave_runs_back_to_the_integers_that_it_came_from(seed):
     net = NETS[seed % len(NETS)]
     model, _ = operator_of(net, seed)
-    graph, x = lowered(model, net.input, "w").graph, fields(net, seed, largest=300)
+    graph, x = (
+        lowered(model, net.input, "w").graph,
+        fields(net, seed, largest=300, most=int(1.9 * 2**net.input.fraction)),
+    )
     speed, states = x[..., 2:], [x[..., 0:1], x[..., 1:2]]
     for _ in range(40):
         states.append(evaluate.run(graph, np.concatenate([states[-2], states[-1], speed], -1)))
@@ -137,7 +146,7 @@ def test_a_wave_of_the_other_sign_gives_the_result_of_the_other_sign(seed):
 @pytest.mark.parametrize("net", NETS)
 def test_random_states_stay_bounded_over_100_000_steps(net):
     model, _ = operator_of(net, 1)
-    graph, x = lowered(model, net.input, "w").graph, fields(net, 1, largest=1000)
+    graph, x = lowered(model, net.input, "w").graph, fields(net, 1, largest=1000, most=net.input.high)
     before, now, speed = x[..., 0:1], x[..., 1:2], x[..., 2:]
     for _ in range(100_000):
         before, now = now, evaluate.run(graph, np.concatenate([before, now, speed], -1))
@@ -182,6 +191,9 @@ def test_settings_of_an_operator_that_cannot_be_are_refused(wrong, message):
         ({"stride": 33}, "stride must be 1..32, not 33"),
         ({"stride": 2, "frames": 1}, "frames must be 2 or more with stride 2, not 1"),
         ({"kernel_size": 17}, "kernel_size must be odd and 3..15, not 17"),
+        ({"layers": 2}, "layers must be one of 0, 1, 3, 7, not 2"),
+        ({"layers": 3}, "input_integer must be 4 for the map of 3 layers, not 3; set input_integer=4"),
+        ({"layers": 3, "input_integer": 4, "speed_bits": 5}, "speed_bits must be 6 or more beside layers, not 5"),
     ],
 )
 def test_settings_of_the_network_that_cannot_be_are_refused(wrong, message):

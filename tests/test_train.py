@@ -130,6 +130,14 @@ def test_a_model_of_the_same_bits_goes_on_where_it_stood(trained, few_jets):
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
+@pytest.mark.usefixtures("uncompiled")
+def test_0_epochs_keep_the_weights_of_the_start_and_measure_them(trained, few_jets):
+    kept = train.fit(with_settings(RECIPE, ["epochs=0"]), few_jets, start=trained)
+    assert all(map(np.array_equal, trained.model.get_weights(), kept.model.get_weights()))
+    assert kept.card.epochs_run == 0 and kept.card.metrics == trained.card.metrics
+    assert kept.card.validation.keys() == trained.card.validation.keys()
+
+
 def test_training_that_diverges_is_an_error_that_says_what_to_lower():
     train._require_finite(0, {"loss": 1.0})
     with pytest.raises(ModelError, match="training diverged: loss is nan after epoch 3; lower learning_rate"):

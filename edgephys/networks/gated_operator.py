@@ -1,6 +1,6 @@
 """A symmetric operator on a field, whose norm has a bound: B^T (g(c) * (B u)), with filters B and gates 0 <= g(c) < 1.
 
-A map of the medium states the wave speed c of each pixel, and walls, in which the field is 0: there it is -c.
+A map of the medium (``medium``) states the wave speed c of each pixel, walls, and absorbing layers around the field.
 
 With |B^T B| <= 4 the recursion u+ = 2 u - u- - B^T (g(c) * (B u)) is stable for every field and every c, as the
 leapfrog of a wave is below its limit: the operator is symmetric, its eigenvalues lie within 0..4. Source: the stability
@@ -21,38 +21,24 @@ from edgephys.core.rounding import Overflow, Rounding
 from edgephys.networks import stencils
 from edgephys.networks.backend import keras
 from edgephys.networks.decompositions import Part
+from edgephys.networks.medium import MediumMap
 
 EXTRA_BITS = 3
 """Bits that a part hands on beyond those of inner products: what is rounded there is small beside what is there."""
 
 
 @keras.saving.register_keras_serializable(package="edgephys")
-class Walls(keras.layers.Layer):  # type: ignore[misc]
-    """Return a field that is 0 where the map of the medium is negative.
-
-    Shape: two of (field, row, column, 1) -> (field, row, column, 1).
-    """
-
-    def call(self, inputs: Any) -> Any:
-        """Return the field within the walls."""
-        field, medium = inputs
-        return keras.ops.where(medium < 0, keras.ops.zeros_like(field), field)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the shape of the field."""
-        return input_shape[0]
-
-
-@keras.saving.register_keras_serializable(package="edgephys")
 class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
-    """Return B^T (g(c) * (B u)) of a field u and a map of the medium, c or -c; zeros lie beyond the edges.
+    """Return B^T (g * (B u)) of a field u and a map of the medium; zeros lie beyond the edges.
 
     ``format`` states the parts of the filters (``stencils``), with its ``rank`` where that is cp.
-    g is piecewise linear between ``knots`` evenly spaced values of c in [0, 2**speed_integer], one function a filter.
+    g is piecewise linear between ``knots`` evenly spaced values of c in [0, 2**speed_integer], one function a filter,
+    and has a factor in [0, 1] of its own in each of ``layers`` absorbing layers.
     Quantised, filters are multiples of ``2**-filter_fraction`` of ``bits`` bits, further parts have ``bits`` bits in
     [-1, 1); inner products have the format ``inner``, what a part hands on has ``EXTRA_BITS`` more, gates have
-    ``gate_bits`` bits in [0, 1), the medium ``speed_bits`` bits with its sign, and the result the format ``result``:
-    each (bits, integer bits with the sign), rounded half to even and saturated. ``bits`` None computes in floats.
+    ``gate_bits`` bits in [0, 1), c has ``speed_bits`` bits with the sign of the map, and the result the format
+    ``result``: each (bits, integer bits with the sign), rounded half to even and saturated. ``bits`` None computes in
+    floats.
     Shape: two of (field, row, column, 1) -> (field, row, column, 1).
     Raises: UsageError for filters of an even length and for knots that no power of two divides.
     """
@@ -71,9 +57,11 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
         knots: int = 17,
         format: str = "full",
         rank: int | None = None,
+        layers: int = 0,
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
+        self.layers, self.medium = layers, MediumMap(speed_bits, speed_integer, layers)
         self.format, self.rank = format, rank
         self.filters, self.size, self.bits, self.filter_fraction = filters, size, bits, filter_fraction
         self.inner, self.result, self.gate_bits = tuple(inner), tuple(result), gate_bits
@@ -101,6 +89,9 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
             )
             self.weights_of_parts.append(weight)
         self.gates = self.add_weight(name="gates", shape=(self.knots, self.filters), initializer=_rising)
+        if self.layers:
+            shape = (self.layers, self.filters)
+            self.layer_gates = self.add_weight(name="layer_gates", shape=shape, initializer="ones")
         self.built = True
 
     def _within_bound(self, first: Any) -> Any:
@@ -116,15 +107,17 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """Return the operator's result."""
-        field, speed = inputs
+        field, medium = inputs
         kernels, gates = self._kernels(self.weights_of_parts), keras.ops.clip(self.gates, 0.0, 1.0)
         if self.bits is not None:
-            kernels = [_rounded(kernel, self.format_of(part)) for kernel, part in zip(kernels, self.parts, strict=True)]
-            gates, speed = _rounded(self.gates, self.gate_format), _rounded(speed, self.speed_format)
+            kernels = [rounded(kernel, self.format_of(part)) for kernel, part in zip(kernels, self.parts, strict=True)]
+            gates, medium = rounded(self.gates, self.gate_format), rounded(medium, self.medium.fixed)
         kernels = [keras.ops.cast(kernel, field.dtype) for kernel in kernels]
-        gate = keras.ops.matmul(self._hats(speed), gates)
+        gate = keras.ops.matmul(self.medium.hats(medium, self.knots), gates)
+        if self.layers:
+            gate = gate * self._factors(medium)
         if self.bits is not None:
-            gate = _rounded(gate, self.gate_format)
+            gate = rounded(gate, self.gate_format)
         inner = self._chain(field, kernels, self.parts, self.inner_format)
         inner = self._narrowed(inner * gate, self.inner_format)
         back = [stencils.transposed(kernel, part) for kernel, part in zip(kernels, self.parts, strict=True)]
@@ -139,14 +132,15 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
         return x
 
     def _narrowed(self, values: Any, fixed: Fixed) -> Any:
-        return values if self.bits is None else _rounded(values, fixed)
+        return values if self.bits is None else rounded(values, fixed)
 
-    def _hats(self, speed: Any) -> Any:
-        """Return the weights of the knots.  Shape: (..., 1) -> (..., knot)."""
-        gap = 2.0**self.speed_integer / (self.knots - 1)
-        places = keras.ops.cast(gap * np.arange(self.knots), speed.dtype)
-        inside = keras.ops.minimum(keras.ops.abs(speed), 2.0**self.speed_integer)
-        return keras.ops.relu(1.0 - keras.ops.abs(inside - places) / gap)
+    def _factors(self, medium: Any) -> Any:
+        """Return the factor of each gate by the layer of each pixel.  Shape: (..., 1) -> (..., filter)."""
+        factors = keras.ops.clip(self.layer_gates, 0.0, 1.0)
+        if self.bits is not None:
+            factors = rounded(factors, self.factor_format)
+        every = keras.ops.concatenate([keras.ops.ones_like(factors[:1]), factors], 0)
+        return keras.ops.take(every, keras.ops.cast(self.medium.layer(medium)[..., 0], "int32"), axis=0)
 
     def format_of(self, part: Part) -> Fixed:
         """Return the format of a part's weights."""
@@ -174,14 +168,14 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
         return _format(False, self.gate_bits, 0)
 
     @property
-    def speed_format(self) -> Fixed:
-        """Format of the medium."""
-        return _format(True, self.speed_bits, self.speed_integer + 1)
+    def factor_format(self) -> Fixed:
+        """Format of the gates' factors in absorbing layers, of which 1 is the largest."""
+        return _format(False, self.gate_bits + 1, 1)
 
     def integers(self) -> list[NDArray[np.int64]]:
         """Return the kernels of the parts in their steps.  Shape: as ``Part.shape``."""
         kernels = zip(self._kernels(self.weights_of_parts), self.parts, strict=True)
-        return [_integers(keras.ops.convert_to_numpy(kernel), self.format_of(part)) for kernel, part in kernels]
+        return [integers(keras.ops.convert_to_numpy(kernel), self.format_of(part)) for kernel, part in kernels]
 
     def filters_that_ship(self) -> NDArray[np.float64]:
         """Return the filters that the integers of all parts make, or those of the floats.
@@ -197,11 +191,14 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
 
     def tables(self) -> NDArray[np.int64]:
         """Return the gate of every medium, from its lowest on, in steps.  Shape: (filter, integer of the medium)."""
-        entries = np.abs(np.arange(self.speed_format.low, self.speed_format.high + 1))
-        gap = (self.speed_format.high + 1) // (self.knots - 1)  # steps of the medium between two knots
-        hats = np.maximum(gap - np.abs(entries[:, None] - gap * np.arange(self.knots)), 0)
-        steps = hats @ _integers(keras.ops.convert_to_numpy(self.gates), self.gate_format)
-        return np.asarray(np.clip(np.rint(steps / gap).astype(np.int64), 0, self.gate_format.high).T)
+        hats, one = self.medium.hats_of_entries(self.knots)
+        steps = hats @ integers(keras.ops.convert_to_numpy(self.gates), self.gate_format)
+        if self.layers:
+            factors = np.clip(keras.ops.convert_to_numpy(self.layer_gates), 0.0, 1.0)
+            whole = 1 << self.factor_format.fraction
+            every = np.vstack([np.full((1, self.filters), whole), integers(factors, self.factor_format)])
+            steps, one = steps * every[self.medium.layer_of_entries], one * whole
+        return np.asarray(np.clip(np.rint(steps / one).astype(np.int64), 0, self.gate_format.high).T)
 
     def proven(self) -> float:
         """Return a bound of |B^T B| for the filters that ship."""
@@ -220,6 +217,7 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
             "knots",
             "format",
             "rank",
+            "layers",
         )
         stated = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **stated, "inner": list(self.inner), "result": list(self.result)}
@@ -233,7 +231,7 @@ def _format(signed: bool, bits: int, integer: int) -> Fixed:
     return Fixed(signed, bits, integer, Rounding.RND_CONV, Overflow.SAT)
 
 
-def _rounded(values: Any, fixed: Fixed) -> Any:
+def rounded(values: Any, fixed: Fixed) -> Any:
     """Return values in a format, with the gradient of the clipping."""
     step = 2.0**-fixed.fraction
     clipped = keras.ops.clip(values, fixed.low * step, fixed.high * step)
@@ -241,7 +239,8 @@ def _rounded(values: Any, fixed: Fixed) -> Any:
     return clipped + keras.ops.stop_gradient(rounded - clipped)
 
 
-def _integers(values: NDArray[np.floating[Any]], fixed: Fixed) -> NDArray[np.int64]:
+def integers(values: NDArray[np.floating[Any]], fixed: Fixed) -> NDArray[np.int64]:
+    """Return values in steps of a format, rounded half to even and saturated."""
     steps = np.rint(values.astype(np.float64) * 2.0**fixed.fraction)
     return np.clip(steps, fixed.low, fixed.high).astype(np.int64)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, qkeras
-from edgephys.networks.gated_operator import GatedOperator, Walls
+from edgephys.networks.edges import Edges
+from edgephys.networks.gated_operator import GatedOperator
 from edgephys.networks.kernels import inputs_of, kernel_of
 
 RECIPROCAL_BITS = 10
@@ -226,7 +227,7 @@ def _power_of_two(exponents: Any, dtype: str) -> Any:
     return keras.ops.take(table, keras.ops.clip(exponents, -126, 126) + 126)
 
 
-LAYERS = (ChannelActivation, ConstituentMean, FixedRounding, FrameSum, GatedOperator, Pairs, ReceivedSum, Walls)
+LAYERS = (ChannelActivation, ConstituentMean, Edges, FixedRounding, FrameSum, GatedOperator, Pairs, ReceivedSum)
 """Every layer of ours, for those who load a model."""
 
 

@@ -17,7 +17,7 @@ from edgephys import __version__
 from edgephys.applications import registry
 from edgephys.applications.task import Shares, Task
 from edgephys.core import machine
-from edgephys.core.errors import ModelError
+from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.reading import UNLIMITED, only_os_errors, open_regular
 from edgephys.models.card import Card
 from edgephys.models.standardise import Standardisation
@@ -49,10 +49,13 @@ def fit(
     """Train a recipe's network on its examples; stop early on validation loss and use the test split once.
 
     ``start`` is a trained model with the same layers: a float one is equalised first, training of another continues.
-    Raises: DataError as ``prepare``; ModelError where ``start`` has other layers.
+    With 0 epochs its weights stay as they are, for inputs of another size or other data.
+    Raises: DataError as ``prepare``; ModelError where ``start`` has other layers; UsageError for 0 epochs without it.
     """
     from edgephys.networks.backend import keras
 
+    if not recipe.epochs and start is None:
+        raise UsageError("epochs must be 1 and over without --start, whose weights 0 epochs keep as they are")
     task, ready = prepare(recipe, data, test_data)
     keras.utils.set_random_seed(recipe.seed)
     recipe, model, scale = _first_weights(recipe, start, task)
@@ -80,7 +83,7 @@ def fit(
         name=recipe.name,
         parameters=int(model.count_params()),
         seconds=round(seconds, 1),
-        epochs_run=len(history["loss"]),
+        epochs_run=len(history.get("loss", [])),
         validation={name: round(score, 5)},
         logit_scale=scale,
         metrics=task.test_metrics(model),

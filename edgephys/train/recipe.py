@@ -62,9 +62,10 @@ class Recipe:
             raise UsageError(f"learning_rate must be above 0 and at most 1, not {self.rate()}")
         if not 0 < self.plateau_factor < 1 or self.plateau_patience < 1 or self.stop_patience < 1:
             raise UsageError("plateau_factor must be between 0 and 1, plateau_patience and stop_patience 1 and over")
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 and over, not {getattr(self, name)}")
+        if self.epochs < 0:
+            raise UsageError(f"epochs must be 0 and over, not {self.epochs}")
+        if self.batch < 1:
+            raise UsageError(f"batch must be 1 and over, not {self.batch}")
         if not (0 < self.validation < 1 and 0 <= self.test < 1 and self.validation + self.test < 1):
             raise UsageError(
                 f"validation must be above 0, test 0 and over, their sum below 1, not {self.validation}, {self.test}"

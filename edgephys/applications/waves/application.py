@@ -92,9 +92,10 @@ class WaveSimulation(Application):
     ) -> Mapping[str, Measured]:
         """Return the relative L2 error of the next frame.  Raises: DataError for labels that are no next frames."""
         from edgephys.applications.metrics import relative_l2
+        from edgephys.applications.waves.channels import inner
 
-        values = graph.output.fixed.values(outputs), graph.input.fixed.values(labels)
-        return {self.score.key: relative_l2(*values)}
+        predicted, frames = graph.output.fixed.values(outputs), graph.input.fixed.values(labels)
+        return {self.score.key: relative_l2(inner(predicted, frames), frames)}
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return the error of the next frame in words."""

@@ -1,4 +1,4 @@
-"""What a network reads of a run: its last frames and the map of the medium, within walls where it has a margin."""
+"""What a network reads of a run: its last frames and the map of the medium, and what it shows around the field."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from edgephys.applications.waves.networks.wave_net import MEDIUM
+from edgephys.applications.waves.data.scene import ABSORBING, DIRICHLET
+from edgephys.applications.waves.networks.wave_net import MEDIUM, OPEN_MEDIUM, SPEED_INTEGER
 from edgephys.core.fixed import Integers
 from edgephys.models.standardise import Standardisation
 
@@ -34,38 +35,54 @@ def reached_from(frames: Any, start: int, ready: Standardisation, count: int) ->
     return frames[..., start - 1 + stride : start + stride * count : stride, :, :]
 
 
-def walled(frames: Any, side: int) -> Any:
-    """Return frames with zeros around them.  Shape: (..., row, column) -> (..., side, side)."""
-    return _padded(frames, side, constant_values=0)
+def surrounded(frames: Any, side: int, edges: str = DIRICHLET) -> Any:
+    """Return frames with pixels around them: zeros in walls, those of the nearest point beyond edges that absorb.
+
+    Shape: (..., row, column) -> (..., side, side).
+    """
+    return _padded(frames, side, **({"mode": "edge"} if edges == ABSORBING else {"constant_values": 0}))
 
 
 def centre(frames: Any, grid: int) -> Any:
-    """Return frames without the walls around them.  Shape: (..., row, column) -> (..., grid, grid)."""
+    """Return frames without the pixels around them.  Shape: (..., row, column) -> (..., grid, grid)."""
     margin = (frames.shape[-1] - grid) // 2
     return frames[..., margin : margin + grid, margin : margin + grid]
 
 
-def last_channel(ready: Standardisation, speed: Any, side: int) -> Integers:
-    """Return the integers of a map of the wave speed c: of the medium, with -c in walls, where a network reads that.
+def inner(predicted: Any, frames: Any) -> Any:
+    """Return predicted frames without the pixels around the field that true ones do not have.
 
-    The speed in a wall is that of the nearest point of the field.
+    Shape: (field, row, column, frame) twice -> as the true frames.
+    """
+    margin = (predicted.shape[1] - frames.shape[1]) // 2
+    return predicted[:, margin:-margin, margin:-margin] if margin > 0 else predicted
+
+
+def last_channel(ready: Standardisation, speed: Any, side: int, edges: str = DIRICHLET) -> Integers:
+    """Return the integers of a map of the wave speed c, or of the medium, where a network reads that.
+
+    The speed around the field is that of the nearest point of the field.
     Shape: (..., row, column) -> (..., side, side).
     """
     integers = ready.output.quantise(speed)
-    if ready.names[-1] != MEDIUM:
+    if ready.names[-1] not in (MEDIUM, OPEN_MEDIUM):
         return integers
-    wall = walled(np.ones(integers.shape, bool), side)
     around = _padded(integers, side, mode="edge")
-    return np.asarray(np.where(wall, around, -around))
+    places = np.abs(np.arange(side) - (side - 1) / 2) - (integers.shape[-1] - 1) / 2
+    ring = np.maximum(np.maximum.outer(places, places), 0).astype(np.int64)  # 0 in the field, then 1, 2, ...
+    if edges == ABSORBING:  # the last layer that the format holds goes on to the margin's end
+        span = ready.output.fraction + SPEED_INTEGER
+        return np.asarray(around + (np.minimum(ring, ready.output.high >> span) << span))
+    return np.asarray(np.where(ring > 0, -around, around))
 
 
-def channels(ready: Standardisation, frames: Any, speed: Any, side: int) -> Integers:
+def channels(ready: Standardisation, frames: Any, speed: Any, side: int, edges: str = DIRICHLET) -> Integers:
     """Return what a network reads: frames, the latest last, and the speed or the medium, as integers of its input.
 
     Shape: frames (..., frame, row, column), speed (..., row, column) -> (..., side, side, frame and speed).
     """
-    shown = np.moveaxis(walled(ready.output.quantise(frames), side), -3, -1)
-    return np.concatenate([shown, last_channel(ready, speed, side)[..., None]], -1)
+    shown = np.moveaxis(surrounded(ready.output.quantise(frames), side, edges), -3, -1)
+    return np.concatenate([shown, last_channel(ready, speed, side, edges)[..., None]], -1)
 
 
 def _padded(values: Any, side: int, **how: Any) -> Any:

@@ -14,9 +14,22 @@ from edgephys.applications.application import Score
 from edgephys.applications.metrics import relative_l2
 from edgephys.applications.task import Examples, Floats, Shares, Task
 from edgephys.applications.waves.application import FrameSampling, WaveSimulation
-from edgephys.applications.waves.channels import last_channel, reached_from, read_before, stride_of, walled
+from edgephys.applications.waves.channels import (
+    inner,
+    last_channel,
+    reached_from,
+    read_before,
+    stride_of,
+    surrounded,
+)
 from edgephys.applications.waves.data import files as waves
-from edgephys.applications.waves.networks.wave_net import MEDIUM, WaveNet
+from edgephys.applications.waves.data.scene import ABSORBING
+from edgephys.applications.waves.networks.wave_net import (
+    MEDIUM,
+    OPEN_MEDIUM,
+    SPEEDS_BESIDE_LAYERS,
+    WaveNet,
+)
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.models.standardise import Standardisation
@@ -32,7 +45,8 @@ EVERY_FRAME = FrameSampling()
 class NextFrameTask(Task):
     """Hold fields of frames as a network reads them, and the frames that come next: several where it is unrolled.
 
-    The next frames of ``test`` are integers in steps of the input, as its fields are.
+    The next frames of ``test`` are integers in steps of the input, as its fields are. They have no pixels around the
+    field; those that a network gives there are left out.
     """
 
     network: ClassVar[type] = WaveNet
@@ -47,11 +61,11 @@ class NextFrameTask(Task):
 
     def losses(self, target: Any, output: Any) -> Any:
         """Return the squared error of each field over the frames' mean square."""
-        return keras.ops.mean(keras.ops.square(output - target), axis=(1, 2, 3)) / self.power
+        return keras.ops.mean(keras.ops.square(inner(output, target) - target), axis=(1, 2, 3)) / self.power
 
     def loss(self, target: Any, output: Any, teacher_output: Any) -> Any:
         """Return the mean squared error over the frames' mean square; a distillation's share is to the teachers."""
-        hard = keras.ops.mean(keras.ops.square(output - target)) / self.power
+        hard = keras.ops.mean(keras.ops.square(inner(output, target) - target)) / self.power
         if self.distillation is None:
             return hard
         soft = keras.ops.mean(keras.ops.square(output - teacher_output)) / self.power
@@ -105,7 +119,7 @@ class NextFrameTask(Task):
 
 
 def _metrics(model: Any, x: Floats, frames: Any) -> dict[str, Any]:
-    measured = relative_l2(predict(model, x, BATCH), frames)
+    measured = relative_l2(inner(predict(model, x, BATCH), frames), frames)
     return {"relative_l2": measured.value, "relative_l2_error": measured.error, "fields": len(x)}
 
 
@@ -161,14 +175,26 @@ def fitting(path: Path, ready: Standardisation, side: int, grid: int | None = No
     """
     runs = waves.read(path)
     points = runs.speed.shape[1]
+    channel = ready.names[-1]
     if grid is None:
-        within = ready.names[-1] == MEDIUM and points < side and (side - points) % 2 == 0
+        within = channel in (MEDIUM, OPEN_MEDIUM) and points < side and (side - points) % 2 == 0
         grid = points if within else side
     if runs.speed.shape[1:] != (grid, grid):
         shape = " x ".join(map(str, runs.speed.shape[1:]))
         raise DataError(
             f"file '{path}': expected {grid} x {grid} points, as the network takes, found {shape}; set grid, or make "
             f"it with edgephys data waves --grid {grid}"
+        )
+    if channel == MEDIUM and ABSORBING in runs.edges:
+        raise DataError(
+            f"file '{path}': expected runs within walls, as the network takes, found run {runs.edges.index(ABSORBING)} "
+            "with edges that absorb; train a network with --set layers=3 and more"
+        )
+    lowest, highest = SPEEDS_BESIDE_LAYERS
+    if channel == OPEN_MEDIUM and not lowest <= runs.speed.min() <= runs.speed.max() <= highest:
+        raise DataError(
+            f"file '{path}', speed: expected {lowest:g}..{highest:g}, as a network with absorbing layers takes, found "
+            f"{runs.speed.min():.3g}..{runs.speed.max():.3g}"
         )
     form = ready.output
     top = 2.0 ** (form.integer - 1)
@@ -191,18 +217,19 @@ def fields(
 ) -> HeldOut:
     """Return what a network reads of some runs at each time, or at some times, and the frames that come next.
 
-    Shape: inputs (field, row, column, frame and speed), labels (field, row, column, frame); the input's integers.
+    Shape: inputs (field, side, side, frame and speed), labels (field, row, column, frame); the input's integers.
     """
     stride = stride_of(ready)
     earliest = 1 + stride * (len(ready.names) - 2)
     inputs: list[Integers] = []
     labels: list[Integers] = []
     for number in numbers:
-        run = walled(ready.output.quantise(runs.frames[number]), side)
-        medium = last_channel(ready, runs.speed[number], side)
+        run, edges = ready.output.quantise(runs.frames[number]), runs.edges[number]
+        shown = surrounded(run, side, edges)
+        medium = last_channel(ready, runs.speed[number], side, edges)
         first, last = earliest + number % sampling.every, len(run) - stride * sampling.unroll  # no two begin alike
         for time in range(first, last + 1, sampling.every):
-            inputs.append(np.stack([*read_before(run, time, ready), medium], -1))
+            inputs.append(np.stack([*read_before(shown, time, ready), medium], -1))
             labels.append(np.stack(list(reached_from(run, time, ready, sampling.unroll)), -1))
     return HeldOut(np.stack(inputs), np.stack(labels))
 

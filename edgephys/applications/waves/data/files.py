@@ -54,6 +54,11 @@ class Waves:
     y: Floats
     source: str
 
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """Return what the edges of each run do."""
+        return tuple(scene.medium.edges for scene in self.scenes)
+
 
 # Writing ----------------------------------------------------------------------------------------
 

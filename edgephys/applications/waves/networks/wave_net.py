@@ -12,7 +12,13 @@ from edgephys.networks.network import Net
 SPEED = "speed"
 LONGEST_STRIDE = 32
 MEDIUM = "medium"
-"""Last channel of a network's input: the wave speed c, or c where the field is free and -c in walls."""
+OPEN_MEDIUM = "open_medium"
+"""Last channel of a network's input: the wave speed c, or a map of the medium (``networks.medium``): with walls around
+the field, or with absorbing layers where the edges of a run let waves leave, one in each ring of pixels."""
+SPEED_INTEGER = 1
+"""Bits before the point of the wave speed in a map of the medium: c < 2."""
+SPEEDS_BESIDE_LAYERS = (0.0625, 1.9375)
+"""Speeds that a map with absorbing layers holds: none of them is rounded to a wall or to a layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +66,12 @@ class WaveNet(Net):
 
     @property
     def margin(self) -> int:
-        """Return the pixels of wall around the field: a network with a margin reads the medium, not the speed alone."""
+        """Return the pixels around the field: a network with a margin reads the medium, not the speed alone."""
         return 0
 
     @property
     def side(self) -> int:
-        """Return the points of a side of the input, walls among them."""
+        """Return the points of a side of the input, those around the field among them."""
         return self.grid + 2 * self.margin
 
     @property
@@ -73,8 +79,13 @@ class WaveNet(Net):
         """Return the names of the input's channels."""
         return (
             *(f"u{self.stride * (time - self.frames + 1)}" for time in range(self.frames)),
-            MEDIUM if self.margin else SPEED,
+            self.medium,
         )
+
+    @property
+    def medium(self) -> str:
+        """Return the name of the last channel."""
+        return MEDIUM if self.margin else SPEED
 
     @property
     def step_label(self) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from edgephys.applications.waves.networks.wave_net import WaveNet
+from edgephys.applications.waves.networks.wave_net import OPEN_MEDIUM, SPEED_INTEGER, WaveNet
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras
-from edgephys.networks.gated_operator import GatedOperator, Walls
+from edgephys.networks.edges import Edges
+from edgephys.networks.gated_operator import GatedOperator
 from edgephys.networks.layers import FrameSum
 from edgephys.networks.network import WIDEST_LAYER
 from edgephys.networks.stencils import LIMIT, parts_of
 from edgephys.networks.widths import rounding
 
 LARGEST_FILTER = 15
+LAYERS = (0, 1, 3, 7)
+"""Numbers of layers whose maps fill the range of an input's format."""
+LEAST_SPEED_BITS = 6
+"""Bits of a speed and its sign that tell the speeds beside absorbing layers from walls and layers."""
 FRAMES = 2
 
 
@@ -22,8 +27,10 @@ FRAMES = 2
 class WaveOperator(WaveNet):
     """State u+ = 2 u - u- - B^T (g(c) * (B u)), with ``width`` filters B of ``kernel_size`` pixels along a side.
 
-    It reads two frames, the latest last, and the map of the medium: c, or -c in walls, where u+ = u-. The field lies
-    within walls as wide as a filter reaches: B then sees that it is 0 there, as at the edges of the data.
+    It reads two frames, the latest last, and the map of the medium: the field lies within walls as wide as a filter
+    reaches, where u+ = u- = 0: B then sees that it is 0 there, as at the edges of the data. With ``layers`` rings of
+    absorbing pixels it takes runs whose edges let waves leave, too: u+ = u- + a (2 u - 2 u- - B^T (g(c) * (B u))), with
+    a share 0 <= a <= 1 of each layer.
     ``format`` states of which parts the filters are made, before training: full, one_way, or cp with its ``rank``.
     ``bits`` is the width of the filters. The update is exactly reversible in integers where nothing saturates: u-
     follows from u+ and u by the same sum.
@@ -40,6 +47,7 @@ class WaveOperator(WaveNet):
     speed_bits: int = 7
     input_bits: int = 15
     input_integer: int = 3
+    layers: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,6 +57,16 @@ class WaveOperator(WaveNet):
         if not 3 <= self.kernel_size <= LARGEST_FILTER or self.kernel_size % 2 == 0:
             raise UsageError(f"kernel_size must be odd and 3..{LARGEST_FILTER}, not {self.kernel_size}")
         parts_of(self.format, self.width, self.kernel_size, self.rank)
+        if self.layers not in LAYERS:
+            raise UsageError(f"layers must be one of {', '.join(map(str, LAYERS))}, not {self.layers}")
+        if self.layers and self.speed_bits < LEAST_SPEED_BITS:
+            raise UsageError(f"speed_bits must be {LEAST_SPEED_BITS} or more beside layers, not {self.speed_bits}")
+        needed = 1 + SPEED_INTEGER + self.layers.bit_length()
+        if self.layers and self.input_integer != needed:
+            raise UsageError(
+                f"input_integer must be {needed} for the map of {self.layers} layers, not {self.input_integer}; set "
+                f"input_integer={needed}"
+            )
 
     def build(self) -> Any:
         """Return the untrained Keras model: (field, row, column, frame and speed) -> (field, row, column, 1)."""
@@ -66,10 +84,19 @@ class WaveOperator(WaveNet):
             knots=self.knots,
             format=self.format,
             rank=self.rank,
+            speed_integer=SPEED_INTEGER,
+            layers=self.layers,
             name="operator",
         )([field, medium])
         motion = FrameSum([-2, 2, 0], name="motion")(inputs)  # from u- to u+ without the operator
-        motion = Walls(name="walls")([keras.layers.Subtract(name="step")([motion, change]), medium])
+        edges = Edges(
+            self.layers,
+            speed_bits=self.speed_bits,
+            speed_integer=SPEED_INTEGER,
+            result=None if self.bits is None else (self.input_bits + 3, self.input_integer + 3),
+            name="walls",
+        )
+        motion = edges([keras.layers.Subtract(name="step")([motion, change]), medium])
         x = keras.layers.Add(name="next")([FrameSum([1, 0, 0], name="before")(inputs), motion])
         if self.bits is not None:
             x = rounding(self.input_bits, self.input_integer - 1, "next_quantised")(x)
@@ -92,11 +119,17 @@ class WaveOperator(WaveNet):
 
     @property
     def margin(self) -> int:
-        """Return the pixels of wall around the field."""
-        return self.kernel_size // 2
+        """Return the pixels around the field."""
+        return max(self.kernel_size // 2, self.layers)
+
+    @property
+    def medium(self) -> str:
+        """Return the name of the last channel."""
+        return OPEN_MEDIUM if self.layers else super().medium
 
     @property
     def label(self) -> str:
-        """Name the grid, the format with its rank, the filters and the bits: n32_f12_8bit, n32_cp8f12_8bit."""
+        """Name the grid, the format with its rank, filters, layers and bits: n32_f12_8bit, n32_cp8f12_open3_8bit."""
         structure = "" if self.format == "full" else f"{self.format}{self.rank or ''}"
-        return f"n{self.grid}_{self.step_label}{structure}f{self.width}_{self.precision}"
+        layers = f"_open{self.layers}" if self.layers else ""
+        return f"n{self.grid}_{self.step_label}{structure}f{self.width}{layers}_{self.precision}"

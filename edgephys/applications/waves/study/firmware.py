@@ -62,7 +62,10 @@ def _row(project: Project, data: Path, horizon: Horizon, most: int, say: Say) ->
     roll_out.check(of, horizon, ready)
     starts = [(run, start) for start in horizon.starts for run in range(len(of.frames))][:most]
     x = np.stack(
-        [channels(ready, read_before(of.frames[run], start, ready), of.speed[run], side) for run, start in starts]
+        [
+            channels(ready, read_before(of.frames[run], start, ready), of.speed[run], side, of.edges[run])
+            for run, start in starts
+        ]
     )
     truth = np.stack([reached_from(of.frames[run], start, ready, calls) for run, start in starts])
     firmware = project.firmware  # scanned here, before anything runs

@@ -108,13 +108,16 @@ def first_frames(trained: Trained, of: Waves, start: int) -> Floats:
     Shape: (run, row, column, frame and speed).
     """
     ready, side = trained.standardisation, trained.model.input_shape[1]
-    return ready.output.values(channels(ready, read_before(of.frames, start, ready), of.speed, side)).astype(np.float32)
+    frames = read_before(of.frames, start, ready)
+    runs = zip(frames, of.speed, of.edges, strict=True)
+    each = [channels(ready, shown, speed, side, edges) for shown, speed, edges in runs]
+    return ready.output.values(np.stack(each)).astype(np.float32)
 
 
 def relative_errors(predicted: NDArray[np.floating[Any]], wanted: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return the L2 error of each frame relative to the true one, or to ``FAINT`` of the run where that is more.
 
-    Walls around the predicted frames are left out.
+    Pixels around the predicted frames are left out.
     Shape: (run, step, row, column) twice -> (run, step).
     """
     predicted = centre(predicted, wanted.shape[-1])

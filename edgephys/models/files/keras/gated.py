@@ -1,4 +1,4 @@
-"""The rule of ``GatedOperator``: a convolution, tables of gates, products, and the transposed convolution."""
+"""The rules of ``GatedOperator``, convolutions, tables of gates and products, and of the ``Edges`` of its field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from edgephys.core.fixed import Fixed
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.decompositions import Part
-from edgephys.networks.gated_operator import GatedOperator, Walls
+from edgephys.networks.edges import SHARE_FRACTION, Edges
+from edgephys.networks.gated_operator import GatedOperator
 from edgephys.networks.stencils import dense_kernel, reverse, transposed
 
 SIGN = Fixed(True, 1, 1, Rounding.TRN, Overflow.SAT)
@@ -25,13 +26,13 @@ def gated_operator(reading: KerasReading, layer: GatedOperator, values: Sequence
     builder, name = reading.builder, layer.name
     if layer.bits is None:
         raise ModelError(f"layer '{name}': it computes in floats; state bits")
-    field, speed = (reading.edge(layer, value) for value in values)
+    field, medium = (reading.edge(layer, value) for value in values)
     steps = zip(layer.parts, layer.integers(), strict=True)
     parts = [Weights(part, kernel, layer.format_of(part).fraction) for part, kernel in steps]
     inner = _chain(reading, layer, field, parts, f"{name}_inner", layer.inner_format)
     shape = builder.shape(inner)
-    gate = builder.spread(f"{name}_gates", builder.requantise(f"{name}_gates", speed, layer.speed_format), shape)
-    gate = builder.lookup(f"{name}_gates", gate, layer.speed_format.low, layer.tables(), layer.gate_bits)
+    gate = builder.spread(f"{name}_gates", builder.requantise(f"{name}_gates", medium, layer.medium.fixed), shape)
+    gate = builder.lookup(f"{name}_gates", gate, layer.medium.fixed.low, layer.tables(), layer.gate_bits)
     product = builder.mul(f"{name}_gated", inner, gate)
     product = builder.requantise(f"{name}_gated", product, layer.inner_format)
     back = [Weights(reverse(of.part), transposed(of.kernel, of.part), of.fraction) for of in reversed(parts)]
@@ -61,9 +62,19 @@ def _chain(
     return x
 
 
-def walls(reading: KerasReading, layer: Walls, values: Sequence[KerasValue]) -> KerasValue:
-    """Return a field times a table of the medium's sign: 0 where it is negative, 1 elsewhere."""
+def edges(reading: KerasReading, layer: Edges, values: Sequence[KerasValue]) -> KerasValue:
+    """Return a motion times a table of the medium: without layers of its sign, 0 in walls and 1 elsewhere.
+
+    Raises: ModelError for layers in floats.
+    """
     builder, name = reading.builder, layer.name
-    field, medium = (reading.edge(layer, value) for value in values)
-    sign = builder.requantise(f"{name}_open", medium, SIGN)
-    return KerasValue(builder.mul(name, field, builder.lookup(f"{name}_open", sign, -1, [0, 1], 0)))
+    motion, medium = (reading.edge(layer, value) for value in values)
+    if not layer.layers:
+        sign = builder.requantise(f"{name}_open", medium, SIGN)
+        return KerasValue(builder.mul(name, motion, builder.lookup(f"{name}_open", sign, -1, [0, 1], 0)))
+    if layer.result is None:
+        raise ModelError(f"layer '{name}': it computes in floats; state result")
+    form = layer.medium.fixed
+    share = builder.requantise(f"{name}_share", medium, form)
+    share = builder.lookup(f"{name}_share", share, form.low, layer.table(), SHARE_FRACTION)
+    return KerasValue(builder.requantise(name, builder.mul(name, motion, share), layer.result_format))

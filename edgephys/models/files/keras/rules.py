@@ -19,7 +19,8 @@ from edgephys.models.files.keras import (
 )
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
-from edgephys.networks.gated_operator import GatedOperator, Walls
+from edgephys.networks.edges import Edges
+from edgephys.networks.gated_operator import GatedOperator
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
 
 Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
@@ -78,7 +79,7 @@ RULES: dict[type, Rule] = {
     ReceivedSum: merge.received_sum,
     FrameSum: merge.frame_sum,
     GatedOperator: gated.gated_operator,
-    Walls: gated.walls,
+    Edges: gated.edges,
 }
 """The rule of every class of layer."""
 IN_TIME: dict[Rule, Rule] = {
