@@ -72,8 +72,17 @@ FLOAT = np.random.default_rng(0).normal(size=(4, 3))
         (r"\(MatMul\): its inputs must be matrices of one rank behind", lambda m, x: m.op("MatMul", x, x)),
         (r"\(Div\): its divisor 'none' must not be 0", lambda m, x: m.op("Div", x, m.const("none", 0.0))),
         (
-            r"\(Gemm\): alpha must be 1, not 2; export it so",
-            lambda m, x: m.op("Gemm", x, m.weight("w", (4, 4)), alpha=2.0),
+            r"\(Gemm\): alpha must be a power of two, with any sign, not 3; export it as 1",
+            lambda m, x: m.op("Gemm", x, m.weight("w", (4, 4)), alpha=3.0),
+        ),
+        (
+            r"\(Gemm\): transA must be 0, not 1: vectors of a batch do not meet",
+            lambda m, x: m.op("Gemm", x, m.weight("w", (4, 4)), transA=1),
+        ),
+        (r"\(ReduceMax\): its axes must be stated", lambda m, x: m.op("ReduceMax", x)),
+        (
+            r"\(ReduceMin\): axis must be 1\.\.1, not 0: vectors of a batch do not meet",
+            lambda m, x: m.op("ReduceMin", x, axes=[0]),
         ),
         (r"weight must be a matrix whose rows are", lambda m, x: m.op("MatMul", x, m.weight("w", (3, 4)))),
         (r"\(ReduceSum\): its axes must be stated", lambda m, x: m.op("ReduceSum", x)),

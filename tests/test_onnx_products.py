@@ -248,3 +248,35 @@ def test_scales_of_channels_are_refused_in_a_product_of_computed_tensors(tmp_pat
         return m.quant(m.op("MatMul", y, m.op("Transpose", x, perm=[0, 2, 1])), 6, 0.5)
 
     refused(tmp_path, r"\(MatMul\): reads values whose channels have scales of their own; put a Quant", channels)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.25, 1.0), (-2.0, 0.5), (1.0, -4.0)])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_factors_of_a_gemm_that_are_powers_of_two_are_in_its_weights(tmp_path, alpha, beta, per_channel):
+    def build(m):
+        x = m.op("Flatten", m.quant("x", 5, 0.125))
+        weight = m.quant(m.const("w", m.random.normal(size=(5, 12))), 4, 0.3 if per_channel else 0.25)
+        return m.quant(
+            m.op("Gemm", x, weight, m.bias("b", 5), transB=1, alpha=alpha, beta=beta), 6, 0.37 if per_channel else 0.5
+        )
+
+    brought_in(tmp_path, build)
+
+
+@pytest.mark.parametrize("kind", ["ReduceMax", "ReduceMin"])
+@pytest.mark.parametrize(("axes", "keep"), [([1], 0), ([2], 1), ([1, 2], 0), ([-1], 0), ([1, 3], 0)])
+def test_the_largest_and_the_smallest_elements_along_axes_are_the_files(tmp_path, kind, axes, keep):
+    def build(m):
+        x = m.quant(m.op("MatMul", m.quant("x", 5, 0.125), m.weight("w", (4, 3), per_channel=False)), 6, 0.25)
+        x = m.op("Reshape", x, m.const("shape", [0, 3, 1, 3], np.int64)) if 3 in axes else x
+        return m.op(kind, x, axes=axes, keepdims=keep)
+
+    brought_in(tmp_path, build)
+
+
+def test_the_largest_of_values_with_a_scale_of_their_own_are_the_files(tmp_path):
+    def build(m):
+        x = m.quant(m.op("Mul", m.quant("x", 5, 0.125), m.const("minus", [-0.3])), 5, 0.21)
+        return m.quant(m.op("ReduceMax", x, axes=[1], keepdims=0), 4, 0.5)
+
+    brought_in(tmp_path, build)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
-from edgephys.models.files.fields import maxima, patches, smaller, taken
+from edgephys.models.files.fields import largest, maxima, patches, smaller, taken
 from edgephys.models.files.onnx.chains import FloatStep, directions
 from edgephys.models.files.onnx.constants import axes_of
 from edgephys.models.files.onnx.elementwise import settled, together
@@ -47,6 +47,29 @@ def reduced(reading: Reading, operation: Operation, xs: Values) -> Value:
         raise operation.refused("its axes must be stated, none of them the batch; export it so")
     total, count = _summed(reading, operation, edge, axes, bool(operation.attributes.get("keepdims", 1)))
     return total if operation.kind == "ReduceSum" else _mean(reading, operation, total, np.array(count))
+
+
+def reduced_extreme(reading: Reading, operation: Operation, xs: Values) -> Value:
+    """Take the largest or the smallest element along axes."""
+    edge, axes = _rising(reading, operation, settled(reading, operation, xs[0])), axes_of(operation, xs)
+    if not axes:
+        raise operation.refused("its axes must be stated, none of them the batch; export it so")
+    if edge.scale is not None and edge.scale.ndim:
+        raise operation.refused(
+            "compares values whose channels have scales of their own; put a Quant of one scale before it"
+        )
+    builder, layer, name = reading.builder, reading.layer(operation), edge.name
+    turned = operation.kind == "ReduceMin"
+    name = builder.scale(layer, name, np.array(-1), 0) if turned else name
+    places = sorted(axis_of(operation, edge, axis) for axis in axes)
+    for place in places:
+        name = largest(builder, layer, name, np.arange(builder.shape(name)[place]), place)
+    name = builder.scale(layer, name, np.array(-1), 0) if turned else name
+    if operation.attributes.get("keepdims", 1):
+        return replace(edge, name=name)
+    name = builder.reshape(layer, name, tuple(n for at, n in enumerate(builder.shape(name)) if at not in places))
+    left = [axis for axis in edge.axes if axis not in places]
+    return replace(edge, name=name, axes=tuple(axis - sum(place < axis for place in places) for axis in left))
 
 
 def global_average(reading: Reading, operation: Operation, xs: Values) -> Value:

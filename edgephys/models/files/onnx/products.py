@@ -47,14 +47,26 @@ def _turned(edge: Edge) -> Edge:
 def gemm(reading: Reading, operation: Operation, xs: Values) -> Value:
     """Multiply by a matrix and add a bias."""
     attributes = operation.attributes
-    for setting, required in (("alpha", 1.0), ("beta", 1.0), ("transA", 0)):
-        if attributes.get(setting, required) != required:
-            raise operation.refused(f"{setting} must be {required:g}, not {attributes[setting]:g}; export it so")
-    weight = known_of(operation, xs[1], "weight")
+    if attributes.get("transA", 0):
+        raise operation.refused("transA must be 0, not 1: vectors of a batch do not meet; export it so")
+    weight = _times(operation, known_of(operation, xs[1], "weight"), "alpha")
     if attributes.get("transB", 0):
         weight = each(weight, np.transpose)
-    bias = known_of(operation, xs[2], "bias") if len(xs) > 2 else None
+    bias = _times(operation, known_of(operation, xs[2], "bias"), "beta") if len(xs) > 2 else None
     return _dense(reading, operation, xs[0], weight, bias)
+
+
+def _times(operation: Operation, known: Known, setting: str) -> Known:
+    """Return a constant times an attribute; a power of two rounds neither the constant nor the product in floats."""
+    factor = float(operation.attributes.get(setting, 1.0))
+    if factor == 1.0:
+        return known
+    if not np.isfinite(factor) or abs(np.frexp(factor)[0]) != 0.5:
+        raise operation.refused(f"{setting} must be a power of two, with any sign, not {factor:g}; export it as 1")
+    whole, scale = known.whole, known.scale
+    if whole is not None and scale is not None:
+        whole, scale = whole * int(np.sign(factor)), scale * abs(factor)
+    return replace(known, values=known.values * factor, whole=whole, scale=scale)
 
 
 def each(weight: Known, move: Any) -> Known:

@@ -51,6 +51,7 @@ RULES: dict[str, Rule] = {
     "Clip": elementwise.clip,
     **dict.fromkeys(FUNCTIONS, elementwise.function),
     **dict.fromkeys(("ReduceSum", "ReduceMean"), pools.reduced),
+    **dict.fromkeys(("ReduceMax", "ReduceMin"), pools.reduced_extreme),
     "GlobalAveragePool": pools.global_average,
     "AveragePool": pools.average_pool,
     **dict.fromkeys(("MaxPool", "GlobalMaxPool"), pools.max_pool),
