@@ -57,6 +57,20 @@ def test_rows_come_in_turn_and_the_integers_of_every_layer_are_those_of_the_gold
     assert {name: copies(facts)[name] for name in ("phi_1", "phi_2", "rho_1")} == {"phi_1": 2, "phi_2": 2, "rho_1": 1}
 
 
+def test_a_fault_between_blocks_shows_in_the_layer_that_it_is_in(tmp_path):
+    graph = tagger(8)
+    facts = emitted(graph, tmp_path, 4)
+    (source,) = (tmp_path / "src").glob("sum_*.v")
+    assert "module probe_sum" not in (tmp_path / "sim" / "edgephys_probe.v").read_text()
+    wrong = source.read_text().replace(") + {", ") - {", 1)
+    assert wrong != source.read_text()
+    source.write_text(wrong)
+    x = vectors(graph, 20)
+    edges, layers = evaluate.trace(graph, {graph.input.name: x}), simulate.probe(tmp_path, facts, x)
+    differ = [layer for layer, node in graph.layers() if not np.array_equal(layers[layer], edges[node.name])]
+    assert differ[0] == "mean"
+
+
 def test_no_tool_objects_to_the_sources_and_the_scan_takes_them(project):
     _, folder, facts = project
     scan.scan(folder, facts)

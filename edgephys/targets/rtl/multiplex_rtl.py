@@ -21,7 +21,7 @@ def design(graph: Graph, network: Multiplexed, stage_ns: float) -> Design:
     Units: ``latency`` in clocks from the edge that takes an input to the one after which its output is valid.
     """
     whole = top(TOP, network, stage_ns)
-    probed = probe(f"{PROBE}_core", network, stage_ns, exposed(network))
+    probed = probe(f"{PROBE}_core", network, stage_ns, exposed(network), whole)
     sources = {
         placed.copies.logic.module: block_text.text(placed.copies.logic, placed.schedule, LANGUAGE, "advance")
         for placed in whole.placed

@@ -82,9 +82,14 @@ def top(name: str, network: Multiplexed, stage_ns: float) -> ConnectedRows:
     return wiring.wired({node.name: stage})
 
 
-def probe(name: str, network: Multiplexed, stage_ns: float, exposed: Sequence[str]) -> ConnectedRows:
-    """Return the module with every exposed edge as output, unregistered, each held from its own stage on."""
-    wiring = _Wiring(name, network, stage_ns, "probe_")
+def probe(
+    name: str, network: Multiplexed, stage_ns: float, exposed: Sequence[str], whole: ConnectedRows
+) -> ConnectedRows:
+    """Return the module with every exposed edge as output, unregistered, each held from its own stage on.
+
+    What it has in common with the whole network are instances of the same modules.
+    """
+    wiring = _Wiring(name, network, stage_ns, "probe_", {replace(part, name=""): part.name for part in whole.parts})
     nodes = [network.graph.by_name[edge] for edge in exposed]
     module, offset, stages = wiring.module, 0, {}
     module.outputs |= {"ready_in": 0, "valid_out": 0, "out_bits": sum(_bits(node) for node in nodes)}
@@ -112,7 +117,10 @@ class _Wiring:
     network: Multiplexed
     stage_ns: float
     prefix: str = ""
-    """Before the names of the modules between blocks."""
+    """Before the names of the modules between blocks, other than those of ``modules``."""
+    modules: dict[Part, str] = field(default_factory=dict)
+    """The module of each part, whose own name is left out."""
+    instances: int = 0
     module: Module = field(init=False)
     waits: Waits = field(init=False)
     signals: dict[str, list[SignalSource]] = field(default_factory=dict)
@@ -189,8 +197,7 @@ class _Wiring:
         stage = max((self._earliest(adding.source, edge, adding.read) for edge in edges), default=1)
         sources = self.read(adding.source, adding.read, stage)
         inputs, outputs = _side_by_side(adding.inputs), _side_by_side(adding.outputs)
-        name = f"{self.prefix}sum_{len(self.parts)}"
-        part = Accumulator(name, adding.read, adding.turns, adding.form is None, inputs, outputs, ii)
+        part = Accumulator("sum", adding.read, adding.turns, adding.form is None, inputs, outputs, ii)
         ready = stage + (adding.turns - 1) * adding.read.spacing + 1
         signal = self._part(part, [*zip(inputs, sources, strict=True)], sum(e.width for e in outputs), stage)
         self._enter(adding.edge, [SignalSource(signal, element, ready) for element in outputs], ready)
@@ -250,18 +257,10 @@ class _Wiring:
             elements = _side_by_side([united([source.element for source in of]) for of in sources])
             width = sum(element.width for element in elements)
             if all(source.element.width == 0 for of in sources for source in of):
-                words = [
-                    sum(_bits_of(of[code].element, wanted) for of, wanted in zip(sources, elements, strict=True))
-                    for code in codes
-                ]
-                table = ConstantTable(
-                    f"{self.prefix}table_{len(self.parts)}", width, tuple(words), form, self.network.ii
-                )
-                signal = self._part(table, [], width, stage - 1)
+                signal = self._table(codes, sources, elements, form, stage)
                 self.selected[key] = [SignalSource(signal, element, stage) for element in elements]
                 return self.selected[key]
-            name = f"{self.prefix}select_{len(self.parts)}"
-            part = Selection(name, width, choices, codes, form, self.network.ii)
+            part = Selection("select", width, choices, codes, form, self.network.ii)
             connections = [
                 (replace(element, offset=element.offset + number * width), source)
                 for number in range(choices)
@@ -285,8 +284,8 @@ class _Wiring:
             sum(_bits_of(of[code].element, wanted) for of, wanted in zip(sources, elements, strict=True))
             for code in codes
         )
-        width, name = sum(element.width for element in elements), f"{self.prefix}table_{len(self.parts)}"
-        return self._part(ConstantTable(name, width, words, form, self.network.ii), [], width, stage - 1)
+        width = sum(element.width for element in elements)
+        return self._part(ConstantTable("table", width, words, form, self.network.ii), [], width, stage - 1)
 
     def _whole(self, of: EdgeElement) -> SignalSource:
         """Return a held element, gathered where its rows come in turn."""
@@ -305,7 +304,7 @@ class _Wiring:
         width, ready = sum(element.width for element in elements), stage + rows.last + 1
         if not width:
             return [SignalSource("", element, ready) for element in elements] * rows.turns
-        part = Collection(f"{self.prefix}gather_{len(self.parts)}", width, rows, self.network.ii)
+        part = Collection("gather", width, rows, self.network.ii)
         signal = self._part(part, [*zip(elements, sources, strict=True)], rows.turns * width, stage)
         self.held[signal] = ready
         return [
@@ -324,9 +323,16 @@ class _Wiring:
     # Signals ------------------------------------------------------------------------------------
 
     def _part(self, part: Part, connections: Sequence[tuple[Element, SignalSource]], width: int, stage: int) -> str:
-        """Add an instance of a part that reads signals in a stage; return the signal of its output."""
-        self.parts.append(part)
-        port_in, port_out = f"{part.name}_d", f"{part.name}_q"
+        """Add an instance of a part, named by its kind, that reads signals in a stage; return its output's signal.
+
+        Parts that are alike, here and in the module that this one probes, are instances of one module.
+        """
+        instance, like = f"{part.name}_{self.instances}", replace(part, name="")
+        self.instances += 1
+        if like not in self.modules:
+            self.modules[like] = self.prefix + instance
+            self.parts.append(replace(part, name=self.modules[like]))
+        port_in, port_out = f"{instance}_d", f"{instance}_q"
         self.module.wires[port_out] = width
         ports = {**BEAT, PHASE: self.phase(stage), "q": port_out}
         if connections:
@@ -334,7 +340,7 @@ class _Wiring:
             ports["d"] = port_in
         for element, source in connections:
             self.module.connect(port_in, element, self.delayed(self.module, source, stage), source.element)
-        self.module.instances.append((f"u_{part.name}", part.name, ports))
+        self.module.instances.append((f"u_{instance}", self.modules[like], ports))
         return port_out
 
     def delayed(self, module: Module, source: SignalSource, stage: int) -> str:
