@@ -16,6 +16,7 @@ from edgephys.core.errors import UsageError
 
 if TYPE_CHECKING:
     from edgephys.models.model import Model
+    from edgephys.targets.options import Option
 
 
 def explain(model: ModelFolder, as_json: Json = False) -> None:
@@ -73,7 +74,9 @@ def emit(
     emitted = project.emit(source, options, folder, force, vectors)
     files = sum(1 for path in emitted.firmware.rglob("*") if path.is_file())
     record = {"project": str(folder), "kind": emitted.kind, "files": files, "graph": source.graph.digest}
-    give(as_json, record, lambda: f"{folder}: {files} files, graph {source.graph.digest[:12]}")
+    interval = {key: value for key, value in emitted.facts.items() if key == "ii"}
+    every = "".join(f", an input every {clocks} clocks" for clocks in interval.values())
+    give(as_json, record | interval, lambda: f"{folder}: {files} files, graph {source.graph.digest[:12]}{every}")
 
 
 def emit_command() -> Callable[..., None]:
@@ -101,19 +104,24 @@ def _target_options() -> list[inspect.Parameter]:
     from edgephys.targets.options import declared
     from edgephys.targets.registry import TARGETS
 
-    kinds: dict[str, type] = {}
+    options: dict[str, Option] = {}
     helps: dict[str, dict[str, list[str]]] = {}
     for target in TARGETS.values():
         for option in declared(target.options):
-            kinds[option.name] = option.kind
+            options[option.name] = option
             text = f"{option.help}, {option.default_text} by default"
             helps.setdefault(option.name, {}).setdefault(text, []).append(target.name)
     parameters = []
-    for name, kind in kinds.items():
+    for name, option in options.items():
         text = "; ".join(f"{', '.join(targets)}: {text}" for text, targets in helps[name].items())
-        annotation = _annotated(kind | None, typer.Option(help=f"{text}."))
+        shown: dict[str, Any] = {"parser": option.parsed, "metavar": _kinds(option)} if option.words else {}
+        annotation = _annotated(option.kind | None, typer.Option(help=f"{text}.", **shown))
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return parameters
+
+
+def _kinds(option: Option) -> str:
+    return "|".join([f"<{option.kind.__name__}>", *option.words])
 
 
 def _annotated(kind: Any, option: Any) -> Any:

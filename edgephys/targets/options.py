@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -14,27 +14,48 @@ from edgephys.core.errors import UsageError
 class Option:
     """Describe an option for the command line; ``default_text`` says what the default is where it is no number or word.
 
-    ``kind`` is the type of its value.
+    ``kind`` is the type of its value, ``words`` what may be written in place of one.
     """
 
     name: str
     kind: type
     help: str
     default_text: str
+    words: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def flag(self) -> str:
         """The option as it is typed."""
         return f"--{self.name.replace('_', '-')}"
 
+    def value(self, stated: Any) -> Any:
+        """Return the value of a word, and anything else as it is."""
+        return self.words.get(stated, stated) if isinstance(stated, str) else stated
 
-def option(default: Any, text: str, *, unit: str = "", choices: Sequence[str] = (), default_text: str = "") -> Any:
-    """Return the field of an options record: ``text`` is the help, without the unit, the choices and the default."""
-    words = f"{text} in {unit}" if unit else text
+    def parsed(self, text: str) -> Any:
+        """Return the value of a text of the command line.  Raises: ValueError for one that is none."""
+        return self.words[text] if text in self.words else self.kind(text)
+
+
+def option(
+    default: Any,
+    text: str,
+    *,
+    unit: str = "",
+    choices: Sequence[str] = (),
+    default_text: str = "",
+    words: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the field of an options record: ``text`` is the help, without the unit, the choices and the default.
+
+    ``words`` may be written in place of values.
+    """
+    text_of = f"{text} in {unit}" if unit else text
     if choices:
-        words = f"{words}: {', '.join(choices[:-1])} or {choices[-1]}"
+        text_of = f"{text_of}: {', '.join(choices[:-1])} or {choices[-1]}"
     shown = default_text or (f"{default:g}" if isinstance(default, float) else str(default))
-    return field(default=default, metadata={"help": words, "choices": tuple(choices), "default_text": shown})
+    said = {"help": text_of, "choices": tuple(choices), "default_text": shown, "words": dict(words or {})}
+    return field(default=default, metadata=said)
 
 
 def declared(record: type) -> tuple[Option, ...]:
@@ -48,7 +69,8 @@ def declared(record: type) -> tuple[Option, ...]:
         if "help" not in entry.metadata:
             raise UsageError(f"{record.__name__}.{entry.name}: expected a field made by option(default, help text)")
         kinds = [kind for kind in get_args(types[entry.name]) if kind is not NoneType] or [types[entry.name]]
-        options.append(Option(entry.name, kinds[0], entry.metadata["help"], entry.metadata["default_text"]))
+        said = entry.metadata
+        options.append(Option(entry.name, kinds[0], said["help"], said["default_text"], said["words"]))
     return tuple(options)
 
 

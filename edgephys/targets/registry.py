@@ -61,7 +61,8 @@ def options_of(name: str, values: Mapping[str, Any]) -> Any:
             others = " or ".join(other for other, entry in TARGETS.items() if option in entry.settings)
             flag = f"--{option.replace('_', '-')}"
             raise UsageError(f"{flag} goes with --to {others}, not with --to {name}; leave it out")
-    return target.options(**stated)
+    declared_options = {option.name: option for option in declared(target.options)}
+    return target.options(**{name: declared_options[name].value(value) for name, value in stated.items()})
 
 
 def target_of(options: Any) -> Target:

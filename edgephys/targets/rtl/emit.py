@@ -19,6 +19,7 @@ from edgephys.targets.fpga import AUTO, PARALLEL
 from edgephys.targets.rollout import not_streamed
 from edgephys.targets.rtl import block_text, logic, multiplex, multiplex_rtl, netlist, rollout, rollout_plan, stream_rtl
 from edgephys.targets.rtl.design import PROBE, TOP, Design, block, luts, port
+from edgephys.targets.rtl.fitting import fitted
 from edgephys.targets.rtl.logic import Logic
 from edgephys.targets.rtl.multiplex import Multiplexed
 from edgephys.targets.rtl.options import SUFFIX, RtlOptions
@@ -37,6 +38,7 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     The same graph and options give the same bytes.
     Raises: ModelError where the graph has no exact RTL, UsageError where its stream has none in the language.
     """
+    options = fitted(graph.name, options, lambda tried: luts(_planned(graph, tried).logics))
     network = _planned(graph, options)
     if isinstance(network, Multiplexed):
         design = multiplex_rtl.design(graph, network, options.stage_ns)
@@ -72,6 +74,7 @@ class Estimate:
 
 def estimate(graph: Graph, options: RtlOptions) -> Estimate:
     """Return the estimate of a graph without writing its project.  Raises: as ``emit``."""
+    options = fitted(graph.name, options, lambda tried: luts(_planned(graph, tried).logics))
     network = _planned(graph, options)
     stages = multiplex_rtl.stages(network, options.stage_ns) if isinstance(network, Multiplexed) else network.stages
     return Estimate(luts(network.logics), stages)

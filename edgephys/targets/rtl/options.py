@@ -15,6 +15,8 @@ SUFFIX = {"verilog": ".v", "vhdl": ".vhd"}
 """Languages, with the ending of their files."""
 
 LONGEST_II = 4096
+AUTO_II = 0
+"""Stands for the shortest interval at which the network fits its part."""
 
 ROLLED_OUT = "rtl_rollout"
 """What a verification calls the simulation of a roll-out in hardware."""
@@ -43,13 +45,18 @@ class RtlOptions:
         default_text="0: none",
     )
 
-    ii: int = option(1, "clocks between two inputs: the longer, the fewer copies of the logic work on rows in turn")
+    ii: int = option(
+        1,
+        "clocks between two inputs: the longer, the fewer copies of the logic work on rows in turn; auto is the "
+        "shortest interval whose estimated LUTs fit the part",
+        words={"auto": AUTO_II},
+    )
     handshake: bool = option(False, "a reset, and valid and ready on both sides, which an ii above 1 always has")
 
     def __post_init__(self) -> None:
         require_choices(self)
-        if not 1 <= self.ii <= LONGEST_II:
-            raise UsageError(f"ii must be 1..{LONGEST_II} clocks, not {self.ii}")
+        if self.ii != AUTO_II and not 1 <= self.ii <= LONGEST_II:
+            raise UsageError(f"ii must be 1..{LONGEST_II} clocks, or auto, not {self.ii}")
         check_clock(self.clock_ns)
         if self.cutoff_ns is not None and not FASTEST_NS <= self.cutoff_ns < inf:
             raise UsageError(

@@ -1,0 +1,52 @@
+"""The shortest initiation interval at which a network fits its part, by alkaid's estimate of its LUTs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edgephys.core.errors import UsageError
+from edgephys.targets import capacity
+from edgephys.targets.rtl.options import AUTO_II, LONGEST_II, RtlOptions
+
+SYNTHESISED = 1.5
+"""LUTs that Yosys counts for each one of the estimate, at most: 1.11 to 1.46 over the tables scaling and ii."""
+FULL = 0.8
+"""Share of a part's LUTs up to which a design is called fitting: fuller ones are hard to route."""
+
+
+def fitted(graph_name: str, options: RtlOptions, estimate: Callable[[RtlOptions], float]) -> RtlOptions:
+    """Return options with an interval in place of auto: the shortest power of two whose estimate fits the part.
+
+    ``estimate`` gives the LUTs of options, or raises UsageError for an interval that changes nothing.
+    Raises: UsageError for a part whose LUTs are not known, and where no interval makes the network fit.
+    """
+    if options.ii != AUTO_II:
+        return options
+    available = capacity.lut6(options.part)
+    if available is None:
+        raise UsageError(
+            "ii auto needs a part whose LUTs are known, one of AMD's 7 series to UltraScale+, not "
+            f"{options.part}; state a number of clocks"
+        )
+    least, ii = None, 1
+    while ii <= LONGEST_II:
+        tried = replace(options, ii=ii)
+        try:
+            lut = SYNTHESISED * estimate(tried)
+        except UsageError:
+            lut = None
+        if lut is not None and lut <= FULL * available:
+            return tried
+        if lut is not None and (least is None or lut < least[0]):
+            least = lut, ii
+        if least is not None and ii > 16 * least[1]:
+            break
+        ii *= 2
+    if least is None:
+        raise UsageError(f"ii auto: no interval works for '{graph_name}'; leave ii out")
+    raise UsageError(
+        f"'{graph_name}' does not fit {options.part} at any interval: the fewest LUTs, at ii {least[1]}, are some "
+        f"{least[0]:,.0f}, {least[0] / available:.0%} of its {available:,}, of which {FULL:.0%} may be used; choose a "
+        "larger part, or compress the network"
+    )
