@@ -23,9 +23,9 @@ def dense(builder: Builder, layer: str, x: str, size: int, generator, active: bo
     return builder.requantise(layer, builder.relu(layer, x), ACTIVATION) if active else x
 
 
-def tagger(rows: int = 5, width: int = 4) -> Graph:
+def tagger(rows: int = 5, width: int = 4, seed: int = 1) -> Graph:
     """Return a Deep Sets with a mean over ``rows`` constituents, a branch past the phi, and a reshape."""
-    generator = np.random.default_rng(1)
+    generator = np.random.default_rng(seed)
     builder = Builder("tagger")
     x = builder.input("x", (rows, 3), INPUT)
     phi = dense(builder, "phi_2", dense(builder, "phi_1", x, width, generator), width, generator)

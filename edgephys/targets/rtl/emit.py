@@ -23,6 +23,7 @@ from edgephys.targets.rtl.fitting import fitted
 from edgephys.targets.rtl.logic import Logic
 from edgephys.targets.rtl.multiplex import Multiplexed
 from edgephys.targets.rtl.options import SUFFIX, RtlOptions
+from edgephys.targets.rtl.prefix import renaming
 from edgephys.targets.rtl.rules import RULES
 from edgephys.targets.rtl.schedule import Schedule, plan
 from edgephys.targets.rtl.stream import Stream, is_field, planned
@@ -46,7 +47,13 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
         design = _streamed(graph, network, options)
     else:
         design = _parallel(graph, network, options)
-    return {
+    texts, sources = _texts(options.language, design)
+    renamed = renaming(options.prefix, texts.values())
+    for path, text in texts.items():
+        file = folder / renamed.path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(renamed.text(text))
+    facts = {
         "backend": "rtl",
         "language": options.language,
         "clock_ns": options.clock_ns,
@@ -54,11 +61,12 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
         "part": options.part,
         "top": TOP,
         "probe": PROBE,
-        "sources": _write(folder, options.language, design),
+        "sources": sources,
         "probe_source": f"sim/{PROBE}{SUFFIX[options.language]}",
         **design.facts,
         "alkaid": logic.version(),
     }
+    return {**renamed.facts(facts), "prefix": options.prefix} if options.prefix else facts
 
 
 @dataclass(frozen=True)
@@ -181,13 +189,10 @@ def _refuse(graph: Graph) -> None:
             )
 
 
-def _write(folder: Path, language: str, design: Design) -> list[str]:
-    """Write the sources, alkaid's operators that they use, and the simulation's modules; return the sources' paths."""
+def _texts(language: str, design: Design) -> tuple[dict[str, str], list[str]]:
+    """Return all texts by path, alkaid's operators that they use among them, and the paths of the sources."""
     suffix = SUFFIX[language]
     operators = block_text.operators(language, design.sources.values())
     texts = {f"src/static/{name}": text for name, text in operators.items()}
     texts |= {f"src/{name}{suffix}": text for name, text in design.sources.items()}
-    for path, text in {**texts, **{f"sim/{name}{suffix}": text for name, text in design.simulated.items()}}.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    return list(texts)
+    return {**texts, **{f"sim/{name}{suffix}": text for name, text in design.simulated.items()}}, list(texts)

@@ -10,6 +10,7 @@ from edgephys.targets.fpga import AUTO, CLOCK_NS, FASTEST_NS, IO, IO_HELP, PART,
 from edgephys.targets.options import option, require_choices
 from edgephys.targets.parts import check_part
 from edgephys.targets.rollout import HELP, require_state
+from edgephys.targets.rtl.prefix import require_prefix
 
 SUFFIX = {"verilog": ".v", "vhdl": ".vhd"}
 """Languages, with the ending of their files."""
@@ -51,6 +52,9 @@ class RtlOptions:
         "shortest interval whose estimated LUTs fit the part",
         words={"auto": AUTO_II},
     )
+    prefix: str = option(
+        "", "begins the names of all modules, so that several models live in one design", default_text="none"
+    )
     handshake: bool = option(False, "a reset, and valid and ready on both sides, which an ii above 1 always has")
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class RtlOptions:
             )
         check_part(self.part)
         require_state(self.rollout)
+        require_prefix(self.prefix)
 
     @property
     def stage_ns(self) -> float:

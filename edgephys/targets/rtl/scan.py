@@ -11,6 +11,7 @@ from typing import Any
 from edgephys.core.names import own_file, require_count, require_identifier
 from edgephys.targets.rtl import block_text
 from edgephys.targets.rtl.netlist import IN_LOGIC
+from edgephys.targets.rtl.prefix import renaming
 from edgephys.targets.source_scan import Scanned, facts_are_ours, require_no
 
 TOOL_WORDS = re.compile(r"\b(verilator|synopsys|synthesis|translate|pragma|yosys|coverage|psl)\b", re.IGNORECASE)
@@ -132,6 +133,9 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise ProjectError for facts or sources of an RTL project that could do more than compute."""
     sources = _sources(folder, facts)
     operators = block_text.every_operator(facts["language"])
+    if facts.get("prefix"):
+        renamed = renaming(facts["prefix"], operators.values())
+        operators = {renamed.path(name): renamed.text(text) for name, text in operators.items()}
     for path in sources:
         if path.is_file() and not _is_text(path, operators.get(path.name)):  # a missing one is named where it is read
             _require_ours(Scanned(folder, path), LANGUAGES[facts["language"]])
@@ -147,7 +151,7 @@ def _sources(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
     with facts_are_ours(folder):
         if facts["language"] not in LANGUAGES:
             raise ValueError(f"language must be verilog or vhdl, not {facts['language']!r}")
-        for key in ("top", "probe", "bench"):
+        for key in ("top", "probe", "bench", "prefix"):
             if key in facts:
                 require_identifier(f"facts: {key}", facts[key])
         if "ii" in facts:
