@@ -1,4 +1,4 @@
-"""Edges that let waves leave: absorbing layers around the field, in the data, in training and in integers."""
+"""Edges that let waves leave: absorbing pixels around the field, in the data, in training and in integers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,8 @@ from edgephys.networks.edges import SHARE_FRACTION
 from edgephys.networks.medium import MediumMap
 
 SAMPLE = Path(__file__).parent.parent / "models" / "samples" / "waves.h5"
-OPEN = WaveOperator(grid=32, width=2, kernel_size=5, knots=5, layers=1)
-WALLS = replace(OPEN, layers=0)  # as many pixels around the field
+OPEN = WaveOperator(grid=32, width=2, kernel_size=5, knots=5, absorbing=2)
+WALLS = replace(OPEN, absorbing=0)  # as many pixels around the field
 
 
 def ready_of(net):
@@ -36,39 +36,31 @@ def runs_with(edges, count=2):
     return replace(runs, scenes=scenes)
 
 
-def test_a_map_tells_walls_free_pixels_and_layers_apart():
-    medium = MediumMap(bits=7, integer=1, layers=3)
-    assert (medium.fixed.bits, medium.fixed.integer) == (9, 4)
-    values = np.array([-1.5, 0.5, 1.9, 2.5, 4.25, 7.75], np.float32)
-    assert np.asarray(medium.layer(values)).tolist() == [0, 0, 0, 1, 2, 3]
-    assert np.allclose(medium.speed(values), [1.5, 0.5, 1.9, 0.5, 0.25, 1.75])
+def test_a_map_tells_walls_free_and_absorbing_pixels_apart():
+    medium = MediumMap(bits=7, integer=1, absorbing=True)
+    assert (medium.fixed.bits, medium.fixed.integer) == (8, 3)
+    values = np.array([-1.5, 0.5, 1.9, 2.5, 3.75], np.float32)
+    assert np.asarray(medium.absorbs(values)).tolist() == [False, False, False, True, True]
+    assert np.allclose(medium.speed(values), [1.5, 0.5, 1.9, 0.5, 1.75])
 
 
 @pytest.mark.parametrize("knots", [3, 5, 17])
-@pytest.mark.parametrize("layers", [0, 1, 3])
-def test_tables_of_a_map_hold_what_floats_give(layers, knots):
-    medium = MediumMap(bits=7, integer=1, layers=layers)
+@pytest.mark.parametrize("absorbing", [False, True])
+def test_tables_of_a_map_hold_what_floats_give(absorbing, knots):
+    medium = MediumMap(bits=7, integer=1, absorbing=absorbing)
     values = (medium.entries * medium.fixed.step).astype(np.float32)
     hats, one = medium.hats_of_entries(knots)
     assert np.array_equal(np.asarray(medium.hats(values[:, None], knots)) * one, hats)
-    assert np.array_equal(np.asarray(medium.layer(values)), medium.layer_of_entries)
+    assert np.array_equal(np.asarray(medium.absorbs(values)), medium.entries_absorb)
 
 
-def test_around_a_field_with_open_edges_lie_layers_and_the_nearest_points():
+def test_around_a_field_with_open_edges_lie_absorbing_pixels_and_the_nearest_points():
     runs, ready = runs_with(ABSORBING), ready_of(OPEN)
     x = channels(ready, runs.frames[0, 3:5], runs.speed[0], 36, ABSORBING)
     span = 2 << OPEN.input.fraction
     assert x.shape == (36, 36, 3)
     assert (x[:2, :, 2] // span == 1).all() and (x[2:-2, 2:-2, 2] // span == 0).all()
     assert (x[0, 5] == x[2, 5] + [0, 0, span]).all() and (x[35, 35, :2] == x[33, 33, :2]).all()
-
-
-def test_each_ring_of_pixels_is_a_layer_as_far_as_the_format_holds_layers():
-    net = replace(OPEN, layers=3, input_integer=4)
-    runs, ready = runs_with(ABSORBING), ready_of(net)
-    rings = channels(ready, runs.frames[0, 3:5], runs.speed[0], 42, ABSORBING)[..., 2] // (2 << net.input.fraction)
-    assert rings[20].tolist() == [3, 3, 3, 2, 1] + [0] * 32 + [1, 2, 3, 3, 3]
-    assert rings[0].tolist() == [3] * 42 and rings[4].tolist() == [3, 3, 3, 2] + [1] * 34 + [2, 3, 3, 3]
 
 
 def test_labels_are_the_frames_without_what_lies_around_them():
@@ -85,7 +77,7 @@ def test_an_error_leaves_out_what_lies_around_the_field():
     assert WaveSimulation().score_outputs(graph, outputs, frames)["relative_l2"].value == 0
 
 
-def test_on_runs_within_walls_layers_change_no_integer():
+def test_on_runs_within_walls_absorbing_pixels_change_no_integer():
     nets = [WALLS, OPEN]
     random, models = np.random.default_rng(4), [net.build() for net in nets]
     filters = random.normal(size=models[0].get_layer("operator").weights_of_parts[0].shape)
@@ -98,18 +90,16 @@ def test_on_runs_within_walls_layers_change_no_integer():
     assert np.array_equal(*ours) and np.abs(ours[0]).max() > 100
 
 
-def test_shares_of_layers_are_a_table_and_1_where_the_field_is_free():
+def test_shares_are_a_table_and_1_where_the_field_is_free():
     edges = OPEN.build().get_layer("walls")
     medium, table = edges.medium, edges.table()
     one = 1 << SHARE_FRACTION
-    assert table.min() == 0 and table.max() == one
-    assert (table[medium.entries < 0] == 0).all()
-    assert (table[(medium.entries >= 0) & (medium.layer_of_entries == 0)] == one).all()
-    assert (table[medium.layer_of_entries == 1] < one).all()
+    assert (table[medium.entries < 0] == 0).all() and (table[medium.entries_absorb] == 59).all()
+    assert (table[(medium.entries >= 0) & ~medium.entries_absorb] == one).all()
 
 
-def test_what_moves_between_absorbing_layers_comes_to_rest_and_between_walls_it_does_not():
-    net = replace(OPEN, grid=8)
+def test_what_moves_between_absorbing_pixels_comes_to_rest_and_between_walls_it_does_not():
+    net = replace(OPEN, grid=8, absorbing=6)
     model, slopes = net.build(), np.zeros((5, 5, 2), np.float32)
     slopes[2, 2:4, 0] = slopes[2:4, 2, 1] = -0.5, 0.5  # the wave equation of a grid
     operator = model.get_layer("operator")
@@ -130,7 +120,7 @@ def test_what_moves_between_absorbing_layers_comes_to_rest_and_between_walls_it_
     assert left[ABSORBING] < 0.1 and left[DIRICHLET] > 0.5
 
 
-def test_runs_with_open_edges_are_refused_by_a_network_without_layers(monkeypatch):
+def test_runs_with_open_edges_are_refused_by_a_network_without_absorbing_pixels(monkeypatch):
     runs = runs_with(ABSORBING)
     monkeypatch.setattr(waves, "read", lambda path: runs)
     with pytest.raises(DataError, match="within walls, as the network takes, found run 0 with edges that absorb"):
@@ -139,9 +129,9 @@ def test_runs_with_open_edges_are_refused_by_a_network_without_layers(monkeypatc
 
 
 @pytest.mark.parametrize(("speed", "found"), [(1.95, r"\d..*1.95"), (0.05, r"0.05.*\d")])
-def test_speeds_that_would_be_rounded_to_a_layer_or_a_wall_are_refused(monkeypatch, speed, found):
+def test_speeds_that_would_be_rounded_to_an_absorbing_pixel_or_a_wall_are_refused(monkeypatch, speed, found):
     runs = runs_with(ABSORBING)
     runs.speed[0, 3, 3] = speed
     monkeypatch.setattr(waves, "read", lambda path: runs)
-    with pytest.raises(DataError, match=f"expected 0.0625..1.9375, as a network with absorbing layers takes.*{found}"):
+    with pytest.raises(DataError, match=f"expected 0.0625..1.9375, as a network with absorbing pixels takes.*{found}"):
         advance.fitting(SAMPLE, ready_of(OPEN), 36)

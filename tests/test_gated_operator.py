@@ -23,7 +23,7 @@ NET = WaveOperator(grid=8, width=3, kernel_size=3, knots=5)
 
 NETS = [NET, WaveOperator(grid=8, width=3, kernel_size=3, knots=5, format="one_way")]
 NETS += [WaveOperator(grid=8, width=4, kernel_size=5, knots=5, format="cp", rank=2)]
-OPEN = replace(NET, layers=3, input_integer=4)
+OPEN = replace(NET, absorbing=2)
 NETS += [OPEN]
 
 
@@ -36,10 +36,6 @@ def operator_of(net, seed, scale=1.0):
     first = operator.weights_of_parts[0]
     first.assign(first.constraint(first.value))
     operator.gates.assign(random.uniform(-0.1, 1.1, operator.gates.shape))
-    if net.layers:
-        operator.layer_gates.assign(random.uniform(-0.1, 1.1, operator.layer_gates.shape))
-        shares = model.get_layer("walls").shares
-        shares.assign(random.uniform(-0.1, 1.1, shares.shape))
     return model, operator
 
 
@@ -107,7 +103,7 @@ def test_golden_model_and_keras_compute_the_same_integers(seed, most):
     for net in NETS:
         model, _ = operator_of(net, seed)
         low = lowered(model, net.input, "w")
-        x = fields(net, seed, largest=most, most=net.input.high)  # absorbing layers anywhere, too
+        x = fields(net, seed, largest=most, most=net.input.high)  # absorbing pixels anywhere, too
         with precision(double=low.double):
             reference = in_float64(model) if low.double else model
             expected = reference.predict(x * net.input.step, verbose=0) / net.input.step
@@ -191,9 +187,12 @@ def test_settings_of_an_operator_that_cannot_be_are_refused(wrong, message):
         ({"stride": 33}, "stride must be 1..32, not 33"),
         ({"stride": 2, "frames": 1}, "frames must be 2 or more with stride 2, not 1"),
         ({"kernel_size": 17}, "kernel_size must be odd and 3..15, not 17"),
-        ({"layers": 2}, "layers must be one of 0, 1, 3, 7, not 2"),
-        ({"layers": 3}, "input_integer must be 4 for the map of 3 layers, not 3; set input_integer=4"),
-        ({"layers": 3, "input_integer": 4, "speed_bits": 5}, "speed_bits must be 6 or more beside layers, not 5"),
+        ({"absorbing": 2}, r"absorbing must be 0, or 3\.\.64 pixels beside filters of 7, not 2"),
+        (
+            {"absorbing": 3, "input_integer": 2},
+            "input_integer must be 3 or more for a map with absorbing pixels, not 2",
+        ),
+        ({"absorbing": 3, "speed_bits": 5}, "speed_bits must be 6 or more beside absorbing pixels, not 5"),
     ],
 )
 def test_settings_of_the_network_that_cannot_be_are_refused(wrong, message):

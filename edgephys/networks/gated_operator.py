@@ -1,6 +1,6 @@
 """A symmetric operator on a field, whose norm has a bound: B^T (g(c) * (B u)), with filters B and gates 0 <= g(c) < 1.
 
-A map of the medium (``medium``) states the wave speed c of each pixel, walls, and absorbing layers around the field.
+A map of the medium (``medium``) states the wave speed c of each pixel, walls, and pixels that absorb.
 
 With |B^T B| <= 4 the recursion u+ = 2 u - u- - B^T (g(c) * (B u)) is stable for every field and every c, as the
 leapfrog of a wave is below its limit: the operator is symmetric, its eigenvalues lie within 0..4. Source: the stability
@@ -32,8 +32,7 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
     """Return B^T (g * (B u)) of a field u and a map of the medium; zeros lie beyond the edges.
 
     ``format`` states the parts of the filters (``stencils``), with its ``rank`` where that is cp.
-    g is piecewise linear between ``knots`` evenly spaced values of c in [0, 2**speed_integer], one function a filter,
-    and has a factor in [0, 1] of its own in each of ``layers`` absorbing layers.
+    g is piecewise linear between ``knots`` evenly spaced values of c in [0, 2**speed_integer], one function a filter.
     Quantised, filters are multiples of ``2**-filter_fraction`` of ``bits`` bits, further parts have ``bits`` bits in
     [-1, 1); inner products have the format ``inner``, what a part hands on has ``EXTRA_BITS`` more, gates have
     ``gate_bits`` bits in [0, 1), c has ``speed_bits`` bits with the sign of the map, and the result the format
@@ -57,11 +56,11 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
         knots: int = 17,
         format: str = "full",
         rank: int | None = None,
-        layers: int = 0,
+        absorbing: bool = False,
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
-        self.layers, self.medium = layers, MediumMap(speed_bits, speed_integer, layers)
+        self.absorbing, self.medium = absorbing, MediumMap(speed_bits, speed_integer, absorbing)
         self.format, self.rank = format, rank
         self.filters, self.size, self.bits, self.filter_fraction = filters, size, bits, filter_fraction
         self.inner, self.result, self.gate_bits = tuple(inner), tuple(result), gate_bits
@@ -89,9 +88,6 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
             )
             self.weights_of_parts.append(weight)
         self.gates = self.add_weight(name="gates", shape=(self.knots, self.filters), initializer=_rising)
-        if self.layers:
-            shape = (self.layers, self.filters)
-            self.layer_gates = self.add_weight(name="layer_gates", shape=shape, initializer="ones")
         self.built = True
 
     def _within_bound(self, first: Any) -> Any:
@@ -114,8 +110,6 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
             gates, medium = rounded(self.gates, self.gate_format), rounded(medium, self.medium.fixed)
         kernels = [keras.ops.cast(kernel, field.dtype) for kernel in kernels]
         gate = keras.ops.matmul(self.medium.hats(medium, self.knots), gates)
-        if self.layers:
-            gate = gate * self._factors(medium)
         if self.bits is not None:
             gate = rounded(gate, self.gate_format)
         inner = self._chain(field, kernels, self.parts, self.inner_format)
@@ -133,14 +127,6 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
 
     def _narrowed(self, values: Any, fixed: Fixed) -> Any:
         return values if self.bits is None else rounded(values, fixed)
-
-    def _factors(self, medium: Any) -> Any:
-        """Return the factor of each gate by the layer of each pixel.  Shape: (..., 1) -> (..., filter)."""
-        factors = keras.ops.clip(self.layer_gates, 0.0, 1.0)
-        if self.bits is not None:
-            factors = rounded(factors, self.factor_format)
-        every = keras.ops.concatenate([keras.ops.ones_like(factors[:1]), factors], 0)
-        return keras.ops.take(every, keras.ops.cast(self.medium.layer(medium)[..., 0], "int32"), axis=0)
 
     def format_of(self, part: Part) -> Fixed:
         """Return the format of a part's weights."""
@@ -167,11 +153,6 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
         """Format of the gates."""
         return _format(False, self.gate_bits, 0)
 
-    @property
-    def factor_format(self) -> Fixed:
-        """Format of the gates' factors in absorbing layers, of which 1 is the largest."""
-        return _format(False, self.gate_bits + 1, 1)
-
     def integers(self) -> list[NDArray[np.int64]]:
         """Return the kernels of the parts in their steps.  Shape: as ``Part.shape``."""
         kernels = zip(self._kernels(self.weights_of_parts), self.parts, strict=True)
@@ -193,11 +174,6 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
         """Return the gate of every medium, from its lowest on, in steps.  Shape: (filter, integer of the medium)."""
         hats, one = self.medium.hats_of_entries(self.knots)
         steps = hats @ integers(keras.ops.convert_to_numpy(self.gates), self.gate_format)
-        if self.layers:
-            factors = np.clip(keras.ops.convert_to_numpy(self.layer_gates), 0.0, 1.0)
-            whole = 1 << self.factor_format.fraction
-            every = np.vstack([np.full((1, self.filters), whole), integers(factors, self.factor_format)])
-            steps, one = steps * every[self.medium.layer_of_entries], one * whole
         return np.asarray(np.clip(np.rint(steps / one).astype(np.int64), 0, self.gate_format.high).T)
 
     def proven(self) -> float:
@@ -217,7 +193,7 @@ class GatedOperator(keras.layers.Layer):  # type: ignore[misc]
             "knots",
             "format",
             "rank",
-            "layers",
+            "absorbing",
         )
         stated = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **stated, "inner": list(self.inner), "result": list(self.result)}

@@ -68,12 +68,10 @@ def last_channel(ready: Standardisation, speed: Any, side: int, edges: str = DIR
     if ready.names[-1] not in (MEDIUM, OPEN_MEDIUM):
         return integers
     around = _padded(integers, side, mode="edge")
-    places = np.abs(np.arange(side) - (side - 1) / 2) - (integers.shape[-1] - 1) / 2
-    ring = np.maximum(np.maximum.outer(places, places), 0).astype(np.int64)  # 0 in the field, then 1, 2, ...
-    if edges == ABSORBING:  # the last layer that the format holds goes on to the margin's end
-        span = ready.output.fraction + SPEED_INTEGER
-        return np.asarray(around + (np.minimum(ring, ready.output.high >> span) << span))
-    return np.asarray(np.where(ring > 0, -around, around))
+    outside = 1 - _padded(np.ones(integers.shape, np.int64), side)
+    if edges == ABSORBING:
+        return np.asarray(around + (outside << (ready.output.fraction + SPEED_INTEGER)))
+    return np.asarray(np.where(outside, -around, around))
 
 
 def channels(ready: Standardisation, frames: Any, speed: Any, side: int, edges: str = DIRICHLET) -> Integers:

@@ -27,7 +27,7 @@ from edgephys.applications.waves.data.scene import ABSORBING
 from edgephys.applications.waves.networks.wave_net import (
     MEDIUM,
     OPEN_MEDIUM,
-    SPEEDS_BESIDE_LAYERS,
+    SPEEDS_BESIDE_ABSORBING,
     WaveNet,
 )
 from edgephys.core.errors import DataError, UsageError
@@ -188,12 +188,12 @@ def fitting(path: Path, ready: Standardisation, side: int, grid: int | None = No
     if channel == MEDIUM and ABSORBING in runs.edges:
         raise DataError(
             f"file '{path}': expected runs within walls, as the network takes, found run {runs.edges.index(ABSORBING)} "
-            "with edges that absorb; train a network with --set layers=3 and more"
+            "with edges that absorb; make a network with --set absorbing=7"
         )
-    lowest, highest = SPEEDS_BESIDE_LAYERS
+    lowest, highest = SPEEDS_BESIDE_ABSORBING
     if channel == OPEN_MEDIUM and not lowest <= runs.speed.min() <= runs.speed.max() <= highest:
         raise DataError(
-            f"file '{path}', speed: expected {lowest:g}..{highest:g}, as a network with absorbing layers takes, found "
+            f"file '{path}', speed: expected {lowest:g}..{highest:g}, as a network with absorbing pixels takes, found "
             f"{runs.speed.min():.3g}..{runs.speed.max():.3g}"
         )
     form = ready.output

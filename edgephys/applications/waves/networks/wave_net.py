@@ -14,11 +14,11 @@ LONGEST_STRIDE = 32
 MEDIUM = "medium"
 OPEN_MEDIUM = "open_medium"
 """Last channel of a network's input: the wave speed c, or a map of the medium (``networks.medium``): with walls around
-the field, or with absorbing layers where the edges of a run let waves leave, one in each ring of pixels."""
+the field, or with absorbing pixels where the edges of a run let waves leave."""
 SPEED_INTEGER = 1
 """Bits before the point of the wave speed in a map of the medium: c < 2."""
-SPEEDS_BESIDE_LAYERS = (0.0625, 1.9375)
-"""Speeds that a map with absorbing layers holds: none of them is rounded to a wall or to a layer."""
+SPEEDS_BESIDE_ABSORBING = (0.0625, 1.9375)
+"""Speeds that a map with absorbing pixels holds: none of them is rounded to a wall or to such a pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)

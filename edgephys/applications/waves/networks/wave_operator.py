@@ -16,10 +16,9 @@ from edgephys.networks.stencils import LIMIT, parts_of
 from edgephys.networks.widths import rounding
 
 LARGEST_FILTER = 15
-LAYERS = (0, 1, 3, 7)
-"""Numbers of layers whose maps fill the range of an input's format."""
+MOST_ABSORBING = 64
 LEAST_SPEED_BITS = 6
-"""Bits of a speed and its sign that tell the speeds beside absorbing layers from walls and layers."""
+"""Bits of a speed and its sign that tell the speeds beside absorbing pixels from walls and from them."""
 FRAMES = 2
 
 
@@ -28,9 +27,9 @@ class WaveOperator(WaveNet):
     """State u+ = 2 u - u- - B^T (g(c) * (B u)), with ``width`` filters B of ``kernel_size`` pixels along a side.
 
     It reads two frames, the latest last, and the map of the medium: the field lies within walls as wide as a filter
-    reaches, where u+ = u- = 0: B then sees that it is 0 there, as at the edges of the data. With ``layers`` rings of
-    absorbing pixels it takes runs whose edges let waves leave, too: u+ = u- + a (2 u - 2 u- - B^T (g(c) * (B u))), with
-    a share 0 <= a <= 1 of each layer.
+    reaches, where u+ = u- = 0: B then sees that it is 0 there, as at the edges of the data. With as many
+    ``absorbing`` pixels around the field it takes runs whose edges let waves leave, too: there
+    u+ = u- + a (2 u - 2 u- - B^T (g(c) * (B u))), with a share a below 1 (``networks.edges``).
     ``format`` states of which parts the filters are made, before training: full, one_way, or cp with its ``rank``.
     ``bits`` is the width of the filters. The update is exactly reversible in integers where nothing saturates: u-
     follows from u+ and u by the same sum.
@@ -47,7 +46,7 @@ class WaveOperator(WaveNet):
     speed_bits: int = 7
     input_bits: int = 15
     input_integer: int = 3
-    layers: int = 0
+    absorbing: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,15 +56,20 @@ class WaveOperator(WaveNet):
         if not 3 <= self.kernel_size <= LARGEST_FILTER or self.kernel_size % 2 == 0:
             raise UsageError(f"kernel_size must be odd and 3..{LARGEST_FILTER}, not {self.kernel_size}")
         parts_of(self.format, self.width, self.kernel_size, self.rank)
-        if self.layers not in LAYERS:
-            raise UsageError(f"layers must be one of {', '.join(map(str, LAYERS))}, not {self.layers}")
-        if self.layers and self.speed_bits < LEAST_SPEED_BITS:
-            raise UsageError(f"speed_bits must be {LEAST_SPEED_BITS} or more beside layers, not {self.speed_bits}")
-        needed = 1 + SPEED_INTEGER + self.layers.bit_length()
-        if self.layers and self.input_integer != needed:
+        least = self.kernel_size // 2
+        if self.absorbing and not least <= self.absorbing <= MOST_ABSORBING:
             raise UsageError(
-                f"input_integer must be {needed} for the map of {self.layers} layers, not {self.input_integer}; set "
-                f"input_integer={needed}"
+                f"absorbing must be 0, or {least}..{MOST_ABSORBING} pixels beside filters of {self.kernel_size}, not "
+                f"{self.absorbing}"
+            )
+        if self.absorbing and self.speed_bits < LEAST_SPEED_BITS:
+            raise UsageError(
+                f"speed_bits must be {LEAST_SPEED_BITS} or more beside absorbing pixels, not {self.speed_bits}"
+            )
+        needed = 2 + SPEED_INTEGER
+        if self.absorbing and self.input_integer < needed:
+            raise UsageError(
+                f"input_integer must be {needed} or more for a map with absorbing pixels, not {self.input_integer}"
             )
 
     def build(self) -> Any:
@@ -85,12 +89,12 @@ class WaveOperator(WaveNet):
             format=self.format,
             rank=self.rank,
             speed_integer=SPEED_INTEGER,
-            layers=self.layers,
+            absorbing=self.absorbing > 0,
             name="operator",
         )([field, medium])
         motion = FrameSum([-2, 2, 0], name="motion")(inputs)  # from u- to u+ without the operator
         edges = Edges(
-            self.layers,
+            self.absorbing > 0,
             speed_bits=self.speed_bits,
             speed_integer=SPEED_INTEGER,
             result=None if self.bits is None else (self.input_bits + 3, self.input_integer + 3),
@@ -120,16 +124,16 @@ class WaveOperator(WaveNet):
     @property
     def margin(self) -> int:
         """Return the pixels around the field."""
-        return max(self.kernel_size // 2, self.layers)
+        return max(self.kernel_size // 2, self.absorbing)
 
     @property
     def medium(self) -> str:
         """Return the name of the last channel."""
-        return OPEN_MEDIUM if self.layers else super().medium
+        return OPEN_MEDIUM if self.absorbing else super().medium
 
     @property
     def label(self) -> str:
-        """Name the grid, the format with its rank, filters, layers and bits: n32_f12_8bit, n32_cp8f12_open3_8bit."""
+        """Name the grid, the format with its rank, filters, open edges, bits: n32_f12_8bit, n32_cp8f12_open7_8bit."""
         structure = "" if self.format == "full" else f"{self.format}{self.rank or ''}"
-        layers = f"_open{self.layers}" if self.layers else ""
-        return f"n{self.grid}_{self.step_label}{structure}f{self.width}{layers}_{self.precision}"
+        edges = f"_open{self.absorbing}" if self.absorbing else ""
+        return f"n{self.grid}_{self.step_label}{structure}f{self.width}{edges}_{self.precision}"

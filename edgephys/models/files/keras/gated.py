@@ -63,13 +63,13 @@ def _chain(
 
 
 def edges(reading: KerasReading, layer: Edges, values: Sequence[KerasValue]) -> KerasValue:
-    """Return a motion times a table of the medium: without layers of its sign, 0 in walls and 1 elsewhere.
+    """Return a motion times a table of the medium: 0 in walls, 1 where it is free.
 
-    Raises: ModelError for layers in floats.
+    Raises: ModelError for absorbing pixels in floats.
     """
     builder, name = reading.builder, layer.name
     motion, medium = (reading.edge(layer, value) for value in values)
-    if not layer.layers:
+    if not layer.absorbing:
         sign = builder.requantise(f"{name}_open", medium, SIGN)
         return KerasValue(builder.mul(name, motion, builder.lookup(f"{name}_open", sign, -1, [0, 1], 0)))
     if layer.result is None:
