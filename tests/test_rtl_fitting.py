@@ -40,8 +40,12 @@ def test_a_network_that_never_fits_is_refused_with_the_nearest_interval():
     words = "'net' does not fit xc7a12tcpg238-1 at any interval: the fewest LUTs, at ii 4, are some 75,000, 938% of its"
     with pytest.raises(UsageError, match=f"{words} 8,000, of which 80% may be used; choose a larger part"):
         chosen({1: 1e6, 2: 1e5, 4: 5e4, 8: 6e4, 16: 7e4})
-    with pytest.raises(UsageError, match="ii auto: no interval works for 'net'; leave ii out"):
+    with pytest.raises(UsageError, match="ii auto: no interval works for 'net'; others are refused: changes nothing"):
         chosen({})
+    with pytest.raises(
+        UsageError, match=r"at ii 1, .*; choose .*, or compress the network; others are refused: changes"
+    ):
+        chosen({1: 1e6})
 
 
 def test_a_part_of_unknown_size_is_refused():

@@ -11,6 +11,8 @@ from edgephys.targets.rtl.options import AUTO_II, LONGEST_II, RtlOptions
 
 SYNTHESISED = 1.5
 """LUTs that Yosys counts for each one of the estimate, at most: 1.11 to 1.46 over the tables scaling and ii."""
+FURTHER = 16
+"""Times the interval of the fewest LUTs so far, up to which longer ones are tried."""
 FULL = 0.8
 """Share of a part's LUTs up to which a design is called fitting: fuller ones are hard to route."""
 
@@ -29,24 +31,22 @@ def fitted(graph_name: str, options: RtlOptions, estimate: Callable[[RtlOptions]
             "ii auto needs a part whose LUTs are known, one of AMD's 7 series to UltraScale+, not "
             f"{options.part}; state a number of clocks"
         )
-    least, ii = None, 1
-    while ii <= LONGEST_II:
+    counts: dict[int, float] = {}
+    refusal, ii = "", 1
+    while ii <= LONGEST_II and ii <= FURTHER * min(counts, key=counts.__getitem__, default=LONGEST_II):
         tried = replace(options, ii=ii)
         try:
-            lut = SYNTHESISED * estimate(tried)
-        except UsageError:
-            lut = None
-        if lut is not None and lut <= FULL * available:
+            counts[ii] = SYNTHESISED * estimate(tried)
+        except UsageError as refused:
+            refusal = f"; others are refused: {refused}"
+        if counts.get(ii, float("inf")) <= FULL * available:
             return tried
-        if lut is not None and (least is None or lut < least[0]):
-            least = lut, ii
-        if least is not None and ii > 16 * least[1]:
-            break
         ii *= 2
-    if least is None:
-        raise UsageError(f"ii auto: no interval works for '{graph_name}'; leave ii out")
+    if not counts:
+        raise UsageError(f"ii auto: no interval works for '{graph_name}'{refusal}")
+    least = min(counts, key=counts.__getitem__)
     raise UsageError(
-        f"'{graph_name}' does not fit {options.part} at any interval: the fewest LUTs, at ii {least[1]}, are some "
-        f"{least[0]:,.0f}, {least[0] / available:.0%} of its {available:,}, of which {FULL:.0%} may be used; choose a "
-        "larger part, or compress the network"
+        f"'{graph_name}' does not fit {options.part} at any interval: the fewest LUTs, at ii {least}, are some "
+        f"{counts[least]:,.0f}, {counts[least] / available:.0%} of its {available:,}, of which {FULL:.0%} may be used; "
+        f"choose a larger part, or compress the network{refusal if least == 1 else ''}"
     )
