@@ -16,8 +16,9 @@ PROBE = "edgephys_probe"
 
 
 def outermost(facts: Mapping[str, Any]) -> str:
-    """Return the top module of a project: that of its roll-out, where it has one, around the network's."""
-    return str(facts["rollout"]["top"] if "rollout" in facts else facts["top"])
+    """Return the top module of a project: around the network's that of its roll-out or its AXI-Stream, if there is."""
+    around = facts.get("rollout") or facts.get("axi_stream") or facts
+    return str(around["top"])
 
 
 @dataclass(frozen=True, eq=False)

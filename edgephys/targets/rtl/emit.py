@@ -42,7 +42,7 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
     options = fitted(graph.name, options, lambda tried: luts(_planned(graph, tried).logics))
     network = _planned(graph, options)
     if isinstance(network, Multiplexed):
-        design = multiplex_rtl.design(graph, network, options.stage_ns)
+        design = multiplex_rtl.design(graph, network, options.stage_ns, options.axi_stream)
     elif isinstance(network, Stream):
         design = _streamed(graph, network, options)
     else:
@@ -106,12 +106,13 @@ def _planned(graph: Graph, options: RtlOptions) -> Parallel | Stream | Multiplex
     if options.io == PARALLEL or (options.io == AUTO and not is_field(graph)):
         if options.rollout:
             raise not_streamed(graph.name)
-        if options.ii > 1 or options.handshake:
+        if options.has_handshake:
             return _in_turn(graph, options)
         return _side_by_side(graph, options)
-    if options.ii > 1 or options.handshake:
+    if options.has_handshake:
         raise UsageError(
-            "ii must be 1, and handshake off, for a field that is streamed, a pixel a clock; io 'parallel' has both"
+            "ii must be 1, and handshake and axi_stream off, for a field that is streamed, a pixel a clock; io "
+            "'parallel' has them"
         )
     if options.language != stream_rtl.LANGUAGE:
         raise UsageError(

@@ -54,13 +54,17 @@ def write(graph: Graph, folder: Path, facts: Mapping[str, Any], options: RtlOpti
     """Write the README and the scripts of a project beside its sources."""
     suffix = SUFFIX[options.language]
     (folder / "README.md").write_text(_readme(graph, facts, options))
-    (folder / "constraints.xdc").write_text(f"create_clock -name clk -period {options.clock_ns:g} [get_ports clk]\n")
+    axis = facts.get("axi_stream")
+    clock, top = ("aclk", axis["top"]) if axis else ("clk", facts["top"])
+    (folder / "constraints.xdc").write_text(
+        f"create_clock -name clk -period {options.clock_ns:g} [get_ports {clock}]\n"
+    )
     read = "read_verilog" if options.language == "verilog" else "read_vhdl -vhdl2008"
     (folder / "vivado.tcl").write_text(
         f"# vivado -mode batch -source vivado.tcl\n"
         f"{read} [glob src/*{suffix} src/static/*{suffix}]\n"
         "read_xdc -mode out_of_context constraints.xdc\n"
-        f"synth_design -top {facts['top']} -part {options.part} -mode out_of_context\n"
+        f"synth_design -top {top} -part {options.part} -mode out_of_context\n"
         "report_utilization -file utilization.rpt\n"
         "report_timing_summary -file timing.rpt\n"
     )
@@ -97,6 +101,7 @@ def _readme(graph: Graph, facts: Mapping[str, Any], options: RtlOptions) -> str:
         f"network : entity work.{facts['top']} port map ({', '.join(f'{name} => {name}' for name in names)});",
         "```",
         "",
+        *(_axi_stream(facts["axi_stream"]) if "axi_stream" in facts else ()),
         "## Synthesis",
         "",
         "- Vivado: `vivado -mode batch -source vivado.tcl` writes utilization.rpt and timing.rpt; put them into the "
@@ -115,6 +120,19 @@ def _readme(graph: Graph, facts: Mapping[str, Any], options: RtlOptions) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _axi_stream(axis: Mapping[str, Any]) -> list[str]:
+    return [
+        "## AXI-Stream",
+        "",
+        f"`{axis['top']}` has these ports around it: `aclk`, `aresetn` (synchronous, 0 resets), `s_axis_tdata` of "
+        f"{axis['input_bytes']} bytes, `s_axis_tvalid`, `s_axis_tready`, `m_axis_tdata` of {axis['output_bytes']} "
+        "bytes, `m_axis_tvalid`, `m_axis_tlast`, `m_axis_tready`. An input is one transfer, and so is an output, whose "
+        "`tlast` is 1. Data lie in the lowest bits; those above are not read, and 0 in an output. The simulations of "
+        "`edgephys verify` go through these ports, with waits on both sides.",
+        "",
+    ]
 
 
 def _flow(facts: Mapping[str, Any]) -> str:

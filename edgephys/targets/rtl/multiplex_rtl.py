@@ -12,11 +12,12 @@ from edgephys.targets.rtl.multiplex import Multiplexed
 from edgephys.targets.rtl.multiplex_wiring import ConnectedRows, exposed, probe, top
 
 BENCH = "edgephys_bench"
+AXIS = "edgephys_axis"
 LANGUAGE = "verilog"
 
 
-def design(graph: Graph, network: Multiplexed, stage_ns: float) -> Design:
-    """Return the texts of a planned network and its facts.
+def design(graph: Graph, network: Multiplexed, stage_ns: float, axi_stream: bool = False) -> Design:
+    """Return the texts of a planned network and its facts; with AXI-Stream ports every simulation goes through them.
 
     Units: ``latency`` in clocks from the edge that takes an input to the one after which its output is valid.
     """
@@ -30,8 +31,14 @@ def design(graph: Graph, network: Multiplexed, stage_ns: float) -> Design:
     sources |= around | {TOP: netlist.text(whole.module, LANGUAGE)}
     own = [text for name, text in _around(probed, network, "probe_").items() if name not in around]
     own += [netlist.text(probed.module, LANGUAGE), _bench(PROBE, probed)]
-    simulated = {BENCH: _bench(BENCH, whole), PROBE: "\n".join(own)}
-    return Design(sources, simulated, _facts(graph, network, whole, probed))
+    facts, bench = _facts(graph, network, whole, probed), _bench(BENCH, whole)
+    if axi_stream:
+        widths = whole.module.inputs["in_bits"], whole.module.outputs["out_bits"]
+        sources[AXIS] = multiplex_text.axis(AXIS, TOP, *widths)
+        bench = multiplex_text.bench(BENCH, AXIS, *widths, axi_stream=True)
+        of_bytes = dict(zip(("input_bytes", "output_bytes"), map(multiplex_text.bytes_of, widths), strict=True))
+        facts["axi_stream"] = {"top": AXIS, **of_bytes}
+    return Design(sources, {BENCH: bench, PROBE: "\n".join(own)}, facts)
 
 
 def _bench(name: str, of: ConnectedRows) -> str:

@@ -56,10 +56,7 @@ module {name} (input wire clk, input wire {wide_in}in_bits, output wire {wide_ou
   wire {wide_result}result;
   reg {wide_result}handed;
   reg taken, given;
-  {top} dut (
-    .clk(clk), .reset(reset), .valid_in(valid_in), .ready_in(ready_in), .in_bits(in_bits[{width} - 1:0]),
-    .valid_out(valid_out), .ready_out(ready_out), .out_bits(result)
-  );
+{dut}
   always @(posedge clk) begin
     taken <= valid_in && ready_in;
     given <= valid_out && ready_out && !reset;
@@ -68,6 +65,70 @@ module {name} (input wire clk, input wire {wide_in}in_bits, output wire {wide_ou
   assign out_bits = {{given, taken, handed}};
 endmodule
 """
+
+
+DUT_TEXT = """\
+  {top} dut (
+    .clk(clk), .reset(reset), .valid_in(valid_in), .ready_in(ready_in), .in_bits(in_bits[{width} - 1:0]),
+    .valid_out(valid_out), .ready_out(ready_out), .out_bits(result)
+  );"""
+
+
+AXIS_TEXT = """\
+// {name}: {top} with AXI-Stream ports; an input is one transfer, and so is an output
+`timescale 1ns / 1ps
+
+module {name} (
+  input wire aclk,
+  input wire aresetn,
+  // verilator lint_off UNUSEDSIGNAL
+  input wire {wide_in}s_axis_tdata,
+  // verilator lint_on UNUSEDSIGNAL
+  input wire s_axis_tvalid,
+  output wire s_axis_tready,
+  output wire {wide_out}m_axis_tdata,
+  output wire m_axis_tvalid,
+  output wire m_axis_tlast,
+  input wire m_axis_tready
+);
+  wire {wide_result}result;
+  {top} network (
+    .clk(aclk), .reset(!aresetn), .valid_in(s_axis_tvalid), .ready_in(s_axis_tready),
+    .in_bits(s_axis_tdata[{last}:0]), .valid_out(m_axis_tvalid), .ready_out(m_axis_tready), .out_bits(result)
+  );
+  assign m_axis_tdata = {data};
+  assign m_axis_tlast = 1'b1;
+endmodule
+"""
+
+
+AXIS_DUT_TEXT = """\
+  wire {wide_bytes}data;
+  wire last;
+  {top} dut (
+    .aclk(clk), .aresetn(!reset), .s_axis_tdata({inputs}), .s_axis_tvalid(valid_in),
+    .s_axis_tready(ready_in), .m_axis_tdata(data), .m_axis_tvalid(valid_out), .m_axis_tlast(last),
+    .m_axis_tready(ready_out)
+  );
+  assign result = data[{top_bit}:0];"""
+
+
+def bytes_of(bits: int) -> int:
+    """Return the bytes that hold some bits."""
+    return -(-bits // 8)
+
+
+def _padded(bits: int, name: str) -> str:
+    """Return a vector in whole bytes, with zeros above it."""
+    more = 8 * bytes_of(bits) - bits
+    return f"{{{more}'d0, {name}}}" if more else name
+
+
+def axis(name: str, top: str, width: int, result: int) -> str:
+    """Return the module with AXI-Stream ports around a top of an input and an output of these bits."""
+    wide = {"wide_in": 8 * bytes_of(width), "wide_out": 8 * bytes_of(result), "wide_result": result}
+    ranges = {of: vector_range(bits) for of, bits in wide.items()}
+    return AXIS_TEXT.format(name=name, top=top, last=width - 1, data=_padded(result, "result"), **ranges)
 
 
 def phase_bits(ii: int) -> int:
@@ -96,15 +157,23 @@ def control(name: str, ii: int, stages: int) -> str:
     )
 
 
-def bench(name: str, top: str, width: int, result: int) -> str:
-    """Return the module around a top of an input and an output of these bits.
+def bench(name: str, top: str, width: int, result: int, axi_stream: bool = False) -> str:
+    """Return the module around a top of an input and an output of these bits, or around one with AXI-Stream ports.
 
     ``in_bits`` are the input, valid_in, ready_out and reset; ``out_bits`` the output as it was before the edge, and
     whether at this edge an input was taken and an output handed over.
     """
     wide = {"wide_in": width + 3, "wide_out": result + 2, "wide_result": result}
     ranges = {name: vector_range(bits) for name, bits in wide.items()}
-    return BENCH_TEXT.format(name=name, top=top, width=width, **ranges)
+    dut = DUT_TEXT.format(top=top, width=width)
+    if axi_stream:
+        dut = AXIS_DUT_TEXT.format(
+            top=top,
+            inputs=_padded(width, f"in_bits[{width - 1}:0]"),
+            wide_bytes=vector_range(8 * bytes_of(result)),
+            top_bit=result - 1,
+        )
+    return BENCH_TEXT.format(name=name, top=top, width=width, dut=dut, **ranges)
 
 
 def keep_name(width: int) -> str:

@@ -52,6 +52,7 @@ class RtlOptions:
         "shortest interval whose estimated LUTs fit the part",
         words={"auto": AUTO_II},
     )
+    axi_stream: bool = option(False, "a module edgephys_axis with AXI-Stream ports around the top, with its handshake")
     prefix: str = option(
         "", "begins the names of all modules, so that several models live in one design", default_text="none"
     )
@@ -69,6 +70,11 @@ class RtlOptions:
         check_part(self.part)
         require_state(self.rollout)
         require_prefix(self.prefix)
+
+    @property
+    def has_handshake(self) -> bool:
+        """Whether the top module has a reset, and valid and ready on both sides."""
+        return self.ii > 1 or self.handshake or self.axi_stream
 
     @property
     def stage_ns(self) -> float:

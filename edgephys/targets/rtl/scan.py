@@ -154,6 +154,8 @@ def _sources(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
         for key in ("top", "probe", "bench", "prefix"):
             if key in facts:
                 require_identifier(f"facts: {key}", facts[key])
+        if "axi_stream" in facts:
+            require_identifier("facts: top with AXI-Stream ports", facts["axi_stream"]["top"])
         if "ii" in facts:
             for key in ("ii", "latency"):
                 require_count(f"facts: {key}", facts[key])
