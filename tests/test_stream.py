@@ -1,5 +1,6 @@
 """A network on fields takes a pixel a clock: the golden integers, in the time that the clock edges show."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from edgephys.graph.passes import lowered
 from edgephys.networks.decompositions import FORMATS
 from edgephys.targets.rtl import bits, simulate, stream, stream_simulate, synth
 from edgephys.targets.rtl import emit as rtl
-from edgephys.targets.rtl.line_buffer import WindowBuffer
+from edgephys.targets.rtl.bits import packed, unpacked
+from edgephys.targets.rtl.line_buffer import Delay, WindowBuffer
 from edgephys.targets.rtl.options import RtlOptions
 from edgephys.targets.rtl.testbench import Bench
 
@@ -305,3 +307,44 @@ def test_a_hundred_fields_of_32_by_32_are_exact_and_yosys_finds_the_lines_in_mem
     assert down.ff < kept["memory_bits"] / 4
     assert found.cells.lutram + found.cells.bram > 0 and found.cells.lut > found.cells.lutram
     assert found.cells.bram * 18 * 1024 + found.cells.lutram * 64 >= facts["memory_bits"]
+
+
+DELAYED = """module delayed (input wire clk, input wire [{top}:0] in_bits, output wire [{top}:0] out_bits);
+  reg started = 1'b0;
+  always @(posedge clk) started <= 1'b1;
+  deep dut (.clk(clk), .advance(1'b1), .start(!started), .d(in_bits), .q(out_bits));
+endmodule
+"""
+
+
+def deep(folder, width, beats):
+    """Write a delay and a module around it; return the facts of a project of both."""
+    (folder / "deep.v").write_text(Delay("deep", width, beats).text())
+    (folder / "delayed.v").write_text(DELAYED.format(top=width - 1))
+    port = {"node": "x", "layer": "x", "shape": [1], "signed": False, "bits": width, "fraction": 0}
+    return {
+        "language": "verilog",
+        "sources": ["deep.v", "delayed.v"],
+        "top": "delayed",
+        "blocks": [],
+        "input": [port],
+        "output": [port],
+    }
+
+
+@pytest.mark.parametrize(("width", "beats"), [(1, 257), (1, 258), (1, 437), (3, 771), (15, 1000), (16, 600)])
+def test_a_delay_of_any_depth_gives_what_it_was_given_so_many_beats_before(tmp_path, width, beats):
+    bench = simulate.build(tmp_path, deep(tmp_path, width, beats))
+    x = np.random.default_rng(beats).integers(0, 1 << width, (3 * beats, 1))
+    seen = unpacked(bench.clocked(packed(x, width)), bench.outputs)["x"]
+    assert np.array_equal(seen[2 * beats :], x[beats + 1 : 2 * beats + 1])
+    words = [int(last) + 1 for last in re.findall(r"memory\w* \[0:(\d+)\]", (tmp_path / "deep.v").read_text())]
+    assert width >= 16 or max(words) <= 256
+
+
+@pytest.mark.slow
+def test_yosys_takes_deep_and_narrow_delays(tmp_path):
+    for width, beats in ((1, 437), (8, 1000), (15, 600)):
+        deep(tmp_path, width, beats)
+        made = synth.synthesise([tmp_path / "deep.v", tmp_path / "delayed.v"], "delayed")
+        assert made.cells.lut > 0

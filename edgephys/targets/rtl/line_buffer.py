@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 from edgephys.targets.rtl.netlist import remark
 
+DEEPEST = 256
+NARROW = 16
+"""Words of a memory of fewer bits than NARROW, at most: Yosys 0.70 ends in an error where LUTs are to hold more of them
+(lutrams_xc5v_map.v, of the family xcup); wider ones lie in block RAM."""
 SHALLOW = 4
 """Beats up to which a delay consists of registers; longer delays use memory."""
 
@@ -193,14 +197,30 @@ def _waiting(name: str, width: int, beats: int, source: str) -> tuple[list[str],
         names = [f"{name}_{number}" for number in range(1, beats)] + [name]
         declared = [f"reg {vector_range(width)}{one};" for one in names]
         return declared, [f"{later} <= {sooner};" for sooner, later in zip([source, *names], names, strict=False)]
-    depth = beats - 1
+    count, depth = _memories(width, beats)
     declared, moved = _counted("place", depth, 0)
-    declared += [f"reg {vector_range(width)}memory [0:{depth - 1}];", f"reg {vector_range(width)}{name};"]
-    return declared, [f"{name} <= memory[place];", f"memory[place] <= {source};", *moved]
+    memories = [f"memory_{number}" for number in range(count)] if count > 1 else ["memory"]
+    registers = beats - count * (depth + 1)  # what equal memories leave over
+    names = [f"{name}_{number}" for number in range(1, count + registers)] + [name]
+    declared += [f"reg {vector_range(width)}{memory} [0:{depth - 1}];" for memory in memories]
+    declared += [f"reg {vector_range(width)}{one};" for one in names]
+    reads = [*(f"{memory}[place]" for memory in memories), *names[count - 1 : -1]]
+    moved = [f"{one} <= {read};" for one, read in zip(names, reads, strict=True)] + [
+        *(f"{memory}[place] <= {sooner};" for memory, sooner in zip(memories, [source, *names], strict=False)),
+        *moved,
+    ]
+    return declared, moved
+
+
+def _memories(width: int, beats: int) -> tuple[int, int]:
+    """Return how many memories follow each other, and the words of each; a register behind each is a beat more."""
+    count = 1 if width >= NARROW else -(-beats // (DEEPEST + 1))
+    return count, beats // count - 1
 
 
 def _memory_bits(width: int, beats: int) -> int:
-    return width * (beats - 1) if beats > SHALLOW else 0
+    count, depth = _memories(width, beats)
+    return width * count * depth if beats > SHALLOW else 0
 
 
 def _counted(name: str, length: int, first: int, condition: str = "") -> tuple[list[str], list[str]]:

@@ -39,7 +39,7 @@ class RtlTarget(FpgaTarget):
     checked = "rtl"
     doing = "RTL simulation: compile and run"
     packages = ("alkaid",)
-    revision = 2
+    revision = 3
 
     def rules(self) -> RuleTable[Any]:
         """Return the rules of ``rules.py``."""
