@@ -61,7 +61,7 @@ def test_the_former_name_of_compare_works_and_is_not_listed(run, tmp_path):
 
 def test_a_kept_page_is_what_its_table_gives_today():
     """Wording and code agree: each page is written anew from the kept record."""
-    from edgephys.applications.waves.study import dispersion_table, pace_page, table_page
+    from edgephys.applications.waves.study import dispersion_table, firmware, pace_page, table_page
     from edgephys.report import (
         agreement,
         bench,
@@ -82,6 +82,7 @@ def test_a_kept_page_is_what_its_table_gives_today():
         "coverage": coverage, "front": pareto, "ii": intervals, "netlists": netlists,
         "pipelining": pipelining, "scaling": scaling, "street": compare, "uniform": scaling, "waves": table_page,
         "waves_dispersion": dispersion_table, "waves_firmware": compare, "waves_operator": table_page,
+        "waves_rollout": firmware,
         "waves_speed": pace_page,
     }  # fmt: skip
     results = ROOT / "hls_projects" / "results"
