@@ -74,8 +74,9 @@ def emit(
     emitted = project.emit(source, options, folder, force, vectors)
     files = sum(1 for path in emitted.firmware.rglob("*") if path.is_file())
     record = {"project": str(folder), "kind": emitted.kind, "files": files, "graph": source.graph.digest}
-    interval = {key: value for key, value in emitted.facts.items() if key == "ii"}
-    every = "".join(f", an input every {clocks} clocks" for clocks in interval.values())
+    clocks = emitted.facts.get("ii", 1)
+    interval = {"ii": clocks} if "ii" in emitted.facts else {}
+    every = f", an input every {clocks} clocks" if clocks > 1 else ""
     give(as_json, record | interval, lambda: f"{folder}: {files} files, graph {source.graph.digest[:12]}{every}")
 
 
