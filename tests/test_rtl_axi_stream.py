@@ -35,7 +35,7 @@ def emitted(folder, graph=None, **options):
     return graph, facts
 
 
-@pytest.mark.parametrize("ii", [1, 4])
+@pytest.mark.parametrize("ii", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_the_integers_are_those_of_the_golden_model_with_waits_on_both_sides(tmp_path, ii):
     graph, facts = emitted(tmp_path, ii=ii)
     x = vectors(graph, 50)

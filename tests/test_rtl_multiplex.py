@@ -210,8 +210,8 @@ def mlp(*sizes):
             "language must be verilog with an ii above 1 or a handshake",
         ),
         (lambda: tagger(4), {"handshake": True, "language": "vhdl"}, "with an ii above 1 or a handshake, not vhdl"),
-        (lambda: tagger(4), {"ii": 0}, r"ii must be 1\.\.4096 clocks, not 0"),
-        (lambda: tagger(4), {"ii": 5000}, r"ii must be 1\.\.4096 clocks, not 5000"),
+        (lambda: tagger(4), {"ii": -1}, r"ii must be 1\.\.4096 clocks, or auto, not -1"),
+        (lambda: tagger(4), {"ii": 5000}, r"ii must be 1\.\.4096 clocks, or auto, not 5000"),
     ],
 )
 def test_an_interval_that_nothing_can_use_is_refused_with_the_reason(graph, options, message, tmp_path):
@@ -223,7 +223,9 @@ def test_a_stream_takes_a_pixel_a_clock_and_no_other_interval(tmp_path):
     builder = Builder("field")
     x = builder.input("x", (20, 20, 1), INPUT)
     graph = builder.finish(builder.requantise("out", builder.window("window", x, (3, 3)), ACTIVATION))
-    with pytest.raises(UsageError, match="ii must be 1, and handshake off, for a field that is streamed"):
+    with pytest.raises(
+        UsageError, match="ii must be 1, and handshake and axi_stream off, for a field that is streamed"
+    ):
         rtl.emit(graph, tmp_path, RtlOptions(ii=2))
 
 

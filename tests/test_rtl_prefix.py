@@ -31,7 +31,7 @@ def modules(folder):
 
 
 @pytest.mark.parametrize("options", [{}, {"ii": 4}, {"language": "vhdl"}, {"handshake": True}])
-def test_every_module_begins_with_the_prefix_and_the_integers_stay(tmp_path, options):
+def test_every_module_and_file_begins_with_the_prefix(tmp_path, options):
     graph = tagger(8)
     plain = rtl.emit(graph, tmp_path / "plain", RtlOptions(io="parallel", **options))
     facts = rtl.emit(graph, tmp_path / "named", RtlOptions(io="parallel", prefix="first", **options))
@@ -42,11 +42,18 @@ def test_every_module_begins_with_the_prefix_and_the_integers_stay(tmp_path, opt
     )
     assert all((tmp_path / "named" / name).is_file() for name in facts["sources"])
     scan.scan(tmp_path / "named", facts)
-    if "language" not in options:
-        x = vectors(graph, 40)
-        assert np.array_equal(simulate.simulate(tmp_path / "named", facts, x).outputs, evaluate.run(graph, x))
-        layers = simulate.probe(tmp_path / "named", facts, x)
-        assert list(layers) == [layer for layer, _ in graph.layers()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"ii": 4}, {"handshake": True}])
+def test_the_integers_of_every_layer_stay_with_a_prefix(tmp_path, options):
+    graph = tagger(8)
+    facts = rtl.emit(graph, tmp_path, RtlOptions(io="parallel", prefix="first", **options))
+    x = vectors(graph, 40)
+    assert np.array_equal(simulate.simulate(tmp_path, facts, x).outputs, evaluate.run(graph, x))
+    edges, layers = evaluate.trace(graph, {graph.input.name: x}), simulate.probe(tmp_path, facts, x)
+    of = {layer: node.name for layer, node in graph.layers()}
+    assert all(np.array_equal(integers, edges[of[layer]]) for layer, integers in layers.items())
 
 
 def test_no_tool_objects_to_a_project_with_a_prefix(tmp_path):
@@ -57,6 +64,7 @@ def test_no_tool_objects_to_a_project_with_a_prefix(tmp_path):
     assert "first_edgephys_top" in (tmp_path / "vivado.tcl").read_text()
 
 
+@pytest.mark.slow
 def test_two_models_are_simulated_in_one_design(tmp_path):
     graphs = [tagger(8), tagger(8, seed=5)]
     facts = [
