@@ -28,7 +28,7 @@ from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.files import json_text, replace_folder, write_json
 from edgephys.core.names import own_file, require_all_plain, require_inside, require_name
-from edgephys.core.reading import UNREADABLE, fitting, read_json, require_types, sha256
+from edgephys.core.reading import UNREADABLE, fault, fitting, read_json, require_types, sha256
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
@@ -51,8 +51,8 @@ TESTBENCH = 100
 """Vectors for a test bench of the project's own."""
 
 
-TYPES: dict[str, type] = {"kind": str, "name": str, "model": str, "graph": str, "revision": int}
-TYPES |= dict.fromkeys(("options", "facts", "versions", "files"), dict)
+TYPES: dict[str, type | tuple[type, type]] = dict.fromkeys(("kind", "name", "model", "graph"), str)
+TYPES |= {"revision": int, "options": dict, "facts": dict, "versions": (dict, str), "files": (dict, str)}
 """Types of the fields of a manifest, as JSON has them."""
 
 
@@ -252,7 +252,9 @@ def read(folder: Path) -> Project:
         if manifest.kind not in TARGETS or manifest.graph != graph.digest:
             raise ValueError("kind or graph do not agree")
     except (*UNREADABLE, ModelError) as error:
-        raise ProjectError(f"{folder}: manifest or graph is missing or damaged ({error}); emit it again") from error
+        raise ProjectError(
+            f"{folder}: manifest or graph is missing or damaged ({fault(error)}); emit it again"
+        ) from error
     return Project(folder, manifest, graph)
 
 

@@ -102,6 +102,9 @@ COMMANDS = (
         ("stages.toml", "uniform.json", "tagger/card.json"),
     ),
     Command(("waves", "waves", "--data", "waves.h5", "--steps", "2", "--starts", "2"), ("waves.h5", "waves/card.json")),
+    Command(("dispersion", "waves", "--out", "out"), ("waves/card.json",)),
+    Command(("emit", "waves", "--to", "c", "--vectors", "2", "--out", "out"), ("waves/card.json",)),
+    Command(("agree", "tagger", "--to", "onnx", "--projects", "here"), ("tagger/card.json",)),
 )
 SETTINGS = (
     "seed",

@@ -74,6 +74,44 @@ def test_a_link_to_itself_is_refused_as_an_output_folder(inputs, run, tmp_path, 
     assert ended.status == 2 and "out exists and is not a project of ours" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("table", "name", "value", "why"),
+    [
+        ("recipe", "net", 3, "net must be a table, not '3'"),
+        ("recipe", "batch", "x", "batch must be a whole number, not 'x'"),
+        ("recipe", "batch", 0, "batch must be 1..65536, not 0"),
+        ("versions", "keras", 3, "each of versions must be a word, not '3'"),
+        ("files", "model.keras", 3, "each of files must be a word, not '3'"),
+        ("data", "fields", [], "fields must be a table"),
+        ("recipe", "net", {"grid": 32, "frames": "x"}, "a value of another kind"),
+    ],
+)
+def test_a_card_whose_tables_do_not_fit_is_refused_before_networks_are_compared(
+    table, name, value, why, inputs, run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(inputs / "waves", tmp_path / "waves")
+    card = json.loads((tmp_path / "waves/card.json").read_text())
+    card.setdefault(table, {})[name] = value
+    (tmp_path / "waves/card.json").write_text(json.dumps(card))
+    ended = run("dispersion", "waves")
+    assert ended.status == 1 and why in ended.err and "train" in ended.err and "unforeseen" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(22, "Invalid argument", "x.npz"), "invalid argument"),
+        (OSError("cut short"), "cut short"),
+        (KeyError("rows"), "no 'rows'"),
+        (TypeError("'int' object is not iterable"), "a value of another kind: 'int' object is not iterable"),
+        (ValueError("bytes that are no text"), "bytes that are no text"),
+    ],
+)
+def test_a_fault_is_stated_in_words_without_numbers_of_the_system(error, why):
+    assert reading.fault(error) == why
+
+
 def test_a_failure_of_the_fuzz_prints_its_seed_and_how_to_repeat_it(monkeypatch, capsys, tmp_path):
     class Failing:
         def __init__(self, first, count, home):

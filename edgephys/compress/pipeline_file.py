@@ -26,7 +26,7 @@ from edgephys.compress.registry import stage_classes
 from edgephys.compress.stage import Stage
 from edgephys.core.errors import UsageError
 from edgephys.core.names import real_path
-from edgephys.core.reading import UNREADABLE, read_text
+from edgephys.core.reading import UNREADABLE, fault, read_text
 
 SCRIPTS = real_path(edgephys.__file__).parent.parent / "models"
 """Folder of the training scripts that come with edgephys."""
@@ -73,7 +73,7 @@ def read(path: Path, scripts: Sequence[Path] = ()) -> Pipeline:
         text = tomllib.loads(read_text(path))
     except UNREADABLE as error:
         raise UsageError(
-            f"{path}: expected TOML with [[stage]] tables, found: {error}; is the file cut short?"
+            f"{path}: expected TOML with [[stage]] tables, found: {fault(error)}; is the file cut short?"
         ) from error
     unknown = sorted(set(text) - {"stage", "knob"})
     tables = text.get("stage", [])

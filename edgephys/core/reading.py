@@ -80,6 +80,8 @@ def fault(error: Exception) -> str:
     """Return what is wrong with a file or record, from the error that reading it raised, for the reader's message."""
     if isinstance(error, KeyError):
         return f"no {error}"
+    if isinstance(error, OSError):
+        return error.strerror.lower() if error.strerror else str(error)
     return f"a value of another kind: {error}" if isinstance(error, (AttributeError, TypeError)) else str(error)
 
 
@@ -133,12 +135,23 @@ def _no_number(word: str) -> NoReturn:
 _KINDS: Mapping[type, str] = {str: "a word", int: "a whole number", dict: "a table", list: "a list"}
 
 
-def require_types(record: Mapping[str, Any], types: Mapping[str, type]) -> None:
-    """Raise ValueError where a field of a record that was read is there, is not null, and is of another type."""
+def require_types(record: Mapping[str, Any], types: Mapping[str, type | tuple[type, type]]) -> None:
+    """Raise ValueError where a field of a record that was read is there, is not null, and is of another type.
+
+    A pair of types is a table or list, and what each of its entries is.
+    """
     for name, kind in types.items():
+        container, entry = kind if isinstance(kind, tuple) else (kind, None)
         value = record.get(name)
-        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-            raise ValueError(f"{name} must be {_KINDS[kind]}, not {str(value)[:40]!r}")
+        _require_type(name, value, container)
+        if entry is not None and value is not None:
+            for part in value.values() if isinstance(value, dict) else value:
+                _require_type(f"each of {name}", part, entry)
+
+
+def _require_type(name: str, value: Any, kind: type) -> None:
+    if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise ValueError(f"{name} must be {_KINDS[kind]}, not {str(value)[:40]!r}")
 
 
 @contextmanager
@@ -150,7 +163,9 @@ def fitting(source: Path | str, what: str, error: type[EdgephysError]) -> Iterat
     try:
         yield
     except MALFORMED as reason:
-        raise error(f"{source}: expected {what}, found one that does not fit ({reason!r}); make it again") from reason
+        raise error(
+            f"{source}: expected {what}, found one that does not fit ({fault(reason)}); make it again"
+        ) from reason
 
 
 # Packed files -----------------------------------------------------------------------------------
@@ -173,7 +188,7 @@ def open_archive(stream: BinaryIO) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(stream)
     except Exception as error:  # zipfile raises many kinds; all mean that this is no whole archive
-        raise ValueError(f"no whole zip archive ({error})") from error
+        raise ValueError(f"no whole zip archive ({fault(error)})") from error
     check_unpacked(sum(entry.file_size for entry in archive.infolist()), stream.seek(0, os.SEEK_END))
     return archive
 
@@ -198,7 +213,7 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
         try:
             return {name: parse_array(archive.read(f"{name}.npy")) for name in wanted}
         except Exception as error:  # zipfile, zlib and numpy raise many kinds
-            raise ValueError(f"arrays that cannot be read ({' '.join(str(error).split())})") from error
+            raise ValueError(f"arrays that cannot be read ({' '.join(fault(error).split())})") from error
 
 
 def parse_array(content: bytes) -> NDArray[Any]:
@@ -236,4 +251,6 @@ def read_integers(path: Path, names: tuple[str, ...], numbers: Sequence[str] = (
             raise ValueError("integers beyond 64 bits with a sign")
         return [arrays[name].astype(np.float64 if name in floats else np.int64) for name in names]
     except (OSError, ValueError) as error:
-        raise ProjectError(f"{path}: expected vectors ({', '.join(names)}), found {error}; make it again") from error
+        raise ProjectError(
+            f"{path}: expected vectors ({', '.join(names)}), found {fault(error)}; make it again"
+        ) from error

@@ -11,23 +11,32 @@ from edgephys.core.errors import ModelError
 from edgephys.core.files import json_text
 from edgephys.core.fixed import Fixed
 from edgephys.core.names import require_name
-from edgephys.core.reading import UNREADABLE, read_json, require_types, sha256
+from edgephys.core.reading import UNREADABLE, fault, read_json, require_types, sha256
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm, form_of
 from edgephys.models.standardise import Standardisation, from_record
 
 CARD = "card.json"
 REQUIRED = ("name", "seed", "classes", "parameters", "metrics", "recipe", "versions", "standardisation")
 """Keys that every card has."""
-TYPES: dict[str, type] = {
+TYPES: dict[str, type | tuple[type, type]] = {
     "name": str,
     "parameters": int,
+    "epochs_run": int,
     "seed": int,
-    "classes": list,
-    "compression": list,
+    "classes": (list, str),
+    "compression": (list, dict),
     "digest": str,
+    "files": (dict, str),
+    "versions": (dict, str),
 }
-TYPES |= dict.fromkeys(("metrics", "recipe", "versions", "data", "start", "standardisation", "imported"), dict)
+TYPES |= dict.fromkeys(("metrics", "recipe", "data", "start", "standardisation", "imported"), dict)
 """Types of the fields of a card, as JSON has them."""
+TYPES_WITHIN: dict[str, dict[str, type | tuple[type, type]]] = {
+    "recipe": {"script": str, "net": dict, "batch": int},
+    "start": {"name": str, "epochs_run": int},
+    "data": {"fields": dict},
+}
+"""Types of the fields of a card's tables."""
 VALIDATION = "validation_"
 """Prefix of the key of the validation score."""
 
@@ -151,6 +160,8 @@ class Card:
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         require_types(record, TYPES)
+        for table, types in TYPES_WITHIN.items():
+            require_types(record.get(table) or {}, types)
         require_name("name", record["name"])
         for what in ("classes", "files"):
             for name in record.get(what) or ():
@@ -178,7 +189,7 @@ def read_card(folder: Path, remedy: str = "train again") -> Card:
     try:
         return Card.of_record(read_json(path))
     except (*UNREADABLE, ModelError) as error:
-        raise ModelError(f"{path}: expected a model card in JSON, found {error}; {remedy}") from error
+        raise ModelError(f"{path}: expected a model card in JSON, found {fault(error)}; {remedy}") from error
 
 
 def write_card(card: Card, folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from edgephys.core.errors import DataError, MismatchError, ModelError, ToolError
 from edgephys.core.files import check_free
 from edgephys.core.fixed import Integers
-from edgephys.core.reading import read_arrays
+from edgephys.core.reading import fault, read_arrays
 from edgephys.graph.graph import Graph, to_record
 from edgephys.models import user_data
 from edgephys.models.files.onnx import file as onnx_file
@@ -124,7 +124,7 @@ def _read(graph: Graph, path: Path) -> Examples:
     try:
         arrays = read_arrays(path, ["inputs"], ["labels"])
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a .npz with 'inputs' and perhaps 'labels', found {error}") from error
+        raise DataError(f"{path}: expected a .npz with 'inputs' and perhaps 'labels', found {fault(error)}") from error
     inputs, labels = arrays["inputs"], arrays.get("labels")
     shape = tuple(graph.input.shape[axis] for axis in axes)
     if inputs.ndim == 0 or inputs.shape[1:] != shape or not len(inputs) or inputs.dtype.kind not in "iuf":

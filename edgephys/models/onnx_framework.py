@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import MismatchError, ModelError
 from edgephys.core.fixed import Integers
-from edgephys.core.reading import UNREADABLE, read_json
+from edgephys.core.reading import UNREADABLE, fault, read_json
 from edgephys.graph.graph import Graph, from_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models.card import CARD
@@ -166,7 +166,7 @@ class OnnxFramework(Framework):
                 raise ModelError("it does not tell the tensors of the file")
         except (*UNREADABLE, ModelError) as error:
             raise ModelError(
-                f"{folder / GRAPH}: expected an imported model's Graph, found {error}; import it again"
+                f"{folder / GRAPH}: expected an imported model's Graph, found {fault(error)}; import it again"
             ) from error
         if not (folder / ONNX).is_file():
             raise ModelError(f"{folder / ONNX}: no such file; import the model again")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError
-from edgephys.core.reading import UNREADABLE, array_names, parse_array, read_arrays, read_bytes, read_text
+from edgephys.core.reading import UNREADABLE, array_names, fault, parse_array, read_arrays, read_bytes, read_text
 
 ANSWERS = ("y", "labels", "label", "target", "targets", "class")
 INPUTS = ("x", "inputs", "X")
@@ -51,7 +51,7 @@ def read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> UserData:
     try:
         arrays = reader(path)
     except UNREADABLE as error:
-        raise DataError(f"{path}: expected arrays of numbers, found {error}; write it again") from error
+        raise DataError(f"{path}: expected arrays of numbers, found {fault(error)}; write it again") from error
     answers = next((arrays[name] for name in ANSWERS if name in arrays), None)
     if answers is not None and (np.ndim(answers) == 0 or answers.dtype.kind not in "iufb"):
         kind = f"{np.asarray(answers).dtype} {np.shape(answers)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgephys.core.errors import ProjectError
-from edgephys.core.reading import LARGEST_TEXT, read_bytes
+from edgephys.core.reading import LARGEST_TEXT, fault, read_bytes
 
 C_TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<text>"[^"\n]*"|'[^'\n]*')|(?P<directive>^[ \t]*\#[^\n]*)"""
@@ -87,7 +87,9 @@ def facts_are_ours(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        raise ProjectError(f"{folder}: the facts in the manifest are not ours ({error}); emit it again") from error
+        raise ProjectError(
+            f"{folder}: the facts in the manifest are not ours ({fault(error)}); emit it again"
+        ) from error
 
 
 def require_no(scanned: Scanned, text: str, pattern: re.Pattern[str], what: str) -> None:

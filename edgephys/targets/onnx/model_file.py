@@ -16,7 +16,7 @@ from edgephys import __version__
 from edgephys.core.errors import MismatchError, ModelError, ProjectError
 from edgephys.core.fixed import Integers
 from edgephys.core.names import own_file
-from edgephys.core.reading import read_bytes
+from edgephys.core.reading import fault, read_bytes
 from edgephys.graph.graph import Graph, Node
 from edgephys.targets.source_scan import facts_are_ours
 
@@ -73,7 +73,9 @@ def content(folder: Path, facts: Mapping[str, Any]) -> bytes:
     try:
         return read_bytes(path)
     except (OSError, ValueError) as error:
-        raise ProjectError(f"{path}: the model is missing or no file ({error}); emit the project again") from error
+        raise ProjectError(
+            f"{path}: the model is missing or no file ({fault(error)}); emit the project again"
+        ) from error
 
 
 def load(folder: Path, facts: Mapping[str, Any]) -> Any:

@@ -28,7 +28,7 @@ from edgephys.applications.waves.data.scene import Floats, Scene, scene_of_recor
 from edgephys.core import workers as pool
 from edgephys.core.errors import DataError, UsageError
 from edgephys.core.hdf5 import dataset, new_file, whole_file
-from edgephys.core.reading import MALFORMED, parse_json
+from edgephys.core.reading import MALFORMED, fault, parse_json
 
 FORMAT = "edgephys waves 1"
 EQUATION = "u_tt = div(c^2 grad u) + f on the unit square"
@@ -279,7 +279,7 @@ def _record(path: Path, run: int, text: bytes) -> dict[str, Any]:
         return dict(parse_json(text))
     except MALFORMED as error:
         raise DataError(
-            f"file '{path}', run {run}: expected its record in JSON, found {error}; {MAKE_AGAIN}"
+            f"file '{path}', run {run}: expected its record in JSON, found {fault(error)}; {MAKE_AGAIN}"
         ) from error
 
 

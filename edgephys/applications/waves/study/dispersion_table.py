@@ -12,7 +12,7 @@ from edgephys.applications.waves.data.scene import Band
 from edgephys.applications.waves.study import dispersion
 from edgephys.applications.waves.study.dispersion import FRAMES, Speeds
 from edgephys.applications.waves.study.dispersion_figure import picture
-from edgephys.applications.waves.study.models import WaveModel, wave_models
+from edgephys.applications.waves.study.models import VERSIONS, WaveModel, wave_models
 from edgephys.applications.waves.study.table import Say
 from edgephys.applications.waves.study.table_page import steps_name
 from edgephys.core import machine
@@ -70,7 +70,7 @@ def tabulate(folders: Sequence[Path], command: str, say: Say) -> dict[str, Any]:
         "band": {"x": band.x, "width": band.width, "height": band.height, "drift_x": band.drift_x},
         "widths_points": sorted({round(one.width * (grid + 1), 3) for one in dispersion.bands(grid)}),
         "steps": list(STEPS),
-        "versions": {name: networks[0].trained.card.versions[name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card.versions[name] for name in VERSIONS},
         "exact": {str(step): _profile(true[step - 1]) for step in STEPS},
         "rows": rows,
     }

@@ -15,12 +15,16 @@ from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.applications.waves.networks.wave_net import WaveNet
 from edgephys.applications.waves.networks.wave_operator import WaveOperator
 from edgephys.core.errors import ModelError, UsageError
-from edgephys.core.reading import MALFORMED
+from edgephys.core.reading import MALFORMED, fault
+from edgephys.models.card import Card
 from edgephys.models.trained import Trained, load
 from edgephys.networks.backend import keras
 
 NETWORKS: tuple[type[WaveNet], ...] = (WaveCnn, WaveOperator)
 PLAIN = "full"
+VERSIONS = ("edgephys", "keras")
+"""Packages whose versions a table states, as the cards have them."""
+LARGEST_BATCH = 65_536
 ROUNDS, STEPS_A_ROUND, WARM = 7, 8, 3
 """Of the measured training steps: networks take turns, so that what else the machine does meets all alike."""
 
@@ -72,10 +76,21 @@ def _wave_model(folder: Path) -> WaveModel:
             "and models/wave_operator.py"
         )
     try:
+        _require_stated(trained.card)
         network = next(of for of in NETWORKS if net.keys() <= {field.name for field in fields(of)})
         return WaveModel(folder, trained, network(**{**net, "weight_integers": dict(net.get("weight_integers", {}))}))
     except (*MALFORMED, StopIteration) as error:
-        raise ModelError(f"{folder}: its card states no wave network of ours ({error}); train it again") from error
+        raise ModelError(
+            f"{folder}: its card states no wave network of ours ({fault(error)}); train it again"
+        ) from error
+
+
+def _require_stated(card: Card) -> None:
+    """Raise an error of MALFORMED where a card lacks what tables of wave networks read from it."""
+    if missing := set(VERSIONS) - set(card.versions):
+        raise ValueError(f"versions must state {' and '.join(sorted(missing))}")
+    if not 1 <= card.recipe["batch"] <= LARGEST_BATCH:
+        raise ValueError(f"batch must be 1..{LARGEST_BATCH}, not {card.recipe['batch']}")
 
 
 def distinct(models: Sequence[WaveModel]) -> dict[tuple[Any, ...], WaveModel]:
@@ -92,7 +107,7 @@ def step_seconds(of: Mapping[tuple[Any, ...], WaveModel]) -> dict[tuple[Any, ...
     for kind, member in of.items():
         model = member.net.build()
         model.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=False)
-        batch = int(member.trained.card.recipe["batch"])
+        batch = member.trained.card.recipe["batch"]
         x = np.zeros((batch, *model.input_shape[1:]), np.float32)
         for _ in range(WARM):
             model.train_on_batch(x, x[..., :1])

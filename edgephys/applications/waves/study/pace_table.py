@@ -11,7 +11,7 @@ import numpy as np
 
 from edgephys.applications.waves import task as advance
 from edgephys.applications.waves.study import pace, pace_emitted, roll_out
-from edgephys.applications.waves.study.models import WaveModel, distinct, wave_models
+from edgephys.applications.waves.study.models import VERSIONS, WaveModel, distinct, wave_models
 from edgephys.applications.waves.study.pace import COMPILED, SOLVER, Contestant, Setting
 from edgephys.applications.waves.study.pace_emitted import EmittedNetwork
 from edgephys.applications.waves.study.roll_out import Horizon
@@ -80,7 +80,7 @@ def tabulate(
         "horizon": {"steps": horizon.steps, "start": horizon.starts[0]},
         "frame_dt": of.frame_dt,
         "rounds": rounds,
-        "versions": {name: networks[0].trained.card.versions[name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card.versions[name] for name in VERSIONS},
         "no_firmware": without,
         "no_c": without_c,
         "waiting": round(median(lap.wall / lap.seconds for lap in laps.values()), 2),

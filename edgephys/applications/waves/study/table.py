@@ -12,7 +12,7 @@ from edgephys.applications.waves import task as advance
 from edgephys.applications.waves.data.files import Waves
 from edgephys.applications.waves.study import roll_out
 from edgephys.applications.waves.study import table_beside as waves_beside
-from edgephys.applications.waves.study.models import PLAIN, WaveModel, distinct, step_seconds, wave_models
+from edgephys.applications.waves.study.models import PLAIN, VERSIONS, WaveModel, distinct, step_seconds, wave_models
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
@@ -46,7 +46,7 @@ def tabulate(
         "machine": machine.name(),
         "data": describe(data, of),
         "horizon": {"steps": horizon.steps, "starts": list(horizon.starts)},
-        "versions": {name: networks[0].trained.card.versions[name] for name in ("edgephys", "keras")},
+        "versions": {name: networks[0].trained.card.versions[name] for name in VERSIONS},
     }
     earlier = None if beside is None else waves_beside.read(beside, table)
     rows = _rows(networks, of, horizon, say)

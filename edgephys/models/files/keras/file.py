@@ -11,7 +11,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.hdf5 import check_content
-from edgephys.core.reading import open_archive, open_regular, parse_json
+from edgephys.core.reading import fault, open_archive, open_regular, parse_json
 from edgephys.models.files.keras import hgq2, keras2, strangers
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.layers import LAYERS, QUANTISED, SIGNS
@@ -30,15 +30,15 @@ def read(path: Path) -> Any:
     try:
         open_regular(path).close()
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: expected a model's file, but it is {error}; check the path") from error
+        raise ModelError(f"{path}: expected a model's file, but it is {fault(error)}; check the path") from error
     if path.suffix not in SUFFIXES:
         raise ModelError(f"{path}: expected a Keras file ({', '.join(SUFFIXES)}), found '{path.suffix}'")
     try:
         _check_content(path)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: expected a whole {path.suffix} file (safe mode), found another or a damaged one ({error}); train "
-            f"again"
+            f"{path}: expected a whole {path.suffix} file (safe mode), found another or a damaged one "
+            f"({fault(error)}); train again"
         ) from error
     try:
         model = _loaded(path)
@@ -75,7 +75,7 @@ def _check_archive(stream: BinaryIO) -> None:
         try:
             configuration, weights = archive.read(CONFIGURATION), archive.read(WEIGHTS)
         except Exception as error:  # zipfile and zlib raise many kinds
-            raise ValueError(f"a damaged archive: {error}") from error
+            raise ValueError(f"a damaged archive: {fault(error)}") from error
     parse_json(configuration, finite=False)  # settings of training may be infinite
     check_content(weights)
 

@@ -118,7 +118,9 @@ def _parsed(path: Path) -> tuple[bytes, Any]:
     try:
         content = read_bytes(path, LARGEST_BYTES)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: expected an ONNX file, but it cannot be read ({error}); check the path") from error
+        raise ModelError(
+            f"{path}: expected an ONNX file, but it cannot be read ({fault(error)}); check the path"
+        ) from error
     try:
         proto = onnx.load_from_string(content)
     except Exception as error:  # protobuf's own, of which there are several
@@ -201,7 +203,7 @@ def _array(path: Path, tensor: Any) -> NDArray[Any]:
         array = numpy_helper.to_array(tensor)
     except Exception as error:  # as many kinds as numpy and onnx have for numbers that are not there
         raise ModelError(
-            f"{path}: initialiser '{tensor.name}': its numbers do not fit its shape ({error}); export it again"
+            f"{path}: initialiser '{tensor.name}': its numbers do not fit its shape ({fault(error)}); export it again"
         ) from error
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise ModelError(f"{path}: initialiser '{tensor.name}' holds NaN or infinity; train the model again")
