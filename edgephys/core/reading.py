@@ -12,6 +12,7 @@ import io
 import json
 import os
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -178,9 +179,14 @@ def fitting(source: Path | str, what: str, error: type[EdgephysError]) -> Iterat
 
 @contextmanager
 def drawable() -> Iterator[None]:
-    """Turn the RuntimeError of a picture, which numbers far beyond its axes cause, into a ValueError."""
+    """Turn the RuntimeError of a picture, which numbers far beyond its axes cause, into a ValueError.
+
+    That such a picture has no room for its labels either is not said besides.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Tight layout not applied")
+            yield
     except RuntimeError as reason:
         raise ValueError(f"numbers that cannot be drawn: {reason}") from reason
 
