@@ -40,7 +40,7 @@ def chromium(*words):
 
 @pytest.fixture(scope="module")
 def pages(c_project, projects, run, tmp_path_factory):
-    """The pages of a project in C and of one in RTL, and the two side by side."""
+    """The pages of a project in C and of one in RTL, and these with a copy side by side."""
     top = tmp_path_factory.mktemp("pages")
     folders = []
     for name, source in (("c", c_project), ("rtl", projects / "rtl")):
@@ -48,12 +48,13 @@ def pages(c_project, projects, run, tmp_path_factory):
         assert run("verify", folders[-1]).status == 0
         ended = run("report", folders[-1], "--html", top / f"{name}.html")
         assert ended.status == 0, ended.err
-    assert run("compare", *folders, "--html", top / "both.html").status == 0
+    folders.append(Path(shutil.copytree(folders[-1], top / "project_rtl_again")))
+    assert run("compare", *folders, "--html", top / "all.html").status == 0
     return top
 
 
 @pytest.mark.parametrize("width", [LAPTOP, PHONE])
-@pytest.mark.parametrize("name", ["c", "rtl", "both"])
+@pytest.mark.parametrize("name", ["c", "rtl", "all"])
 def test_nothing_is_wider_than_the_screen_and_every_picture_is_shown(name, width, pages):
     around = pages / f"measure_{name}_{width}.html"
     around.write_text(MEASURE.format(name=f"{name}.html", width=width))

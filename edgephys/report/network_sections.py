@@ -22,6 +22,8 @@ KERNEL = "dense"
 """Word of the operation whose constants are the weights of layers."""
 MOST_VALUES = 60
 """Bars of a histogram of weights."""
+LOGARITHMIC = 50
+"""Weights in one bar above which the axis is logarithmic."""
 
 
 def height_of(lines: int) -> float:
@@ -149,8 +151,9 @@ def _draw_values(graph: Graph) -> bytes:
     )
     figure, axes = panels(WIDTH, 3.0)
     of = axes[0, 0]
-    of.hist(values[values != 0], bins=MOST_VALUES, color=COLOURS[0])
-    of.set_yscale("log")
+    counts, _, _ = of.hist(values[values != 0], bins=MOST_VALUES, color=COLOURS[0])
+    if counts.max() > LOGARITHMIC:
+        of.set_yscale("log")
     of.set_xlabel("weight", fontsize=9)
     of.set_ylabel("number", fontsize=9)
     of.set_title(f"{np.count_nonzero(values):,} of {values.size:,} weights are not zero", fontsize=9, color=GREY)

@@ -8,14 +8,15 @@ from typing import Any
 from edgephys.core.figure import Figure
 from edgephys.figures import Reported
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_result
-from edgephys.report.figure_groups import figures_table, tool_of
-from edgephys.report.hardware_sections import memory, pipeline, resources
+from edgephys.report.figure_groups import figures_table, group_of, tool_of
+from edgephys.report.hardware_sections import LAYERS, memory, pipeline, resources
 from edgephys.report.network_sections import weights, widths
 from edgephys.report.page import Page, Statement, Verdict
 from edgephys.report.score_sections import quality
 from edgephys.report.show import coverage_table
 from edgephys.report.table import Table
 from edgephys.targets import capacity
+from edgephys.targets.hls.estimate import NAME as HLS_ESTIMATE
 from edgephys.targets.target import failure
 
 
@@ -123,10 +124,18 @@ def _part(project: Project, known: Mapping[str, Figure]) -> Iterator[Statement]:
     about, share, lut = "does it fit the part?", known.get("lut_share"), known.get("lut")
     if share is not None and share.value is not None:
         yield _fits(about, float(share.value), share.target)
-    elif lut is not None and lut.value is not None and (whole := capacity.lut6(project.part)) is not None:
-        yield _fits(about, 100 * float(lut.value) / whole, f"{lut.text} of {whole:,} ({lut.provenance})")
+    elif lut is not None and (percent := _share(project, lut)) is not None:
+        yield _fits(about, percent, lut.provenance)
+    elif (estimate := known.get(HLS_ESTIMATE)) is not None and (percent := _share(project, estimate)) is not None:
+        yield Statement(about, f"estimated: {percent:.3g} % of its LUTs", estimate.provenance)
     elif (unknown := share or lut) is not None:
         yield Statement(about, "not known", str(unknown.why or f"the LUTs of {project.part} are not listed"))
+
+
+def _share(project: Project, lut: Figure) -> float | None:
+    """Return the percentage of the part's LUTs; None where it is not known."""
+    whole = None if lut.value is None else capacity.lut6(project.part)
+    return None if whole is None else 100 * float(lut.value or 0) / whole
 
 
 def _fits(about: str, percent: float, detail: str) -> Statement:
@@ -135,7 +144,7 @@ def _fits(about: str, percent: float, detail: str) -> Statement:
 
 def _size(known: Mapping[str, Figure]) -> Iterator[Statement]:
     """Yield the LUTs, or the memory, whichever the target has."""
-    for name in ("lut", "lut_estimate", "arena_bytes", "file_bytes"):
+    for name in ("lut", "lut_estimate", HLS_ESTIMATE, "arena_bytes", "file_bytes"):
         figure = known.get(name)
         if figure is not None and figure.value is not None:
             yield Statement("size", figure.text, f"{figure.stage.value}, {tool_of(figure)}, {figure.target}")
@@ -147,7 +156,7 @@ def _size(known: Mapping[str, Figure]) -> Iterator[Statement]:
 
 def _figures(figures: Sequence[Figure]) -> Table:
     """Declare all figures but those of single layers, which have a section of their own."""
-    whole = [figure for figure in figures if not figure.name.startswith("lut.")]
+    whole = [figure for figure in figures if group_of(figure) != LAYERS]
     table = figures_table("", whole)
     return Table(
         title="Figures",

@@ -155,7 +155,7 @@ def _confusion(classes: ClassOutputs) -> Table:
     ]
     return Table(
         title="Confusion matrix",
-        lead=("Shares of the examples of a class, by the class with the largest output.",),
+        lead=("Shares of the examples of a class, a row; columns are answers, the class with the largest output.",),
         columns=(
             Column("class", "class", left=True),
             Column("examples", "examples"),
@@ -176,7 +176,7 @@ def _answer_column(name: str) -> Column:
         error = np.sqrt(share * (1 - share) / max(examples, 1))
         return f"{100 * share:.1f} ± {100 * error:.1f} % of {examples:,}, binomial"
 
-    return Column(name, f"answered {name}", "%", written(".1f", 100), hover=hover)
+    return Column(name, name, "%", written(".1f", 100), hover=hover)
 
 
 def _draw_matrix(shares: Floats, classes: Sequence[str]) -> bytes:

@@ -17,7 +17,7 @@ from edgephys.report.plot import COLOURS, WIDTH, panels, shortened, svg
 from edgephys.report.project_page import verdict
 from edgephys.report.table import NONE, Column, Drawing, Row, Table
 
-BARS = ("lut", "lut_estimate", "latency_ns", "p50_us", "arena_bytes")
+BARS = ("lut", "lut_estimate", "lut_csynth_estimate", "latency_ns", "p50_us", "arena_bytes")
 """Figures that are drawn as bars where two projects or more have them."""
 
 
@@ -88,7 +88,9 @@ def _layers(projects: Sequence[ReportedProject]) -> Table:
 def _table(
     title: str, projects: Sequence[ReportedProject], layers: bool, lead: str, pictures: tuple[Drawing, ...] = ()
 ) -> Table:
-    union = {name: figure for of in reversed(projects) for name, figure in of.figures.items()}
+    union: dict[str, Figure] = {}
+    for of in projects:
+        union |= {name: figure for name, figure in of.figures.items() if name not in union}
     wanted = [figure for figure in union.values() if (LAYER in figure.name) == layers]
     rows = [
         {"group": "" if layers else group, "figure": figure.name}
