@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 from html import unescape
@@ -176,6 +177,15 @@ def test_the_lines_of_a_stream_are_parts_of_its_pipeline_and_its_memory():
         ("lines for 3 x 5 pixels", 900),
         ("119 values that wait", 100),
     ]
+
+
+def test_a_card_that_states_words_for_numbers_ends_in_one_line(c_project, run, tmp_path):
+    folder = Path(shutil.copytree(c_project, tmp_path / "p"))
+    card = json.loads((folder / "model" / "card.json").read_text())
+    card["metrics"]["accuracy"] = "high"
+    (folder / "model" / "card.json").write_text(json.dumps(card))
+    ended = run("report", folder, "--html", tmp_path / "page.html")
+    assert ended.status in (0, 1) and "unforeseen" not in ended.err
 
 
 # Curves, matrices and maps -------------------------------------------------------------------------

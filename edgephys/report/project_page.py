@@ -36,10 +36,11 @@ def project_page(project: Project, reported: Reported, command: str, machine: st
             _coverage(project),
         ]
         subtitle = f"{project.graph.name} on {project.kind}, {project.target.platform(project.emitted)}"
+        statements = verdict(project, figures)
     return Page(
         title=f"Report of {project.name}",
         subtitle=f"{subtitle}; Graph {project.graph.digest[:12]}",
-        verdicts=[Verdict(verdict(project, figures))],
+        verdicts=[Verdict(statements)],
         sections=sections,
         made_by=f"Made by `{command}` on {machine}, edgephys {project.manifest.versions['edgephys']}.",
     )

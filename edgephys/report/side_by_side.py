@@ -61,10 +61,15 @@ def comparison_page(projects: Sequence[ReportedProject], command: str, machine: 
     return Page(
         title=f"{len(projects)} projects side by side",
         subtitle=", ".join(of.label for of in projects),
-        verdicts=[Verdict(verdict(of.project, list(of.figures.values())), of.label) for of in projects],
+        verdicts=[_verdict(of) for of in projects],
         sections=[figures_side_by_side(projects), _layers(projects)],
         made_by=f"Made by `{command}` on {machine}, edgephys {', '.join(versions)}.",
     )
+
+
+def _verdict(of: ReportedProject) -> Verdict:
+    with of.project.using_facts():
+        return Verdict(verdict(of.project, list(of.figures.values())), of.label)
 
 
 def figures_side_by_side(projects: Sequence[ReportedProject]) -> Table:
