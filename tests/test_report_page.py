@@ -15,7 +15,7 @@ from rich.console import Console
 from sklearn.metrics import roc_curve
 
 from edgephys.core.figure import Figure, FigureStage, missing
-from edgephys.project import emit, read
+from edgephys.project import emit, read, read_result, write_result
 from edgephys.report import web
 from edgephys.report.figure_groups import figures_table, in_groups, screen_table
 from edgephys.report.latex import escaped, tabular
@@ -81,6 +81,16 @@ def test_the_verdict_stands_before_everything_else(text):
     assert re.search(r"golden, plain, keras, c\b.*held-out and [\d,]+ generated vectors", words)
 
 
+def test_a_verification_that_failed_is_the_first_thing_on_the_page(reported, run, tmp_path):
+    project = read(Path(shutil.copytree(reported / "small", tmp_path / "wrong")))
+    record = {**read_result(project, "verify"), "mismatches": 3}
+    write_result(project, "verify", record, project.state())
+    assert run("report", project.folder, "--html", tmp_path / "page.html").status == 0
+    page = (tmp_path / "page.html").read_text()
+    assert page.index('class="statement bad"') < page.index("what the vectors reach")
+    assert "no: it does not hold verification failed: 3 outputs differ" in plain(page) and "exact:" not in page
+
+
 def test_each_figure_states_its_provenance_in_columns_and_over_its_value(reported, text):
     figures = read_figures(reported / "small")
     titles = [of["title"] for tag, of in Elements(text).tags if tag == "td" and "title" in of]
@@ -91,7 +101,6 @@ def test_each_figure_states_its_provenance_in_columns_and_over_its_value(reporte
 
 def read_figures(folder):
     from edgephys.core.figure import from_record
-    from edgephys.project import read_result
 
     return [from_record(record) for record in read_result(read(folder), "report")["figures"]]
 
@@ -147,7 +156,7 @@ def rtl(projects, run, tmp_path_factory):
 def test_a_project_that_is_not_verified_is_not_called_exact(rtl):
     words = plain((rtl / "rtl.html").read_text())
     assert "not verified run `edgephys verify" in words and "exact: no integer" not in words
-    assert "does it fit the part? not known" in words
+    assert re.search(r"does it fit the part\? estimated: [\d.]+ % of its LUTs estimated, alkaid", words)
 
 
 def test_the_latency_budget_adds_up_to_the_stages_of_the_pipeline(rtl):

@@ -19,6 +19,9 @@ from edgephys.targets import capacity
 from edgephys.targets.hls.estimate import NAME as HLS_ESTIMATE
 from edgephys.targets.target import failure
 
+ESTIMATES = ("lut_estimate", HLS_ESTIMATE)
+"""LUTs before any synthesis."""
+
 
 def project_page(project: Project, reported: Reported, command: str, machine: str) -> Page:
     """Return the page of a project whose figures were collected just now."""
@@ -127,10 +130,15 @@ def _part(project: Project, known: Mapping[str, Figure]) -> Iterator[Statement]:
         yield _fits(about, float(share.value), share.target)
     elif lut is not None and (percent := _share(project, lut)) is not None:
         yield _fits(about, percent, lut.provenance)
-    elif (estimate := known.get(HLS_ESTIMATE)) is not None and (percent := _share(project, estimate)) is not None:
+    elif (estimate := _estimate(known)) is not None and (percent := _share(project, estimate)) is not None:
         yield Statement(about, f"estimated: {percent:.3g} % of its LUTs", estimate.provenance)
     elif (unknown := share or lut) is not None:
         yield Statement(about, "not known", str(unknown.why or f"the LUTs of {project.part} are not listed"))
+
+
+def _estimate(known: Mapping[str, Figure]) -> Figure | None:
+    """Return the estimated LUTs, where a target states any."""
+    return next((known[name] for name in ESTIMATES if name in known), None)
 
 
 def _share(project: Project, lut: Figure) -> float | None:
@@ -145,7 +153,7 @@ def _fits(about: str, percent: float, detail: str) -> Statement:
 
 def _size(known: Mapping[str, Figure]) -> Iterator[Statement]:
     """Yield the LUTs, or the memory, whichever the target has."""
-    for name in ("lut", "lut_estimate", HLS_ESTIMATE, "arena_bytes", "file_bytes"):
+    for name in ("lut", *ESTIMATES, "arena_bytes", "file_bytes"):
         figure = known.get(name)
         if figure is not None and figure.value is not None:
             yield Statement("size", figure.text, f"{figure.stage.value}, {tool_of(figure)}, {figure.target}")
