@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgephys.core.figure import Figure
+from edgephys.core.reading import drawable
 from edgephys.figures import Reported
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_result
 from edgephys.report.figure_groups import figures_table, group_of, tool_of
@@ -26,7 +27,7 @@ ESTIMATES = ("lut_estimate", HLS_ESTIMATE)
 def project_page(project: Project, reported: Reported, command: str, machine: str) -> Page:
     """Return the page of a project whose figures were collected just now."""
     figures = reported.figures
-    with project.using_facts():
+    with project.using_facts(), drawable():
         pictures = project.target.pictures(project.emitted)
         sections = [
             _figures(figures),

@@ -14,7 +14,9 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from edgephys.core.errors import ProjectError
 from edgephys.core.files import check_writable, write_file
+from edgephys.core.reading import drawable, fitting
 from edgephys.report.latex import tabular
 from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Row, Table, number, value_at
 
@@ -32,7 +34,13 @@ def write(table: Table, out: Path) -> None:
         write_file(out.with_name(out.name + suffix), text.encode())
     for picture in table.pictures:
         if picture.draw is not None:
-            write_file(out.with_name(out.name + picture.suffix), picture.draw(table))
+            write_file(out.with_name(out.name + picture.suffix), picture_of(table, picture.draw, out))
+
+
+def picture_of(table: Table, draw: Callable[[Table], bytes], where: Path | str) -> bytes:
+    """Return the bytes of a picture; raise ProjectError naming ``where`` for numbers that cannot be drawn."""
+    with fitting(where, "a table whose numbers can be drawn", ProjectError), drawable():
+        return draw(table)
 
 
 def writer(out: Path | None, declare: Declare) -> Callable[[Mapping[str, Any]], None]:

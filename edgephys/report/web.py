@@ -13,7 +13,7 @@ from edgephys.core.errors import UsageError
 from edgephys.core.files import check_writable, write_file
 from edgephys.report.latex import tabular
 from edgephys.report.page import Page, Statement
-from edgephys.report.render import comma_separated
+from edgephys.report.render import comma_separated, picture_of
 from edgephys.report.table import PAGE, Column, Drawing, Row, Table
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _percent(column: Column, row: Row) -> float | None:
 
 def _embedded(picture: Drawing, table: Table) -> str:
     """Return a picture as an address that holds it: an image, in which no script runs."""
-    drawn = b"" if picture.draw is None else picture.draw(table)
+    drawn = b"" if picture.draw is None else picture_of(table, picture.draw, table.title)
     return _data(MEDIA[picture.suffix], drawn)
 
 
