@@ -45,6 +45,7 @@ OWNERS = {
     "subprocess": ("core.processes", "core.watcher"),
     "typer": ("cli", "applications.jets.commands", "applications.waves.commands"),
     "rich": ("cli.console", "report", "applications.waves"),
+    "jinja2": ("report.web",),
     "matplotlib": ("report", "applications.waves", "targets.c.memory_figure"),
     "h5py": ("core.hdf5", "applications"),
     "pythia8mc": ("applications.jets",),

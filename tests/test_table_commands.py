@@ -23,7 +23,7 @@ JETS, WAVES = ROOT / "models" / "zoo" / "jet_deepsets_n8_8bit", ROOT / "models" 
 def test_a_table_is_written_only_where_out_says_and_the_help_says_so(command, run):
     assert inspect.signature(command).parameters["out"].default is None
     text = " ".join(run(command.__name__, "--help").out.replace("│", " ").split())
-    assert "OUT.csv and its pictures; without it the table is only shown." in text
+    assert "OUT.csv, OUT.tex and its pictures; without it the table is only shown." in text
 
 
 @pytest.mark.parametrize("command", [*(command.__name__ for command in COMMANDS), "sweep"])

@@ -44,7 +44,7 @@ def test_every_file_comes_from_one_declaration(tmp_path):
     record = {"command": "toy", "machine": "mine", "rows": ROWS}
     write(toy(record), tmp_path / "deep" / "toy")
     read = {path.suffix: path for path in (tmp_path / "deep").iterdir()}
-    assert set(read) == {".json", ".md", ".csv", ".png"}
+    assert set(read) == {".json", ".md", ".csv", ".tex", ".png"}
     assert json.loads(read[".json"].read_text()) == record
     assert read[".png"].read_bytes().startswith(b"\x89PNG")
     lines = read[".md"].read_text().splitlines()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from edgephys.applications.evaluation import Evaluated
     from edgephys.applications.metrics import Measured
     from edgephys.applications.task import Shares, Task
     from edgephys.core.fixed import Integers
@@ -150,6 +151,13 @@ class Application(ABC):
         Shape: outputs (vector, *output shape), labels as ``read`` returns them.
         Raises: DataError where the labels are no answers for these outputs.
         """
+
+    def evaluated(self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0) -> Evaluated | None:
+        """Return integer outputs beside their answers, for the pictures of a report; None where nothing is drawn.
+
+        Shape and ``scale``: as ``score_outputs``.
+        """
+        return None
 
     @abstractmethod
     def describe(self, metrics: Record, which: str = "") -> str:

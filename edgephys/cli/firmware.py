@@ -247,20 +247,42 @@ def report(
     timeout: Annotated[
         float, typer.Option(min=1, max=MOST_SECONDS, help="Seconds for each synthesis or routing job.")
     ] = 3000.0,
+    whole: Annotated[bool, typer.Option("--all", help="Print every figure, with what it is of.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a web page with tables and pictures, one file that needs no other.")
+    ] = None,
+    tables: Annotated[Path | None, typer.Option(help="Folder for each table of this page as CSV and as LaTeX.")] = None,
     as_json: Json = False,
 ) -> None:
     """Gather every figure of a project with its provenance; a figure that was not measured says why.
 
+    One screen shows the figures by group; --all shows the rest. --html writes all of it with pictures: the verdict,
+    layers, pipeline, curves or maps of errors, widths, weights, memory and coverage.
+
     \b
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --place
+    Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --html report.html
+    Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --all --tables report_tables
     """
+    from edgephys.core import machine
+    from edgephys.core.files import check_writable
     from edgephys.figures import report as collect
     from edgephys.project import read
-    from edgephys.report.show import figures_table
+    from edgephys.report import web
+    from edgephys.report.figure_groups import figures_table, screen_table
+    from edgephys.report.project_page import project_page
     from edgephys.targets.target import ToolRuns
 
+    if html is not None:
+        web.check_page(html)
+    if tables is not None:
+        check_writable(tables)
     opened = read(project)
     reported = collect(opened, ToolRuns(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
     for title, path in reported.pictures.items():
         say(f"{title}: {path}")
-    give(as_json, reported.record, lambda: figures_table(opened.name, reported.figures))
+    if html is not None or tables is not None:
+        page = project_page(opened, reported, line(), machine.name())
+        web.write_to(page, html, tables)
+    declare = figures_table if whole else screen_table
+    give(as_json, reported.record, lambda: declare(opened.name, reported.figures))

@@ -9,24 +9,49 @@ import typer
 
 from edgephys.cli.console import give, say
 from edgephys.cli.words import MOST_SECONDS, Force, Json, TableOut, line
+from edgephys.core.errors import UsageError
 
 
 def compare(
     projects: Annotated[list[Path], typer.Argument(metavar="PROJECT...", help="Reported projects, one row a model.")],
     out: TableOut = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a web page with a column a project, in place of the table.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Put the reports of several projects into one table, one row a model.
+    """Put the reports of several projects into one table, one row a model; with --html side by side on a page.
+
+    The page takes any number of projects, also several of one model and target.
 
     \b
     Example: edgephys compare hls_projects/jet_deepsets_n8_8bit_hls hls_projects/jet_deepsets_n8_8bit_rtl
+    Example: edgephys compare hls_projects/jet_deepsets_n8_8bit_hls hls_projects/jet_deepsets_n8_8bit_rtl --html a.html
     """
     from edgephys.report.compare import table, tabulate
     from edgephys.report.render import writer
 
+    if html is not None:
+        if out is not None:
+            raise UsageError("--html goes without --out, which writes the other table; run the command twice")
+        _compare_on_page(projects, html, as_json)
+        return
     record = tabulate(projects, line())
     writer(out, table)(record)
     give(as_json, record, lambda: table(record))
+
+
+def _compare_on_page(projects: list[Path], html: Path, as_json: bool) -> None:
+    from edgephys.core import machine
+    from edgephys.report import web
+    from edgephys.report.side_by_side import comparison_page, read_reports
+
+    web.check_page(html)
+    page = comparison_page(read_reports(projects), line(), machine.name())
+    web.write_to(page, html)
+    give(
+        as_json, {"page": str(html), "projects": [str(folder) for folder in projects]}, lambda: f"{html}: {page.title}"
+    )
 
 
 def scaling(

@@ -20,7 +20,7 @@ ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a 
 ProjectFolder = Annotated[Path, typer.Argument(metavar="PROJECT", help="Folder of an emitted project.")]
 TableOut = Annotated[
     Path | None,
-    typer.Option(help="Write OUT.json, OUT.md, OUT.csv and its pictures; without it the table is only shown."),
+    typer.Option(help="Write OUT.json, OUT.md, OUT.csv, OUT.tex and its pictures; without it the table is only shown."),
 ]
 """One rule for every command that makes a table: it writes no file that was not named."""
 DataSeed = Annotated[

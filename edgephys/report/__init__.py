@@ -1,1 +1,1 @@
-"""Tables: columns are declared once and shown in a terminal, Markdown, JSON, CSV and pictures."""
+"""Tables: columns are declared once and shown in a terminal, Markdown, HTML, LaTeX, JSON, CSV and pictures."""

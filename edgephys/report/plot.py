@@ -10,6 +10,8 @@ from edgephys.report.table import Table
 
 RING = {"color": "black", "linestyle": "", "marker": "o", "markersize": 14, "markerfacecolor": "none"}
 GREY, INK = "#8a8a8a", "#444444"
+WIDTH = 4.6
+"""Inches of a picture that stands beside its table on a laptop and fills the width of a phone."""
 MARKERS = {8: "o", 6: "s", 4: "^"}
 """Markers of models by their bits."""
 OTHER_MARKER = "D"
@@ -21,6 +23,33 @@ def png(figure: Any, dpi: int = 130, **options: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **options)
     return buffer.getvalue()
+
+
+def svg(figure: Any) -> bytes:
+    """Return a figure of matplotlib as SVG, the same bytes each time; its letters are shapes, which need no font."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "edgephys", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def panels(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Any, Any]:
+    """Return a figure of matplotlib and its axes, an array of (rows, columns).  Units: width and height in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for each in axes.flat:
+        each.spines[["top", "right"]].set_visible(False)
+        each.tick_params(labelsize=9)
+    return figure, axes
+
+
+def shortened(name: str, most: int = 22) -> str:
+    """Return a name that is short enough for the edge of a picture: both ends of a longer one."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
 
 
 def legends(figure: Any, groups: Sequence[tuple[float, str, Sequence[Any]]], top: float, tall: int) -> None:

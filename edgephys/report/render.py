@@ -17,6 +17,7 @@ from rich.text import Text
 from edgephys.core.errors import ProjectError
 from edgephys.core.files import check_writable, write_file
 from edgephys.core.reading import drawable, fitting
+from edgephys.report.latex import tabular
 from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Row, Table, number, value_at
 
 MANY = 9
@@ -25,16 +26,21 @@ Declare = Callable[[Mapping[str, Any]], Table]
 
 
 def write(table: Table, out: Path) -> None:
-    """Write OUT.json, OUT.md, OUT.csv and the pictures, each whole or not at all."""
+    """Write OUT.json, OUT.md, OUT.csv, OUT.tex and the pictures, each whole or not at all."""
     record = table.record if table.record is not None else {"title": table.title, "rows": list(table.rows)}
-    files = {".json": json.dumps(record, indent=1) + "\n", ".md": page(table, out.name), ".csv": comma_separated(table)}
+    files = {".json": json.dumps(record, indent=1) + "\n", ".md": page(table, out.name)}
+    files |= {".csv": comma_separated(table), ".tex": tabular(table)}
     for suffix, text in files.items():
         write_file(out.with_name(out.name + suffix), text.encode())
     for picture in table.pictures:
         if picture.draw is not None:
-            with fitting(out, "a table whose numbers can be drawn", ProjectError), drawable():
-                png = picture.draw(table)
-            write_file(out.with_name(out.name + picture.suffix), png)
+            write_file(out.with_name(out.name + picture.suffix), picture_of(table, picture.draw, out))
+
+
+def picture_of(table: Table, draw: Callable[[Table], bytes], where: Path | str) -> bytes:
+    """Return the bytes of a picture; raise ProjectError naming ``where`` for numbers that cannot be drawn."""
+    with fitting(where, "a table whose numbers can be drawn", ProjectError), drawable():
+        return draw(table)
 
 
 def writer(out: Path | None, declare: Declare) -> Callable[[Mapping[str, Any]], None]:
@@ -148,8 +154,10 @@ def shown(table: Table) -> Group:
 def _upright(table: Table, rows: Sequence[Row]) -> Grid:
     columns = table.shown_in(TERMINAL)
     grid = Grid(box=box.SIMPLE_HEAD, padding=(0, int(len(columns) <= MANY), 0, 0), pad_edge=False)
+    overflow: Any = "ellipsis" if table.one_line else "fold"
     for column in columns:
-        grid.add_column(column.label, justify="left" if column.left else "right", overflow="fold")
+        side: Any = "left" if column.left else "right"
+        grid.add_column(column.label, justify=side, overflow=overflow, no_wrap=table.one_line)
     for row in rows:
         style = "bold" if table.chosen(row) else table.style(row)
         grid.add_row(*(Text(column.show(row)) for column in columns), style=style)

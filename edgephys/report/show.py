@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgephys.core.figure import Figure
 from edgephys.report.table import Column, Table
 
 
@@ -128,31 +127,6 @@ def _latency(row: Mapping[str, Any]) -> str:
     if "latency_first_cycles" in row:
         latency += f" ({row['latency_first_cycles']:,} to the first pixel)"
     return latency
-
-
-def figures_table(name: str, figures: Sequence[Figure]) -> Table:
-    """Declare figures with their provenance."""
-    rows = [
-        {
-            "figure": figure.name,
-            "value": figure.text,
-            "stage": figure.stage.value,
-            "tool": f"{figure.tool} {figure.version}" if figure.version != "none" else figure.tool,
-            "target": figure.target,
-            "known": figure.value is not None,
-        }
-        for figure in figures
-    ]
-    return Table(
-        title=f"{name}: every figure and where it comes from",
-        columns=(
-            Column("figure", "figure", left=True),
-            Column("value", "value"),
-            *(Column(key, key, left=True) for key in ("stage", "tool", "target")),
-        ),
-        rows=rows,
-        style=lambda row: None if row["known"] else "dim",
-    )
 
 
 def doctor_table(tools: Iterable[Mapping[str, Any]]) -> Table:

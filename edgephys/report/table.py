@@ -56,7 +56,9 @@ class Column:
     """Declare a column: the value of a row, its heading, unit and format.
 
     ``value`` computes what a row does not hold under ``key``; ``cell`` writes a cell that needs more than one value;
-    ``error`` is the key of the error behind ±. ``where`` names the forms that show the column.
+    ``error`` is the key of the error behind ±. ``where`` names the forms that show the column. On a web page ``hover``
+    appears over a cell and ``under`` in small letters below its value, ``bar`` returns the share of the cell that is
+    filled (0 to 1), and a ``minor`` column moves below the others where the screen is narrow.
     """
 
     key: str
@@ -68,6 +70,10 @@ class Column:
     error: str = ""
     left: bool = False
     where: tuple[str, ...] = EVERYWHERE
+    hover: Callable[[Row], str] | None = None
+    under: Callable[[Row], str] | None = None
+    bar: Callable[[Row], float | None] | None = None
+    minor: bool = False
 
     @property
     def label(self) -> str:
@@ -90,7 +96,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Declare a picture beside a table, OUT<suffix>; without ``draw`` the page shows a file that stands there."""
+    """Declare a picture beside a table, OUT<suffix>; without ``draw`` the page shows a file that stands there.
+
+    ``draw`` returns the bytes of a file of that suffix, .png or .svg.
+    """
 
     caption: str
     draw: Callable[[Table], bytes] | None
@@ -104,7 +113,8 @@ class Table:
     The page has the title, pictures, ``lead``, rows, ``notes`` and ``sections``; the terminal has ``caption``, rows and
     ``remarks``. ``group`` is a key whose values have a table each. ``style`` colours a row of the terminal,
     ``chosen`` rows are bold. ``beneath`` returns a row of other figures that stands below a row on the page; ``foot``
-    are such rows below all. ``sideways`` shows a row as a column of the terminal.
+    are such rows below all. ``sideways`` shows a row as a column of the terminal; ``one_line`` cuts cells of the
+    terminal rather than fold them.
     """
 
     title: str
@@ -123,6 +133,7 @@ class Table:
     beneath: Callable[[Row], Row | None] = lambda row: None
     foot: Sequence[Row] = ()
     sideways: bool = False
+    one_line: bool = False
 
     def shown_in(self, form: str) -> list[Column]:
         """Return the columns of one form."""

@@ -166,6 +166,28 @@ class Picture:
     png: bytes
 
 
+@dataclass(frozen=True)
+class WorkingSpan:
+    """State when a part of a pipeline works on one input, as emitted: cycles ``first`` to ``last``, counted from 1.
+
+    ``delay_ns`` is the estimated delay of its logic; None where it is a memory that waits.
+    """
+
+    name: str
+    first: int
+    last: int
+    delay_ns: float | None = None
+
+
+@dataclass(frozen=True)
+class MemoryPart:
+    """State what a part of a project's memory holds, and its size in bits."""
+
+    name: str
+    holds: str
+    bits: int
+
+
 class Target(ABC):
     """State a kind of project.
 
@@ -258,6 +280,14 @@ class Target(ABC):
     def timing(self, project: EmittedProject) -> TimedRun | CountedCycles | NotTimed:
         """Return how a benchmark times a project."""
         return NotTimed(f"not measured: nothing here runs projects of kind '{self.name}'")
+
+    def pipeline(self, facts: Facts) -> Sequence[WorkingSpan]:
+        """Return when each part of an emitted pipeline works, in the order of its cycles; nothing without a clock."""
+        return ()
+
+    def memory(self, facts: Facts) -> Sequence[MemoryPart]:
+        """Return the parts of the memory that an emission plans, beside its constants; nothing where it plans none."""
+        return ()
 
     def pictures(self, project: EmittedProject) -> tuple[Picture, ...]:
         """Return the pictures that a report draws of a project."""

@@ -9,6 +9,7 @@ from edgephys.applications.application import Application, Record, Score
 from edgephys.core.errors import DataError
 
 if TYPE_CHECKING:
+    from edgephys.applications.evaluation import ClassOutputs, NumberOutputs
     from edgephys.applications.metrics import Measured
     from edgephys.applications.task import Shares, Task
     from edgephys.core.fixed import Integers
@@ -108,12 +109,19 @@ class ArrayClasses(_Arrays):
     ) -> dict[str, Measured]:
         """Return accuracy, and AUC of the classes that have examples.  Raises: DataError for other labels."""
         from edgephys.applications import classes
+
+        examples = self.evaluated(graph, outputs, labels, scale)
+        return classes.of_outputs(examples.logits, labels, examples.classes, UNIT)
+
+    def evaluated(self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0) -> ClassOutputs:
+        """Return the logits of examples beside their classes."""
         from edgephys.applications.arrays.answers import class_names, of_one_output
+        from edgephys.applications.evaluation import ClassOutputs
         from edgephys.models import units
 
         steps = units.as_logits(graph, outputs)
         logits = of_one_output(graph.output.fixed.values(steps).reshape(len(outputs), -1) * scale)
-        return classes.of_outputs(logits, labels, class_names(logits.shape[1]), UNIT)
+        return ClassOutputs(logits, labels, class_names(logits.shape[1]))
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return accuracy and AUC in words."""
@@ -144,14 +152,25 @@ class ArrayNumbers(_Arrays):
     ) -> dict[str, Measured]:
         """Return the relative L2 error.  Raises: DataError for labels that are no numbers of these outputs."""
         from edgephys.applications.metrics import Measured
-        from edgephys.models import numbers, units
+        from edgephys.models import numbers
+
+        numbers_of = self.evaluated(graph, outputs, labels, scale)
+        measured = numbers.relative_l2(numbers_of.outputs, numbers_of.answers)
+        return {self.score.key: Measured(measured.value, measured.error)}
+
+    def evaluated(self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0) -> NumberOutputs:
+        """Return the outputs of examples beside the numbers that they should be, flat.
+
+        Raises: DataError for labels that are no numbers of these outputs.
+        """
+        from edgephys.applications.evaluation import NumberOutputs
+        from edgephys.models import units
 
         values: Any = units.values_of(graph, outputs).reshape(len(outputs), -1)
         answers: Any = labels.reshape(len(labels), -1)
         if values.shape != answers.shape:
             raise DataError(f"expected numbers of shape {values.shape}, found {answers.shape}")
-        measured = numbers.relative_l2(values, answers)
-        return {self.score.key: Measured(measured.value, measured.error)}
+        return NumberOutputs(values, answers)
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return the errors in words."""

@@ -12,6 +12,7 @@ from edgephys.applications.jets import published
 from edgephys.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgephys.applications.evaluation import ClassOutputs
     from edgephys.applications.metrics import Measured
     from edgephys.applications.task import Shares, Task
     from edgephys.core.fixed import Integers
@@ -93,9 +94,16 @@ class JetTagging(Application):
         Raises: DataError for labels that are no class of these outputs.
         """
         from edgephys.applications import classes
+
+        jets = self.evaluated(graph, outputs, labels, scale)
+        return classes.of_outputs(jets.logits, labels, jets.classes, self.score.unit)
+
+    def evaluated(self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0) -> ClassOutputs:
+        """Return the logits of jets beside their classes."""
+        from edgephys.applications.evaluation import ClassOutputs
         from edgephys.applications.jets.data.layout import CLASSES
 
-        return classes.of_outputs(graph.output.fixed.values(outputs) * scale, labels, CLASSES, self.score.unit)
+        return ClassOutputs(graph.output.fixed.values(outputs) * scale, labels, CLASSES)
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return accuracy and AUC in words."""

@@ -11,6 +11,7 @@ from edgephys.applications.application import Application, Record, Score, TaskSe
 from edgephys.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgephys.applications.evaluation import NumberOutputs
     from edgephys.applications.metrics import Measured
     from edgephys.applications.task import Shares, Task
     from edgephys.core.fixed import Integers
@@ -92,10 +93,17 @@ class WaveSimulation(Application):
     ) -> Mapping[str, Measured]:
         """Return the relative L2 error of the next frame.  Raises: DataError for labels that are no next frames."""
         from edgephys.applications.metrics import relative_l2
+
+        frames = self.evaluated(graph, outputs, labels, scale)
+        return {self.score.key: relative_l2(frames.outputs, frames.answers)}
+
+    def evaluated(self, graph: Graph, outputs: Integers, labels: Integers, scale: float = 1.0) -> NumberOutputs:
+        """Return predicted frames beside the true ones, both without pixels around the field."""
+        from edgephys.applications.evaluation import NumberOutputs
         from edgephys.applications.waves.channels import inner
 
         predicted, frames = graph.output.fixed.values(outputs), graph.input.fixed.values(labels)
-        return {self.score.key: relative_l2(inner(predicted, frames), frames)}
+        return NumberOutputs(inner(predicted, frames), frames)
 
     def describe(self, metrics: Record, which: str = "") -> str:
         """Return the error of the next frame in words."""

@@ -12,7 +12,7 @@ from edgephys.core.errors import MismatchError
 from edgephys.core.figure import Figure
 from edgephys.targets.c.options import COptions
 from edgephys.targets.processor import Emitter, ProcessorTarget
-from edgephys.targets.target import EmittedProject, Facts, OtherRun, Picture, Ran, Say, TimedRun, ToolRuns
+from edgephys.targets.target import EmittedProject, Facts, MemoryPart, OtherRun, Picture, Ran, Say, TimedRun, ToolRuns
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
@@ -111,6 +111,14 @@ class CTarget(ProcessorTarget):
     def timing(self, project: EmittedProject) -> TimedRun:
         """Time the compiled source."""
         return TimedRun("c", project.firmware)
+
+    def memory(self, facts: Facts) -> Sequence[MemoryPart]:
+        """Return the tensors of the arena, with the steps in which they are alive; their places overlap."""
+        layers = [step["layer"] for step in facts["steps"]]
+        return [
+            MemoryPart(of["name"], f"alive from {layers[of['first']]} to {layers[of['last']]}", 8 * of["bytes"])
+            for of in facts["tensors"]
+        ]
 
     def pictures(self, project: EmittedProject) -> tuple[Picture, ...]:
         """Draw the memory plan."""

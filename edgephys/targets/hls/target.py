@@ -93,10 +93,10 @@ class HlsTarget(FpgaTarget):
         return len(x)
 
     def figures(self, project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
-        """Return the estimated times of a stream, and the figures of the vendor's reports."""
-        from edgephys.targets.hls import figures
+        """Return the estimated times of a stream, the figures of the vendor's reports, and the estimated LUTs."""
+        from edgephys.targets.hls import estimate, figures
 
-        return [*figures.stream_times(project), *figures.vendor_figures(project)]
+        return [*figures.stream_times(project), *figures.vendor_figures(project), *estimate.figures(project)]
 
     def timing(self, project: EmittedProject) -> TimedRun:
         """Time the C simulation."""

@@ -15,12 +15,14 @@ from edgephys.targets.target import (
     EmittedProject,
     Facts,
     Lint,
+    MemoryPart,
     NotTimed,
     OtherRun,
     Proof,
     Ran,
     Say,
     ToolRuns,
+    WorkingSpan,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +123,25 @@ class RtlTarget(FpgaTarget):
             *vendor.read(project.folder),
         ]
 
+    def pipeline(self, facts: Facts) -> Sequence[WorkingSpan]:
+        """Return the stages of each block, and those in which the line buffers of a stream wait for pixels."""
+        spans = [
+            WorkingSpan(part["name"], part["first_stage"], part["last_stage"], part["delay_estimate_ns"])
+            for part in facts["blocks"]
+        ]
+        spans += [
+            WorkingSpan(part["module"], part["first_stage"], part["last_stage"]) for part in facts.get("windows", ())
+        ]
+        return sorted(spans, key=lambda span: (span.first, span.last))
+
+    def memory(self, facts: Facts) -> Sequence[MemoryPart]:
+        """Return the line buffers of a stream, and the delays of what waits for them."""
+        windows, delays = facts.get("windows", ()), facts.get("delays", ())
+        return [
+            *(MemoryPart(of["module"], f"lines for {_by(of['size'])} pixels", of["memory_bits"]) for of in windows),
+            *(MemoryPart(of["module"], f"{of['beats']} values that wait", of["memory_bits"]) for of in delays),
+        ]
+
     def timing(self, project: EmittedProject) -> CountedCycles | NotTimed:
         """Return the cycles that the verification of the project as it is now counted."""
         record = project.result("verify")
@@ -133,6 +154,10 @@ class RtlTarget(FpgaTarget):
             return NotTimed(f"computes other numbers: {record['mismatches']} outputs in its verification")
         names = ("latency_cycles", "ii", "tool", "version", "vectors")
         return CountedCycles({name: simulated[name] for name in names} | {"clock_ns": project.clock_ns})
+
+
+def _by(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))
 
 
 def _with_gaps(project: EmittedProject) -> list[OtherRun]:
