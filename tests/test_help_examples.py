@@ -171,8 +171,9 @@ def prepared(example: str) -> list[str]:
     return [step for command, step in PREPARED.items() if example.startswith(command)]
 
 
-TIMED = ("edgephys pace", "edgephys dispersion")
-"""Examples that time or solve for minutes: test_pace and test_dispersion run these commands; here they are parsed."""
+TIMED = ("edgephys pace", "edgephys dispersion", "edgephys board ", "edgephys run-board", "edgephys bitstreams")
+"""Examples that time, solve or route for minutes, or need a board: test_pace, test_dispersion and test_boards run these
+commands; here they are parsed."""
 
 
 @pytest.mark.slow

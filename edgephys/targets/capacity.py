@@ -1,10 +1,33 @@
-"""LUTs of FPGAs, to say whether a design fits the part that it is for.
+"""What FPGAs hold, to say whether a design fits the part that it is for.
 
 Sources: AMD's product tables of the 7 series (DS180), Zynq 7000 (DS190), UltraScale and UltraScale+ (DS890), Zynq
-UltraScale+ (DS891) and Alveo (DS962, DS963, DS965).
+UltraScale+ (DS891) and Alveo (DS962, DS963, DS965); Lattice's data sheet of ECP5 (FPGA-DS-02012), its LUTs and
+flip-flops as nextpnr counts them.
 """
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """State what a part holds: LUTs of ``lut_inputs`` inputs, flip-flops, 18x18 multipliers, block RAMs of 18 kbit."""
+
+    lut: int
+    lut_inputs: int
+    ff: int
+    dsp: int
+    bram: int
+
+
+ECP5 = {
+    "25": Capacity(24_288, 4, 24_288, 28, 56),
+    "45": Capacity(43_848, 4, 43_848, 72, 108),
+    "85": Capacity(83_640, 4, 83_640, 156, 208),
+}
+"""Capacity of Lattice's ECP5 by the number of its device."""
 
 LUT6 = {
     "xc7a": {"12t": 8_000, "15t": 10_400, "25t": 14_600, "35t": 20_800, "50t": 32_600, "75t": 47_200, "100t": 63_400,
@@ -40,3 +63,9 @@ def lut6(part: str) -> int | None:
         if name.startswith(family + device) and not name[len(family) + len(device) :][:1].isdigit()
     ]
     return max(fitting)[1] if fitting else None
+
+
+def capacity_of(part: str) -> Capacity | None:
+    """Return what a part of Lattice's ECP5 holds; None for one that is not listed."""
+    device = re.match(r"lfe5u(?:m5g|m)?-(\d+)f", part, re.IGNORECASE)
+    return ECP5.get(device[1]) if device else None

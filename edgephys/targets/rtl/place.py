@@ -31,6 +31,15 @@ PARTS = {
 ROUTED = "routed.json"
 """The design after routing, in nextpnr's own cells."""
 
+
+class NoRoom(ToolError):
+    """A design needs more cells than its device has; ``luts`` are those that it needs, 0 where others are too many."""
+
+    def __init__(self, message: str, luts: int) -> None:
+        super().__init__(message)
+        self.luts = luts
+
+
 # The cells that nextpnr counts, by our names. TRELLIS_COMB is a LUT4, or one bit of a carry chain.
 USED = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 
@@ -88,7 +97,7 @@ def place(
         raise ToolError(f"clock_ns must be over 0, not {clock_ns}")
     require_word(top)
     nextpnr = tools.find("nextpnr-ecp5")
-    netlist = _netlist(sources, top, timeout_s)
+    netlist = mapped(sources, top, timeout_s)
     options = (f"--{device}", "--freq", f"{1000 / clock_ns:.6g}", "--seed", str(seed), "--out-of-context")
     paths = ("--json", "netlist.json", "--report", "report.json", "--write", ROUTED, "--timing-allow-fail")
     key = builds.content_key([netlist], nextpnr.version, *options, *paths)
@@ -97,17 +106,16 @@ def place(
         start = time.monotonic()
         inside = folder / "netlist.json"  # nextpnr is WebAssembly and sees its own folder only
         shutil.copyfile(netlist, inside)
-        _route([*nextpnr.command, *options, *paths], folder, timeout_s, top, device)
+        route([*nextpnr.command, *options, *paths], folder, timeout_s, top, device)
         inside.unlink()
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
     home = builds.built(key, build)
     report = read_json(home / "report.json")
-    used = report["utilization"]
     return Placed(
-        fmax_mhz=_fmax_mhz(report, clock, top),
-        **{name: int(used[cell]["used"]) for name, cell in USED.items()},
-        available={name: int(used[cell]["available"]) for name, cell in USED.items()},
+        fmax_mhz=fmax_mhz(report, clock, top),
+        **cells(report, "used"),
+        available=cells(report, "available"),
         target=f"Lattice ECP5-{device}, out of context, aimed at {clock_ns:g} ns, seed {seed}",
         clock_ns=clock_ns,
         seed=seed,
@@ -118,7 +126,12 @@ def place(
     )
 
 
-def _netlist(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
+def cells(report: Mapping[str, Any], which: str) -> dict[str, int]:
+    """Return the cells by our names that are used, or available, in nextpnr's report."""
+    return {name: int(report["utilization"][cell][which]) for name, cell in USED.items()}
+
+
+def mapped(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
     """Return Yosys' mapped netlist, from the cache where the same sources were mapped before."""
     yosys = tools.find("yosys")
     files = sorted(sources)
@@ -131,7 +144,8 @@ def _netlist(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
     return builds.built(key, build) / "netlist.json"
 
 
-def _route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:
+def route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:
+    """Run nextpnr in a folder.  Raises: NoRoom for a design that the device cannot hold; ToolError where it fails."""
     log = folder / "nextpnr.log"
     try:
         tools.run(command, folder, timeout_s, log=log, name="nextpnr-ecp5")
@@ -139,7 +153,8 @@ def _route(command: Sequence[str], folder: Path, timeout_s: float, top: str, dev
         over = _over_full(log.read_text()) if log.exists() else ()
         if over:
             needs = ", ".join(f"{used:,} of {available:,} {name}" for name, used, available in over)
-            raise ToolError(f"design '{top}' does not fit ECP5-{device}: it needs {needs}") from error
+            luts = next((used for name, used, _ in over if name == USED["lut"]), 0)
+            raise NoRoom(f"design '{top}' does not fit ECP5-{device}: it needs {needs}", luts) from error
         raise ToolError(f"design '{top}': {error}") from error
 
 
@@ -149,10 +164,13 @@ def _over_full(log: str) -> tuple[tuple[str, int, int], ...]:
     return tuple((name, int(used), int(there)) for name, used, there in rows if int(used) > int(there))
 
 
-def _fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:
-    """Return the frequency that the net of the port ``clock`` reaches; nextpnr may call it $glbnet$clk."""
+def fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:
+    """Return the frequency that the net of the port ``clock`` reaches.
+
+    nextpnr may call it $glbnet$clk, and $glbnet$clk$TRELLIS_IO_IN behind the buffer of a pin.
+    """
     for net, reached in report["fmax"].items():
-        if net.removeprefix("$glbnet$") == clock:
+        if net.removeprefix("$glbnet$").removesuffix("$TRELLIS_IO_IN") == clock:
             return float(reached["achieved"])
     clocks = ", ".join(report["fmax"]) or "none"
     raise ToolError(f"design '{top}': nextpnr timed no path between registers of '{clock}' (clocks: {clocks})")
