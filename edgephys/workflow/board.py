@@ -29,7 +29,7 @@ from edgephys.targets.rtl.board.bitstream import BoardBuild
 from edgephys.targets.rtl.board.board import BAUD, FpgaBoard
 from edgephys.targets.rtl.board.top import BoardTop
 from edgephys.targets.rtl.options import LONGEST_II, RtlOptions
-from edgephys.targets.rtl.place import NoRoom
+from edgephys.targets.rtl.place import NoRoomError
 
 Say = Callable[[str], None]
 RESULT = "board"
@@ -175,7 +175,7 @@ def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[proj
             sources = [*top.write(folder / RESULT), *(emitted.firmware / name for name in emitted.facts["sources"])]
             constraints = folder / RESULT / f"{plan.board.name}.lpf"
             routed = bitstream.build(sources, constraints, plan.board, plan.seed, plan.timeout_s)
-        except NoRoom as error:
+        except NoRoomError as error:
             tried.append(Tried(ii, error.luts, None, str(error)))
         except UsageError as error:
             if "changes nothing" not in str(error):
@@ -200,13 +200,13 @@ def _intervals(plan: BoardPlan, tried: list[Tried]) -> Iterator[int]:
 
 
 def _require_room(model: Model, options: RtlOptions, board: FpgaBoard) -> None:
-    """Raise NoRoom where already the estimate, in LUTs of 6 inputs, is more than the part's LUTs of 4."""
+    """Raise NoRoomError where already the estimate, in LUTs of 6 inputs, is more than the part's LUTs of 4."""
     from edgephys.targets.rtl.emit import estimate
 
     room = capacity_of(board.part)
     lut = estimate(model.graph, options).lut
     if room is not None and lut > room.lut:
-        raise NoRoom(f"some {lut:,.0f} LUTs by the estimate, of {room.lut:,}", round(lut))
+        raise NoRoomError(f"some {lut:,.0f} LUTs by the estimate, of {room.lut:,}", round(lut))
 
 
 def _none(model: Model, plan: BoardPlan, tried: list[Tried], refusal: str) -> Exception:
@@ -216,15 +216,15 @@ def _none(model: Model, plan: BoardPlan, tried: list[Tried], refusal: str) -> Ex
         best = max(timed, key=lambda one: one.fmax_mhz or 0)
         return ToolError(
             f"'{model.name}' misses the {board.clock_mhz:g} MHz of {board.name} at ii "
-            f"{', '.join(str(one.ii) for one in timed)}; the best is {best.fmax_mhz:.1f} MHz at ii {best.ii}; use a board "
-            f"with a slower clock or a smaller model"
+            f"{', '.join(str(one.ii) for one in timed)}; the best is {best.fmax_mhz:.1f} MHz at ii {best.ii}; use a "
+            f"board with a slower clock or a smaller model"
         )
     if not tried:
         return UsageError(f"'{model.name}': no interval from {plan.ii} on works{refusal}")
     least = min(tried, key=lambda one: one.lut)
     return ToolError(
-        f"'{model.name}' does not fit {board.name} at any interval from {plan.ii} to {tried[-1].ii}: the fewest LUTs, at "
-        f"ii {least.ii}, are {least.why}; use a larger board or a smaller model{refusal}"
+        f"'{model.name}' does not fit {board.name} at any interval from {plan.ii} to {tried[-1].ii}: the fewest LUTs, "
+        f"at ii {least.ii}, are {least.why}; use a larger board or a smaller model{refusal}"
     )
 
 

@@ -32,8 +32,8 @@ class OnBoard:
         if self.differences:
             vector, output, here, golden = self.differences[0]
             raise MismatchError(
-                f"{self.board} on {self.port}: {len(self.differences)} outputs of {self.vectors} vectors differ from the "
-                f"golden model; the first is output {output} of vector {vector}: {here}, not {golden}"
+                f"{self.board} on {self.port}: {len(self.differences)} outputs of {self.vectors} vectors differ from "
+                f"the golden model; the first is output {output} of vector {vector}: {here}, not {golden}"
             )
 
 

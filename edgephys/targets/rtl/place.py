@@ -32,7 +32,7 @@ ROUTED = "routed.json"
 """The design after routing, in nextpnr's own cells."""
 
 
-class NoRoom(ToolError):
+class NoRoomError(ToolError):
     """A design needs more cells than its device has; ``luts`` are those that it needs, 0 where others are too many."""
 
     def __init__(self, message: str, luts: int) -> None:
@@ -145,7 +145,10 @@ def mapped(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
 
 
 def route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:
-    """Run nextpnr in a folder.  Raises: NoRoom for a design that the device cannot hold; ToolError where it fails."""
+    """Run nextpnr in a folder.
+
+    Raises: NoRoomError for a design that the device cannot hold; ToolError where nextpnr fails.
+    """
     log = folder / "nextpnr.log"
     try:
         tools.run(command, folder, timeout_s, log=log, name="nextpnr-ecp5")
@@ -154,7 +157,7 @@ def route(command: Sequence[str], folder: Path, timeout_s: float, top: str, devi
         if over:
             needs = ", ".join(f"{used:,} of {available:,} {name}" for name, used, available in over)
             luts = next((used for name, used, _ in over if name == USED["lut"]), 0)
-            raise NoRoom(f"design '{top}' does not fit ECP5-{device}: it needs {needs}", luts) from error
+            raise NoRoomError(f"design '{top}' does not fit ECP5-{device}: it needs {needs}", luts) from error
         raise ToolError(f"design '{top}': {error}") from error
 
 

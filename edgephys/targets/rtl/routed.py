@@ -95,9 +95,9 @@ def _explicit(cell: dict[str, Any]) -> dict[str, Any]:
         sources = {pin: ["1"] for pin in "ABCD" if not pins.get(pin)}
         if pins.get("FXA") or pins.get("FXB"):
             parameters["IS_Z1"] = "1"
-        if parameters.get("MODE", "").strip() == "DPRAM" and parameters.get("WREMUX", "WRE").strip() == "WRE":
-            if parameters.get("WCKMUX", "").strip() == "WCK":
-                del parameters["WCKMUX"]  # a LUT of another clock keeps the parameter, which the model refuses
+        muxes = tuple(parameters.get(name, "").strip() for name in ("MODE", "WREMUX", "WCKMUX"))
+        if muxes == ("DPRAM", "WRE", "WCK"):
+            del parameters["WCKMUX"]  # a memory with other ones keeps the parameter, which the model refuses
     elif cell["type"] == "TRELLIS_FF" and parameters.pop("SD", "1").strip() == "0":
         sources = {"DI": pins["M"]}
     elif cell["type"] == "DP16KD":

@@ -43,16 +43,16 @@ class BoardBuild:
 def synthesised(sources: Sequence[Path], board: FpgaBoard, timeout_s: float) -> tuple[Path, Cells]:
     """Return Yosys' netlist of the top level, and its cells.
 
-    Raises: NoRoom for a design of more LUTs than the part can route; ToolError where Yosys fails or runs out of time.
+    Raises: NoRoomError for a design of more LUTs than the part can route; ToolError where Yosys fails or is too slow.
     """
     netlist = place.mapped(sources, TOP, timeout_s)
     types = Counter(cell["type"] for cell in read_json(netlist)["modules"][TOP]["cells"].values())
     cells = count({name: number for name, number in types.items() if name != "$scopeinfo"}, "ecp5", TOP)
     room = capacity_of(board.part)
     if room is not None and cells.lut > FULLEST * room.lut:
-        raise place.NoRoom(
-            f"{cells.lut:,} LUTs, {cells.lut / room.lut:.0%} of the {room.lut:,} of {board.part}, of which {FULLEST:.0%} "
-            f"can be routed",
+        raise place.NoRoomError(
+            f"{cells.lut:,} LUTs, {cells.lut / room.lut:.0%} of the {room.lut:,} of {board.part}, of which "
+            f"{FULLEST:.0%} can be routed",
             cells.lut,
         )
     return netlist, cells

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,7 @@ class SimulatedBoard:
         tx = (self._clocked(rx)[:, 0] & 1).astype(np.uint8)
         tx[:RESET_CLOCKS] = 1
         bytes_out = uart.received(tx, clocks)
-        return [
-            bytes(byte for at, byte in bytes_out if first <= at < last)
-            for first, last in zip(ends[:-1], ends[1:], strict=True)
-        ]
+        return [bytes(byte for at, byte in bytes_out if first <= at < last) for first, last in pairwise(ends)]
 
     def _clocked(self, rx: uart.Levels) -> Words:
         words = rx.astype(np.uint32)[:, None] | (2 if self.top.board.button.active_low else 0)
