@@ -325,7 +325,7 @@ def test_an_estimate_over_the_part_is_not_synthesised(builder, model, tmp_path, 
 
     def large(graph, options):
         counted = whole(graph, options)
-        return emit.Estimate(90_000 if options.ii < 4 else counted.lut, counted.stages)
+        return emit.Estimate(90_000 if options.ii < 4 else counted.lut, counted.stages, options.ii)
 
     monkeypatch.setattr(emit, "estimate", large)
     assert built(model, tmp_path / "out")["ii"] == 4

@@ -70,11 +70,17 @@ class Placed:
     def figures(self) -> tuple[Figure, ...]:
         """Return clock and counts with their provenance; the counts have other names than those of synthesis."""
 
-        def figure(name: str, value: float, unit: str) -> Figure:
-            return Figure(name, value, unit, FigureStage.PLACED_AND_ROUTED, self.tool, self.version, self.target)
+        def figure(name: str, value: float, unit: str, of: str = "") -> Figure:
+            provenance = (FigureStage.PLACED_AND_ROUTED, self.tool, self.version, self.target + of)
+            return Figure(name, value, unit, *provenance)
 
-        counts = (figure(f"{name}_ecp5", getattr(self, name), UNITS["ecp5"][name]) for name in USED)
+        counts = (figure(f"{name}_ecp5", getattr(self, name), UNITS["ecp5"][name], self._share(name)) for name in USED)
         return (figure("fmax_mhz", self.fmax_mhz, "MHz"), *counts)
+
+    def _share(self, name: str) -> str:
+        """Return in words how much of a resource the device has, and the share that is used."""
+        held = self.available.get(name)
+        return f"; {getattr(self, name) / held:.1%} of {held:,}" if held else ""
 
 
 def place(
