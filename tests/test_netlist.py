@@ -155,6 +155,64 @@ def test_a_routed_cell_without_a_model_is_refused_by_name(tmp_path):
         routed.verilog(path, "edgephys_top", models)
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ({"type": "TRELLIS_IO", "parameters": {"DIR": "BIDIR"}, "connections": {"I": [2], "O": [3], "B": [4]}},
+         "cell 'pin': there is no simulation model of a TRELLIS_IO BIDIR with I, O, B"),
+        ({"type": "DCCA", "parameters": {}, "connections": {"CLKI": [2], "CLKO": [3], "CE": [4]}},
+         "cell 'pin': there is no simulation model of a DCCA  with CLKI, CLKO, CE"),
+    ],
+)  # fmt: skip
+def test_a_pin_of_both_directions_and_a_clock_that_can_be_switched_off_are_refused(cell, message, tmp_path):
+    path = tmp_path / "routed.json"
+    path.write_text(json.dumps({"modules": {"top": {"cells": {"pin": cell}}}}))
+    models, _ = cell_models.cell_models("ecp5")
+    with pytest.raises(ToolError, match=message):
+        routed.verilog(path, "edgephys_top", models)
+
+
+MEMORY = """\
+module memory (input wire clk, input wire write, input wire [3:0] to, input wire [3:0] from, input wire [2:0] data,
+  output reg [2:0] q);
+  reg [2:0] words [0:15];
+  reg [3:0] place;
+  always @(posedge clk) begin
+    if (write) words[to] <= data;
+    place <= from;
+    q <= words[place];
+  end
+endmodule
+"""
+
+
+@pytest.mark.slow
+def test_a_routed_memory_of_luts_is_the_memory(tmp_path, monkeypatch):
+    from edgephys.targets.rtl import verilator
+
+    monkeypatch.setenv("EDGEPHYS_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "memory.v"
+    source.write_text(MEMORY)
+    placed = place.place([source], "memory", "25k")
+    (design,) = json.loads(placed.netlist.read_text())["modules"].values()
+    cells = design["cells"].values()
+    assert any(cell["type"] == "TRELLIS_RAMW" for cell in cells)
+    ports = ".clk(clk), .write(in_bits[0]), .to(in_bits[4:1]), .from(in_bits[8:5]), .data(in_bits[11:9]), .q(out_bits)"
+    bench = tmp_path / "bench.v"
+    bench.write_text(
+        "module bench (input wire clk, input wire [11:0] in_bits, output wire [2:0] out_bits);\n"
+        f"memory dut ({ports});\nendmodule\n"
+    )
+    words = np.random.default_rng(3).integers(0, 1 << 12, (4000, 1)).astype(np.uint32)
+    models = cell_models.cell_models("ecp5")
+    netlist = routed.verilog(placed.netlist, "memory", models[0])
+    of_rtl, of_routed = (
+        verilator.clocked(verilator.built([*of, bench], "bench", (12, 3), (), 600.0), words, (12, 3), 600.0)
+        for of in ([source], [netlist, *models])
+    )
+    assert np.array_equal(of_rtl[200:], of_routed[200:]) and len(set(of_rtl[200:, 0])) == 8
+
+
 def test_the_carry_of_a_placed_lut_leaves_its_cell():
     models, _ = cell_models.cell_models("ecp5")
     assert "assign FCO = " in models.read_text() and "wire FCO = " not in models.read_text()

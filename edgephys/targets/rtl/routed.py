@@ -47,13 +47,13 @@ def verilog(routed: Path, top: str, models: Path) -> Path:
 
     def build(folder: Path) -> None:
         (design,) = read_json(routed)["modules"].values()
+        kinds = Counter(cell["type"] for cell in design["cells"].values())
+        require_models(models, kinds.keys() - {kind for kind, _ in WIRES}, top)
         cells = {}
         for name, cell in design["cells"].items():
             if cell["parameters"].get("MODE", "").strip() != PLACEHOLDER:
                 cells |= _wires(name, cell) or {name: _explicit(cell)}
         design["cells"] = cells
-        kinds = Counter(cell["type"] for cell in cells.values() if cell["type"] != BUFFER)
-        require_models(models, kinds, top)
         (folder / "cells.json").write_text(json.dumps({"modules": {top: design}}))
         run_yosys(yosys, folder, WRITE, top, Limits())
         (folder / "cells.json").unlink()
