@@ -34,8 +34,6 @@ from edgephys.targets.rtl.place import NoRoomError
 Say = Callable[[str], None]
 RESULT = "board"
 """Result of a project with its bitstream, and the folder in it that holds the board's files."""
-SLOWER = 3.0
-"""Share of the clock that a stage gets of alkaid's estimate, whose delays are those of a faster family; see docs."""
 HASTE = 0.9
 """Part of the stage that would just meet the clock, after one that missed it."""
 FURTHER = 16
@@ -59,7 +57,7 @@ class BoardPlan:
         if not 1 <= self.ii <= LONGEST_II:
             raise UsageError(f"ii must be 1..{LONGEST_II} clocks, not {self.ii}")
 
-    def options(self, ii: int, stage_ns: float) -> RtlOptions:
+    def options(self, ii: int, stage_ns: float | None) -> RtlOptions:
         """Return the options of the network's emission."""
         clock_ns = self.board.clock_ns
         return RtlOptions(ii=ii, handshake=True, part=self.board.part, clock_ns=clock_ns, cutoff_ns=stage_ns)
@@ -118,6 +116,8 @@ def _written(model: Model, plan: BoardPlan, folder: Path, say: Say) -> dict[str,
         "clock_mhz": plan.board.clock_mhz,
         "clock_mhz_routed": routed.fmax_mhz,
         "latency_cycles": int(top.facts["latency"]),
+        "stage_ns": float(top.facts["cutoff_ns"]),
+        "lut_estimate": float(top.facts["lut_estimate"]),
         **{name: getattr(routed.cells, name) for name in ("lut", "ff", "dsp", "bram")},
         "available": {name: getattr(routed.available, name) for name in ("lut", "ff", "dsp", "bram")},
         "baud": plan.baud,
@@ -164,7 +164,8 @@ def bitstream_of(opened: project.Project) -> dict[str, Any]:
 def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[project.Project, BoardTop, BoardBuild]:
     """Return the first design that fits the board and meets its clock; its project is in ``folder``."""
     tried: list[Tried] = []
-    stage_ns, refusal = plan.board.clock_ns / SLOWER, ""
+    stage_ns: float | None = None  # that of the part
+    refusal = ""
     for ii in _intervals(plan, tried):
         options = plan.options(ii, stage_ns)
         try:
@@ -186,7 +187,7 @@ def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[proj
             if routed.fmax_mhz >= plan.board.clock_mhz:
                 return emitted, top, routed
             tried.append(Tried(ii, routed.cells.lut, routed.fmax_mhz, f"{routed.fmax_mhz:.1f} MHz after routing"))
-            stage_ns *= HASTE * routed.fmax_mhz / plan.board.clock_mhz
+            stage_ns = options.stage_ns * HASTE * routed.fmax_mhz / plan.board.clock_mhz
         say(f"ii {ii}: {tried[-1].why}")
     raise _none(model, plan, tried, refusal)
 
