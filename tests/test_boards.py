@@ -268,8 +268,8 @@ def builder(monkeypatch, tmp_path):
         manifest = json.loads((top.parents[1] / project.MANIFEST).read_text())
         fake.built.append((manifest["options"]["ii"], manifest["options"]["cutoff_ns"]))
         lut, fmax = fake.of(manifest["options"]["ii"])
-        if lut > bitstream.FULLEST * 83_640:
-            raise NoRoomError(f"{lut:,} LUTs", lut)
+        if lut > bitstream.MOST["lut"] * 83_640:
+            raise NoRoomError("does not fit", f"{lut:,} LUTs", lut)
         cells = Cells(lut=lut)
         return BoardBuild(fmax, cells, Cells(lut=83_640, ff=1, dsp=1, bram=1), bit, routed, 1.0, {"yosys": "0"})
 
@@ -302,8 +302,8 @@ def test_a_model_that_fits_at_no_interval_is_one_line_with_the_fewest_luts(build
     builder.of = lambda ii: (200_000 + ii, 0.0)
     with pytest.raises(
         ToolError,
-        match=r"does not fit ulx3s_85f at any interval from 1 to \d+: the fewest LUTs, at ii 1, are 200,001 LUTs; use "
-        r"a larger board or a smaller model",
+        match=r"does not fit ulx3s_85f at any interval from 1 to \d+: at ii 1, with the fewest LUTs, it needs 200,001 "
+        r"LUTs; use a larger board or a smaller model",
     ):
         built(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -401,12 +401,19 @@ def test_a_build_that_is_killed_leaves_the_former_bitstream_whole(builder, model
     }
 
 
-def test_a_design_of_too_many_luts_is_not_routed(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "number", "message"),
+    [
+        ("LUT4", 80_000, r"80,000 LUT4, 96% of the 83,640 of LFE5U-85F-6BG381C, of which 90% can be routed"),
+        ("MULT18X18D", 157, r"157 MULT18X18D, 101% of the 156 of LFE5U-85F-6BG381C$"),
+    ],
+)
+def test_a_design_of_too_many_cells_is_not_routed(kind, number, message, monkeypatch, tmp_path):
     netlist = tmp_path / "netlist.json"
-    cells = {f"l{i}": {"type": "LUT4"} for i in range(80_000)}
+    cells = {f"l{i}": {"type": kind} for i in range(number)}
     netlist.write_text(json.dumps({"modules": {TOP: {"cells": cells}}}))
     monkeypatch.setattr(bitstream.place, "mapped", lambda sources, top, timeout_s: netlist)
-    with pytest.raises(NoRoomError, match=r"80,000 LUTs, 96% of the 83,640 of LFE5U-85F-6BG381C, of which 90% can"):
+    with pytest.raises(NoRoomError, match=message):
         bitstream.synthesised([], ULX3S, 1.0)
 
 

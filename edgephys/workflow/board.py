@@ -177,7 +177,7 @@ def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[proj
             constraints = folder / RESULT / f"{plan.board.name}.lpf"
             routed = bitstream.build(sources, constraints, plan.board, plan.seed, plan.timeout_s)
         except NoRoomError as error:
-            tried.append(Tried(ii, error.luts, None, str(error)))
+            tried.append(Tried(ii, error.luts, None, f"it needs {error.needs}"))
         except UsageError as error:
             if "changes nothing" not in str(error):
                 raise
@@ -207,7 +207,8 @@ def _require_room(model: Model, options: RtlOptions, board: FpgaBoard) -> None:
     room = capacity_of(board.part)
     lut = estimate(model.graph, options).lut
     if room is not None and lut > room.lut:
-        raise NoRoomError(f"some {lut:,.0f} LUTs by the estimate, of {room.lut:,}", round(lut))
+        needs = f"some {lut:,.0f} LUTs by the estimate, of {room.lut:,}"
+        raise NoRoomError(f"'{model.name}' does not fit {board.name}", needs, round(lut))
 
 
 def _none(model: Model, plan: BoardPlan, tried: list[Tried], refusal: str) -> Exception:
@@ -224,8 +225,8 @@ def _none(model: Model, plan: BoardPlan, tried: list[Tried], refusal: str) -> Ex
         return UsageError(f"'{model.name}': no interval from {plan.ii} on works{refusal}")
     least = min(tried, key=lambda one: one.lut)
     return ToolError(
-        f"'{model.name}' does not fit {board.name} at any interval from {plan.ii} to {tried[-1].ii}: the fewest LUTs, "
-        f"at ii {least.ii}, are {least.why}; use a larger board or a smaller model{refusal}"
+        f"'{model.name}' does not fit {board.name} at any interval from {plan.ii} to {tried[-1].ii}: at ii "
+        f"{least.ii}, with the fewest LUTs, {least.why}; use a larger board or a smaller model{refusal}"
     )
 
 

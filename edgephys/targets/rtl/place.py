@@ -33,10 +33,11 @@ ROUTED = "routed.json"
 
 
 class NoRoomError(ToolError):
-    """A design needs more cells than its device has; ``luts`` are those that it needs, 0 where others are too many."""
+    """A design needs more cells than its device has: ``needs`` says so in words, ``luts`` are the LUTs."""
 
-    def __init__(self, message: str, luts: int) -> None:
-        super().__init__(message)
+    def __init__(self, where: str, needs: str, luts: int) -> None:
+        super().__init__(f"{where}: it needs {needs}")
+        self.needs = needs
         self.luts = luts
 
 
@@ -159,18 +160,18 @@ def route(command: Sequence[str], folder: Path, timeout_s: float, top: str, devi
     try:
         tools.run(command, folder, timeout_s, log=log, name="nextpnr-ecp5")
     except ToolError as error:
-        over = _over_full(log.read_text()) if log.exists() else ()
+        over = [row for row in _table(log.read_text()) if row[1] > row[2]] if log.exists() else []
         if over:
             needs = ", ".join(f"{used:,} of {available:,} {name}" for name, used, available in over)
-            luts = next((used for name, used, _ in over if name == USED["lut"]), 0)
-            raise NoRoomError(f"design '{top}' does not fit ECP5-{device}: it needs {needs}", luts) from error
+            luts = next((used for name, used, _ in _table(log.read_text()) if name == USED["lut"]), 0)
+            raise NoRoomError(f"design '{top}' does not fit ECP5-{device}", needs, luts) from error
         raise ToolError(f"design '{top}': {error}") from error
 
 
-def _over_full(log: str) -> tuple[tuple[str, int, int], ...]:
-    """Return (cell, used, available) of each cell of which the device has too few, from nextpnr's table."""
+def _table(log: str) -> list[tuple[str, int, int]]:
+    """Return (cell, used, available) of each cell in nextpnr's table."""
     rows = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)", log, re.MULTILINE)
-    return tuple((name, int(used), int(there)) for name, used, there in rows if int(used) > int(there))
+    return [(name, int(used), int(there)) for name, used, there in rows]
 
 
 def fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:

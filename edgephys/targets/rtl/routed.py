@@ -1,15 +1,17 @@
 """The netlist after place and route, as Verilog that the cells' simulation models understand.
 
-nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1, a
-flip-flop whose parameter SD is 0 takes its data from pin M, a multiplexer of two multiplexers is known by its pins
-only, and a constant pin of a multiplier or a block RAM is a parameter, such as C0MUX for pin C0; INV is the inverse of
-the pin, and a pin without a net reads 1 (nextpnr's documentation of the ECP5 architecture).
+nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1
+(``routed_luts``), a flip-flop whose parameter SD is 0 takes its data from pin M, and a constant pin of a multiplier or
+a block RAM is a parameter, such as C0MUX for pin C0; INV is the inverse of the pin, and a pin without a net reads 1
+(nextpnr's documentation of the ECP5 architecture).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cell_models import require_models
+from edgephys.targets.rtl.routed_luts import is_lut, replaced
 from edgephys.targets.rtl.yosys import Limits, run_yosys
 
 BUFFER = "$_BUF_"
@@ -49,9 +52,13 @@ def verilog(routed: Path, top: str, models: Path) -> Path:
         (design,) = read_json(routed)["modules"].values()
         kinds = Counter(cell["type"] for cell in design["cells"].values())
         require_models(models, kinds.keys() - {kind for kind, _ in WIRES}, top)
-        cells = {}
+        bits = (bit for cell in design["cells"].values() for net in cell["connections"].values() for bit in net)
+        new_bit = partial(next, count(1 + max((bit for bit in bits if isinstance(bit, int)), default=1)))
+        cells: dict[str, dict[str, Any]] = {}
         for name, cell in design["cells"].items():
-            if cell["parameters"].get("MODE", "").strip() != PLACEHOLDER:
+            if is_lut(cell):
+                cells |= replaced(name, cell, new_bit)
+            elif cell["parameters"].get("MODE", "").strip() != PLACEHOLDER:
                 cells |= _wires(name, cell) or {name: _explicit(cell)}
         design["cells"] = cells
         (folder / "cells.json").write_text(json.dumps({"modules": {top: design}}))
@@ -59,7 +66,7 @@ def verilog(routed: Path, top: str, models: Path) -> Path:
         (folder / "cells.json").unlink()
 
     return (
-        builds.built(builds.content_key([routed, models], yosys.version, "routed 3", WRITE, top), build) / "netlist.v"
+        builds.built(builds.content_key([routed, models], yosys.version, "routed 4", WRITE, top), build) / "netlist.v"
     )
 
 
@@ -93,8 +100,6 @@ def _explicit(cell: dict[str, Any]) -> dict[str, Any]:
     sources: dict[str, list[Any]] = {}
     if cell["type"] == "TRELLIS_COMB":
         sources = {pin: ["1"] for pin in "ABCD" if not pins.get(pin)}
-        if pins.get("FXA") or pins.get("FXB"):
-            parameters["IS_Z1"] = "1"
         muxes = tuple(parameters.get(name, "").strip() for name in ("MODE", "WREMUX", "WCKMUX"))
         if muxes == ("DPRAM", "WRE", "WCK"):
             del parameters["WCKMUX"]  # a memory with other ones keeps the parameter, which the model refuses

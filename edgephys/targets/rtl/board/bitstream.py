@@ -17,10 +17,10 @@ from edgephys.targets.capacity import capacity_of
 from edgephys.targets.rtl import place
 from edgephys.targets.rtl.board.board import FpgaBoard
 from edgephys.targets.rtl.board.top import TOP
-from edgephys.targets.rtl.cells import Cells, count
+from edgephys.targets.rtl.cells import UNITS, Cells, count
 
-FULLEST = 0.9
-"""Share of a part's LUTs above which routing is not tried."""
+MOST = {"lut": 0.9, "ff": 0.9, "dsp": 1.0, "bram": 1.0}
+"""Shares of a part's resources above which routing is not tried."""
 CONFIG, BITSTREAM, CONSTRAINTS, NETLIST = "board.config", "board.bit", "board.lpf", "netlist.json"
 
 
@@ -43,18 +43,18 @@ class BoardBuild:
 def synthesised(sources: Sequence[Path], board: FpgaBoard, timeout_s: float) -> tuple[Path, Cells]:
     """Return Yosys' netlist of the top level, and its cells.
 
-    Raises: NoRoomError for a design of more LUTs than the part can route; ToolError where Yosys fails or is too slow.
+    Raises: NoRoomError for a design of more cells than the part has; ToolError where Yosys fails or is too slow.
     """
     netlist = place.mapped(sources, TOP, timeout_s)
     types = Counter(cell["type"] for cell in read_json(netlist)["modules"][TOP]["cells"].values())
     cells = count({name: number for name, number in types.items() if name != "$scopeinfo"}, "ecp5", TOP)
     room = capacity_of(board.part)
-    if room is not None and cells.lut > FULLEST * room.lut:
-        raise place.NoRoomError(
-            f"{cells.lut:,} LUTs, {cells.lut / room.lut:.0%} of the {room.lut:,} of {board.part}, of which "
-            f"{FULLEST:.0%} can be routed",
-            cells.lut,
-        )
+    for name, most in MOST.items() if room is not None else ():
+        used, held = getattr(cells, name), getattr(room, name)
+        if used > most * held:
+            of = f", of which {most:.0%} can be routed" if most < 1 else ""
+            needs = f"{used:,} {UNITS['ecp5'][name]}, {used / held:.0%} of the {held:,} of {board.part}{of}"
+            raise place.NoRoomError(f"the design does not fit {board.name}", needs, cells.lut)
     return netlist, cells
 
 

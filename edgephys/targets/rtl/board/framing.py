@@ -6,12 +6,11 @@ The same frames are made and read by ``verilog/edgephys_shell.v``; a request is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from edgephys.core.errors import ToolError, UsageError
 from edgephys.core.fixed import Integers
-from edgephys.targets.rtl.bits import packed, unpacked
+from edgephys.targets.rtl.bits import packed, unpacked, width
 
 REQUEST, RESULT, ERROR = 0xA5, 0x5A, 0xE5
 """Start bytes of a request with an input, and of its two answers."""
@@ -85,7 +84,7 @@ def read_frame(data: bytes) -> LineFrame | None:
 
 def bytes_of(port: dict[str, Any]) -> int:
     """Return the bytes that carry a port's bits.  Raises: UsageError for more than a frame holds."""
-    count = -(-prod(port["shape"]) * int(port["bits"]) // 8)
+    count = -(-width([port]) // 8)
     if count > MOST_BYTES:
         raise UsageError(f"an input or output must fit a frame of {MOST_BYTES:,} bytes, not {count:,}; no board has it")
     return count

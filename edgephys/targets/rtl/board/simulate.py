@@ -59,7 +59,7 @@ class SimulatedBoard:
         return [bytes(byte for at, byte in bytes_out if first <= at < last) for first, last in pairwise(ends)]
 
     def _clocked(self, rx: uart.Levels) -> Words:
-        words = rx.astype(np.uint32)[:, None] | (2 if self.top.board.button.active_low else 0)
+        words = rx.astype(np.uint32)[:, None] | np.uint32(2 if self.top.board.button.active_low else 0)
         return verilator.clocked(self.home, words, WIDTHS, RUN_S)
 
     def _is_request(self, data: bytes) -> bool:
