@@ -265,8 +265,8 @@ intervals: install
 	    --out $(OUT)/results/ii
 
 # Bitstreams: MODEL:BOARD:II, the interval that is tried first.
-BITSTREAMS := jet_deepsets_n8_frugal:ulx3s_85f:16 jet_deepsets_n8_frugal:ulx3s_85f:32 jet_deepsets_n8_frugal:orangecrab_25f:32 \
-    jet_deepsets_n16_frugal:ulx3s_85f:32
+BITSTREAMS := jet_deepsets_n8_frugal:ulx3s_85f:32 jet_deepsets_n8_frugal:orangecrab_25f:64 jet_deepsets_n8_frugal:orangecrab_85f:32 \
+    jet_deepsets_n16_frugal:ulx3s_85f:64
 BUILT = $(OUT)/$(subst :,_,$(1))
 boards: install
 	set -e; for of in $(BITSTREAMS); do set -- $$(echo $$of | tr : ' '); out=$(OUT)/$$1_$$2_$$3; \

@@ -1,8 +1,9 @@
 """The LUTs of a routed ECP5 as Yosys' own cells: tables and multiplexers, which simulate and compile fast.
 
-A TRELLIS_COMB is a LUT4, or one bit of a carry chain, with a multiplexer behind it. A netlist has thousands of them, each
-with parameters of its own, for each of which a simulator would make a module of its own from the cell's model.
-Source: Yosys' model of TRELLIS_COMB (ecp5/common_sim.vh), and for pins without a net nextpnr's documentation of the ECP5.
+A TRELLIS_COMB is a LUT4, or one bit of a carry chain, with a multiplexer behind it. A netlist has thousands of them,
+each with parameters of its own, for each of which a simulator would make a module of its own from the cell's model.
+Source: Yosys' model of TRELLIS_COMB (ecp5/common_sim.vh), and for pins without a net nextpnr's documentation of the
+ECP5.
 """
 
 from __future__ import annotations
