@@ -360,6 +360,18 @@ def test_a_build_that_fails_leaves_the_former_bitstream_whole(failure, builder, 
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_a_tool_that_runs_out_of_time_is_one_line_with_the_next_interval(builder, model, tmp_path):
+    def fails(ii):
+        raise ToolError("nextpnr-ecp5 was stopped after 3 s; give it more time or a smaller design")
+
+    builder.of = fails
+    with pytest.raises(
+        ToolError,
+        match=r"^ulx3s_85f, ii 8: nextpnr-ecp5 was stopped after 3 s; .* smaller design, or start with --ii 16$",
+    ):
+        built(model, tmp_path / "out", ii=8)
+
+
 def test_a_routed_design_that_computes_other_integers_is_not_kept(builder, model, tmp_path):
     builder.mismatches = 3
     with pytest.raises(MismatchError, match=r"3 outputs of 128 vectors differ between the routed design"):

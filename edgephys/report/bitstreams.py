@@ -14,8 +14,8 @@ from edgephys.targets.rtl.board.board import FpgaBoard
 from edgephys.workflow.board import bitstream_of
 
 COPIED = (
-    "model", "board", "ii", "lut", "ff", "dsp", "bram", "clock_mhz", "clock_mhz_routed", "latency_cycles",
-    "bitstream_bytes", "seconds", "vectors", "mismatches", "tools",
+    "model", "board", "ii", "lut", "lut_estimate", "ff", "dsp", "bram", "clock_mhz", "stage_ns", "clock_mhz_routed",
+    "latency_cycles", "bitstream_bytes", "seconds", "vectors", "mismatches", "tools",
 )  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def table(record: Mapping[str, Any]) -> Table:
             Column("dsp", "MULT18X18D"),
             Column("bram", "DP16KD"),
             Column("clock_mhz", "board's clock", "MHz"),
+            Column("stage_ns", "longest stage, estimated", "ns"),
             Column("clock_mhz_routed", "routed clock", "MHz"),
             Column("latency_cycles", "latency", "cycles"),
             Column("latency_ns_routed", "latency at the routed clock", "ns"),
@@ -66,7 +67,8 @@ def table(record: Mapping[str, Any]) -> Table:
             "LUT4 (with carries and memories in LUTs), FF, MULT18X18D, DP16KD and the routed clock: nextpnr, of the "
             "whole design with the shell of the serial line, with the board's pins. The bitstream runs at the board's "
             "clock.",
-            "Latency: of the network, in clocks from the edge that takes an input, without the serial line.",
+            "Latency: of the network, without the serial line: clocks from the edge that takes an input, as emitted; "
+            "`edgephys verify PROJECT` counts them in simulation.",
             "Vectors: held-out ones, sent through the routed netlist's serial line in simulation and compared with the "
             "golden model. No board was at hand.",
             "Built in: seconds of the whole command on this machine, which did other work too; parts may come from the "

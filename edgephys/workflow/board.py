@@ -178,6 +178,9 @@ def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[proj
             routed = bitstream.build(sources, constraints, plan.board, plan.seed, plan.timeout_s)
         except NoRoomError as error:
             tried.append(Tried(ii, error.luts, None, f"it needs {error.needs}"))
+        except ToolError as error:
+            longer = f", or start with --ii {2 * ii}" if "was stopped after" in str(error) else ""
+            raise ToolError(f"{plan.board.name}, ii {ii}: {error}{longer}") from error
         except UsageError as error:
             if "changes nothing" not in str(error):
                 raise
