@@ -78,6 +78,19 @@ def test_a_design_that_does_not_fit_is_told_with_its_share_and_the_interval_that
     assert "138 % of the LUT; no --ii makes it fit;" in of["lut_share"].target
 
 
+@pytest.mark.parametrize(
+    ("part", "target"),
+    [
+        ("xc7z020clg400-1", "xc7z020clg400-1; 138.0% of 53,200"),
+        ("LFE5U-85F-6BG381C", "LFE5U-85F-6BG381C"),
+    ],
+)
+def test_the_estimate_states_its_share_of_a_part_with_the_same_luts(part, target):
+    facts = {"lut_estimate": 73_416.0, "io": "parallel"}
+    (figure,) = figures.estimates(SimpleNamespace(part=part, facts=facts, versions={"alkaid": "0"}))
+    assert figure.target == target and figure.value == 73_416
+
+
 def test_a_part_of_other_luts_has_no_share_of_these(monkeypatch):
     (figure,) = shares("LFE5U-85F-6BG381C", monkeypatch, lut=10).values()
     assert figure.value is None and "its LUTs are not listed here, or have 4 inputs: report --place" in figure.why

@@ -27,12 +27,14 @@ ROUTED_ON = "LFE5U-85F, out of context"
 def estimates(project: EmittedProject) -> list[Figure]:
     """Return alkaid's estimate of the LUTs, and the memory of a stream."""
     facts, versions = project.facts, project.versions
-    lut = round(facts["lut_estimate"])
-    figures = [Figure("lut_estimate", lut, "LUT", FigureStage.ESTIMATED, "alkaid", versions["alkaid"], project.part)]
+    lut, room = round(facts["lut_estimate"]), capacity.capacity_of(project.part)
+    share = f"; {lut / room.lut:.1%} of {room.lut:,}" if room is not None and room.lut_inputs == LUT_INPUTS else ""
+    provenance = (FigureStage.ESTIMATED, "alkaid", versions["alkaid"], project.part + share)
+    figures = [Figure("lut_estimate", lut, "LUT", *provenance)]
     if facts.get("io") == STREAM:
         where = "line buffers and what waits for them, as emitted"
-        provenance = ("bits", FigureStage.ESTIMATED, "edgephys", versions["edgephys"], where)
-        figures.append(Figure("memory_bits", facts["memory_bits"], *provenance))
+        by_us = ("bits", FigureStage.ESTIMATED, "edgephys", versions["edgephys"], where)
+        figures.append(Figure("memory_bits", facts["memory_bits"], *by_us))
     return [*figures, *(_rollout(project) if "rollout" in facts else ())]
 
 
