@@ -7,7 +7,7 @@ import threading
 import tty
 
 from edgephys.core.errors import ToolError
-from edgephys.targets.rtl.board.framing import ERROR, RESULT, LineFrame, read_frame
+from edgephys.targets.rtl.board.framing import ERROR, REQUEST, RESULT, LineFrame, read_frame
 
 
 class PtyBoard:
@@ -60,3 +60,17 @@ def shell(compute):
             return LineFrame(ERROR, b"\x03").to_bytes()
 
     return answer
+
+
+def malformed(good):
+    """Return (what is sent, the reason of the answer) for every way in which a frame can be wrong."""
+    broken = bytes([good[-1] ^ 1])
+    return [
+        (good[:-1] + broken, 3),
+        (b"\x00\x01\x02", 1),
+        (bytes([REQUEST, good[1] + 1]) + good[2:], 2),
+        (bytes([REQUEST, good[1], 1]) + good[3:], 2),
+        (good[:-2], 4),
+        (good[:1], 4),
+        (bytes([REQUEST]) + b"\xff" * 300, 2),
+    ]
