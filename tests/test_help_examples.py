@@ -175,8 +175,8 @@ def prepared(example: str) -> list[str]:
 
 
 TIMED = ("edgephys pace", "edgephys dispersion", "edgephys board ", "edgephys run-board", "edgephys bitstreams")
-"""Examples that time, solve or route for minutes, or need a board: test_pace, test_dispersion and test_board_builds run these
-commands; here they are parsed."""
+"""Examples that time, solve or route for minutes, or need a board: test_pace, test_dispersion and test_board_builds run
+these commands; here they are parsed."""
 
 
 @pytest.mark.slow
