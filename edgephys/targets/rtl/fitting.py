@@ -11,7 +11,7 @@ from edgephys.targets.rtl.options import AUTO_II, LONGEST_II, RtlOptions
 
 SYNTHESISED = {6: 1.5, 4: 2.5}
 """LUTs that Yosys counts for each one of the estimate, at most, by the inputs of a LUT: of 6 inputs 1.11 to 1.46 over
-the tables scaling and ii; of 4 inputs some 2 over the table boards, the shell of the serial line included."""
+the tables scaling and ii; of 4 inputs 1.9 to 2.5 over the table boards, the shell of the line included."""
 FURTHER = 16
 """Times the interval of the fewest LUTs so far, up to which longer ones are tried."""
 FULL = 0.8
