@@ -1,5 +1,6 @@
 # make demo     train a slim tagger on the shipped jets, emit, verify and synthesise it, end in one table
 # make demo-waves  train a wave network that cannot blow up on the shipped waves, stream it through RTL, roll it out
+# make demo-board  a shipped compressed tagger as a bitstream for a ULX3S, its routed design simulated (under ten minutes)
 # make test     the test suite without what is marked slow
 # make fuzz     C, ONNX and RTL against the golden model on random graphs: make fuzz MINUTES=10 SEED=random;
 #               then 500 malformed files and command lines, each of which must end in one clear line: CASES=500
@@ -19,6 +20,7 @@
 # make coverage which bits, ties and overflows of four networks held-out and generated vectors reach
 # make netlists  simulation and proofs of the compressed taggers' netlists, and of a routed one (over an hour)
 # make intervals  LUTs and latency of taggers against the initiation interval (about an hour)
+# make boards   bitstreams of a tagger for open boards, each simulated as routed, in one table (about a quarter of an hour)
 # make bench    latency of four networks on every processor target (ten minutes of a quiet machine)
 # make speed    how fast the tool is: golden model, emission, a training step of the compression stages
 # make compare  the paper's Deep Sets at N = 8, 16, 32 emitted, verified, synthesised and compared (over an hour)
@@ -31,14 +33,14 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves waves-operator waves-firmware test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists intervals bench speed zoo zoo-wide clean
+.PHONY: install demo demo-waves demo-board boards waves waves-operator waves-firmware test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists intervals bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgephys needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster,qonnx,bench]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster,qonnx,bench,board]'
 	@touch $@
 
 DEMO := $(OUT)/demo
@@ -64,6 +66,10 @@ demo-waves: install
 	$(CLI) verify $(WAVES)_rtl
 	$(CLI) report $(WAVES)_rtl
 	$(CLI) waves runs/demo_waves models/waves/cp12_8bit --data models/samples/waves.h5 --out $(OUT)/results/demo_waves
+
+demo-board: install
+	$(CLI) board models/compressed/jet_deepsets_n8_frugal --board ulx3s_85f --ii 32 --out $(OUT)/demo_board
+	$(CLI) bitstreams $(OUT)/demo_board --out $(OUT)/results/demo_board
 
 SEEDS_OF_WAVES := 1 2 3
 SHIPPED_WAVES := models/waves/full_8bit models/waves/cp12_8bit
@@ -257,6 +263,15 @@ intervals: install
 	done
 	$(CLI) intervals $(foreach of,$(INTERVALS),$(call IN_TURN,$(of))) --beside $(OUT)/results/scaling.json \
 	    --out $(OUT)/results/ii
+
+# Bitstreams: MODEL:BOARD:II, the interval that is tried first.
+BITSTREAMS := jet_deepsets_n8_frugal:ulx3s_85f:32 jet_deepsets_n8_frugal:orangecrab_25f:64
+BUILT = $(OUT)/$(subst :,_,$(1))
+boards: install
+	set -e; for of in $(BITSTREAMS); do set -- $$(echo $$of | tr : ' '); out=$(OUT)/$$1_$$2_$$3; \
+	    test -f $$out/results/board.json || $(CLI) board models/compressed/$$1 --board $$2 --ii $$3 --out $$out; \
+	done
+	$(CLI) bitstreams $(foreach of,$(BITSTREAMS),$(call BUILT,$(of))) --out $(OUT)/results/boards
 
 bench: install
 	set -e; for to in "c --batch" onnx; do \

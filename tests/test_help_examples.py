@@ -17,6 +17,8 @@ from edgephys.networks.backend import keras
 
 TOP = Path(__file__).parent.parent
 PATHS = re.compile(r"[\w.*/-]+/[\w.*/-]+|[\w-]+\.(?:toml|py|h5|json|onnx)")
+PORTS = "/dev/"
+"""Begins the name of a serial port, which is no file of the repository."""
 DATA_SETS = {"data/jets.h5", "data/waves.h5"}
 
 
@@ -66,7 +68,8 @@ def test_every_path_in_an_example_is_in_the_repository_or_written_by_an_example_
     outputs: list[str] = []
     for line in EXAMPLES:
         own = written(line)
-        inputs = [word for word in shlex.split(line)[2:] if PATHS.fullmatch(word) and word not in own]
+        words = [word for word in shlex.split(line)[2:] if not word.startswith(PORTS)]
+        inputs = [word for word in words if PATHS.fullmatch(word) and word not in own]
         for path in inputs:
             before = any(path == output or path.startswith(f"{output}/") for output in outputs)
             assert before or glob.glob(str(TOP / path)), f"{line}: no {path}"
@@ -171,8 +174,9 @@ def prepared(example: str) -> list[str]:
     return [step for command, step in PREPARED.items() if example.startswith(command)]
 
 
-TIMED = ("edgephys pace", "edgephys dispersion")
-"""Examples that time or solve for minutes: test_pace and test_dispersion run these commands; here they are parsed."""
+TIMED = ("edgephys pace", "edgephys dispersion", "edgephys board ", "edgephys run-board", "edgephys bitstreams")
+"""Examples that time, solve or route for minutes, or need a board: test_pace, test_dispersion and test_board_builds run
+these commands; here they are parsed."""
 
 
 @pytest.mark.slow

@@ -394,3 +394,13 @@ def test_layers_of_a_network_without_a_kernel_of_ours_are_shown(tmp_path):
     facts = emit(graph, tmp_path, HlsOptions())
     x = vectors(graph, 8)
     assert np.array_equal(csim.probe(tmp_path, facts, x)["d"], evaluate.run(graph, x))
+
+
+def test_a_project_says_in_a_readme_what_its_function_takes_and_how_it_is_synthesised(projects):
+    from edgephys import project
+
+    opened = project.read(projects / "hls")
+    text = (opened.firmware / "README.md").read_text()
+    assert f"`{opened.facts['top']}` in firmware/" in text
+    assert f"| `{opened.facts['input']['name']}` | in | 4 x 3 | `{opened.graph.input.fixed}` |" in text
+    assert "`vitis-run --mode hls --tcl build_prj.tcl`" in text and "No vendor's tool has run it here" in text

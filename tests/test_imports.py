@@ -53,6 +53,7 @@ OWNERS = {
     "skfem": ("applications.waves",),
     "scipy": ("applications.waves",),
     "sklearn": ("applications.metrics",),
+    "serial": ("targets.rtl.board.host",),
     "distributed": ("compress.dask_executor",),
     "onnx": ("targets.onnx", "targets.qonnx", "models.files.onnx.file", "bench.exports", "bench.plain_onnx"),
     "onnxruntime": ("targets.onnx.emit", "bench.onnx_runtime"),

@@ -15,6 +15,7 @@ from edgephys.graph.build import Builder
 from edgephys.report.render import page
 from edgephys.report.show import proofs_table
 from edgephys.targets.rtl import aiger, cell_models, equivalence, gate_level, place, routed, simulate, synth
+from edgephys.targets.rtl.bits import to_bits
 from edgephys.targets.rtl.emit import emit
 from edgephys.targets.rtl.options import RtlOptions
 from edgephys.targets.target import Proof
@@ -123,8 +124,8 @@ def test_what_nextpnr_leaves_to_convention_is_stated_for_the_models():
     cells = [
         {
             "type": "TRELLIS_COMB",
-            "parameters": {},
-            "connections": {"A": [2], "B": [], "FXA": [3]},
+            "parameters": {"MODE": "DPRAM", "WREMUX": "WRE", "WCKMUX": "WCK"},
+            "connections": {"A": [2], "B": []},
             "port_directions": {},
         },
         {"type": "TRELLIS_FF", "parameters": {"SD": "0 "}, "connections": {"M": [4]}, "port_directions": {}},
@@ -138,13 +139,82 @@ def test_what_nextpnr_leaves_to_convention_is_stated_for_the_models():
     ]
     for cell in cells:
         routed._explicit(cell)
-    mux, second, first, multiplier = cells
-    assert mux["parameters"] == {"IS_Z1": "1"}
-    assert mux["connections"] == {"A": [2], "B": ["1"], "C": ["1"], "D": ["1"], "FXA": [3]}
+    memory, second, first, multiplier = cells
+    assert memory["parameters"] == {"MODE": "DPRAM", "WREMUX": "WRE"}
+    assert memory["connections"] == {"A": [2], "B": ["1"], "C": ["1"], "D": ["1"]}
     assert second["connections"]["DI"] == [4] and first["connections"] == {"DI": [5]}
     assert second["parameters"] == first["parameters"] == {}
     assert multiplier["connections"] == {"A0": [6], "C0": ["0"], "A1": ["1"]}
     assert multiplier["parameters"] == {"CLK0MUX": "INV"}  # no constant: the model refuses it
+
+
+def value_of(cells, bits, out):
+    """Return the value of a net of Yosys' tables and multiplexers, where ``bits`` are the values of the nets below."""
+    if out in ("0", "1"):
+        return int(out)
+    if out in bits:
+        return bits[out]
+    cell = next(cell for cell in cells.values() if cell["connections"]["Y"] == [out])
+    pins = cell["connections"]
+    if cell["type"] == "$mux":
+        return value_of(cells, bits, pins["B" if value_of(cells, bits, pins["S"][0]) else "A"][0])
+    place = sum(value_of(cells, bits, bit) << number for number, bit in enumerate(pins["A"]))
+    return int(cell["parameters"]["LUT"], 2) >> place & 1
+
+
+MODEL = """\
+module bench (input wire clk, input wire [8:0] in_bits, output reg [{last}:0] out_bits);
+  wire [{last}:0] out;
+{cells}
+  always @(posedge clk) out_bits <= out;
+endmodule
+"""
+OF_MODEL = """\
+  TRELLIS_COMB #(.MODE("{mode}"), .INITVAL(16'd{init}), .CCU2_INJECT1("{inject}"), .IS_Z1({z1})) cell_{n} (
+    .A(in_bits[0]), .B(in_bits[1]), .C(in_bits[2]), .D(in_bits[3]), .FCI(in_bits[4]), .M(in_bits[5]), .F1(in_bits[6]),
+    .FXA(in_bits[7]), .FXB(in_bits[8]), .F(out[{f}]), .FCO(out[{fco}]), .OFX(out[{ofx}]));
+"""
+
+
+@pytest.mark.slow
+def test_the_tables_of_a_routed_lut_are_those_of_its_model(tmp_path, monkeypatch):
+    from edgephys.targets.rtl import routed_luts, verilator
+
+    generator = np.random.default_rng(6)
+    kinds = [("LOGIC", "NO", 0), ("LOGIC", "NO", 1), ("CCU2", "NO", 0), ("CCU2", "YES", 0)]
+    kinds = [(*kind, int(generator.integers(0, 1 << 16))) for kind in kinds for _ in range(4)]
+    texts = []
+    for n, (mode, inject, z1, init) in enumerate(kinds):
+        places = {"f": 3 * n, "fco": 3 * n + 1, "ofx": 3 * n + 2}
+        texts.append(OF_MODEL.format(n=n, mode=mode, inject=inject, z1=z1, init=init, **places))
+    (tmp_path / "bench.v").write_text(MODEL.format(last=3 * len(kinds) - 1, cells="".join(texts)))
+    widths = (9, 3 * len(kinds))
+    built = verilator.built([*cell_models.cell_models("ecp5"), tmp_path / "bench.v"], "bench", widths, (), 600.0)
+    words = np.arange(1 << 9, dtype=np.uint32)[:, None]
+    bits = to_bits(verilator.clocked(built, words, widths, 600.0))
+    for n, (mode, inject, z1, init) in enumerate(kinds):
+        names = ["A", "B", "C", "D", "FCI", "M", "F1", *(("FXA", "FXB") if z1 else ())]
+        pins = {name: [number] for number, name in enumerate(names)}
+        pins |= {"F": [20], "OFX": [22]} | ({"FCO": [21]} if mode == "CCU2" else {})
+        parameters = {"MODE": mode if mode == "CCU2" else "", "INITVAL": f"{init:016b}", "CCU2_INJECT1": inject}
+        cell = {"type": "TRELLIS_COMB", "parameters": parameters, "connections": pins}
+        assert routed_luts.is_lut(cell)
+        cells = routed_luts.replaced("cell", cell, iter([30]).__next__)
+        for word in range(1 << 9):
+            inputs = {number: word >> number & 1 for number in range(9)}
+            ours = [value_of(cells, inputs, out) for out in (20, *([21] if mode == "CCU2" else []), 22)]
+            of_model = [bits[word, 3 * n], *([bits[word, 3 * n + 1]] if mode == "CCU2" else []), bits[word, 3 * n + 2]]
+            assert ours == of_model, (mode, inject, z1, word)
+
+
+def test_a_routed_lut_without_nets_on_its_pins_reads_ones_there():
+    from edgephys.targets.rtl import routed_luts
+
+    pins = {"A": [2], "B": [], "F": [], "OFX": [5], "FXA": [3], "FXB": [4], "M": [6]}
+    cell = {"type": "TRELLIS_COMB", "parameters": {"INITVAL": "0" * 16}, "connections": pins}
+    table, mux = routed_luts.replaced("cell", cell, iter([30]).__next__).values()
+    assert table["connections"] == {"A": [2, "1", "1", "1"], "Y": [30]}
+    assert mux["connections"] == {"A": [3], "B": [4], "S": [6], "Y": [5]}
 
 
 def test_a_routed_cell_without_a_model_is_refused_by_name(tmp_path):
@@ -153,6 +223,64 @@ def test_a_routed_cell_without_a_model_is_refused_by_name(tmp_path):
     models, _ = cell_models.cell_models("ecp5")
     with pytest.raises(ToolError, match="module 'edgephys_top': there is no simulation model of its cells ALU54B"):
         routed.verilog(path, "edgephys_top", models)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ({"type": "TRELLIS_IO", "parameters": {"DIR": "BIDIR"}, "connections": {"I": [2], "O": [3], "B": [4]}},
+         "cell 'pin': there is no simulation model of a TRELLIS_IO BIDIR with I, O, B"),
+        ({"type": "DCCA", "parameters": {}, "connections": {"CLKI": [2], "CLKO": [3], "CE": [4]}},
+         "cell 'pin': there is no simulation model of a DCCA  with CLKI, CLKO, CE"),
+    ],
+)  # fmt: skip
+def test_a_pin_of_both_directions_and_a_clock_that_can_be_switched_off_are_refused(cell, message, tmp_path):
+    path = tmp_path / "routed.json"
+    path.write_text(json.dumps({"modules": {"top": {"cells": {"pin": cell}}}}))
+    models, _ = cell_models.cell_models("ecp5")
+    with pytest.raises(ToolError, match=message):
+        routed.verilog(path, "edgephys_top", models)
+
+
+MEMORY = """\
+module memory (input wire clk, input wire write, input wire [3:0] to, input wire [3:0] from, input wire [2:0] data,
+  output reg [2:0] q);
+  reg [2:0] words [0:15];
+  reg [3:0] place;
+  always @(posedge clk) begin
+    if (write) words[to] <= data;
+    place <= from;
+    q <= words[place];
+  end
+endmodule
+"""
+
+
+@pytest.mark.slow
+def test_a_routed_memory_of_luts_is_the_memory(tmp_path, monkeypatch):
+    from edgephys.targets.rtl import verilator
+
+    monkeypatch.setenv("EDGEPHYS_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "memory.v"
+    source.write_text(MEMORY)
+    placed = place.place([source], "memory", "25k")
+    (design,) = json.loads(placed.netlist.read_text())["modules"].values()
+    cells = design["cells"].values()
+    assert any(cell["type"] == "TRELLIS_RAMW" for cell in cells)
+    ports = ".clk(clk), .write(in_bits[0]), .to(in_bits[4:1]), .from(in_bits[8:5]), .data(in_bits[11:9]), .q(out_bits)"
+    bench = tmp_path / "bench.v"
+    bench.write_text(
+        "module bench (input wire clk, input wire [11:0] in_bits, output wire [2:0] out_bits);\n"
+        f"memory dut ({ports});\nendmodule\n"
+    )
+    words = np.random.default_rng(3).integers(0, 1 << 12, (4000, 1)).astype(np.uint32)
+    models = cell_models.cell_models("ecp5")
+    netlist = routed.verilog(placed.netlist, "memory", models[0])
+    of_rtl, of_routed = (
+        verilator.clocked(verilator.built([*of, bench], "bench", (12, 3), (), 600.0), words, (12, 3), 600.0)
+        for of in ([source], [netlist, *models])
+    )
+    assert np.array_equal(of_rtl[200:], of_routed[200:]) and len(set(of_rtl[200:, 0])) == 8
 
 
 def test_the_carry_of_a_placed_lut_leaves_its_cell():

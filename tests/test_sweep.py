@@ -229,7 +229,7 @@ def test_a_combinational_design_is_routed_from_the_input_to_the_output_register(
     assert whole.fmax_mhz < deep.fmax_mhz
     assert whole.ff < deep.ff
     reports = [json.loads(path.read_text()) for path in tmp_path.rglob("report.json")]
-    (report,) = [one for one in reports if place._fmax_mhz(one, "clk", "top") == whole.fmax_mhz]
+    (report,) = [one for one in reports if place.fmax_mhz(one, "clk", "top") == whole.fmax_mhz]
     path = report["critical_paths"][0]["path"]
     assert (path[0]["from"]["port"], path[-1]["type"]) == ("Q", "setup")
     assert path[-1]["to"]["cell"].startswith(("out_bits", "output_"))

@@ -255,7 +255,7 @@ def test_a_killed_router_is_an_error(adder, fake):
 
 def test_a_router_that_runs_out_of_time_is_an_error(adder, fake):
     fake(yosys="netlist", nextpnr_ecp5="hangs")
-    place._netlist([adder], "adder", 60.0)
+    place.mapped([adder], "adder", 60.0)
     with pytest.raises(ToolError, match=r"design 'adder': nextpnr-ecp5 was stopped after 0\.5 s"):
         place.place([adder], "adder", timeout_s=0.5)
 

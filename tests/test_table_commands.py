@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from edgephys.applications.waves import commands as wave_commands
-from edgephys.cli import bench, compression, models, tables
+from edgephys.cli import bench, boards, compression, models, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     bench.bench, models.cards, compression.gains, tables.compare, tables.scaling, tables.agree, tables.coverage,
-    tables.netlists, tables.intervals, wave_commands.waves, wave_commands.pace, wave_commands.dispersion,
+    tables.netlists, tables.intervals, boards.bitstreams, wave_commands.waves, wave_commands.pace,
+    wave_commands.dispersion,
 )  # fmt: skip
 JETS, WAVES = ROOT / "models" / "zoo" / "jet_deepsets_n8_8bit", ROOT / "models" / "waves" / "full_8bit"
 

@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from edgephys import __version__
 from edgephys.applications.registry import APPLICATIONS, DATA, load_object
-from edgephys.cli import bench, compression, firmware, models, tables
+from edgephys.cli import bench, boards, compression, firmware, models, tables
 from edgephys.cli.console import begin, fail
 from edgephys.core.errors import EdgephysError, UsageError
 
@@ -55,9 +55,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": firmware.verify,
     "report": firmware.report,
     "bench": bench.bench,
+    "boards": boards.boards,
+    "board": boards.board,
+    "run-board": boards.run_board,
     "compare": tables.compare,
     "netlists": tables.netlists,
     "intervals": tables.intervals,
+    "bitstreams": boards.bitstreams,
     "scaling": tables.scaling,
     "agree": tables.agree,
     "coverage": tables.coverage,

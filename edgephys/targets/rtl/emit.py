@@ -73,11 +73,13 @@ def emit(graph: Graph, folder: Path, options: RtlOptions) -> dict[str, Any]:
 class Estimate:
     """State alkaid's estimate of a design before it is written: LUTs without registers, and pipeline stages.
 
-    The stages of a stream are those of its logic, without the clocks in which it waits for pixels.
+    The stages of a stream are those of its logic, without the clocks in which it waits for pixels; ``ii`` is the
+    interval, chosen where the options leave it open.
     """
 
     lut: float
     stages: int
+    ii: int
 
 
 def estimate(graph: Graph, options: RtlOptions) -> Estimate:
@@ -85,7 +87,7 @@ def estimate(graph: Graph, options: RtlOptions) -> Estimate:
     options = fitted(graph.name, options, lambda tried: luts(_planned(graph, tried).logics))
     network = _planned(graph, options)
     stages = multiplex_rtl.stages(network, options.stage_ns) if isinstance(network, Multiplexed) else network.stages
-    return Estimate(luts(network.logics), stages)
+    return Estimate(luts(network.logics), stages, options.ii)
 
 
 @dataclass(frozen=True, eq=False)

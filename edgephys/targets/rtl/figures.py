@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
-from edgephys.core.errors import ToolError
+from edgephys.core.errors import EdgephysError, ToolError
 from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.targets import capacity
 from edgephys.targets.fpga import STREAM
@@ -17,6 +17,8 @@ from edgephys.targets.rtl.options import ROLLED_OUT
 from edgephys.targets.target import EmittedProject, Say, ToolRuns, failure
 
 RESOURCES = ("lut", "ff", "dsp", "bram")
+LUT_INPUTS = 6
+"""Inputs of the LUTs that the synthesis counts."""
 ROUTED = (("fmax_mhz", "MHz"), ("latency_routed_ns", "ns"))
 PLACE_S = 3000.0
 ROUTED_ON = "LFE5U-85F, out of context"
@@ -25,12 +27,14 @@ ROUTED_ON = "LFE5U-85F, out of context"
 def estimates(project: EmittedProject) -> list[Figure]:
     """Return alkaid's estimate of the LUTs, and the memory of a stream."""
     facts, versions = project.facts, project.versions
-    lut = round(facts["lut_estimate"])
-    figures = [Figure("lut_estimate", lut, "LUT", FigureStage.ESTIMATED, "alkaid", versions["alkaid"], project.part)]
+    lut, room = round(facts["lut_estimate"]), capacity.capacity_of(project.part)
+    share = f"; {lut / room.lut:.1%} of {room.lut:,}" if room is not None and room.lut_inputs == LUT_INPUTS else ""
+    provenance = (FigureStage.ESTIMATED, "alkaid", versions["alkaid"], project.part + share)
+    figures = [Figure("lut_estimate", lut, "LUT", *provenance)]
     if facts.get("io") == STREAM:
         where = "line buffers and what waits for them, as emitted"
-        provenance = ("bits", FigureStage.ESTIMATED, "edgephys", versions["edgephys"], where)
-        figures.append(Figure("memory_bits", facts["memory_bits"], *provenance))
+        by_us = ("bits", FigureStage.ESTIMATED, "edgephys", versions["edgephys"], where)
+        figures.append(Figure("memory_bits", facts["memory_bits"], *by_us))
     return [*figures, *(_rollout(project) if "rollout" in facts else ())]
 
 
@@ -62,7 +66,7 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
     except ToolError as error:
         provenance = (FigureStage.SYNTHESISED, "yosys", "none", TARGETS["xcup"], str(error))
         return [missing(name, name.upper(), *provenance) for name in RESOURCES]
-    figures = [*modular.figures(), part_share(project, modular)]
+    figures = [*modular.figures(), *part_shares(project, modular)]
     if "rollout" in project.facts:
         memory = project.facts["rollout"]["memory"]
         part = modular.per_module[memory]
@@ -84,16 +88,35 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
     return figures
 
 
-def part_share(project: EmittedProject, modular: synth.Synthesised) -> Figure:
-    """Return the share of the part's LUTs that the design takes, and in words whether it fits."""
-    whole, device = capacity.lut6(project.part), project.part.partition("-")[0]
+def part_shares(project: EmittedProject, modular: synth.Synthesised) -> list[Figure]:
+    """Return the share of each of the part's resources that the design takes, and in words whether it fits."""
+    room, device = capacity.capacity_of(project.part), project.part.partition("-")[0]
     provenance = ("%", FigureStage.SYNTHESISED, modular.tool, modular.version)
-    if whole is None:
+    if room is None or room.lut_inputs != LUT_INPUTS:
         why = "its LUTs are not listed here, or have 4 inputs: report --place routes for an ECP5"
-        return missing("lut_share", *provenance, project.part, why)
-    share = 100 * modular.cells.lut / whole
-    fits = "fits" if share <= 100 else f"does not fit: {math.ceil(share / 100)} times fewer LUTs would"
-    return Figure("lut_share", share, *provenance, f"{fits}; {device} has {whole:,} LUT")
+        return [missing("lut_share", *provenance, project.part, why)]
+    figures = []
+    for name in RESOURCES:
+        share, held = 100 * getattr(modular.cells, name) / getattr(room, name), getattr(room, name)
+        fits = "fits" if share <= 100 else f"does not fit: {share:.0f} % of the {name.upper()}"
+        if name == "lut" and share > 100:
+            fits += f"; {_interval_that_fits(project)}"
+        figures.append(Figure(f"{name}_share", share, *provenance, f"{fits}; {device} has {held:,} {name.upper()}"))
+    return figures
+
+
+def _interval_that_fits(project: EmittedProject) -> str:
+    """Return in words the shortest interval at which a network's estimate fits the part, or why there is none."""
+    from edgephys.targets.rtl.emit import estimate
+    from edgephys.targets.rtl.options import AUTO_II, RtlOptions
+
+    stated = {entry.name for entry in fields(RtlOptions)}
+    own = RtlOptions(**{name: value for name, value in project.options.items() if name in stated})
+    try:
+        ii = estimate(project.graph, replace(own, ii=AUTO_II)).ii
+    except EdgephysError:
+        return "no --ii makes it fit"
+    return f"--ii {ii} would"
 
 
 def _modular(sources: tuple[Path, ...], project: EmittedProject, runs: ToolRuns, say: Say) -> synth.Synthesised:

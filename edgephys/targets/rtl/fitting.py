@@ -9,8 +9,9 @@ from edgephys.core.errors import UsageError
 from edgephys.targets import capacity
 from edgephys.targets.rtl.options import AUTO_II, LONGEST_II, RtlOptions
 
-SYNTHESISED = 1.5
-"""LUTs that Yosys counts for each one of the estimate, at most: 1.11 to 1.46 over the tables scaling and ii."""
+SYNTHESISED = {6: 1.5, 4: 2.5}
+"""LUTs that Yosys counts for each one of the estimate, at most, by the inputs of a LUT: of 6 inputs 1.11 to 1.46 over
+the tables scaling and ii; of 4 inputs 1.9 to 2.5 over the table boards, the shell of the line included."""
 FURTHER = 16
 """Times the interval of the fewest LUTs so far, up to which longer ones are tried."""
 FULL = 0.8
@@ -25,18 +26,19 @@ def fitted(graph_name: str, options: RtlOptions, estimate: Callable[[RtlOptions]
     """
     if options.ii != AUTO_II:
         return options
-    available = capacity.lut6(options.part)
-    if available is None:
+    room = capacity.capacity_of(options.part)
+    if room is None:
         raise UsageError(
-            "ii auto needs a part whose LUTs are known, one of AMD's 7 series to UltraScale+, not "
+            "ii auto needs a part whose LUTs are known, one of AMD's 7 series to UltraScale+ or Lattice's ECP5, not "
             f"{options.part}; state a number of clocks"
         )
+    available = room.lut
     counts: dict[int, float] = {}
     refusal, ii = "", 1
     while ii <= LONGEST_II and ii <= FURTHER * min(counts, key=counts.__getitem__, default=LONGEST_II):
         tried = replace(options, ii=ii)
         try:
-            counts[ii] = SYNTHESISED * estimate(tried)
+            counts[ii] = SYNTHESISED[room.lut_inputs] * estimate(tried)
         except UsageError as refused:
             refusal = f"; others are refused: {refused}"
         if counts.get(ii, float("inf")) <= FULL * available:

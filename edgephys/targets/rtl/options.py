@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from edgephys.core.errors import UsageError
+from edgephys.targets.delays import stage_ns
 from edgephys.targets.fpga import AUTO, CLOCK_NS, FASTEST_NS, IO, IO_HELP, PART, check_clock
 from edgephys.targets.options import option, require_choices
 from edgephys.targets.parts import check_part
@@ -27,8 +28,8 @@ ROLLED_OUT = "rtl_rollout"
 class RtlOptions:
     """State the language, the clock, the part, the pipelining and the input of an RTL project.
 
-    ``cutoff_ns`` is the longest path of one pipeline stage, None for the clock period. One that is as long as the
-    whole delay leaves a single stage between the input's and the output's registers.
+    ``cutoff_ns`` is the longest path of one pipeline stage, None for what meets the clock on the part. One that is as
+    long as the whole delay leaves a single stage between the input's and the output's registers.
     Units: clock_ns in nanoseconds; cutoff_ns in nanoseconds of alkaid's estimate.
     Raises: UsageError for a value that cannot be.
     """
@@ -37,7 +38,7 @@ class RtlOptions:
     clock_ns: float = option(CLOCK_NS, "clock period", unit="ns")
     part: str = option(PART, "FPGA part")
     cutoff_ns: float | None = option(
-        None, "estimated longest path of a pipeline stage", unit="ns", default_text="the clock period"
+        None, "estimated longest path of a pipeline stage", unit="ns", default_text="what meets the clock on the part"
     )
     io: str = option(AUTO, IO_HELP, choices=IO)
     rollout: int = option(
@@ -79,7 +80,7 @@ class RtlOptions:
     @property
     def stage_ns(self) -> float:
         """The longest estimated path of one stage."""
-        return self.clock_ns if self.cutoff_ns is None else self.cutoff_ns
+        return stage_ns(self.part, self.clock_ns) if self.cutoff_ns is None else self.cutoff_ns
 
     @property
     def adds_three(self) -> bool:

@@ -31,6 +31,16 @@ PARTS = {
 ROUTED = "routed.json"
 """The design after routing, in nextpnr's own cells."""
 
+
+class NoRoomError(ToolError):
+    """A design needs more cells than its device has: ``needs`` says so in words, ``luts`` are the LUTs."""
+
+    def __init__(self, where: str, needs: str, luts: int) -> None:
+        super().__init__(f"{where}: it needs {needs}")
+        self.needs = needs
+        self.luts = luts
+
+
 # The cells that nextpnr counts, by our names. TRELLIS_COMB is a LUT4, or one bit of a carry chain.
 USED = {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"}
 
@@ -61,11 +71,17 @@ class Placed:
     def figures(self) -> tuple[Figure, ...]:
         """Return clock and counts with their provenance; the counts have other names than those of synthesis."""
 
-        def figure(name: str, value: float, unit: str) -> Figure:
-            return Figure(name, value, unit, FigureStage.PLACED_AND_ROUTED, self.tool, self.version, self.target)
+        def figure(name: str, value: float, unit: str, of: str = "") -> Figure:
+            provenance = (FigureStage.PLACED_AND_ROUTED, self.tool, self.version, self.target + of)
+            return Figure(name, value, unit, *provenance)
 
-        counts = (figure(f"{name}_ecp5", getattr(self, name), UNITS["ecp5"][name]) for name in USED)
+        counts = (figure(f"{name}_ecp5", getattr(self, name), UNITS["ecp5"][name], self._share(name)) for name in USED)
         return (figure("fmax_mhz", self.fmax_mhz, "MHz"), *counts)
+
+    def _share(self, name: str) -> str:
+        """Return in words how much of a resource the device has, and the share that is used."""
+        held = self.available.get(name)
+        return f"; {getattr(self, name) / held:.1%} of {held:,}" if held else ""
 
 
 def place(
@@ -88,7 +104,7 @@ def place(
         raise ToolError(f"clock_ns must be over 0, not {clock_ns}")
     require_word(top)
     nextpnr = tools.find("nextpnr-ecp5")
-    netlist = _netlist(sources, top, timeout_s)
+    netlist = mapped(sources, top, timeout_s)
     options = (f"--{device}", "--freq", f"{1000 / clock_ns:.6g}", "--seed", str(seed), "--out-of-context")
     paths = ("--json", "netlist.json", "--report", "report.json", "--write", ROUTED, "--timing-allow-fail")
     key = builds.content_key([netlist], nextpnr.version, *options, *paths)
@@ -97,17 +113,16 @@ def place(
         start = time.monotonic()
         inside = folder / "netlist.json"  # nextpnr is WebAssembly and sees its own folder only
         shutil.copyfile(netlist, inside)
-        _route([*nextpnr.command, *options, *paths], folder, timeout_s, top, device)
+        route([*nextpnr.command, *options, *paths], folder, timeout_s, top, device)
         inside.unlink()
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
     home = builds.built(key, build)
     report = read_json(home / "report.json")
-    used = report["utilization"]
     return Placed(
-        fmax_mhz=_fmax_mhz(report, clock, top),
-        **{name: int(used[cell]["used"]) for name, cell in USED.items()},
-        available={name: int(used[cell]["available"]) for name, cell in USED.items()},
+        fmax_mhz=fmax_mhz(report, clock, top),
+        **cells(report, "used"),
+        available=cells(report, "available"),
         target=f"Lattice ECP5-{device}, out of context, aimed at {clock_ns:g} ns, seed {seed}",
         clock_ns=clock_ns,
         seed=seed,
@@ -118,7 +133,12 @@ def place(
     )
 
 
-def _netlist(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
+def cells(report: Mapping[str, Any], which: str) -> dict[str, int]:
+    """Return the cells by our names that are used, or available, in nextpnr's report."""
+    return {name: int(report["utilization"][cell][which]) for name, cell in USED.items()}
+
+
+def mapped(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
     """Return Yosys' mapped netlist, from the cache where the same sources were mapped before."""
     yosys = tools.find("yosys")
     files = sorted(sources)
@@ -131,28 +151,36 @@ def _netlist(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
     return builds.built(key, build) / "netlist.json"
 
 
-def _route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:
+def route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:
+    """Run nextpnr in a folder.
+
+    Raises: NoRoomError for a design that the device cannot hold; ToolError where nextpnr fails.
+    """
     log = folder / "nextpnr.log"
     try:
         tools.run(command, folder, timeout_s, log=log, name="nextpnr-ecp5")
     except ToolError as error:
-        over = _over_full(log.read_text()) if log.exists() else ()
+        over = [row for row in _table(log.read_text()) if row[1] > row[2]] if log.exists() else []
         if over:
             needs = ", ".join(f"{used:,} of {available:,} {name}" for name, used, available in over)
-            raise ToolError(f"design '{top}' does not fit ECP5-{device}: it needs {needs}") from error
+            luts = next((used for name, used, _ in _table(log.read_text()) if name == USED["lut"]), 0)
+            raise NoRoomError(f"design '{top}' does not fit ECP5-{device}", needs, luts) from error
         raise ToolError(f"design '{top}': {error}") from error
 
 
-def _over_full(log: str) -> tuple[tuple[str, int, int], ...]:
-    """Return (cell, used, available) of each cell of which the device has too few, from nextpnr's table."""
+def _table(log: str) -> list[tuple[str, int, int]]:
+    """Return (cell, used, available) of each cell in nextpnr's table."""
     rows = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)", log, re.MULTILINE)
-    return tuple((name, int(used), int(there)) for name, used, there in rows if int(used) > int(there))
+    return [(name, int(used), int(there)) for name, used, there in rows]
 
 
-def _fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:
-    """Return the frequency that the net of the port ``clock`` reaches; nextpnr may call it $glbnet$clk."""
+def fmax_mhz(report: Mapping[str, Any], clock: str, top: str) -> float:
+    """Return the frequency that the net of the port ``clock`` reaches.
+
+    nextpnr may call it $glbnet$clk, and $glbnet$clk$TRELLIS_IO_IN behind the buffer of a pin.
+    """
     for net, reached in report["fmax"].items():
-        if net.removeprefix("$glbnet$") == clock:
+        if net.removeprefix("$glbnet$").removesuffix("$TRELLIS_IO_IN") == clock:
             return float(reached["achieved"])
     clocks = ", ".join(report["fmax"]) or "none"
     raise ToolError(f"design '{top}': nextpnr timed no path between registers of '{clock}' (clocks: {clocks})")

@@ -1,24 +1,43 @@
 """The netlist after place and route, as Verilog that the cells' simulation models understand.
 
-nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1, a
-flip-flop whose parameter SD is 0 takes its data from pin M, a multiplexer of two multiplexers is known by its pins
-only, and a constant pin of a multiplier or a block RAM is a parameter, such as C0MUX for pin C0; INV is the inverse of
-the pin, and a pin without a net reads 1 (nextpnr's documentation of the ECP5 architecture).
+nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1
+(``routed_luts``), a flip-flop whose parameter SD is 0 takes its data from pin M, and a constant pin of a multiplier or
+a block RAM is a parameter, such as C0MUX for pin C0; INV is the inverse of the pin, and a pin without a net reads 1
+(nextpnr's documentation of the ECP5 architecture).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from edgephys.core import builds
 from edgephys.core import processes as tools
+from edgephys.core.errors import ToolError
 from edgephys.core.reading import read_json
 from edgephys.targets.rtl.cell_models import require_models
+from edgephys.targets.rtl.routed_luts import is_lut, replaced
 from edgephys.targets.rtl.yosys import Limits, run_yosys
 
+BUFFER = "$_BUF_"
+"""Yosys' own cell that passes its input on."""
+WIRES: dict[tuple[str, str], dict[str, str]] = {
+    ("TRELLIS_IO", "INPUT"): {"B": "O"},
+    ("TRELLIS_IO", "OUTPUT"): {"I": "B"},
+    ("DCCA", ""): {"CLKI": "CLKO"},
+    ("TRELLIS_RAMW", ""): {
+        **{"D0": "WADO0", "B0": "WADO1", "C0": "WADO2", "A0": "WADO3"},
+        **{"C1": "WDO0", "A1": "WDO1", "D1": "WDO2", "B1": "WDO3"},
+    },
+}
+"""Inputs and outputs of cells that only pass signals on: buffers of pins and clocks, the writing side of LUTs that are
+a memory."""
+PLACEHOLDER = "RAMW_BLOCK"
+"""Mode of a LUT that stands for the place of a memory's writing side, and does nothing."""
 WRITE = "read_json cells.json\nwrite_verilog -noattr netlist.v\n"
 
 
@@ -31,26 +50,59 @@ def verilog(routed: Path, top: str, models: Path) -> Path:
 
     def build(folder: Path) -> None:
         (design,) = read_json(routed)["modules"].values()
-        require_models(models, Counter(cell["type"] for cell in design["cells"].values()), top)
-        for cell in design["cells"].values():
-            _explicit(cell)
+        kinds = Counter(cell["type"] for cell in design["cells"].values())
+        require_models(models, kinds.keys() - {kind for kind, _ in WIRES}, top)
+        bits = (bit for cell in design["cells"].values() for net in cell["connections"].values() for bit in net)
+        new_bit = partial(next, count(1 + max((bit for bit in bits if isinstance(bit, int)), default=1)))
+        cells: dict[str, dict[str, Any]] = {}
+        for name, cell in design["cells"].items():
+            if is_lut(cell):
+                cells |= replaced(name, cell, new_bit)
+            elif cell["parameters"].get("MODE", "").strip() != PLACEHOLDER:
+                cells |= _wires(name, cell) or {name: _explicit(cell)}
+        design["cells"] = cells
         (folder / "cells.json").write_text(json.dumps({"modules": {top: design}}))
         run_yosys(yosys, folder, WRITE, top, Limits())
         (folder / "cells.json").unlink()
 
     return (
-        builds.built(builds.content_key([routed, models], yosys.version, "routed 2", WRITE, top), build) / "netlist.v"
+        builds.built(builds.content_key([routed, models], yosys.version, "routed 4", WRITE, top), build) / "netlist.v"
     )
 
 
-def _explicit(cell: dict[str, Any]) -> None:
-    """State in a cell what nextpnr leaves to convention."""
+def _wires(name: str, cell: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return Yosys' buffers in place of a cell that only passes signals on; none for any other cell.
+
+    Raises: ToolError for one with other pins, such as a pin of both directions, or a clock that can be switched off.
+    """
+    kind, direction = cell["type"], cell["parameters"].get("DIR", "").strip()
+    if not any(kind == known for known, _ in WIRES):
+        return {}
+    pins = {pin: bits for pin, bits in cell["connections"].items() if bits}
+    passed = WIRES.get((kind, direction), {})
+    if not pins.keys() <= passed.keys() | set(passed.values()):
+        raise ToolError(f"cell '{name}': there is no simulation model of a {kind} {direction} with {', '.join(pins)}")
+    return {
+        f"{name}.{result}": {
+            "type": BUFFER,
+            "parameters": {},
+            "port_directions": {"A": "input", "Y": "output"},
+            "connections": {"A": pins.get(source, ["1"]), "Y": pins[result]},
+        }
+        for source, result in passed.items()
+        if result in pins
+    }
+
+
+def _explicit(cell: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell in which all is stated that nextpnr leaves to convention."""
     parameters, pins = cell["parameters"], cell["connections"]
     sources: dict[str, list[Any]] = {}
     if cell["type"] == "TRELLIS_COMB":
         sources = {pin: ["1"] for pin in "ABCD" if not pins.get(pin)}
-        if pins.get("FXA") or pins.get("FXB"):
-            parameters["IS_Z1"] = "1"
+        muxes = tuple(parameters.get(name, "").strip() for name in ("MODE", "WREMUX", "WCKMUX"))
+        if muxes == ("DPRAM", "WRE", "WCK"):
+            del parameters["WCKMUX"]  # a memory with other ones keeps the parameter, which the model refuses
     elif cell["type"] == "TRELLIS_FF" and parameters.pop("SD", "1").strip() == "0":
         sources = {"DI": pins["M"]}
     elif cell["type"] == "DP16KD":
@@ -60,6 +112,7 @@ def _explicit(cell: dict[str, Any]) -> None:
         sources = {name.removesuffix("MUX"): [parameters.pop(name).strip()] for name in constant}
     pins |= sources
     cell["port_directions"] |= dict.fromkeys(sources, "input")
+    return cell
 
 
 def _pins_of_memory(parameters: dict[str, Any], pins: dict[str, list[Any]]) -> dict[str, list[str]]:
