@@ -191,7 +191,7 @@ def test_explain_gives_every_edge_its_width_and_reason(run, model):
     edges = run("explain", model, "--json").json["edges"]
     assert {edge["layer"] for edge in edges} == {"constituents", "phi_1", "phi_2", "pool", "rho_1", "logits"}
     assert all(edge["bits"] >= 1 and edge["reason"] for edge in edges)
-    assert "exact sum of 4 elements" in run("explain", model).out
+    assert "exact sum of 4 elements" in run("explain", model, "--all").out
 
 
 @pytest.mark.parametrize(

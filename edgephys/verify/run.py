@@ -24,6 +24,7 @@ from edgephys.graph.coverage import Coverage, coverage_of
 from edgephys.graph.graph import Graph, to_record
 from edgephys.models.card import changed_files
 from edgephys.models.frameworks import framework_of
+from edgephys.models.raw_inputs import reference as reference_of
 from edgephys.models.vectors import Vectors
 from edgephys.project import (
     FILE_VERIFICATION,
@@ -195,7 +196,7 @@ def _framework(project: Project, expected: Expected, warnings: Sequence[str], sa
     say(framework.title)
     for warning in warnings:
         say(f"note: {warning}")
-    reference = framework.reference(project.model, project.graph)
+    reference = reference_of(framework, project.model, project.graph)
     return {framework.name: expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)}
 
 
