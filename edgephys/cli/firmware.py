@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgephys.cli.console import give, say
+from edgephys.cli.console import give, note, say
 from edgephys.cli.words import MOST, MOST_SECONDS, MOST_SEED, Force, Json, ModelFolder, ProjectFolder, line
 from edgephys.core.errors import UsageError
 
@@ -282,6 +282,8 @@ def verify(
     tables = [targets_table, coverage_table, score_table]
     tables += [lint_table] * bool(verified.lints) + [proofs_table] * netlist  # C and ONNX have no tool that reads them
     give(as_json, record, *(partial(table, record) for table in tables))
+    for warning in verified.warnings:
+        note(warning)
     verified.require()
 
 

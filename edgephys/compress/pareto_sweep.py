@@ -31,6 +31,7 @@ from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ToolError, UsageError
 from edgephys.core.files import check_free, held, write_json
 from edgephys.core.reading import read_json
+from edgephys.core.remaining import Remaining
 from edgephys.workflow.candidates import Candidate
 from edgephys.workflow.firmware import FirmwarePlan
 
@@ -207,13 +208,15 @@ class _SweepState:
 
     def execute(self, jobs: Mapping[str, CompressionJob]) -> None:
         """Run jobs, and write the table as each one ends."""
+        remaining = Remaining()
         with closing(self.executor(jobs, self.run_job)) as outcomes:
             for number, (name, why) in enumerate(outcomes, 1):
                 if why is None:
                     self.tables[name] = _table_of(jobs[name])
                 else:
                     self.failures[name] = why
-                self.say(f"{name}: {why or 'finished'}, {number} of {len(jobs)}")
+                left = remaining.left(number, len(jobs))
+                self.say(f"{name}: {why or 'finished'}, {number} of {len(jobs)}{left}")
                 self.write_table()
 
     def score_members(self) -> None:
