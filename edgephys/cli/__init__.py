@@ -33,6 +33,8 @@ All steps on the jets that the repository contains:
   edgephys emit runs/tagger --to rtl --out hls_projects/tagger_rtl
   edgephys verify hls_projects/tagger_rtl
   edgephys report hls_projects/tagger_rtl
+
+A model of your own: `edgephys init my_model` writes a script, data and a pipeline, and prints the same steps for them.
 """
 
 WHOLE = "no file is left half-written"
@@ -43,6 +45,7 @@ TYPER_INTERRUPTED = 130
 
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "Models": {
+        "init": models.init,
         "train": models.train,
         "settings": models.settings,
         "score": models.score,
@@ -68,7 +71,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "coverage": tables.coverage,
     },
 }
-"""The commands in groups, in the order of the work; ``data`` stands before the first."""
+"""The commands in groups, in the order of the work; ``data`` stands behind the first."""
 LAST = {"The outside tools": {"doctor": tables.doctor}}
 """What stands behind the commands of applications."""
 CLASSES: dict[str, type[TyperCommand]] = {"train": models.TrainCommand}
@@ -78,7 +81,7 @@ RENAMED = {"street": "compare"}
 
 
 def grouped_commands() -> dict[str, dict[str, Callable[..., None]]]:
-    """Return the commands after ``data``, in groups, with those of the applications that are registered now."""
+    """Return the commands beside ``data``, in groups, with those of the applications that are registered now."""
     groups: dict[str, dict[str, Callable[..., None]]] = dict(GROUPS)
     for application in APPLICATIONS.values():
         places = {name: place for name, place in application.commands.items() if name != DATA}
@@ -89,22 +92,23 @@ def grouped_commands() -> dict[str, dict[str, Callable[..., None]]]:
 
 
 def all_commands() -> dict[str, Callable[..., None]]:
-    """Return the commands after ``data``, with those of the applications that are registered now."""
+    """Return the commands beside ``data``, with those of the applications that are registered now."""
     return {name: command for group in grouped_commands().values() for name, command in group.items()}
 
 
 class InOrderOfWork(TyperGroup):
-    """List the commands in the order of the work, which begins with data, in groups."""
+    """List the commands in the order of the work, in groups; ``data`` is the second one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return ["data", *all_commands()]
+        first, *others = all_commands()
+        return [first, "data", *others]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each group with its title."""
         groups = {title: list(names) for title, names in grouped_commands().items()}
         first = next(iter(groups))
-        groups[first].insert(0, "data")
+        groups[first].insert(1, "data")
         longest = max(len(name) for names in groups.values() for name in names)
         for title, names in groups.items():
             with formatter.section(title):

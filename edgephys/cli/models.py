@@ -16,6 +16,23 @@ from edgephys.cli.words import MOST_SEED, Force, Json, ModelFolder, TableOut, li
 MOST_INPUTS = 10**6
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the files.")],
+    as_json: Json = False,
+) -> None:
+    """Write files to start from: a training script, sample data and a compression pipeline; print what comes next.
+
+    \b
+    Example: edgephys init my_model
+    """
+    from edgephys.train import start
+
+    files, commands = start.write(folder), start.commands(folder)
+    record = {"folder": str(folder), "files": [str(path) for path in files], "commands": list(commands)}
+    shown = "\n".join([f"{folder}: {', '.join(path.name for path in files)}. What comes next:", *commands])
+    give(as_json, record, lambda: shown)
+
+
 def train(
     script: Annotated[
         Path, typer.Argument(metavar="SCRIPT", help="Training script: models/jet_deepsets.py, or a function of yours.")
