@@ -107,3 +107,12 @@ def test_the_table_writes_formats_without_modes(deep):
     column = next(column for column in layers_table("x", []).columns if column.key == "format")
     assert column.text("ufixed<8,0,RND_CONV,SAT>") == "ufixed<8,0>" and column.text("fixed<19,4>") == "fixed<19,4>"
     assert column.text(str(Fixed(True, 3, -1, Rounding.TRN, Overflow.SAT))) == "fixed<3,-1>"
+
+
+def test_a_drawing_replaces_a_drawing_and_nothing_else(run, model, tmp_path):
+    other = tmp_path / "mine.svg"
+    other.write_text("<svg/>")
+    ended = run("explain", model, "--svg", other)
+    assert ended.status == 2 and "exists and is no drawing of ours" in ended.err and other.read_text() == "<svg/>"
+    for _ in range(2):
+        assert run("explain", model, "--svg", tmp_path / "layers.svg").status == 0

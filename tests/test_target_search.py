@@ -6,7 +6,7 @@ import pytest
 
 from edgephys.compress.pipeline_file import read
 from edgephys.compress.price_search import FIRST, HIGHEST, MOST_TRIES, STEP, Try, best, next_price
-from edgephys.compress.target_search import Target, epochs_in, pipeline_at, tried_prices
+from edgephys.compress.target_search import LutTarget, epochs_in, pipeline_at, tried_prices
 from edgephys.core.errors import UsageError
 
 
@@ -76,9 +76,9 @@ def test_epochs_fit_into_the_time_and_stay_within_bounds():
 
 
 def test_a_target_is_a_share_or_a_number():
-    assert Target(0.5).number(1001) == 500 and Target(300).number(1001) == 300
-    with pytest.raises(UsageError, match="--target-luts must be above 0: .* not 0"):
-        Target(0)
+    assert LutTarget(0.5).number(1001) == 500 and LutTarget(300).number(1001) == 300
+    with pytest.raises(UsageError, match=r"--target-luts must be above 0: .* not 0"):
+        LutTarget(0)
 
 
 def test_the_chosen_pipeline_has_stages_that_a_file_could_state(tmp_path):

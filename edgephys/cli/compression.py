@@ -72,10 +72,10 @@ def compress(
     plan = FirmwarePlan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
     last = measure_last and not measure
     if target_luts is not None:
-        from edgephys.compress.target_search import Target, search
+        from edgephys.compress.target_search import LutTarget, search
         from edgephys.report.target import table
 
-        target = Target(target_luts, max_minutes or Target.minutes, clock_ns or Target.clock_ns)
+        target = LutTarget(target_luts, max_minutes or LutTarget.minutes, clock_ns or LutTarget.clock_ns)
         begun = CompressionJob(model, Pipeline("", ()), data, test_data, out, seed, plan, force, measure_last=last)
         record = search(begun, target, say, stage_progress, line())
         give(as_json, record, lambda: table(record))

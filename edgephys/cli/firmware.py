@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial, wraps
 from pathlib import Path
@@ -39,12 +39,15 @@ def explain(
     from edgephys.core.files import check_writable, write_file
     from edgephys.graph.layer_summary import summaries
     from edgephys.graph.ranges import derive
+    from edgephys.report.drawing import is_drawing
     from edgephys.report.drawing import svg as drawn
     from edgephys.report.explained import edge_text, layers_table, totals
     from edgephys.report.show import edges_table
 
     if svg is not None:
         check_writable(svg)
+        if svg.exists() and not is_drawing(svg):
+            raise UsageError(f"{svg} exists and is no drawing of ours: it is not replaced; choose another FILE")
     graph = loaded(model).graph
     ranges = derive(graph)
     layers = [layer.to_record() for layer in summaries(graph, ranges)]
@@ -70,7 +73,7 @@ def _nodes(graph: Graph, name: str | None) -> Sequence[Node]:
     raise UsageError(f"--edge: expected an edge of '{graph.name}', not '{name}'; {hint}")
 
 
-def _edge(graph: Graph, node: Node, ranges: Mapping[str, Range]) -> dict[str, Any]:
+def _edge(graph: Graph, node: Node, ranges: dict[str, Range]) -> dict[str, Any]:
     """Return the record of an edge."""
     from edgephys.graph.ranges import reason
 

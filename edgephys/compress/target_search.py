@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgephys.applications.registry import scored
@@ -40,11 +41,10 @@ TRIES = 4
 CALIBRATED = 3
 """Epochs that are trained to measure the time of one."""
 FEWEST, MOST = 3, 30
-RunJob = Callable[[CompressionJob], Table]
 
 
 @dataclass(frozen=True)
-class Target:
+class LutTarget:
     """State what a compressed model must reach.
 
     ``luts`` below 1 is a share of the LUTs that the model has now, else a number of LUTs; all are estimated.
@@ -77,14 +77,16 @@ def pipeline_at(price: float, epochs: int) -> Pipeline:
     return Pipeline(f"price_{label(price)}", stages)
 
 
-def search(job: CompressionJob, target: Target, say: Say, progress: Callable[[str], Progress], command: str) -> Table:
+def search(
+    job: CompressionJob, target: LutTarget, say: Say, progress: Callable[[str], Progress], command: str
+) -> Table:
     """Try prices until the target is reached or the time is over; return the table, one row a price.
 
     ``job`` states everything but the pipeline. A row states whether it reaches the target; "unreached" says in words
     what was not reached.
     Raises: as ``run_pipeline.run``.
     """
-    began = time.monotonic()
+    deadline = time.monotonic() + target.minutes * 60
     check_free(job.out, RESULT, job.force, "a compression's")
     require_trainable(job.model)
     start = start_model(job.model, job.data, job.test_data)
@@ -93,9 +95,8 @@ def search(job: CompressionJob, target: Target, say: Say, progress: Callable[[st
     costs = _costs(start.trained, start.task, target)
     luts = target.number(costs["lut_estimate"])
     say(f"target: {luts:,} LUT, the model has {costs['lut_estimate']:,} (estimated)")
-    epochs = _epochs(start.trained, start.task, target.minutes * 60 - (time.monotonic() - began), job.seed)
+    epochs = _epochs(start.trained, start.task, deadline - time.monotonic(), job.seed)
     say(f"{epochs} epochs a price")
-    first = {"price": None, "share": 1.0, "metrics": start.task.validation_metrics(start.trained.model), **costs}
     table: Table = {
         "command": command,
         "machine": machine.name(),
@@ -103,36 +104,48 @@ def search(job: CompressionJob, target: Target, say: Say, progress: Callable[[st
         "seed": job.seed,
         "target": dataclasses.asdict(target) | {"number": luts},
         "epochs": epochs,
-        "rows": [first | {"reached": costs["lut_estimate"] <= luts, "chosen": False, "seconds": 0.0}],
+        "rows": [_row(None, costs, costs, luts, start.task.validation_metrics(start.trained.model), 0.0)],
     }
 
-    def run_price(price: float) -> dict[str, Any]:
-        """Return the row of a price."""
-        since = time.monotonic()
-        tried = _job_at(job, price, epochs)
-        run(tried, say, lambda stage: progress(f"{tried.out.name}: {stage}"), command)
-        folder = tried.out / f"{len(tried.pipeline.stages)}_{tried.pipeline.stages[-1].kind}"
-        trained = load(folder)
-        own = _costs(trained, start.task, target)
-        row = {"price": price, "share": own["lut_estimate"] / costs["lut_estimate"], **own}
-        row |= {"metrics": start.task.validation_metrics(trained.model), "reached": own["lut_estimate"] <= luts}
-        return row | {"chosen": False, "seconds": round(time.monotonic() - since, 1)}
+    def finished(price: float, more: CompressionJob) -> Table:
+        own = _job_at(more, price, epochs)
+        return run(own, say, lambda stage: progress(f"{own.out.name}: {stage}"), command)
 
-    def record(row: dict[str, Any]) -> None:
+    def run_price(price: float) -> Table:
+        """Return the row of a price."""
+        began = time.monotonic()
+        finished(price, dataclasses.replace(job, score_test=False, measurement=None, measure_last=False))
+        trained = load(_last_folder(_job_at(job, price, epochs)))
+        own, metrics = _costs(trained, start.task, target), start.task.validation_metrics(trained.model)
+        return _row(price, own, costs, luts, metrics, round(time.monotonic() - began, 1))
+
+    def keep(row: Table) -> None:
         table["rows"].append(row)
-        job.out.mkdir(parents=True, exist_ok=True)
         write_json(job.out / RESULT, table)
         say(f"price {row['price']:.2g}: {row['lut_estimate']:,} LUT, {row['share']:.0%} of the model's")
 
-    chosen, why = tried_prices(run_price, record, luts, began + target.minutes * 60)
-    last = dataclasses.replace(_job_at(job, chosen, epochs), score_test=True, measurement=job.measurement)
-    done = run(dataclasses.replace(last, measure_last=job.measure_last), say, progress, command)
+    chosen, why = tried_prices(run_price, keep, luts, deadline)
     row = next(row for row in table["rows"] if row["price"] == chosen)
     row["chosen"] = True
-    table |= {"metrics": done["metrics"], "folder": str(last.out / "model")}
+    table["metrics"] = finished(chosen, job)["metrics"]
+    table["folder"] = str(_job_at(job, chosen, epochs).out / "model")
     table["unreached"] = [] if row["reached"] else [_unreached(row, luts, why)]
     write_json(job.out / RESULT, table)
     return table
+
+
+def _row(
+    price: float | None, own: Table, start: Table, luts: int, metrics: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Return the row of a price; that of the start has none."""
+    share, reached = own["lut_estimate"] / start["lut_estimate"], own["lut_estimate"] <= luts
+    row = {"price": price, "share": share, **own, "metrics": dict(metrics)}
+    return row | {"reached": reached, "chosen": False, "seconds": seconds}
+
+
+def _last_folder(job: CompressionJob) -> Path:
+    """Return the folder of a job's last stage."""
+    return job.out / f"{len(job.pipeline.stages)}_{job.pipeline.stages[-1].kind}"
 
 
 def tried_prices(
@@ -161,12 +174,10 @@ def tried_prices(
 
 def _job_at(job: CompressionJob, price: float, epochs: int) -> CompressionJob:
     pipeline = pipeline_at(price, epochs)
-    return dataclasses.replace(
-        job, pipeline=pipeline, out=job.out / pipeline.name, score_test=False, measurement=None, measure_last=False
-    )
+    return dataclasses.replace(job, pipeline=pipeline, out=job.out / pipeline.name)
 
 
-def _costs(trained: Trained, task: Task, target: Target) -> dict[str, int]:
+def _costs(trained: Trained, task: Task, target: LutTarget) -> dict[str, int]:
     """Return LUTs and cycles of a model, estimated at the target's clock."""
     graph = lowered(lower(trained.model, task.input, trained.name))
     planned = estimate(graph, RtlOptions(clock_ns=target.clock_ns))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from edgephys.core.reading import read_text
 from edgephys.report.explained import shape_text
 
 WIDTH, HEIGHT, GAP, LEFT, TOP = 460, 44, 28, 20, 46
@@ -13,6 +15,8 @@ LANE = 16
 """Distance between arrows that pass layers, to the right of the boxes."""
 CHARACTER = 6.4
 """Width of a character of 11 px, at most."""
+MARK = "<!-- drawn by edgephys explain -->"
+"""Line by which a drawing of ours is known."""
 STYLE = (
     "text{font:11px monospace;fill:#222}.name{font-weight:bold}.title{font:bold 14px sans-serif}"
     "rect{fill:#eef3fa;stroke:#456;stroke-width:1}path{fill:none;stroke:#456;stroke-width:1.2}"
@@ -29,6 +33,7 @@ def svg(name: str, layers: Layers) -> str:
     bottom = TOP + len(layers) * (HEIGHT + GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right} {bottom}" width="{right}" height="{bottom}">',
+        MARK,
         f"<style>{STYLE}</style>",
         '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<polygon points="0,0 8,4 0,8" fill="#456"/></marker></defs>',
@@ -39,6 +44,14 @@ def svg(name: str, layers: Layers) -> str:
         parts += _box(layer, TOP + number * (HEIGHT + GAP))
         parts += [_arrow(places[other], number, lanes) for other in layer["reads"]]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def is_drawing(path: Path) -> bool:
+    """Tell whether a file is a drawing of ours."""
+    try:
+        return MARK in read_text(path)
+    except (OSError, ValueError):
+        return False
 
 
 def _lanes(layers: Layers, places: Mapping[str, int]) -> dict[tuple[int, int], int]:

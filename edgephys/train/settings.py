@@ -17,7 +17,7 @@ OF = {"net": "network", "task": "data", "": "training"}
 
 
 @dataclass(frozen=True)
-class Setting:
+class RecipeSetting:
     """State a key of ``--set``: what it belongs to, what may be written and the default, as they are typed."""
 
     key: str
@@ -30,7 +30,7 @@ class Setting:
         return dataclasses.asdict(self)
 
 
-def settings_of(recipe: Recipe) -> tuple[Setting, ...]:
+def settings_of(recipe: Recipe) -> tuple[RecipeSetting, ...]:
     """Return every setting of a recipe: those of its network, of its data, of its training."""
     parts: Mapping[str, Any] = {"net": recipe.net, "task": recipe.task_settings(), "": recipe}
     owned = owners(recipe)
@@ -38,12 +38,12 @@ def settings_of(recipe: Recipe) -> tuple[Setting, ...]:
     return tuple(_setting(recipe, parts[name], name, key) for name, key in keys)
 
 
-def _setting(recipe: Recipe, part: Any, name: str, key: str) -> Setting:
+def _setting(recipe: Recipe, part: Any, name: str, key: str) -> RecipeSetting:
     hint = typing.get_type_hints(type(part))[key]
     value = recipe.rate() if key == "learning_rate" else getattr(part, key)
     words = CHOICES.get(key) or tuple(recipe.net.named_values.get(key, ()))
     kind = "|".join(words) if key in CHOICES else "|".join([_kind(hint), *words])
-    return Setting(key, OF[name], kind, _typed(value))
+    return RecipeSetting(key, OF[name], kind, _typed(value))
 
 
 def _kind(hint: Any) -> str:

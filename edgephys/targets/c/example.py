@@ -180,7 +180,7 @@ def _number(value: int) -> str:
 
 
 def _readme(name: str, facts: Mapping[str, Any], example: Example, count: int, names: Mapping[str, str]) -> str:
-    ports = {}
+    ports: dict[str, str] = {}
     for port in ("input", "output"):
         fact = facts[port]
         fixed = Fixed.of_record(fact["fixed"])
