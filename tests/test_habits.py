@@ -188,3 +188,46 @@ def test_completion_is_installed_for_a_shell_into_its_own_files(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=home)
     assert done.returncode == 0 and "bash completion installed" in done.stdout
     assert "_EDGEPHYS_COMPLETE" in (tmp_path / ".bash_completions" / "edgephys.sh").read_text()
+
+
+# Errors ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("train", "none.py", "--data", "x"), "init"),
+        (("train", JETS, "--data", "none.h5"), "data"),
+        (("train", OWN, "--data", "none.npz"), "init"),
+        (("train", JETS, "--data", "MODEL", "--set", "size=1"), "settings SCRIPT`"),
+        (("score", "none", "--data", "x"), "train"),
+        (("compress", "MODEL", "none.toml", "--data", "x", "--out", "o"), "init"),
+        (("compress", "MODEL", ROOT / "compress" / "untie.toml", "--data", "none.h5", "--out", "o"), "data"),
+        (("gains", "none"), "compress"),
+        (("explain", "none"), "train"),
+        (("explain", "MODEL", "--edge", "@@"), "explain MODEL --all"),
+        (("verify", "none"), "emit"),
+        (("report", "none"), "emit"),
+        (("bench",), "bench --help"),
+        (("compare", "C"), "report C"),
+        (("netlists", "C"), "verify C --netlist"),
+        (("intervals", "C"), "report C"),
+    ],
+    ids=lambda words: " ".join(map(str, words[:1])) if isinstance(words, tuple) else None,
+)
+def test_an_error_for_what_is_missing_ends_in_the_command_that_helps(
+    run, model, c_project, tmp_path, monkeypatch, words, command
+):
+    monkeypatch.chdir(tmp_path)
+    places = {"MODEL": model, "C": c_project}
+    ended = run(*(places.get(word, word) for word in words))
+    lines = [line for line in ended.err.splitlines() if line.startswith("edgephys: ")]
+    wanted = " ".join(str(c_project) if word == "C" else word for word in command.split())
+    assert ended.status in (1, 2) and f"`edgephys {wanted}" in lines[-1]
+
+
+@pytest.fixture(scope="module")
+def c_project(run, model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project") / "c"
+    assert run("emit", model, "--to", "c", "--vectors", 20, "--out", folder).status == 0
+    return folder

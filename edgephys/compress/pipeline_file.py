@@ -68,7 +68,7 @@ def read(path: Path, scripts: Sequence[Path] = ()) -> Pipeline:
     Raises: UsageError naming the file, the stage and the key that is wrong, with the valid ones.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such pipeline; compress/ holds them")
+        raise UsageError(f"{path}: no such pipeline; compress/ holds them, and `edgephys init` writes one")
     try:
         text = tomllib.loads(read_text(path))
     except UNREADABLE as error:
