@@ -66,6 +66,7 @@ def compress(
     from edgephys.compress.job import CompressionJob
     from edgephys.compress.pipeline_file import Pipeline, read
     from edgephys.compress.run_pipeline import run
+    from edgephys.report import render
     from edgephys.report.compression import pipeline_table
     from edgephys.workflow.firmware import FirmwarePlan
 
@@ -78,11 +79,13 @@ def compress(
         target = LutTarget(target_luts, max_minutes or LutTarget.minutes, clock_ns or LutTarget.clock_ns)
         begun = CompressionJob(model, Pipeline("", ()), data, test_data, out, seed, plan, force, measure_last=last)
         record = search(begun, target, say, stage_progress, line())
+        render.write(table(record), out / "target")
         give(as_json, record, lambda: table(record))
         return
     stages = read(cast("Path", pipeline), run_script or ())
     job = CompressionJob(model, stages, data, test_data, out, seed, plan, force, measure_last=last)
     record = run(job, say, stage_progress, line())
+    render.write(pipeline_table(record), out / "compression")
     give(as_json, record, lambda: pipeline_table(record))
 
 

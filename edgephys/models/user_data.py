@@ -44,8 +44,8 @@ def read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> UserData:
     """
     if not path.exists():
         raise DataError(
-            f"{path}: expected a .npz, .npy, .csv or HDF5 file, found no such file; check the path (`edgephys init` writes "
-            "a script that makes sample data)"
+            f"{path}: expected a .npz, .npy, .csv or HDF5 file, found no such file; check the path (`edgephys init` "
+            "writes a script that makes sample data)"
         )
     readers = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".h5": _hdf5, ".hdf5": _hdf5}
     reader = readers.get(path.suffix.lower())
