@@ -12,6 +12,7 @@ from edgephys.applications.registry import scored
 from edgephys.core.figure import Figure, FigureStage, missing, to_record
 from edgephys.core.files import write_file
 from edgephys.core.fixed import Fixed
+from edgephys.core.reading import drawable
 from edgephys.models.card import doubt
 from edgephys.models.frameworks import framework_of
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_card, read_result, write_result
@@ -33,7 +34,7 @@ def report(project: Project, runs: ToolRuns, say: Say) -> Reported:
     figures = gather(project, runs, say)
     record = keep(project, state, figures)
     pictures = {}
-    with project.using_facts():
+    with project.using_facts(), drawable():
         drawn = project.target.pictures(project.emitted)
     for picture in drawn:
         pictures[picture.title] = project.folder / "results" / picture.name

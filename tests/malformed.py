@@ -249,7 +249,8 @@ def spoil_hdf5(path: Path, draw: random.Random) -> None:
             layout[...] = h5py.VirtualSource("/dev/zero", "x", shape=shape)
             file.create_virtual_dataset(name, layout)
         elif way == 10:
-            file.create_dataset(name, shape, "f4", maxshape=(None, *shape[1:]), chunks=(10**7, *shape[1:]))
+            rows = 10**9 // max(1, int(np.prod(shape[1:])))
+            file.create_dataset(name, shape, "f4", maxshape=(None, *shape[1:]), chunks=(rows, *shape[1:]))
         elif way == 11:
             file.create_dataset(name, data=h5py.Empty("f4"))
         elif way == 13:

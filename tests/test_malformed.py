@@ -112,6 +112,16 @@ def test_a_fault_is_stated_in_words_without_numbers_of_the_system(error, why):
     assert reading.fault(error) == why
 
 
+def test_facts_that_cannot_be_drawn_are_refused(inputs, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(inputs / "as_c", tmp_path / "as_c")
+    manifest = json.loads((tmp_path / "as_c/edgephys.json").read_text())
+    manifest["facts"]["tensors"][1]["last"] = 2**31
+    (tmp_path / "as_c/edgephys.json").write_text(json.dumps(manifest))
+    ended = run("report", "--no-synth", "as_c")
+    assert ended.status == 1 and "numbers that cannot be drawn" in ended.err
+
+
 def test_a_failure_of_the_fuzz_prints_its_seed_and_how_to_repeat_it(monkeypatch, capsys, tmp_path):
     class Failing:
         def __init__(self, first, count, home):
@@ -160,7 +170,8 @@ def test_the_fuzz_tells_a_clear_ending_from_others(ended, why, tmp_path):
         ('{"name": -Infinity}', "-Infinity, which is no number of JSON"),
         ("{", "Expecting property name"),
         ("", "Expecting value"),
-        ("1" * 5000, "Exceeds the limit"),
+        ("1" * 5000, "an integer of 5,000 digits; at most 300 are read"),
+        ('{"name": 1' + "0" * 400 + "}", "an integer of 401 digits"),
     ],
 )
 def test_json_that_is_none_is_refused(tmp_path, text, why):

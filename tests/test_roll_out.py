@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgephys.applications.waves.application import FrameSampling
+from edgephys.applications.waves.channels import stride_of
 from edgephys.applications.waves.data import files as waves
 from edgephys.applications.waves.networks.wave_cnn import WaveCnn
 from edgephys.applications.waves.study import roll_out, table_figure
 from edgephys.applications.waves.study.roll_out import Horizon
 from edgephys.applications.waves.study.shown_run import shown_run
-from edgephys.core.errors import DataError, UsageError
+from edgephys.core.errors import DataError, ModelError, UsageError
+from edgephys.core.fixed import Fixed
 from edgephys.graph import evaluate
 from edgephys.models import trained as artefact
 from edgephys.models.files.keras import lower
@@ -249,3 +251,11 @@ def test_a_network_whose_errors_are_not_those_of_its_earlier_row_is_refused(fold
     missing = r"none\.json: expected a table of wave networks in JSON, found no such file or directory; "
     with pytest.raises(UsageError, match=missing):
         beside(folders, tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("name", ["u-0", "u-33", "u1", "velocity"])
+def test_a_network_whose_earlier_frame_has_another_name_is_refused(name):
+    form = Fixed(True, 8, 1)
+    ready = Standardisation((name, "u0", "speed"), (form,) * 3, (0,) * 3, (1,) * 3, (0,) * 3, form)
+    with pytest.raises(ModelError, match=rf"expected the earlier frame as u-1 .. u-32, found '{name}'; train again"):
+        stride_of(ready)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError
 from edgephys.core.files import written_in_part
-from edgephys.core.reading import MALFORMED, check_unpacked, open_regular
+from edgephys.core.reading import MALFORMED, check_unpacked, fault, open_regular
 
 UNREADABLE = (OSError, RuntimeError, MemoryError, *MALFORMED)
 """What h5py raises for a damaged file, when it is opened or when it is read."""
@@ -28,7 +28,7 @@ def new_file(out: Path) -> Iterator[h5py.File]:
         with written_in_part(out) as part, h5py.File(part, "w", locking=False) as file:  # the lock is already held
             yield file
     except (OSError, RuntimeError) as failure:  # h5py closes a file on a full disk with RuntimeError
-        reason = " ".join(str(failure).split())
+        reason = " ".join(fault(failure).split())
         raise DataError(
             f"file '{out}': expected to write it, found '{reason}'; check the folder and the disk"
         ) from failure
@@ -49,7 +49,7 @@ def whole_file(path: Path, what: str, cache_bytes: int = 2**20) -> Iterator[h5py
         with open_regular(path, largest=1 << 63) as stream:
             size = stream.seek(0, 2)
     except (OSError, ValueError) as failure:
-        raise DataError(f"file '{path}': expected a {what}, found {failure}; check the path") from failure
+        raise DataError(f"file '{path}': expected a {what}, found {fault(failure)}; check the path") from failure
     if size == 0:
         raise DataError(f"file '{path}': expected a {what}, found 0 bytes; download or make it again")
     try:
@@ -57,7 +57,7 @@ def whole_file(path: Path, what: str, cache_bytes: int = 2**20) -> Iterator[h5py
             require_limited(file, size)
             yield file
     except UNREADABLE as failure:
-        reason = " ".join(str(failure).split())
+        reason = " ".join(fault(failure).split())
         raise DataError(
             f"file '{path}': expected a whole HDF5 file, found one that cannot be read "
             f"({reason}); download or make it again"
@@ -70,7 +70,7 @@ def check_content(content: bytes) -> None:
         with h5py.File(io.BytesIO(content), "r") as file:
             require_limited(file, len(content))
     except UNREADABLE as failure:
-        raise ValueError(f"an HDF5 file that cannot be read: {failure}") from failure
+        raise ValueError(f"an HDF5 file that cannot be read: {fault(failure)}") from failure
 
 
 def require_limited(file: h5py.File, packed: int) -> None:

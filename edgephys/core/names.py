@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 LONGEST = 200
+LONGEST_LINE = 2000
+"""Characters of a name, and of any other line: a picture cannot show longer ones."""
 UNSAFE = frozenset("\"'`\\;$*")
 """Characters that end a string, a comment, a path or a command of some tool."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -28,9 +30,12 @@ def require_plain(what: str, text: Any) -> str:
 
     Raises: ValueError, naming ``what``, for another one.
     """
-    if not isinstance(text, str) or not text.isprintable() or UNSAFE & set(text):
+    if not isinstance(text, str) or not text.isprintable() or UNSAFE & set(text) or len(text) > LONGEST_LINE:
         characters = " ".join(sorted(UNSAFE))
-        raise ValueError(f"{what} must be one printable line without {characters}, not {_shown(text)}")
+        raise ValueError(
+            f"{what} must be one printable line of at most {LONGEST_LINE} characters without {characters}, not "
+            f"{_shown(text)}"
+        )
     return text
 
 

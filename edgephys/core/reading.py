@@ -12,6 +12,7 @@ import io
 import json
 import os
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ LARGEST_BYTES = 1 << 31
 UNLIMITED = 1 << 63
 LARGEST_TEXT = 1 << 30
 """Bytes of the largest file of text."""
+MOST_DIGITS = 300
+"""Digits of an integer that a float can hold, too."""
 SMALL_BYTES = 1 << 26
 LARGEST_RATIO = 100
 """A packed file may hold SMALL_BYTES, or LARGEST_RATIO times its own size: ours unpack to 5 times theirs at most."""
@@ -123,9 +126,15 @@ def parse_json(text: str | bytes, finite: bool = True) -> Any:
     Numbers that are NaN or infinite raise, too, where ``finite``.
     """
     try:
-        return json.loads(text, parse_constant=_no_number if finite else None)
+        return json.loads(text, parse_int=_integer, parse_constant=_no_number if finite else None)
     except RecursionError as error:
         raise ValueError("lists nested too deeply") from error
+
+
+def _integer(word: str) -> int:
+    if len(word) > MOST_DIGITS:
+        raise ValueError(f"an integer of {len(word):,} digits; at most {MOST_DIGITS} are read")
+    return int(word)
 
 
 def _no_number(word: str) -> NoReturn:
@@ -166,6 +175,20 @@ def fitting(source: Path | str, what: str, error: type[EdgephysError]) -> Iterat
         raise error(
             f"{source}: expected {what}, found one that does not fit ({fault(reason)}); make it again"
         ) from reason
+
+
+@contextmanager
+def drawable() -> Iterator[None]:
+    """Turn the RuntimeError of a picture, which numbers far beyond its axes cause, into a ValueError.
+
+    That such a picture has no room for its labels either is not said besides.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Tight layout not applied")
+            yield
+    except RuntimeError as reason:
+        raise ValueError(f"numbers that cannot be drawn: {reason}") from reason
 
 
 # Packed files -----------------------------------------------------------------------------------

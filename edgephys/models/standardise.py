@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import DataError, ModelError
 from edgephys.core.fixed import WIDEST, Fixed, Integers
+from edgephys.core.names import require_plain
 from edgephys.core.reading import MALFORMED, fault
 from edgephys.core.rounding import Overflow, Rounding
 
@@ -140,7 +141,7 @@ def from_record(record: dict[str, Any]) -> Standardisation:
     """Return the standardisation of a record; raise ModelError where a field is missing."""
     try:
         return Standardisation(
-            tuple(record["features"]),
+            tuple(require_plain("features", name) for name in record["features"]),
             tuple(Fixed.of_record(grid) for grid in record["grids"]),
             tuple(map(int, record["centres"])),
             tuple(map(int, record["gains"])),

@@ -14,9 +14,9 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from edgephys.core.errors import UsageError
+from edgephys.core.errors import ProjectError, UsageError
 from edgephys.core.files import check_writable, write_file
-from edgephys.core.reading import read_json
+from edgephys.core.reading import drawable, fitting, read_json
 from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Row, Table, number, value_at
 
 MANY = 9
@@ -32,7 +32,9 @@ def write(table: Table, out: Path) -> None:
         write_file(out.with_name(out.name + suffix), text.encode())
     for picture in table.pictures:
         if picture.draw is not None:
-            write_file(out.with_name(out.name + picture.suffix), picture.draw(table))
+            with fitting(out, "a table whose numbers can be drawn", ProjectError), drawable():
+                png = picture.draw(table)
+            write_file(out.with_name(out.name + picture.suffix), png)
 
 
 def writer(out: Path | None, declare: Declare) -> Callable[[Mapping[str, Any]], None]:

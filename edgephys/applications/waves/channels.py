@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
 from edgephys.applications.waves.data.scene import ABSORBING, DIRICHLET
-from edgephys.applications.waves.networks.wave_net import MEDIUM, OPEN_MEDIUM, SPEED_INTEGER
+from edgephys.applications.waves.networks.wave_net import LONGEST_STRIDE, MEDIUM, OPEN_MEDIUM, SPEED_INTEGER
+from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
 from edgephys.models.standardise import Standardisation
 
+EARLIER_FRAME = re.compile(r"u-([0-9]{1,3})", re.ASCII)
+"""Name of a channel that is a frame before the last one, with its distance."""
+
 
 def stride_of(ready: Standardisation) -> int:
-    """Return how many frames of a run a network advances at once: it reads frames so far apart."""
-    return -int(ready.names[-3][1:]) if len(ready.names) > 2 else 1
+    """Return how many frames of a run a network advances at once: it reads frames so far apart.
+
+    Raises: ModelError where the channel before the last frame is not named as ours are, u-1 and the like.
+    """
+    if len(ready.names) < 3:
+        return 1
+    match = EARLIER_FRAME.fullmatch(ready.names[-3])
+    if match is None or not 1 <= int(match[1]) <= LONGEST_STRIDE:
+        raise ModelError(
+            f"standardisation: expected the earlier frame as u-1 .. u-{LONGEST_STRIDE}, found '{ready.names[-3]}'; "
+            "train again"
+        )
+    return int(match[1])
 
 
 def read_before(frames: Any, start: int, ready: Standardisation) -> Any:

@@ -16,11 +16,17 @@ from typing import Any
 from edgephys.core import processes
 from edgephys.core.errors import ToolError
 from edgephys.core.names import real_path
+from edgephys.core.scratch import temporary_files_in
 from edgephys.targets.hls.csim import TYPES
 from edgephys.targets.hls.libclang import Cursor
 
 STANDARD = "-std=c++17"
 PREPROCESS_S = 60.0
+END_OF_HEADERS = "struct edgephys_end_of_headers;"
+"""The first declaration of the file that is parsed: libclang takes what stands before it for headers."""
+WITHOUT_BODIES_OF_HEADERS = 0x04 | 0x40 | 0x100 | 0x800
+"""Flags of clang_parseTranslationUnit: PrecompiledPreamble, SkipFunctionBodies, CreatePreambleOnFirstParse and
+LimitSkipFunctionBodiesToPreamble. The bodies of the vendor's types are not checked, and take half of the time."""
 PRELUDE = {
     "ap_types": ("ap_fixed.h", "ap_int.h", "hls_math.h", "hls_stream.h"),
     "ac_types/include": ("ac_channel.h", "ac_fixed.h", "ac_int.h"),
@@ -144,15 +150,14 @@ def read(root: Path, facts: Mapping[str, Any], scratch: Path) -> SyntaxTree:
     root = real_path(root)
     sources = root / "firmware"
     _, folders = TYPES[facts["backend"]]
-    first = PRELUDE[folders[0]]
-    prelude = scratch / "prelude.h"
-    macros = ("__SYNTHESIS__", *MACROS[facts["backend"]])
-    lines = [*(f'#include "{name}"' for name in first), *(f"#define {name}" for name in macros), ""]
-    prelude.write_text("\n".join(lines))
     path = sources / f"{facts['top']}.cpp"
-    include = [f"-I{folder}" for folder in (root, sources, *(sources / name for name in folders))]
-    flags = [STANDARD, *include, "-include", str(prelude)]
-    unit = Index.create().parse(str(path), args=[*flags, *_standard_headers()])
+    headers = [f'#include "{name}"' for name in PRELUDE[folders[0]]]
+    macros = [f"#define {name}" for name in ("__SYNTHESIS__", *MACROS[facts["backend"]])]
+    whole = scratch / "whole.cpp"
+    whole.write_text("\n".join([*headers, END_OF_HEADERS, *macros, f'#include "firmware/{path.name}"', ""]))
+    flags = [STANDARD, *(f"-I{folder}" for folder in (root, sources, *(sources / name for name in folders)))]
+    with temporary_files_in(scratch):
+        unit = Index.create().parse(str(whole), args=[*flags, *_standard_headers()], options=WITHOUT_BODIES_OF_HEADERS)
     for diagnostic in unit.diagnostics:
         if diagnostic.severity >= diagnostic.Error:
             place = None
@@ -173,7 +178,7 @@ def read(root: Path, facts: Mapping[str, Any], scratch: Path) -> SyntaxTree:
         place = _place(cursor, root)
         bodies.setdefault(place.path, []).append((place.line, cursor.extent.end.line))
     variables = frozenset(cursor.spelling for cursor in ours if cursor.kind.name == "VAR_DECL")
-    pragmas = _pragmas(path, flags, root, sources)
+    pragmas = _pragmas(whole, flags, root, sources)
     return SyntaxTree(functions[top.hash], functions, bodies, variables, pragmas, sources, root)
 
 
