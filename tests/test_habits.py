@@ -164,6 +164,19 @@ def test_verify_numbers_its_steps(run, model, tmp_path):
     assert last == total == str(len(steps))
 
 
+# Ctrl-C -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [(), ("--quiet",)])
+def test_ctrl_c_ends_in_one_line(run, monkeypatch, words):
+    def interrupt(script):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgephys.cli.models.settings_in", interrupt)
+    ended = run("settings", OWN, *words)
+    assert ended.status == 1 and ended.err == "edgephys: interrupted; no file is left half-written\n" and not ended.out
+
+
 # Completion -----------------------------------------------------------------------------------------
 
 

@@ -73,13 +73,13 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
             f"{modular.target}, {memory}, {part.copies} copies",
         )
         figures.append(Figure("rollout_bram", part.cells.bram * part.copies, UNITS[modular.family]["bram"], *of))
-    figures += _modules(project, modular)
+    figures += of_modules(project, modular)
     if runs.flat:
         figures.append(_flat(sources, project, modular, runs, say))
     return figures
 
 
-def _modules(project: EmittedProject, modular: synth.Synthesised) -> list[Figure]:
+def of_modules(project: EmittedProject, modular: synth.Synthesised) -> list[Figure]:
     """Return the LUTs of each module, most first, with their share of all modules' and of the part's."""
     sizes = {module: part.cells.lut * part.copies for module, part in modular.per_module.items()}
     whole, total = capacity.lut6(project.part), sum(sizes.values())
