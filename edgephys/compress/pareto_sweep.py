@@ -70,7 +70,10 @@ class KnobSweep:
         ):
             raise _wrong_seeds(",".join(map(str, self.seeds)))
         if self.pipeline.knob is None:
-            raise UsageError(f"pipeline {self.pipeline.name}: it has no [knob] to turn; state stage, key and values")
+            raise UsageError(
+                f"pipeline {self.pipeline.name}: it has no [knob] to turn; state stage, key and "
+                "values, as `edgephys init` does"
+            )
         names = [label(value) for value in self.pipeline.knob.values]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

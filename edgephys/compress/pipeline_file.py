@@ -55,7 +55,9 @@ class Pipeline:
         Raises: UsageError where there is no knob, or the stage refuses the value.
         """
         if self.knob is None:
-            raise UsageError(f"pipeline {self.name}: it has no [knob] to turn; state stage, key and values")
+            raise UsageError(
+                f"pipeline {self.name}: it has no [knob] to turn; state stage, key and values, as `edgephys init` does"
+            )
         at = self.knob.stage - 1
         stage = _stage(self.name, self.knob.stage, {**self.stages[at].to_record(), self.knob.key: value}, Path())
         return dataclasses.replace(self, stages=(*self.stages[:at], stage, *self.stages[at + 1 :]))
