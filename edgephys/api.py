@@ -135,19 +135,30 @@ class LoadedModel:
         return units.values_of(self.graph, evaluate.run(self.graph, units.steps_of(self.graph, values)))
 
     def emit(
-        self, to: str, out: str | Path | None = None, *, vectors: int | None = None, force: bool = False, **options: Any
+        self,
+        to: str,
+        out: str | Path | None = None,
+        *,
+        vectors: int | None = None,
+        raw_inputs: bool = False,
+        force: bool = False,
+        **options: Any,
     ) -> OpenedProject:
         """Emit the model to a target: hls, rtl, c, onnx or qonnx.
 
         ``options`` are those of `edgephys emit` with underscores, such as clock_ns=4 or io="stream"; ``out`` is
-        hls_projects/<model>_<target> by default; ``vectors`` limits the held-out vectors in the project.
+        hls_projects/<model>_<target> by default; ``vectors`` limits the held-out vectors in the project. With
+        ``raw_inputs`` the project takes raw features, in steps of the grids on the model's card, and standardises them.
         Raises: ModelError naming the layer that the target refuses; UsageError for an option that it does not have.
         """
+        from edgephys.models.raw_inputs import with_raw_inputs
         from edgephys.project import emit
         from edgephys.targets.registry import options_of
 
-        folder = Path(out) if out is not None else Path("hls_projects") / f"{self.name}_{to}"
-        return OpenedProject(emit(self.model, options_of(to, options), folder, force, vectors))
+        name = f"{self.name}_{to}{'_raw' * raw_inputs}"
+        folder = Path(out) if out is not None else Path("hls_projects") / name
+        model = with_raw_inputs(self.model) if raw_inputs else self.model
+        return OpenedProject(emit(model, options_of(to, options), folder, force, vectors))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@
     model/          the model's file and card
     firmware/       the sources
     results/        results of verify and report, each with the hash of the project for which it is valid
+    example/        of C: a program that calls the model, a Makefile and a README, which no result depends on
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 from edgephys import __version__
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.files import json_text, replace_folder, write_json
+from edgephys.core.fixed import Integers
 from edgephys.core.names import own_file, require_all_plain, require_inside, require_name
 from edgephys.core.reading import UNREADABLE, fault, fitting, read_json, require_types, sha256
 from edgephys.graph import evaluate
@@ -36,9 +38,10 @@ from edgephys.models import card as card_file
 from edgephys.models import vectors as vectors_file
 from edgephys.models.card import Card
 from edgephys.models.model import Model
+from edgephys.models.raw_inputs import standardisation_in
 from edgephys.models.vectors import Vectors
 from edgephys.targets.registry import TARGETS, target_of
-from edgephys.targets.target import EmittedProject, Target
+from edgephys.targets.target import EmittedProject, Example, Target
 
 MANIFEST = "edgephys.json"
 VECTORS = "vectors.npz"
@@ -237,9 +240,27 @@ def emit(model: Model, options: Any, out: Path, force: bool = False, vectors: in
             files={str(path.relative_to(folder)): _digest(path) for path in files},
         )
         (folder / MANIFEST).write_text(json_text(manifest.to_record()))
+        target.write_example(folder, graph.name, facts, _example(model, inputs, expected))  # no file of the manifest
 
     replace_folder(out, write, MANIFEST, force, "a project")
     return read(out)
+
+
+def _example(model: Model, inputs: Integers, expected: Integers) -> Example:
+    """Return what an example of a project shows: vectors, and the names of inputs and outputs where the card has them.
+
+    Names of joined inputs, which have one for each number, and of a grid's channels are no names of features.
+    """
+    ready, raw = model.card.standardisation, standardisation_in(model.graph)
+    plain = ready is None or ready.changes_nothing
+    return Example(
+        inputs,
+        expected,
+        () if ready is None or plain else ready.names,
+        tuple(model.card.classes) if model.graph.output.shape == (len(model.card.classes),) else (),
+        standardised=not plain,
+        grids=() if raw is None else raw.grids,
+    )
 
 
 def read(folder: Path) -> Project:

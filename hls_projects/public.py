@@ -28,6 +28,7 @@ import numpy as np
 from edgephys import api
 from edgephys.core import machine
 from edgephys.core.errors import DataError, EdgephysError, ModelError, UsageError
+from edgephys.core.remaining import Remaining
 from edgephys.report import render
 from edgephys.report.table import Column, Table
 
@@ -205,6 +206,7 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", help="only files whose path has this in it; OUT keeps its rows of other files"
     )
+    parser.add_argument("--quiet", action="store_true", help="print no line a file")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.one is not None:
@@ -232,14 +234,17 @@ def main() -> int:
     if words.only and words.out is not None and words.out.with_suffix(".json").is_file():
         record = with_rows_of(json.loads(words.out.with_suffix(".json").read_text()), record)
     write = render.writer(words.out, table)
+    remaining = Remaining()
     with ThreadPoolExecutor(words.jobs) as pool:
         arguments = ((path, words.folder, words.seconds, words.input_format, words.bits) for path in files)
-        for row in pool.map(lambda of_file: row_of(*of_file), arguments):
+        for done, row in enumerate(pool.map(lambda of_file: row_of(*of_file), arguments), 1):
             others = [other for other in record["rows"] if other["file"] != row["file"]]
             record["rows"] = sorted([*others, row], key=lambda row: str(row["file"]))
             write(record)
             exact_on = ",".join(row["exact_on"])
-            print(row["file"], row["way"], exact_on, row["refusal"] or "", f"{row['seconds']} s", flush=True)
+            if not words.quiet:
+                place = f"{row['seconds']} s, {done} of {len(files)}{remaining.left(done, len(files))}"
+                print(row["file"], row["way"], exact_on, row["refusal"] or "", place, flush=True)
     return 0
 
 

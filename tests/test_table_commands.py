@@ -44,6 +44,16 @@ def test_a_table_without_out_replaces_no_kept_one(run, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("suffix", [".json", ".md", ".csv", ".png"])
+def test_a_table_replaces_no_file_that_is_not_ours_and_its_own_again(run, tmp_path, suffix):
+    (tmp_path / f"cards{suffix}").write_text("mine")
+    ended = run("cards", JETS, "--out", tmp_path / "cards")
+    assert ended.status == 2 and f"cards{suffix} exists, and cards.json is no table of ours" in ended.err
+    assert (tmp_path / f"cards{suffix}").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+    for _ in range(2):
+        assert run("cards", JETS, "--out", tmp_path / "other").status == 0
+
+
 def test_cards_of_wave_networks_and_of_both_applications_are_tabulated(run, tmp_path):
     done = run("cards", WAVES, JETS, "--out", tmp_path / "cards", "--json")
     assert done.status == 0, done.err

@@ -23,6 +23,7 @@ from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ProjectError, UsageError
 from edgephys.core.figure import FigureStage
 from edgephys.core.fixed import Integers
+from edgephys.core.remaining import Remaining
 from edgephys.core.timing import Slice, Slot, calibrate, interleave
 from edgephys.graph import evaluate
 from edgephys.models.trained import MODEL
@@ -245,11 +246,12 @@ def _timed(
         except EdgephysError as error:
             errors[target] = str(error)
     slots = [slot for slot in slots if slot.name not in errors]
-    start = time.monotonic()
+    start, remaining = time.monotonic(), Remaining()
 
     def progress(number: int) -> None:
         if number in (1, plan.rounds) or not number % max(1, plan.rounds // 4):
-            say(f"round {number} of {plan.rounds}, {time.monotonic() - start:.0f} s")
+            left = remaining.left(number, plan.rounds)
+            say(f"round {number} of {plan.rounds}, {time.monotonic() - start:.0f} s{left}")
 
     slices, late_errors = interleave(slots, plan.rounds, plan.seed, timer, progress)
     failures.update({target: f"not measured: {why}" for target, why in (errors | late_errors).items()})

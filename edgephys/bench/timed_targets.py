@@ -12,6 +12,7 @@ from edgephys.bench.peers import peer_jobs
 from edgephys.bench.worker import Job
 from edgephys.core.errors import UsageError
 from edgephys.core.names import real_path
+from edgephys.models.raw_inputs import standardisation_in
 from edgephys.models.trained import MODEL
 from edgephys.project import Project, read
 from edgephys.targets.target import CountedCycles, NotTimed
@@ -45,6 +46,8 @@ def grouped(folders: Sequence[Path]) -> list[list[Project]]:
             raise UsageError(f"{folder}: named twice; name each project once")
         paths.add(real_path(folder))
         project = read(folder)
+        if standardisation_in(project.graph) is not None:
+            raise UsageError(f"{folder}: emitted with --raw-inputs; bench times networks: emit it without")
         groups.setdefault(project.graph.digest, []).append(project)
     return list(groups.values())
 

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from edgephys import __version__
 from edgephys.applications.registry import APPLICATIONS, DATA, load_object
 from edgephys.cli import bench, boards, compression, firmware, models, tables
 from edgephys.cli.console import begin, fail
+from edgephys.cli.words import with_quiet
 from edgephys.core.errors import EdgephysError, UsageError
 
 EXAMPLES = """From a trained physics model to silicon, with the same integers on every target.
@@ -32,6 +33,8 @@ All steps on the jets that the repository contains:
   edgephys emit runs/tagger --to rtl --out hls_projects/tagger_rtl
   edgephys verify hls_projects/tagger_rtl
   edgephys report hls_projects/tagger_rtl
+
+A model of your own: `edgephys init my_model` writes a script, data and a pipeline, and prints the same steps for them.
 """
 
 WHOLE = "no file is left half-written"
@@ -40,51 +43,85 @@ INTERRUPTED = f"interrupted; {WHOLE}"
 TYPER_INTERRUPTED = 130
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "train": models.train,
-    "score": models.score,
-    "cards": models.cards,
-    "import": models.import_,
-    "quantise": models.quantise,
-    "compress": compression.compress,
-    "gains": compression.gains,
-    "pareto": compression.pareto,
-    "explain": firmware.explain,
-    "emit": firmware.emit,
-    "sweep": firmware.sweep,
-    "verify": firmware.verify,
-    "report": firmware.report,
-    "bench": bench.bench,
-    "boards": boards.boards,
-    "board": boards.board,
-    "run-board": boards.run_board,
-    "compare": tables.compare,
-    "netlists": tables.netlists,
-    "intervals": tables.intervals,
-    "bitstreams": boards.bitstreams,
-    "scaling": tables.scaling,
-    "agree": tables.agree,
-    "coverage": tables.coverage,
-    "doctor": tables.doctor,
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "Models": {
+        "init": models.init,
+        "train": models.train,
+        "settings": models.settings,
+        "score": models.score,
+        "import": models.import_,
+        "quantise": models.quantise,
+    },
+    "Compression": {"compress": compression.compress, "gains": compression.gains, "pareto": compression.pareto},
+    "Projects for a target": {
+        "explain": firmware.explain,
+        "emit": firmware.emit,
+        "sweep": firmware.sweep,
+        "verify": firmware.verify,
+        "report": firmware.report,
+        "bench": bench.bench,
+        "boards": boards.boards,
+        "board": boards.board,
+        "run-board": boards.run_board,
+    },
+    "Tables of many models or projects": {
+        "cards": models.cards,
+        "compare": tables.compare,
+        "netlists": tables.netlists,
+        "intervals": tables.intervals,
+        "bitstreams": boards.bitstreams,
+        "scaling": tables.scaling,
+        "agree": tables.agree,
+        "coverage": tables.coverage,
+    },
 }
-"""The commands after ``data``, in the order of the work; those of applications stand before the last one."""
+"""The commands in groups, in the order of the work; ``data`` stands behind the first."""
+LAST = {"The outside tools": {"doctor": tables.doctor}}
+"""What stands behind the commands of applications."""
+CLASSES: dict[str, type[TyperCommand]] = {"train": models.TrainCommand}
+"""Commands whose help is more than their function states."""
 RENAMED = {"street": "compare"}
 """Former names of commands, which work for one release without being listed."""
 
 
+def grouped_commands() -> dict[str, dict[str, Callable[..., None]]]:
+    """Return the commands beside ``data``, in groups, with those of the applications that are registered now."""
+    groups: dict[str, dict[str, Callable[..., None]]] = dict(GROUPS)
+    for application in APPLICATIONS.values():
+        places = {name: place for name, place in application.commands.items() if name != DATA}
+        if places:
+            own = {name: load_object(place) for name, place in places.items()}
+            groups[f"Studies of {application.name}"] = own
+    return groups | LAST
+
+
 def all_commands() -> dict[str, Callable[..., None]]:
-    """Return the commands after ``data``, with those of the applications that are registered now."""
-    *commands, last = COMMANDS.items()
-    places = {name: place for each in APPLICATIONS.values() for name, place in each.commands.items() if name != DATA}
-    return {**dict(commands), **{name: load_object(place) for name, place in places.items()}, **dict([last])}
+    """Return the commands beside ``data``, with those of the applications that are registered now."""
+    return {name: command for group in grouped_commands().values() for name, command in group.items()}
 
 
 class InOrderOfWork(TyperGroup):
-    """List the commands in the order of the work, which begins with data."""
+    """List the commands in the order of the work, in groups; ``data`` is the second one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        return ["data", *all_commands()]
+        first, *others = all_commands()
+        return [first, "data", *others]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each group with its title."""
+        groups = {title: list(names) for title, names in grouped_commands().items()}
+        first = next(iter(groups))
+        groups[first].insert(1, "data")
+        longest = max(len(name) for names in groups.values() for name in names)
+        for title, names in groups.items():
+            with formatter.section(title):
+                rows = [(name, self._short(ctx, name, formatter.width - 6 - longest)) for name in names]
+                formatter.write_dl([(f"{name:<{longest}}", text) for name, text in rows])
+
+    def _short(self, ctx: Any, name: str, limit: int) -> str:
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(limit)
 
 
 def program() -> typer.Typer:
@@ -93,7 +130,6 @@ def program() -> typer.Typer:
         cls=InOrderOfWork,
         help=EXAMPLES,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         callback=_options,
@@ -101,13 +137,13 @@ def program() -> typer.Typer:
     data = typer.Typer(help="Make training data.", no_args_is_help=True)
     for application in APPLICATIONS.values():
         if DATA in application.commands:
-            data.command(application.name)(load_object(application.commands[DATA]))
+            data.command(application.name)(with_quiet(load_object(application.commands[DATA])))
     app.add_typer(data, name="data")
     commands = {**all_commands(), "emit": firmware.emit_command()}
     for name, command in commands.items():
-        app.command(name)(command)
+        app.command(name, cls=CLASSES.get(name))(with_quiet(command))
     for former, name in RENAMED.items():
-        app.command(former, hidden=True)(commands[name])
+        app.command(former, hidden=True)(with_quiet(commands[name]))
     return app
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from edgephys.cli.console import give, say, stage_progress
-from edgephys.cli.words import MOST_SECONDS, MOST_SEED, MOST_WORKERS, Force, Json, ModelFolder, TableOut, line
+from edgephys.cli.words import MOST, MOST_SECONDS, MOST_SEED, MOST_WORKERS, Force, Json, ModelFolder, TableOut, line
 from edgephys.core.errors import ProjectError, UsageError
 
 Data = Annotated[Path, typer.Option(help="File or folder of the data that the model was trained on.")]
@@ -24,10 +24,22 @@ SynthSeconds = Annotated[
 
 def compress(
     model: ModelFolder,
-    pipeline: Annotated[Path, typer.Argument(metavar="PIPELINE", help="TOML of stages, such as compress/frugal.toml.")],
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the stages and of the last model.")],
+    pipeline: Annotated[
+        Path | None, typer.Argument(metavar="[PIPELINE]", help="TOML of stages, such as compress/frugal.toml.")
+    ] = None,
     test_data: TestData = None,
+    target_luts: Annotated[
+        float | None,
+        typer.Option(min=0, max=MOST, help="Instead of PIPELINE: choose it for this share of LUTs, or this number."),
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.1, max=1e5, help="With --target-luts: time of it all; 30 by default.")
+    ] = None,
+    clock_ns: Annotated[
+        float | None, typer.Option(min=0.1, max=1000, help="With --target-luts: clock of the estimate; 5 by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of all stages.")] = 1,
     measure: Annotated[bool, typer.Option("--measure", help="Simulate and synthesise after every stage.")] = False,
     measure_last: Annotated[
@@ -41,20 +53,39 @@ def compress(
     """Run a pipeline of compression stages; show what each costs and saves. A second start resumes.
 
     \b
+    Example: edgephys compress models/zoo/jet_deepsets_n8_8bit --data data/jets.h5 --target-luts 0.5 --out runs/half
     Example: edgephys compress models/zoo/jet_deepsets_n8_8bit compress/frugal.toml --data data/jets.h5 --out runs/small
     """
+    if (pipeline is None) == (target_luts is None):
+        raise UsageError(
+            "compress: name a PIPELINE, such as compress/frugal.toml, or state --target-luts, such as 0.5 for half of "
+            f"the LUTs; {'neither' if pipeline is None else 'both'} came"
+        )
+    if target_luts is None and (max_minutes is not None or clock_ns is not None):
+        raise UsageError("--max-minutes and --clock-ns go with --target-luts; leave them out")
     from edgephys.compress.job import CompressionJob
-    from edgephys.compress.pipeline_file import read
+    from edgephys.compress.pipeline_file import Pipeline, read
     from edgephys.compress.run_pipeline import run
+    from edgephys.report import render
     from edgephys.report.compression import pipeline_table
     from edgephys.workflow.firmware import FirmwarePlan
 
     plan = FirmwarePlan(synth_seconds=synth_seconds, force=force) if measure or measure_last else None
     last = measure_last and not measure
-    job = CompressionJob(
-        model, read(pipeline, run_script or ()), data, test_data, out, seed, plan, force, measure_last=last
-    )
+    if target_luts is not None:
+        from edgephys.compress.target_search import LutTarget, search
+        from edgephys.report.target import table
+
+        target = LutTarget(target_luts, max_minutes or LutTarget.minutes, clock_ns or LutTarget.clock_ns)
+        begun = CompressionJob(model, Pipeline("", ()), data, test_data, out, seed, plan, force, measure_last=last)
+        record = search(begun, target, say, stage_progress, line())
+        render.write(table(record), out / "target")
+        give(as_json, record, lambda: table(record))
+        return
+    stages = read(cast("Path", pipeline), run_script or ())
+    job = CompressionJob(model, stages, data, test_data, out, seed, plan, force, measure_last=last)
     record = run(job, say, stage_progress, line())
+    render.write(pipeline_table(record), out / "compression")
     give(as_json, record, lambda: pipeline_table(record))
 
 

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edgephys.core.remaining import Remaining
 
 if TYPE_CHECKING:
     from edgephys.report.table import Table
@@ -23,11 +25,19 @@ _printed: list[str] = []
 LONGEST_LINE = 2000
 """Characters of a failure: what somebody typed, or what a file holds, may be longer."""
 err = Console(stderr=True, highlight=False)
+_progress = Console(stderr=True, highlight=False)
+"""Where progress is shown; it is silent with --quiet."""
 
 
 def begin() -> None:
-    """Forget the document that an earlier command of this process printed."""
+    """Forget the document that an earlier command of this process printed, and its --quiet."""
     _printed.clear()
+    _progress.quiet = False
+
+
+def be_quiet() -> None:
+    """Show no progress from here on; results, notes and failures are still shown."""
+    _progress.quiet = True
 
 
 def fail(message: str, status: int) -> NoReturn:
@@ -61,31 +71,41 @@ def give(as_json: bool, record: Mapping[str, Any], *shown: Callable[[], str | Ta
 
 @contextmanager
 def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on stderr; without a terminal, a line every tenth."""
-    if not err.is_terminal:
+    """Show a progress bar with the time left on stderr; without a terminal, a line every tenth."""
+    if not _progress.is_terminal or _progress.quiet:
+        remaining = Remaining()
         tenths = {max(1, round(total * i / 10)) for i in range(1, 11)}
 
         def line(done: int, total: int = total, note: str = "") -> None:
             if done in tenths:
-                err.print(f"{label}: {done}/{total} {note}".rstrip(), markup=False)
+                left = remaining.left(done, total)
+                _progress.print(f"{label}: {done}/{total}{left} {note}".rstrip(), markup=False)
 
         yield line
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=err) as progress:
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=_progress) as progress:
         task = progress.add_task(label, total=total, note="")
         yield lambda done, total=total, note="": progress.update(task, completed=done, note=note)
 
 
 def say(text: str) -> None:
     """Print a progress message."""
-    err.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
+    _progress.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print what the reader should know of a result, also with --quiet."""
+    err.print(f"· note: {text}", style="dim", markup=False, soft_wrap=True)
 
 
 def stage_progress(label: str) -> Callable[[int, int, Mapping[str, float]], None]:
-    """Return what shows a training stage's epochs, a line each."""
+    """Return what shows a training stage's epochs, a line each, with the time left."""
+    remaining = Remaining()
 
     def tick(done: int, total: int, logs: Mapping[str, float]) -> None:
-        say(f"{label}: epoch {done}/{total} " + " ".join(f"{name} {value:.4f}" for name, value in logs.items()))
+        left = remaining.left(done, total)
+        say(f"{label}: epoch {done}/{total}{left} " + " ".join(f"{name} {value:.4f}" for name, value in logs.items()))
 
     return tick

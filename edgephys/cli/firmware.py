@@ -3,45 +3,93 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgephys.cli.console import give, say
+from edgephys.cli.console import give, note, say
 from edgephys.cli.words import MOST, MOST_SECONDS, MOST_SEED, Force, Json, ModelFolder, ProjectFolder, line
 from edgephys.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgephys.graph.graph import Graph, Node
+    from edgephys.graph.interval import Range
     from edgephys.models.model import Model
     from edgephys.targets.options import Option
 
 
-def explain(model: ModelFolder, as_json: Json = False) -> None:
-    """Print every edge of a model's Graph: its format, its width and the reason for it.
+def explain(
+    model: ModelFolder,
+    edge: Annotated[str | None, typer.Option(metavar="NAME", help="Give the reason for the width of one edge.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="List every edge: format and reason.")] = False,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the layers into an SVG file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the layers of a model's Graph: what each computes, its shape, widths, weights and proven range.
 
     \b
     Example: edgephys explain models/zoo/jet_deepsets_n8_8bit
+    Example: edgephys explain models/zoo/jet_deepsets_n8_8bit --edge phi_1_dense
+    Example: edgephys explain models/zoo/jet_deepsets_n8_8bit --svg layers.svg
     """
-    from edgephys.graph.ranges import derive, reason
+    from edgephys.core.files import check_writable, write_file
+    from edgephys.graph.layer_summary import summaries
+    from edgephys.graph.ranges import derive
+    from edgephys.report.drawing import is_drawing
+    from edgephys.report.drawing import svg as drawn
+    from edgephys.report.explained import edge_text, layers_table, totals
     from edgephys.report.show import edges_table
 
+    if svg is not None:
+        check_writable(svg)
+        if svg.exists() and not is_drawing(svg):
+            raise UsageError(f"{svg} exists and is no drawing of ours: it is not replaced; choose another FILE")
     graph = loaded(model).graph
     ranges = derive(graph)
-    edges = [
-        {
-            "layer": node.layer,
-            "edge": node.name,
-            "shape": list(node.shape),
-            "format": str(node.fixed),
-            "bits": node.fixed.bits,
-            "reason": reason(graph, node, ranges),
-        }
-        for node in graph.nodes
-    ]
-    give(as_json, {"model": str(model), "edges": edges}, lambda: edges_table(graph.name, edges))
+    layers = [layer.to_record() for layer in summaries(graph, ranges)]
+    edges = [_edge(graph, node, ranges) for node in _nodes(graph, edge)]
+    if svg is not None:
+        write_file(svg, drawn(graph.name, layers).encode())
+        say(f"drawn: {svg}")
+    shown: list[Callable[[], Any]] = [lambda: layers_table(graph.name, layers), lambda: totals(layers, len(edges))]
+    if edge is not None:
+        shown = [lambda: edge_text(edges[0])]
+    elif every:
+        shown = [lambda: edges_table(graph.name, edges)]
+    give(as_json, {"model": str(model), "layers": layers, "edges": edges}, *shown)
+
+
+def _nodes(graph: Graph, name: str | None) -> Sequence[Node]:
+    """Return the node of a name, all without one.  Raises: UsageError with names that are alike."""
+    if name is None or name in graph.by_name:
+        return graph.nodes if name is None else (graph.by_name[name],)
+    own = [node.name for node in graph.nodes if node.layer == name]
+    alike = own or get_close_matches(name, graph.by_name, n=5, cutoff=0.4)
+    hint = f"perhaps {', '.join(alike)}" if alike else "`edgephys explain MODEL --all` lists them"
+    raise UsageError(f"--edge: expected an edge of '{graph.name}', not '{name}'; {hint}")
+
+
+def _edge(graph: Graph, node: Node, ranges: dict[str, Range]) -> dict[str, Any]:
+    """Return the record of an edge."""
+    from edgephys.graph.ranges import reason
+
+    return {
+        "layer": node.layer,
+        "edge": node.name,
+        "operation": node.op.word,
+        "shape": list(node.shape),
+        "format": str(node.fixed),
+        "bits": node.fixed.bits,
+        "low": ranges[node.name].lowest * node.fixed.step,
+        "high": ranges[node.name].highest * node.fixed.step,
+        "reads": list(node.inputs),
+        "read_by": [reader.name for reader in graph.readers[node.name]],
+        "reason": reason(graph, node, ranges),
+    }
 
 
 def emit(
@@ -51,6 +99,9 @@ def emit(
     vectors: Annotated[
         int | None, typer.Option(max=MOST, help="Held-out vectors in the project; all by default.")
     ] = None,
+    raw_inputs: Annotated[
+        bool, typer.Option("--raw-inputs", help="Also emit the input standardisation: inputs are raw features.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
     **values: Any,
@@ -62,14 +113,16 @@ def emit(
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to hls
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to c
     Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to onnx
+    Example: edgephys emit models/zoo/jet_deepsets_n8_8bit --to c --raw-inputs --out hls_projects/tagger_raw
     Example: edgephys emit models/waves/cp12_8bit --to rtl
     """
     from edgephys import project
+    from edgephys.models.raw_inputs import with_raw_inputs
     from edgephys.targets.registry import options_of
 
     options = options_of(to, values)
-    source = loaded(model)
-    folder = out or Path("hls_projects") / f"{source.name}_{to}"
+    source = with_raw_inputs(loaded(model)) if raw_inputs else loaded(model)
+    folder = out or Path("hls_projects") / f"{source.name}_{to}{'_raw' * raw_inputs}"
     say(f"emit {source.name} to {to}: {folder}")
     emitted = project.emit(source, options, folder, force, vectors)
     files = sum(1 for path in emitted.firmware.rglob("*") if path.is_file())
@@ -232,6 +285,8 @@ def verify(
     tables = [targets_table, coverage_table, score_table]
     tables += [lint_table] * bool(verified.lints) + [proofs_table] * netlist  # C and ONNX have no tool that reads them
     give(as_json, record, *(partial(table, record) for table in tables))
+    for warning in verified.warnings:
+        note(warning)
     verified.require()
 
 

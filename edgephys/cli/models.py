@@ -5,14 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from edgephys.cli.console import bar, give, say
+from edgephys.cli.console import bar, give, note, say
 from edgephys.cli.words import MOST_SEED, Force, Json, ModelFolder, TableOut, line
 
 MOST_INPUTS = 10**6
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the files.")],
+    as_json: Json = False,
+) -> None:
+    """Write files to start from: a training script, sample data and a compression pipeline; print what comes next.
+
+    \b
+    Example: edgephys init my_model
+    """
+    from edgephys.train import start
+
+    files, commands = start.write(folder), start.commands(folder)
+    record = {"folder": str(folder), "files": [str(path) for path in files], "commands": list(commands)}
+    shown = "\n".join([f"{folder}: {', '.join(path.name for path in files)}. What comes next:", *commands])
+    give(as_json, record, lambda: shown)
 
 
 def train(
@@ -33,7 +51,8 @@ def train(
 ) -> None:
     """Train the recipe of a script; the test split is used once, at the end.
 
-    In a script of yours, a function `model` returns a Keras model; its arguments are settings.
+    In a script of yours, a function `model` returns a Keras model; its arguments are settings. `edgephys train SCRIPT
+    --help` lists the settings of a script.
 
     \b
     Example: edgephys train examples/my_model.py --data mine.npz --set width=32 --out runs/own
@@ -53,8 +72,8 @@ def train(
     recipe, notes = completed(recipe, data)
     application = registry.of_network(recipe.net)
     say(f"train {recipe.name} on {data}" + (f", from {start}" if start else ""))
-    for note in notes:
-        say(f"note: {note}")
+    for text in notes:
+        note(text)
     initial = artefact.load(start) if start else None
     with bar("epochs", recipe.epochs) as tick:
 
@@ -70,6 +89,52 @@ def train(
     metrics = application.describe(card.metrics, "test ")
     line = f"{folder}: {metrics}; {card.parameters} parameters, {card.seconds:.0f} s"
     give(as_json, record, lambda: line)
+
+
+def settings(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="Training script, such as models/jet_deepsets.py.")],
+    as_json: Json = False,
+) -> None:
+    """List what `--set KEY=VALUE` changes in a training script: keys, types and defaults.
+
+    \b
+    Example: edgephys settings models/jet_deepsets.py
+    """
+    from edgephys.report.settings import table
+
+    rows = settings_in(script)
+    give(as_json, {"script": str(script), "settings": rows}, lambda: table(script, rows))
+
+
+def settings_in(script: Path) -> list[dict[str, str]]:
+    """Return the settings of a training script.  Raises: UsageError as the reader of scripts."""
+    from edgephys.train.script import script_recipe
+    from edgephys.train.settings import settings_of
+
+    return [setting.to_record() for setting in settings_of(script_recipe(script))]
+
+
+class TrainCommand(TyperCommand):
+    """Add the settings of a script to the help of `train`, where the command line names one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, which the help reads before they are parsed."""
+        ctx.meta["edgephys.words"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help, with the settings of the script among the words."""
+        text = super().get_help(ctx)
+        script = next((Path(word) for word in ctx.meta.get("edgephys.words", ()) if word.endswith(".py")), None)
+        if script is None:
+            return f"{text}\n\nSettings of a script: edgephys train SCRIPT --help"
+        rows = settings_in(script)
+        lengths = [max(len(row[name]) for row in rows) for name in ("key", "kind")]
+        lines = [
+            f"  {row['key']:<{lengths[0]}}  {row['kind']:<{lengths[1]}}  {row['default']}  ({row['of']})".rstrip()
+            for row in rows
+        ]
+        return "\n".join([f"{text}\n", f"Settings of {script} (--set KEY=VALUE): key, value, default", *lines])
 
 
 def score(
@@ -173,7 +238,7 @@ def import_(
     imported = import_file(file, folder, ImportPlan(fixed, ends, data, vectors, count, seed, softmax, force))
     model, warnings = imported.model, imported.warnings
     for warning in warnings:
-        say(f"note: {warning}")
+        note(warning)
     facts = model.card.to_record()["imported"]
     exact = {"exact": not model.card.approximated, "warnings": list(warnings)}
     record = {"model": str(folder), "name": model.name, "graph": model.graph.digest, **facts, **exact}
@@ -225,7 +290,7 @@ def quantise(
     table = quantisation.table(record)
     render.write(table, folder / "quantised")
     for warning in record["warnings"]:
-        say(f"note: {warning}")
+        note(warning)
     end = f"{folder}: {quantisation.sentence(record)}; {record['outputs_compared']:,} outputs equal to Keras'"
     give(as_json, record, lambda: table, lambda: end)
 

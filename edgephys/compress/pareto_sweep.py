@@ -31,6 +31,7 @@ from edgephys.core import machine
 from edgephys.core.errors import EdgephysError, ToolError, UsageError
 from edgephys.core.files import check_free, held, write_json
 from edgephys.core.reading import read_json
+from edgephys.core.remaining import Remaining
 from edgephys.workflow.candidates import Candidate
 from edgephys.workflow.firmware import FirmwarePlan
 
@@ -69,7 +70,10 @@ class KnobSweep:
         ):
             raise _wrong_seeds(",".join(map(str, self.seeds)))
         if self.pipeline.knob is None:
-            raise UsageError(f"pipeline {self.pipeline.name}: it has no [knob] to turn; state stage, key and values")
+            raise UsageError(
+                f"pipeline {self.pipeline.name}: it has no [knob] to turn; state stage, key and "
+                "values, as `edgephys init` does"
+            )
         names = [label(value) for value in self.pipeline.knob.values]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -207,13 +211,15 @@ class _SweepState:
 
     def execute(self, jobs: Mapping[str, CompressionJob]) -> None:
         """Run jobs, and write the table as each one ends."""
+        remaining = Remaining()
         with closing(self.executor(jobs, self.run_job)) as outcomes:
             for number, (name, why) in enumerate(outcomes, 1):
                 if why is None:
                     self.tables[name] = _table_of(jobs[name])
                 else:
                     self.failures[name] = why
-                self.say(f"{name}: {why or 'finished'}, {number} of {len(jobs)}")
+                left = remaining.left(number, len(jobs))
+                self.say(f"{name}: {why or 'finished'}, {number} of {len(jobs)}{left}")
                 self.write_table()
 
     def score_members(self) -> None:

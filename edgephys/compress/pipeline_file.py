@@ -55,7 +55,9 @@ class Pipeline:
         Raises: UsageError where there is no knob, or the stage refuses the value.
         """
         if self.knob is None:
-            raise UsageError(f"pipeline {self.name}: it has no [knob] to turn; state stage, key and values")
+            raise UsageError(
+                f"pipeline {self.name}: it has no [knob] to turn; state stage, key and values, as `edgephys init` does"
+            )
         at = self.knob.stage - 1
         stage = _stage(self.name, self.knob.stage, {**self.stages[at].to_record(), self.knob.key: value}, Path())
         return dataclasses.replace(self, stages=(*self.stages[:at], stage, *self.stages[at + 1 :]))
@@ -68,7 +70,7 @@ def read(path: Path, scripts: Sequence[Path] = ()) -> Pipeline:
     Raises: UsageError naming the file, the stage and the key that is wrong, with the valid ones.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such pipeline; compress/ holds them")
+        raise UsageError(f"{path}: no such pipeline; compress/ holds them, and `edgephys init` writes one")
     try:
         text = tomllib.loads(read_text(path))
     except UNREADABLE as error:

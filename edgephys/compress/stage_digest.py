@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgephys.compress.job import CompressionJob
 from edgephys.compress.stage import Stage
-from edgephys.core.errors import UsageError
+from edgephys.core.errors import DataError, UsageError
 from edgephys.core.names import real_path
 from edgephys.core.reading import only_os_errors, read_bytes, sha256
 from edgephys.models.card import CARD, read_card
@@ -48,6 +48,11 @@ def _of_start(job: CompressionJob, cards: bool) -> str:
     for content in _model_contents(job.model, cards):
         digest.update(content)
     for path in (job.data, job.test_data):
+        if path is not None and not path.exists():
+            raise DataError(
+                f"{path}: expected the data that the model was trained on, found no such file; check the path, or make "
+                "jets or waves: `edgephys data`"
+            )
         for file in sorted(path.glob("*.h5")) if path is not None and path.is_dir() else [path] if path else []:
             state = file.stat()
             digest.update(_file_digest(real_path(file), state.st_size, state.st_mtime_ns))

@@ -42,7 +42,9 @@ def whole_file(path: Path, what: str, cache_bytes: int = 2**20) -> Iterator[h5py
     or is far larger unpacked than packed; `what` names what it should be.
     """
     if not path.exists():
-        raise DataError(f"file '{path}': expected a {what}, found no such file; check the path")
+        raise DataError(
+            f"file '{path}': expected a {what}, found no such file; check the path, or make one: `edgephys data`"
+        )
     try:
         with open_regular(path, largest=1 << 63) as stream:
             size = stream.seek(0, 2)

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
 from edgephys.models.card import Card
+from edgephys.models.raw_inputs import reference
 from edgephys.models.vectors import HeldOut
 
 
@@ -68,7 +69,7 @@ class Model:
     @property
     def reference(self) -> Reference:
         """What computes the framework's own integers."""
-        return self.framework.reference(self.folder, self.graph)
+        return reference(self.framework, self.folder, self.graph)
 
 
 @dataclass(frozen=True, eq=False)

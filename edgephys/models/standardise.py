@@ -101,12 +101,29 @@ class Standardisation:
             raise DataError(f"expected {len(self.names)} features {self.names}, found {features.shape[-1]}")
         if not np.all(np.isfinite(features)):
             raise DataError("features must be finite: NaN or infinity found; clean the file")
+        return self.of_raw(self.raw(features))
+
+    def raw(self, features: NDArray[Any]) -> Integers:
+        """Return finite raw features as integers in steps of their grids.  Shape: (..., feature), kept."""
+        return np.stack([grid.quantise(features[..., index]) for index, grid in enumerate(self.grids)], -1)
+
+    def of_raw(self, raw: Integers) -> Integers:
+        """Return the input integers of raw features that are on their grids.
+
+        Shape: (..., feature), kept.  Exact: integer arithmetic.
+        """
         columns = []
         for index, grid in enumerate(self.grids):
-            raw = grid.quantise(features[..., index])
-            scaled = (raw - self.centres[index]) * self.gains[index]
+            scaled = (raw[..., index] - self.centres[index]) * self.gains[index]
             columns.append(self.output.requantise(scaled, grid.fraction + self.gain_fractions[index]))
         return np.stack(columns, -1)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether raw features are the input integers themselves."""
+        plain = all(grid.fraction == self.output.fraction for grid in self.grids)
+        unit = all(gain == 1 for gain in self.gains) and not any(self.gain_fractions)
+        return plain and unit and not any(self.centres)
 
     def to_record(self) -> dict[str, Any]:
         """Return the standardisation as plain JSON types."""

@@ -43,7 +43,10 @@ def read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> UserData:
     Raises: DataError where the file is missing, of another kind, or does not fit the inputs.
     """
     if not path.exists():
-        raise DataError(f"{path}: expected a .npz, .npy, .csv or HDF5 file, found no such file; check the path")
+        raise DataError(
+            f"{path}: expected a .npz, .npy, .csv or HDF5 file, found no such file; check the path (`edgephys init` "
+            "writes a script that makes sample data)"
+        )
     readers = {".npz": _npz, ".npy": _npy, ".csv": _csv, ".h5": _hdf5, ".hdf5": _hdf5}
     reader = readers.get(path.suffix.lower())
     if reader is None:

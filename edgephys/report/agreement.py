@@ -11,6 +11,7 @@ from typing import Any
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
 from edgephys.core.files import check_free
+from edgephys.core.remaining import Remaining
 from edgephys.models.frameworks import load
 from edgephys.project import MANIFEST
 from edgephys.report.table import Column, Table
@@ -62,8 +63,9 @@ def tabulate(
         names[model.name] = model
         for kind in plan.to:
             check_free(plan.folder(model.name, kind), MANIFEST, plan.force, "a project")
+    remaining = Remaining()
     for number, (name, model) in enumerate(names.items(), 1):
-        say(f"{name}: {number} of {len(names)}")
+        say(f"{name}: {number} of {len(names)}{remaining.left(number - 1, len(names))}")
         record["rows"].append(_row(name, model, plan, say))
         write(record)
     return record

@@ -53,7 +53,10 @@ def read_table(path: Path) -> dict[str, Any]:
             raise ValueError("rows that are no list")
     except UNREADABLE as error:
         what = fault(error)
-        raise ProjectError(f"{path}: expected a table in JSON with rows, found {what}; make it again") from error
+        raise ProjectError(
+            f"{path}: expected a table in JSON with rows, found {what}; make it again: `edgephys compress` "
+            "writes it for a run, `edgephys scaling` for --beside"
+        ) from error
     return dict(table)
 
 

@@ -14,9 +14,9 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
-from edgephys.core.errors import ProjectError
+from edgephys.core.errors import ProjectError, UsageError
 from edgephys.core.files import check_writable, write_file
-from edgephys.core.reading import drawable, fitting
+from edgephys.core.reading import drawable, fitting, read_json
 from edgephys.report.latex import tabular
 from edgephys.report.table import CSV, PAGE, TERMINAL, Column, Row, Table, number, value_at
 
@@ -46,11 +46,31 @@ def picture_of(table: Table, draw: Callable[[Table], bytes], where: Path | str) 
 def writer(out: Path | None, declare: Declare) -> Callable[[Mapping[str, Any]], None]:
     """Return a function that writes a record's table to OUT; without OUT it writes nothing.
 
-    Raises: UsageError where nothing can be written there: call it before the work.
+    Raises: UsageError where nothing can be written there, or another file than ours is: call it before the work.
     """
     if out is not None:
         check_writable(out)
+        _require_ours(out)
     return lambda record: None if out is None else write(declare(record), out)
+
+
+def _require_ours(out: Path) -> None:
+    """Raise UsageError where a file that a table would replace is there without a table of ours beside it."""
+    names = [out.with_name(out.name + suffix) for suffix in (".json", ".md", ".csv", ".png")]
+    present = [path.name for path in names if path.exists()]
+    if present and not _is_table(names[0]):
+        raise UsageError(
+            f"{out}: {present[0]} exists, and {names[0].name} is no table of ours: nothing is replaced; choose another "
+            "--out, or move the file"
+        )
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        record = read_json(path)
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and isinstance(record.get("rows"), list)
 
 
 # Markdown -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from edgephys.applications.application import Score
 from edgephys.applications.registry import applications
 from edgephys.core import machine
 from edgephys.core.errors import ModelError
+from edgephys.core.remaining import Remaining
 from edgephys.report.columns import auc_columns, caveats, counted, family_name, published_row
 from edgephys.report.estimator import calibrate
 from edgephys.report.scaling_figure import picture
@@ -45,8 +46,9 @@ def tabulate(
         "published_source": source.source if source is not None else None,
         "rows": [],
     }
+    remaining = Remaining()
     for place, model in enumerate(quantised, 1):
-        say(f"{model.name}: {place} of {len(quantised)}")
+        say(f"{model.name}: {place} of {len(quantised)}{remaining.left(place - 1, len(quantised))}")
         record["rows"].append(firmware_row(model, plan, floats.get(model.network), say))
         record["estimator"] = calibrate(record["rows"])
         write(record)

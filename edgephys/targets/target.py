@@ -17,7 +17,7 @@ from edgephys.core.errors import UsageError
 from edgephys.core.figure import Figure
 
 if TYPE_CHECKING:
-    from edgephys.core.fixed import Integers
+    from edgephys.core.fixed import Fixed, Integers
     from edgephys.graph.graph import Graph
     from edgephys.targets.rules import RuleTable
 
@@ -130,6 +130,23 @@ class EmittedProject:
     def part(self) -> str:
         """Part that the project was emitted for; only targets with a clock have one."""
         return str(self.options["part"])
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """Hold what an example of a project shows: vectors, and what the numbers of its input and output are.
+
+    ``features`` and ``outputs`` name the last axis of the input and of the output, where the model has names for them.
+    ``standardised`` says that the inputs follow from raw features; ``grids`` are those of raw features, where the
+    inputs are these.  Shape: inputs (vector, *input shape), expected (vector, *output shape).
+    """
+
+    inputs: Integers
+    expected: Integers
+    features: Sequence[str] = ()
+    outputs: Sequence[str] = ()
+    standardised: bool = False
+    grids: Sequence[Fixed] = ()
 
 
 @dataclass(frozen=True)
@@ -260,6 +277,13 @@ class Target(ABC):
     def write_testbench(self, graph: Graph, folder: Path, facts: Facts, x: Integers) -> int:
         """Write vectors for a test bench of the project's own, where the target has one, and return how many."""
         return 0
+
+    def write_example(self, folder: Path, name: str, facts: Facts, example: Example) -> None:
+        """Write an example of a caller into a project's folder, beside its sources, where the target has one.
+
+        It is the reader's to change: no result depends on it, and nothing of it is compiled or run by us.
+        """
+        return
 
     def platform(self, project: EmittedProject) -> str:
         """Return what the project runs on, or what it was emitted for."""

@@ -111,24 +111,34 @@ def completed(recipe: Recipe, data: Path) -> tuple[Recipe, tuple[str, ...]]:
     return dataclasses.replace(recipe, net=net), notes
 
 
+def owners(recipe: Recipe) -> dict[str, str]:
+    """Return what each key of a setting belongs to: "" is the recipe itself, "net" and "task" are its parts."""
+    parts: dict[str, Any] = {"net": recipe.net, "task": recipe.task_settings()}
+    keys = {field.name: "" for field in dataclasses.fields(recipe) if field.name not in ("script", *parts)}
+    for name, part in parts.items():
+        settled = {"weight_integers", *getattr(part, "settled", ())}  # by layer: training fits them
+        keys |= {field.name: name for field in dataclasses.fields(part) if field.name not in settled}
+    return keys
+
+
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Return the recipe with ``key=value`` settings of the recipe, its network or its application.
 
     Raises: UsageError naming the valid keys, or the type that a value must have.
     """
     parts: dict[str, Any] = {"net": recipe.net, "task": recipe.task_settings()}
-    owners = {field.name: "" for field in dataclasses.fields(recipe) if field.name not in ("script", *parts)}
-    for name, part in parts.items():
-        settled = getattr(part, "settled", ())
-        owners |= {field.name: name for field in dataclasses.fields(part) if field.name not in settled}
+    owned = owners(recipe)
     changes: dict[str, dict[str, Any]] = {name: {} for name in ("", *parts)}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if not equals or key not in owners:
-            raise UsageError(f"--set {setting}: expected KEY=VALUE with KEY one of {', '.join(sorted(owners))}")
-        owner = parts.get(owners[key], recipe)
+        if not equals or key not in owned:
+            raise UsageError(
+                f"--set {setting}: expected KEY=VALUE with KEY one of {', '.join(sorted(owned))}; "
+                "`edgephys settings SCRIPT` lists types and defaults"
+            )
+        owner = parts.get(owned[key], recipe)
         named = recipe.net.named_values.get(key, {})
-        changes[owners[key]][key] = (
+        changes[owned[key]][key] = (
             named[text] if text in named else _parse(key, text, typing.get_type_hints(type(owner))[key])
         )
     changed = {name: dataclasses.replace(part, **changes[name]) for name, part in parts.items() if changes[name]}

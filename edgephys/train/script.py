@@ -27,7 +27,10 @@ def script_recipe(script: Path) -> Recipe:
     Raises: UsageError where it has neither, or for what goes wrong in it.
     """
     if not script.is_file():
-        raise UsageError(f"{script}: no such training script; models/ holds them, such as models/jet_deepsets.py")
+        raise UsageError(
+            f"{script}: no such training script; models/ holds them, such as models/jet_deepsets.py, and "
+            "`edgephys init` writes one of your own"
+        )
     spec = importlib.util.spec_from_file_location(script.stem, script)
     if spec is None or spec.loader is None:
         raise UsageError(f"{script}: expected a Python file; models/ holds training scripts")

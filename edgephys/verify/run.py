@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from edgephys.graph.coverage import Coverage, coverage_of
 from edgephys.graph.graph import Graph, to_record
 from edgephys.models.card import changed_files
 from edgephys.models.frameworks import framework_of
+from edgephys.models.raw_inputs import reference as reference_of
 from edgephys.models.vectors import Vectors
 from edgephys.project import (
     FILE_VERIFICATION,
@@ -143,6 +145,7 @@ def verify(
     own = vectors or read_vectors(project)
     if not len(own.inputs):
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
+    say = _numbered(say, 5 + len(others))
     say(f"golden model, {len(own.inputs)} vectors")
     expected = _expected(project.graph, own.inputs)
     targets = {} if own.expected is None else {"golden": _stored(expected, own.expected)}
@@ -152,7 +155,7 @@ def verify(
         targets["plain"] = _plain(expected)
         card = read_card(project)
         warnings = tuple(one.describe() for one in card.approximated)
-        targets |= _framework(project, expected, warnings, say)
+        targets |= _framework(project, expected, say)
         lints = _lints(project, say)
         say(project.target.doing)
         targets |= _emitted(project, firmware, expected, lints)
@@ -189,13 +192,17 @@ def verify(
     return verified
 
 
-def _framework(project: Project, expected: Expected, warnings: Sequence[str], say: Say) -> dict[str, Comparison]:
+def _numbered(say: Say, total: int) -> Say:
+    """Return what says each message with its number among so many steps."""
+    numbers = count(1)
+    return lambda text: say(f"{next(numbers)} of {total}: {text}")
+
+
+def _framework(project: Project, expected: Expected, say: Say) -> dict[str, Comparison]:
     """Compare the framework that the model came from with the golden model."""
     framework = framework_of(project.model)
     say(framework.title)
-    for warning in warnings:
-        say(f"note: {warning}")
-    reference = framework.reference(project.model, project.graph)
+    reference = reference_of(framework, project.model, project.graph)
     return {framework.name: expected.compared(framework.name, reference.outputs(expected.inputs), reference.layers)}
 
 
@@ -204,9 +211,6 @@ def _lints(project: Project, say: Say) -> tuple[Lint, ...]:
     say("rules of synthesis")
     with project.using_facts():
         lints = tuple(project.target.lint(project.emitted))
-    line = first_finding(lints)
-    if line is not None:
-        say(line)
     return lints
 
 

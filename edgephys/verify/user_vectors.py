@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edgephys.core.errors import ProjectError
+from edgephys.models.raw_inputs import RawFeatures, standardisation_in
 from edgephys.models.vectors import Vectors
 from edgephys.project import Project, read_card
 
@@ -27,7 +28,10 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
     ready = card.standardisation
     if ready is None:
         raise ProjectError(f"{project.folder}: the model has no preprocessing of raw data; verify it without --data")
-    if ready.output != project.graph.input.fixed:
+    raw = standardisation_in(project.graph)
+    if raw is not None:
+        ready = RawFeatures(**vars(raw))
+    elif ready.output != project.graph.input.fixed:
         raise ProjectError(
             f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "
             f"{project.graph.input.fixed}; emit the project again"

@@ -12,7 +12,18 @@ from edgephys.core.errors import MismatchError
 from edgephys.core.figure import Figure
 from edgephys.targets.c.options import COptions
 from edgephys.targets.processor import Emitter, ProcessorTarget
-from edgephys.targets.target import EmittedProject, Facts, MemoryPart, OtherRun, Picture, Ran, Say, TimedRun, ToolRuns
+from edgephys.targets.target import (
+    EmittedProject,
+    Example,
+    Facts,
+    MemoryPart,
+    OtherRun,
+    Picture,
+    Ran,
+    Say,
+    TimedRun,
+    ToolRuns,
+)
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Integers
@@ -40,6 +51,12 @@ class CTarget(ProcessorTarget):
         from edgephys.targets.c import emit
 
         return emit
+
+    def write_example(self, folder: Path, name: str, facts: Facts, example: Example) -> None:
+        """Write a program that calls the model, a Makefile and a README."""
+        from edgephys.targets.c import example as files
+
+        files.write(folder, name, facts, example)
 
     def other_runs(self, project: EmittedProject, netlist: bool) -> Sequence[OtherRun]:
         """Return a run that checks every memory access, in an arena of exactly its size, and all runs of a batch."""

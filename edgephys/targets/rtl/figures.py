@@ -77,14 +77,27 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
             f"{modular.target}, {memory}, {part.copies} copies",
         )
         figures.append(Figure("rollout_bram", part.cells.bram * part.copies, UNITS[modular.family]["bram"], *of))
-    for module, part in modular.per_module.items():
-        where = f"{modular.target}, {module}, {part.copies} {'copy' if part.copies == 1 else 'copies'}"
-        value = part.cells.lut * part.copies
-        figures.append(
-            Figure(f"lut.{module}", value, "LUT", FigureStage.SYNTHESISED, modular.tool, modular.version, where)
-        )
+    figures += of_modules(project, modular)
     if runs.flat:
         figures.append(_flat(sources, project, modular, runs, say))
+    return figures
+
+
+def of_modules(project: EmittedProject, modular: synth.Synthesised) -> list[Figure]:
+    """Return the LUTs of each module, most first, with their share of all modules' and of the part's."""
+    sizes = {module: part.cells.lut * part.copies for module, part in modular.per_module.items()}
+    room, total = capacity.capacity_of(project.part), sum(sizes.values())
+    whole = room.lut if room is not None and room.lut_inputs == LUT_INPUTS else None
+    device = project.part.partition("-")[0]
+    figures = []
+    for module in sorted(sizes, key=lambda module: -sizes[module]):
+        copies, value = modular.per_module[module].copies, sizes[module]
+        shares = f"{value / total:.1%} of all" if total else ""
+        shares += f", {value / whole:.2%} of {device}" if whole and shares else ""
+        words = f"{modular.target}, {module}, {copies} {'copy' if copies == 1 else 'copies'}"
+        where = f"{words}; {shares}" if shares else words
+        of = (FigureStage.SYNTHESISED, modular.tool, modular.version, where)
+        figures.append(Figure(f"lut.{module}", value, "LUT", *of))
     return figures
 
 
