@@ -47,7 +47,7 @@ def section(name: str, command: Any, context: Any) -> str:
     text = "\n".join(line for line in lines if not is_example(line)).strip().replace("<", "&lt;")
     records = [record for record in (of.get_help_record(context) for of in command.get_params(context)) if record]
     rows = [f"| `{cell(words)}` | {cell(help_text).replace('<', '&lt;')} |" for words, help_text in records]
-    table = "\n".join(["| | |", "| --- | --- |", *rows])
+    table = "\n".join(["| argument or option | what it is |", "| --- | --- |", *rows])
     usage = " ".join(command.collect_usage_pieces(context))
     return "\n\n".join([f"## {name}", f"`edgephys {name} {usage}`", text, "\n".join(examples), table])
 
