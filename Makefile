@@ -32,7 +32,7 @@ BIN    := $(VENV)/bin
 CLI    := $(BIN)/edgephys
 OUT    := hls_projects
 
-.PHONY: install demo demo-waves waves waves-operator waves-firmware test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists intervals bench speed zoo zoo-wide docs clean
+.PHONY: install demo demo-waves waves waves-operator waves-firmware test test-all fuzz mutation public compare-emitted check compare street scaling sweep compression alone front rival agree coverage netlists intervals bench speed zoo zoo-wide clean
 
 install: $(VENV)/.installed
 
@@ -309,6 +309,7 @@ zoo-wide: install
 	done; \
 	wide jet_deepsets jet_deepsets_n64 $(WIDE_DATA) --set constituents=64
 
+.PHONY: docs
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 

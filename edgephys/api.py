@@ -51,7 +51,7 @@ def load(
     fewer for a large model.
     ``input_format`` is a format such as ``fixed<12,4>``; the data propose one where it is left out; to
     ``output_format`` the outputs of a Keras model are rounded, where they are floats. ``out`` is
-    ``runs/<name>`` by default; ``force`` replaces a folder that is not ours.
+    runs/<name> by default; ``force`` replaces a folder that is not ours.
 
     Raises: ModelError naming the layer that cannot be computed exactly; MismatchError where the Graph computes other
     integers than the framework; DataError for data that do not fit; UsageError for words that do not.
@@ -140,7 +140,7 @@ class LoadedModel:
         """Emit the model to a target: hls, rtl, c, onnx or qonnx.
 
         ``options`` are those of `edgephys emit` with underscores, such as clock_ns=4 or io="stream"; ``out`` is
-        ``hls_projects/<model>_<target>`` by default; ``vectors`` limits the held-out vectors in the project.
+        hls_projects/<model>_<target> by default; ``vectors`` limits the held-out vectors in the project.
         Raises: ModelError naming the layer that the target refuses; UsageError for an option that it does not have.
         """
         from edgephys.project import emit
