@@ -6,16 +6,22 @@ import sys
 from itertools import chain
 
 import pytest
+import typer
 from command_lines import NOTEBOOKS, PAGES, SCRIPTS, TOP, commands, lines_of, parse
+
+from edgephys import cli
 
 LINES = [(path.relative_to(TOP), line) for path in (*PAGES, *NOTEBOOKS, *SCRIPTS) for line in lines_of(path)]
 TEXTS = {path.relative_to(TOP): path.read_text() for path in PAGES}
 INLINE = re.compile(r"`([^`]+)`")
-OPTIONS = {
-    name: set(chain.from_iterable((*of.opts, *of.secondary_opts) for of in command.params))
-    for name, command in commands()
-}
-GENERAL = {"--help", "--version"}
+
+
+def options_of(command):
+    return {"--help", *chain.from_iterable((*of.opts, *of.secondary_opts) for of in command.params)}
+
+
+OPTIONS = {name: options_of(command) for name, command in commands()}
+GENERAL = options_of(typer.main.get_command(cli.program()))
 OTHER_PROGRAM = TOP / "compress" / "rival" / "README.md"
 """A page about a script of the repository, whose options stand alone in its sentences."""
 MAKEFILE = (TOP / "Makefile").read_text()
@@ -44,7 +50,7 @@ def test_every_command_and_option_within_a_sentence_exists(page):
         name = next((name for name in (" ".join(words[:2]), words[0]) if name in OPTIONS), None)
         stated = {word.split("=")[0].rstrip(",;.") for word in words if re.fullmatch(r"--[a-z-]+.*", word)}
         if name is not None:
-            assert stated <= OPTIONS[name] | GENERAL, f"{page}: `{code}`"
+            assert stated <= OPTIONS[name], f"{page}: `{code}`"
         elif code.startswith("--") and TOP / page != OTHER_PROGRAM:
             assert stated <= known, f"{page}: `{code}`"
         elif code.startswith("edgephys "):
