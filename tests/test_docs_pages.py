@@ -15,6 +15,7 @@ SHORTER = {
     "bits=5": "bits=4",
     "epochs=25": "epochs=1",
     "width=32": "width=8 --set epochs=2",
+    "--bits 8": "--bits 4",
 }
 TAGGER = (
     "edgephys train models/jet_deepsets.py --data models/samples/jets.h5 --set phi=4,4 --set rho=4 --set bits=4 "
