@@ -26,6 +26,7 @@
 # make compare  the paper's Deep Sets at N = 8, 16, 32 emitted, verified, synthesised and compared (over an hour)
 # make zoo      train the zoo again (needs data/jets_train.h5: see models/README.md; hours)
 # make check    ruff and mypy
+# make docs     the documentation as a site in build/site, with all links checked
 
 PYTHON ?= python3
 VENV   := .venv
@@ -40,7 +41,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgephys needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,jets,waves,cluster,qonnx,bench,board]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,jets,waves,cluster,qonnx,bench,board]'
 	@touch $@
 
 DEMO := $(OUT)/demo
@@ -322,6 +323,10 @@ zoo-wide: install
 	    wide $$script $${script}_n8_f16 $(WIDE_DATA) --set constituents=8 --set features=all; \
 	done; \
 	wide jet_deepsets jet_deepsets_n64 $(WIDE_DATA) --set constituents=64
+
+.PHONY: docs
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf runs build *.egg-info

@@ -8,31 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
+from command_lines import TOP, commands, parse
 from keras_models import model_of, qdense
 from scaling_models import edit_card
 
 from edgephys import cli
 from edgephys.networks.backend import keras
 
-TOP = Path(__file__).parent.parent
 PATHS = re.compile(r"[\w.*/-]+/[\w.*/-]+|[\w-]+\.(?:toml|py|h5|json|onnx)")
 PORTS = "/dev/"
 """Begins the name of a serial port, which is no file of the repository."""
 DATA_SETS = {"data/jets.h5", "data/waves.h5"}
-
-
-def commands():
-    """Return [(name, command)] of every command, in the order of `edgephys --help`."""
-    group = typer.main.get_command(cli.program())
-    context = group.make_context("edgephys", [], resilient_parsing=True)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if hasattr(command, "list_commands"):
-            inner = command.make_context(name, [], resilient_parsing=True)
-            yield from ((f"{name} {word}", command.get_command(inner, word)) for word in command.list_commands(inner))
-        else:
-            yield name, command
 
 
 def examples():
@@ -88,11 +74,7 @@ def test_a_file_that_the_help_of_an_option_names_is_in_the_repository(name, comm
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_every_example_parses(line):
-    group, words = typer.main.get_command(cli.program()), shlex.split(line)[1:]
-    context = group.make_context("edgephys", words)
-    while hasattr(group, "resolve_command"):
-        name, group, words = group.resolve_command(context, words)
-        context = group.make_context(name, words, parent=context)
+    parse(line)
 
 
 # Run ----------------------------------------------------------------------------------------------

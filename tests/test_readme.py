@@ -28,7 +28,7 @@ def test_each_figure_of_readme_is_in_the_page_that_it_names(what, figures, page)
         assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)", text), f"{what}: {number} is not in {page}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/commands.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/commands.md", "docs/index.md"])
 def test_links_to_files_lead_to_them(page):
     path = TOP / page
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()) if "://" not in link]

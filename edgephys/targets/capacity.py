@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+LUT6_INPUTS = 6
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -96,3 +98,9 @@ def capacity_of(part: str) -> Capacity | None:
         return None
     lut, dsp, bram = max(fitting)[1]
     return Capacity(lut, 6, 2 * lut, dsp, bram)
+
+
+def lut6(part: str) -> int | None:
+    """Return the LUTs of 6 inputs of a part; None for one that is not listed, or whose LUTs have fewer inputs."""
+    held = capacity_of(part)
+    return held.lut if held is not None and held.lut_inputs == LUT6_INPUTS else None

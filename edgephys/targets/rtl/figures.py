@@ -17,8 +17,6 @@ from edgephys.targets.rtl.options import ROLLED_OUT
 from edgephys.targets.target import EmittedProject, Say, ToolRuns, failure
 
 RESOURCES = ("lut", "ff", "dsp", "bram")
-LUT_INPUTS = 6
-"""Inputs of the LUTs that the synthesis counts."""
 ROUTED = (("fmax_mhz", "MHz"), ("latency_routed_ns", "ns"))
 PLACE_S = 3000.0
 ROUTED_ON = "LFE5U-85F, out of context"
@@ -28,7 +26,11 @@ def estimates(project: EmittedProject) -> list[Figure]:
     """Return alkaid's estimate of the LUTs, and the memory of a stream."""
     facts, versions = project.facts, project.versions
     lut, room = round(facts["lut_estimate"]), capacity.capacity_of(project.part)
-    share = f"; {lut / room.lut:.1%} of {room.lut:,}" if room is not None and room.lut_inputs == LUT_INPUTS else ""
+    share = (
+        f"; {lut / room.lut:.1%} of {room.lut:,}"
+        if room is not None and room.lut_inputs == capacity.LUT6_INPUTS
+        else ""
+    )
     provenance = (FigureStage.ESTIMATED, "alkaid", versions["alkaid"], project.part + share)
     figures = [Figure("lut_estimate", lut, "LUT", *provenance)]
     if facts.get("io") == STREAM:
@@ -86,8 +88,7 @@ def synthesis(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]
 def of_modules(project: EmittedProject, modular: synth.Synthesised) -> list[Figure]:
     """Return the LUTs of each module, most first, with their share of all modules' and of the part's."""
     sizes = {module: part.cells.lut * part.copies for module, part in modular.per_module.items()}
-    room, total = capacity.capacity_of(project.part), sum(sizes.values())
-    whole = room.lut if room is not None and room.lut_inputs == LUT_INPUTS else None
+    whole, total = capacity.lut6(project.part), sum(sizes.values())
     device = project.part.partition("-")[0]
     figures = []
     for module in sorted(sizes, key=lambda module: -sizes[module]):
@@ -105,7 +106,7 @@ def part_shares(project: EmittedProject, modular: synth.Synthesised) -> list[Fig
     """Return the share of each of the part's resources that the design takes, and in words whether it fits."""
     room, device = capacity.capacity_of(project.part), project.part.partition("-")[0]
     provenance = ("%", FigureStage.SYNTHESISED, modular.tool, modular.version)
-    if room is None or room.lut_inputs != LUT_INPUTS:
+    if room is None or room.lut_inputs != capacity.LUT6_INPUTS:
         why = "its LUTs are not listed here, or have 4 inputs: report --place routes for an ECP5"
         return [missing("lut_share", *provenance, project.part, why)]
     figures = []
