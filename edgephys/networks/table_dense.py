@@ -100,8 +100,12 @@ class TableDense(keras.layers.Layer):  # type: ignore[misc]
         if self.normalise:
             tables = self._normalised(tables, self.mean, self.variance)
         values = keras.ops.convert_to_numpy(_rounded(tables, self.fraction)).astype(np.float64)
-        steps = np.rint(values * 2.0**self.fraction).astype(np.int64)
+        steps: NDArray[np.int64] = np.rint(values * 2.0**self.fraction).astype(np.int64)
         return steps.reshape(-1, self.entries, self.units)
+
+    def deviations(self) -> NDArray[Any]:
+        """Return by how much each edge's table varies over its entries.  Shape: (input, unit)."""
+        return np.asarray(self.tables().std(1) * 2.0**-self.fraction)
 
     def _read(self, inputs: Any) -> Any:
         """Return a one-hot row of each input's entry.  Shape: (..., input) -> (..., input * entry)."""
@@ -127,8 +131,11 @@ class TableDense(keras.layers.Layer):  # type: ignore[misc]
         return ops.reshape(values, (self._rows(), self.units))
 
     def _normalised(self, tables: Any, mean: Any, variance: Any) -> Any:
-        factor = self.gain * keras.ops.rsqrt(variance + EPSILON)
-        return tables * factor + (self.shift - mean * factor) / float(self.function.shape[0])
+        ops = keras.ops
+        factor = self.gain * ops.rsqrt(variance + EPSILON)
+        left = ops.maximum(ops.sum(self.mask, 0), 1.0)  # a unit without edges gets no shift
+        shift = self.mask * ((self.shift - mean * factor) / left)
+        return tables * factor + ops.reshape(ops.repeat(shift[:, None], self.entries, 1), tables.shape)
 
     def get_config(self) -> dict[str, Any]:
         """Return what makes the layer again."""

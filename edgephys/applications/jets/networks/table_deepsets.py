@@ -1,8 +1,8 @@
-"""Deep Sets whose layers are learnt tables: a function of each constituent, a mean over them, a function of the mean."""
+"""Deep Sets whose layers are learnt tables: a function of each constituent, a mean, a function of the mean."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgephys.applications.jets.networks.tagger import Tagger
@@ -26,7 +26,7 @@ class TableDeepSets(Tagger):
     Source: as ``TableDense``. Ours: the set network, and its one ReLU.
     """
 
-    bits: int | None = 5
+    bits: int | None = field(default=5, kw_only=True)
     phi: tuple[int, ...] = (32,)
     rho: tuple[int, ...] = (16,)
     first_bits: int = 6
