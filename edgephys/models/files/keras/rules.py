@@ -16,12 +16,14 @@ from edgephys.models.files.keras import (
     moves,
     pools,
     softmaxes,
+    tables,
 )
 from edgephys.models.files.keras.reading import KerasReading, KerasValue
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.edges import Edges
 from edgephys.networks.gated_operator import GatedOperator
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, FixedRounding, FrameSum, Pairs, ReceivedSum
+from edgephys.networks.table_dense import TableDense
 
 Rule = Callable[[KerasReading, Any, Sequence[KerasValue]], KerasValue]
 
@@ -78,6 +80,7 @@ RULES: dict[type, Rule] = {
     Pairs: merge.pairs,
     ReceivedSum: merge.received_sum,
     FrameSum: merge.frame_sum,
+    TableDense: tables.table_dense,
     GatedOperator: gated.gated_operator,
     Edges: gated.edges,
 }
