@@ -150,16 +150,16 @@ def require_types(record: Mapping[str, Any], types: Mapping[str, type | tuple[ty
     A pair of types is a table or list, and what each of its entries is.
     """
     for name, kind in types.items():
-        container, entry = kind if isinstance(kind, tuple) else (kind, None)
         value = record.get(name)
-        _require_type(name, value, container)
-        if entry is not None and value is not None:
-            for part in value.values() if isinstance(value, dict) else value:
-                _require_type(f"each of {name}", part, entry)
+        if value is not None:
+            _require_type(name, value, kind[0] if isinstance(kind, tuple) else kind)
+            if isinstance(kind, tuple):
+                for part in value.values() if isinstance(value, dict) else value:
+                    _require_type(f"each of {name}", part, kind[1])
 
 
 def _require_type(name: str, value: Any, kind: type) -> None:
-    if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{name} must be {_KINDS[kind]}, not {str(value)[:40]!r}")
 
 
