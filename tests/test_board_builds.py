@@ -271,6 +271,18 @@ def test_every_held_out_vector_is_sent_and_compared(on_board, run):
     assert "5 vectors, 0 mismatches, 0 requests sent again" in done.out
 
 
+@pytest.mark.slow
+def test_the_host_and_the_simulated_top_level_agree_over_a_pseudo_terminal(on_board, run, tmp_path):
+    opened, _ = on_board
+    top = BoardTop(ULX3S, opened.facts, BAUD)
+    sources = [*top.write(tmp_path / "board"), *(opened.firmware / name for name in opened.facts["sources"])]
+    simulated = simulate.of_rtl(top, sources)
+    with PtyBoard(lambda data: simulated.answers([data])[0]) as board:
+        done = run("run-board", board.port, "--project", opened.folder, "--vectors", 20, "--json")
+    assert done.status == 0, done.err
+    assert done.json["mismatches"] == 0 and done.json["sent_again"] == 0
+
+
 def test_a_board_that_computes_other_integers_is_told_with_the_places(on_board, run):
     opened, compute = on_board
 
