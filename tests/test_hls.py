@@ -59,7 +59,8 @@ def test_probe_gives_every_layer(deep_sets_project):
     assert first_difference(graph, edges, x) is None
 
 
-@pytest.mark.parametrize("layer", [pytest.param("phi_1", marks=pytest.mark.slow), "logits"])
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["phi_1", "logits"])
 def test_flipped_weight_changes_the_result_and_is_named(deep_sets_project, layer, tmp_path):
     graph, folder, facts = deep_sets_project
     changed = shutil.copytree(folder, tmp_path / "changed")

@@ -35,7 +35,8 @@ def emitted(folder, graph=None, **options):
     return graph, facts
 
 
-@pytest.mark.parametrize("ii", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("ii", [1, 4])
 def test_the_integers_are_those_of_the_golden_model_with_waits_on_both_sides(tmp_path, ii):
     graph, facts = emitted(tmp_path, ii=ii)
     x = vectors(graph, 50)
@@ -79,6 +80,7 @@ def test_an_output_stays_valid_and_the_same_until_it_is_taken(tmp_path):
     assert (last[valid == 1] == 1).all() and not data[:, given:].any()
 
 
+@pytest.mark.slow
 def test_no_tool_objects_to_it_and_scripts_name_its_top_and_clock(tmp_path):
     _, facts = emitted(tmp_path, prefix="one")
     assert [(of.tool, of.findings) for of in lint.of_project(tmp_path, facts) if not of.skipped and of.findings] == []

@@ -56,6 +56,7 @@ def test_the_integers_of_every_layer_stay_with_a_prefix(tmp_path, options):
     assert all(np.array_equal(integers, edges[of[layer]]) for layer, integers in layers.items())
 
 
+@pytest.mark.slow
 def test_no_tool_objects_to_a_project_with_a_prefix(tmp_path):
     graph, options = tagger(8), RtlOptions(prefix="first")
     facts = rtl.emit(graph, tmp_path, options)

@@ -16,7 +16,8 @@ from edgephys.models.files.keras import lower
 from edgephys.networks.backend import predict
 from edgephys.networks.kernels import kernel_of
 
-STAGES = stage_classes()
+STAGES = {kind: stage for kind, stage in stage_classes().items() if not stage.takes_tables}
+"""Those that take networks of kernels."""
 
 GIVEN: dict[str, dict[str, object]] = {
     "bitwise": {"lut_cost": 1e-5, "widths": "tensor"},

@@ -143,6 +143,23 @@ def test_pruning_keeps_the_share_of_edges_and_the_model_exact():
     np.testing.assert_array_equal(evaluate.run(graph, x), seen.astype(np.float64) * 2.0**graph.output.fixed.fraction)
 
 
+def test_pruning_leaves_the_given_model_and_one_seed_gives_one_model():
+    model, task = random_model(SMALL, 8), task_of(SMALL)
+    before = [weight.copy() for weight in model.get_weights()]
+    first, second = (PruneEdges(epochs=1, batch=64).apply(model, task, 3).model.get_weights() for _ in range(2))
+    for given, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(given, now)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_edge_that_was_pruned_stays_so():
+    model = random_model(SMALL, 9)
+    made = PruneEdges(epochs=1, batch=64, edges=0.8).apply(model, task_of(SMALL), 1).model
+    for before, after in zip(tables_of(model), tables_of(made), strict=True):
+        assert not (np.asarray(after.mask) > np.asarray(before.mask)).any()
+
+
 def test_a_network_without_tables_has_no_edges_to_prune():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="plain")
     with pytest.raises(ModelError, match="'plain': prune_edges takes a network with TableDense layers; use prune"):

@@ -89,8 +89,8 @@ def test_names_of_layers_and_nodes_are_one_line_without_quotes(c_project):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda record: record["files"].update({"../../secret": None}), "files must be a path inside the project"),
-        (lambda record: record["files"].update({"/etc/passwd": None}), "files must be a path inside the project"),
+        (lambda record: record["files"].update({"../../secret": "0"}), "files must be a path inside the project"),
+        (lambda record: record["files"].update({"/etc/passwd": "0"}), "files must be a path inside the project"),
         (lambda record: record["facts"].update({"top": "x\nshell id"}), "facts.top must be one printable line"),
         (lambda record: record["options"].update({"part": 'x"'}), "options.part must be one printable line"),
     ],

@@ -29,12 +29,13 @@ class Stage(ABC):
 
     ``kind`` is its name there, set by ``compress.registry.register``. ``paths`` names the fields that hold files or
     models' folders: they are relative to the pipeline's file, and a stage runs again when their content changes; those
-    of ``scripts`` are programs.
+    of ``scripts`` are programs. ``takes_tables`` states that it takes networks of learnt tables, not of kernels.
     """
 
     kind: ClassVar[str]
     paths: ClassVar[tuple[str, ...]] = ()
     scripts: ClassVar[tuple[str, ...]] = ()
+    takes_tables: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, model: Any, task: Task, seed: int, progress: Progress | None = None) -> StageResult:

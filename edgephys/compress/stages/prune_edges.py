@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class PruneEdges(Training):
     edge's table is 0 and stays so.
     """
 
+    takes_tables: ClassVar[bool] = True
     edges: float = 0.5
     ramp: float = 0.5
 

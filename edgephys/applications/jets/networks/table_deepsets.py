@@ -12,8 +12,8 @@ from edgephys.networks.layers import ConstituentMean
 from edgephys.networks.table_dense import TableDense
 from edgephys.networks.widths import rounding
 
-INPUT_INTEGER = 1
-"""The first tables read features in [-2, 2): standardised ones have 90 % of their values within a range of 1."""
+INPUT_INTEGER = 0
+"""The first tables read features in [-1, 1): standardised ones have 98 % of their values there."""
 
 
 @dataclass(frozen=True)
