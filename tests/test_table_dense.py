@@ -147,8 +147,8 @@ def test_pruning_leaves_the_given_model_and_one_seed_gives_one_model():
     model, task = random_model(SMALL, 8), task_of(SMALL)
     before = [weight.copy() for weight in model.get_weights()]
     first, second = (PruneEdges(epochs=1, batch=64).apply(model, task, 3).model.get_weights() for _ in range(2))
-    for given, now in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(given, now)
+    for former, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(former, now)
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
 
