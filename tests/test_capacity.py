@@ -22,6 +22,8 @@ from edgephys.targets.rtl.cells import Cells
         ("xc7k325tffg900-2", 203_800),
         ("xc7z020clg400-1", 53_200),
         ("xc7vx690tffg1761-2", 433_200),
+        ("xczu3eg-sbva484-1-e", 70_560),
+        ("xczu3teg-sfvc784-1-e", 72_000),
         ("xczu7ev-ffvc1156-2-e", 230_400),
         ("xczu28dr-ffvg1517-2-e", 425_280),
         ("xcu250-figd2104-2L-e", 1_728_000),
