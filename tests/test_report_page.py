@@ -16,7 +16,7 @@ from sklearn.metrics import roc_curve
 
 from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.project import emit, read, read_result, write_result
-from edgephys.report import web
+from edgephys.report import project_page, web
 from edgephys.report.figure_groups import figures_table, in_groups, screen_table
 from edgephys.report.latex import escaped, tabular
 from edgephys.report.page import Page, Statement, Verdict
@@ -322,3 +322,13 @@ def test_latex_has_the_columns_of_the_page_and_signs_as_text():
 
 
 group_unit = "$"
+
+
+def test_the_verdict_says_that_nanoseconds_are_cycles_at_a_clock_that_was_not_routed():
+    known = {
+        "latency_cycles": Figure("latency_cycles", 9, "cycles", FigureStage.SIMULATED, "verilator", "5", "5 ns stated"),
+        "latency_ns": Figure("latency_ns", 45, "ns", FigureStage.ESTIMATED, "edgephys", "0", "not routed"),
+    }
+    (statement,) = project_page.latency(known)
+    assert statement.finding == "9 cycles = 45 ns"
+    assert statement.detail == "cycles simulated, verilator 5; ns estimated: not routed"

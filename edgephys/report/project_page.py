@@ -58,7 +58,7 @@ def verdict(project: Project, figures: Sequence[Figure]) -> list[Statement]:
     known = {figure.name: figure for figure in figures}
     verified = read_result(project, VERIFICATION) or read_result(project, FILE_VERIFICATION)
     statements = [_equality(project, verified), _covered(verified)]
-    return [*statements, *_score(figures), *_time(known), *_part(project, known), *_size(known)]
+    return [*statements, *_score(figures), *latency(known), *_part(project, known), *_size(known)]
 
 
 def _equality(project: Project, verified: Mapping[str, Any] | None) -> Statement:
@@ -106,15 +106,18 @@ def _score(figures: Sequence[Figure]) -> Iterator[Statement]:
             return
 
 
-def _time(known: Mapping[str, Figure]) -> Iterator[Statement]:
+def latency(known: Mapping[str, Figure]) -> Iterator[Statement]:
+    """Yield what is known of the latency, of figures by name: cycles, ns and where each is from, or the median."""
     cycles, ns, interval = (known.get(name) for name in ("latency_cycles", "latency_ns", "ii"))
     if cycles is not None:
         if cycles.value is None:
             yield Statement("latency", "not measured", str(cycles.why))
         else:
             every = "" if interval is None or interval.value is None else f", an input every {_interval(interval)}"
-            at = "" if ns is None or ns.value is None else f" = {ns.text}"
-            yield Statement("latency", f"{cycles.text}{at}", f"{cycles.stage.value}, {tool_of(cycles)}{every}")
+            at, detail = "", f"cycles {cycles.stage.value}, {tool_of(cycles)}{every}"
+            if ns is not None and ns.value is not None:
+                at, detail = f" = {ns.text}", f"{detail}; ns {ns.stage.value}: {ns.target}"
+            yield Statement("latency", f"{cycles.text}{at}", detail)
     elif (median := known.get("p50_us")) is not None:
         finding = "not measured" if median.value is None else f"{median.text}, the median"
         yield Statement("latency", finding, str(median.why or median.target))
