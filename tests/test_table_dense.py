@@ -1,6 +1,7 @@
 """Layers of learnt tables: exact on every target, their gradient, their pruning, and what they refuse."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgephys.applications.jets.networks.table_deepsets import TableDeepSets
+from edgephys.compress.gains import measure
 from edgephys.compress.stages.prune_edges import PruneEdges, thin
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.fixed import Fixed
@@ -18,6 +20,8 @@ from edgephys.models.files.keras import lowered
 from edgephys.networks.backend import keras, predict
 from edgephys.networks.table_dense import TableDense
 
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "models/samples/jets.h5"
 SMALL = TableDeepSets(constituents=4, phi=(5, 4), rho=(4,), bits=4, first_bits=5, pool_bits=4, table_fraction=4)
 
 
@@ -158,6 +162,30 @@ def test_an_edge_that_was_pruned_stays_so():
     made = PruneEdges(epochs=1, batch=64, edges=0.8).apply(model, task_of(SMALL), 1).model
     for before, after in zip(tables_of(model), tables_of(made), strict=True):
         assert not (np.asarray(after.mask) > np.asarray(before.mask)).any()
+
+
+def test_the_gains_of_tables_count_edges_and_no_digits():
+    model = random_model(SMALL, 4)
+    gains = measure(model, task_of(SMALL), "tables")
+    edges = sum(layer.mask.shape[0] * layer.mask.shape[1] for layer in tables_of(model))
+    left = sum(int(np.count_nonzero(layer.deviations())) for layer in tables_of(model))
+    assert (gains.weights, gains.nonzero, gains.digits, gains.ebops) == (edges, left, 0, 0)
+    assert 0 < left < edges and gains.lut_estimate > 0 and gains.adder_bits > 0
+
+
+@pytest.mark.slow
+def test_the_commands_train_prune_and_emit_a_network_of_tables(run, tmp_path):
+    few = ["--set", "epochs=2", "--set", "phi=4", "--set", "rho=4", "--set", "constituents=4"]
+    done = run("train", ROOT / "models/jet_tables.py", "--data", SAMPLE, *few, "--out", tmp_path / "tables")
+    assert done.status == 0, done.err
+    (tmp_path / "half.toml").write_text('[[stage]]\nkind = "prune_edges"\nepochs = 2\nedges = 0.5\n')
+    out = tmp_path / "half"
+    done = run("compress", tmp_path / "tables", tmp_path / "half.toml", "--data", SAMPLE, "--out", out, "--json")
+    assert done.status == 0, done.err
+    first, last = done.json["rows"]
+    assert last["nonzero"] <= first["weights"] / 2 + 1 and last["lut_estimate"] < first["lut_estimate"]
+    assert run("emit", out / "model", "--to", "c", "--vectors", "200", "--out", tmp_path / "c").status == 0
+    assert run("verify", tmp_path / "c").status == 0
 
 
 def test_a_network_without_tables_has_no_edges_to_prune():

@@ -18,6 +18,8 @@ from edgephys.graph.graph import Graph
 from edgephys.graph.ops import Dense, Sum
 from edgephys.graph.passes import lowered
 from edgephys.models.files.keras import lower
+from edgephys.networks.kernels import kernel_of
+from edgephys.networks.table_dense import TableDense
 from edgephys.targets.rtl.emit import estimate
 from edgephys.targets.rtl.options import RtlOptions
 
@@ -33,7 +35,8 @@ class Gains:
     (arXiv 2405.00645): bits between a weight's highest and lowest one, times the bits of the data, each product;
     ``adder_bits`` are those of the weights' digits, most of the price that stages train under.
     ``lut_estimate`` and ``cycles_estimate`` are alkaid's, at the options' clock. ``local_rank`` is that of each layer,
-    a diagnostic of how far it could be narrowed.
+    a diagnostic of how far it could be narrowed. An edge with a learnt table counts as a weight, one whose table is
+    constant as zero; it has no digits.
     """
 
     metrics: Mapping[str, Any]
@@ -53,12 +56,15 @@ def measure(model: Any, task: Task, name: str, options: RtlOptions | None = None
     Raises: ModelError where it cannot be computed exactly.
     """
     graph = lowered(lower(model, task.input, name))
-    kernels = [kernel_integers(layer) for layer in kernel_layers(model)]
+    tables = [layer for layer in model.layers if isinstance(layer, TableDense)]
+    multiplies = not tables or any(kernel_of(layer) is not None for layer in model.layers)
+    kernels = [kernel_integers(layer) for layer in kernel_layers(model)] if multiplies else []
+    edges = [layer.deviations() for layer in tables]
     planned = estimate(graph, options or RtlOptions())
     return Gains(
         task.validation_metrics(model),
-        sum(kernel.size for kernel in kernels),
-        sum(int(np.count_nonzero(kernel)) for kernel in kernels),
+        sum(of.size for of in (*kernels, *edges)),
+        sum(int(np.count_nonzero(of)) for of in (*kernels, *edges)),
         sum(int(digits.count(kernel).sum()) for kernel in kernels),
         ebops(graph),
         sum(adder_bits(graph).values()),
