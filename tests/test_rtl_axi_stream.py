@@ -51,6 +51,7 @@ def test_the_integers_are_those_of_the_golden_model_with_waits_on_both_sides(tmp
     scan.scan(tmp_path, facts)
 
 
+@pytest.mark.slow
 def test_an_output_stays_valid_and_the_same_until_it_is_taken(tmp_path):
     _, facts = emitted(tmp_path, ii=4)
     (port,), (result,) = facts["input"], facts["output"]

@@ -57,6 +57,7 @@ def test_rows_come_in_turn_and_the_integers_of_every_layer_are_those_of_the_gold
     assert {name: copies(facts)[name] for name in ("phi_1", "phi_2", "rho_1")} == {"phi_1": 2, "phi_2": 2, "rho_1": 1}
 
 
+@pytest.mark.slow
 def test_a_fault_between_blocks_shows_in_the_layer_that_it_is_in(tmp_path):
     graph = tagger(8)
     facts = emitted(graph, tmp_path, 4)

@@ -136,6 +136,7 @@ def test_the_stated_share_of_edges_is_left_and_those_whose_tables_vary_most(shar
         assert not layer.tables().transpose(0, 2, 1)[np.asarray(layer.mask) == 0].any()
 
 
+@pytest.mark.slow
 def test_pruning_keeps_the_share_of_edges_and_the_model_exact():
     model, task = random_model(SMALL, 7), task_of(SMALL)
     made = PruneEdges(epochs=3, batch=64, edges=0.4).apply(model, task, 1)
