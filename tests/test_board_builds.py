@@ -11,7 +11,7 @@ import pytest
 from board_shell import PtyBoard, malformed, shell
 
 from edgephys import project
-from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageError
+from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageError, UselessIntervalError
 from edgephys.graph import evaluate
 from edgephys.models.frameworks import load
 from edgephys.targets.capacity import capacity_of
@@ -122,7 +122,7 @@ def test_an_interval_that_changes_nothing_is_skipped_and_named_where_no_other_wo
     from edgephys.targets.rtl import emit
 
     def useless(graph, options):
-        raise UsageError(f"ii {options.ii} changes nothing in 'small'")
+        raise UselessIntervalError(f"ii {options.ii} changes nothing in 'small'")
 
     monkeypatch.setattr(emit, "estimate", useless)
     with pytest.raises(UsageError, match="no interval from 1024 on works; others are refused: ii 4096 changes nothing"):

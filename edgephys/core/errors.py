@@ -12,6 +12,10 @@ class UsageError(EdgephysError):
     """An option or argument is out of its range (exit code 2)."""
 
 
+class UselessIntervalError(UsageError):
+    """An initiation interval at which nothing of a network comes in turn; another one may work."""
+
+
 class DataError(EdgephysError):
     """A data file is truncated, lacks a column, or holds what no model may see."""
 

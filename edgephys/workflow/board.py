@@ -17,7 +17,7 @@ import numpy as np
 
 from edgephys import project
 from edgephys.core import processes as tools
-from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageError
+from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageError, UselessIntervalError
 from edgephys.core.files import check_free, replace_folder
 from edgephys.core.names import own_file
 from edgephys.core.reading import sha256
@@ -181,9 +181,7 @@ def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[proj
         except ToolError as error:
             longer = f", or start with --ii {2 * ii}" if "was stopped after" in str(error) else ""
             raise ToolError(f"{plan.board.name}, ii {ii}: {error}{longer}") from error
-        except UsageError as error:
-            if "changes nothing" not in str(error):
-                raise
+        except UselessIntervalError as error:
             refusal = f"; others are refused: {error}"
             continue
         else:

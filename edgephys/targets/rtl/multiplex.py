@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from edgephys.core.errors import UsageError
+from edgephys.core.errors import UselessIntervalError
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.ops import Input, Sum
 from edgephys.graph.partition import Block, as_input, blocks, identifier
@@ -199,7 +199,7 @@ class _Planner:
             graph, self.ii, tuple(self.levels), self.forms, self.level_of, self.elements, self.references
         )
 
-    def _useless(self) -> UsageError:
+    def _useless(self) -> UselessIntervalError:
         """Return the error of an interval in which nothing comes in turn, with the shortest one that works."""
         parts = blocks(self.graph)
         sizes = [length for block in parts if (dense := chain(block)) for length in dense[1].constant.integers.shape]
@@ -211,7 +211,7 @@ class _Planner:
             why = f"its rows, inputs and outputs come in {shortest} turns or more; use ii {shortest} or more"
         else:
             why = "what comes in turn would cost more LUTs than it saves; use a longer one, or leave ii out"
-        return UsageError(f"ii {self.ii} changes nothing in '{self.graph.name}': {why}")
+        return UselessIntervalError(f"ii {self.ii} changes nothing in '{self.graph.name}': {why}")
 
     def preferred(self, block: Block) -> _Planner:
         """Return a planner that has placed a block as it is, or in turn where it is a dense layer of a whole input."""

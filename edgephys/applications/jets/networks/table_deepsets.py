@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgephys.applications.jets.networks.tagger import Tagger
+from edgephys.applications.jets.networks.deepsets import DeepSets
 from edgephys.core.errors import UsageError
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.layers import ConstituentMean
@@ -17,7 +17,7 @@ INPUT_INTEGER = 0
 
 
 @dataclass(frozen=True)
-class TableDeepSets(Tagger):
+class TableDeepSets(DeepSets):
     """State a Deep Sets jet tagger without a multiplication: each edge of a layer is a table of its input's few bits.
 
     ``bits`` is the width of what tables read within the network, ``first_bits`` and ``pool_bits`` that of the features
@@ -46,12 +46,6 @@ class TableDeepSets(Tagger):
             raise UsageError(f"table_fraction must be 1..12, not {self.table_fraction}")
         if self.batch_norm:
             raise UsageError("batch_norm must be false: tables hold their own normalisation")
-        if not self.phi:
-            raise UsageError("phi must hold 1 width or more, not none")
-
-    def widths(self) -> dict[str, tuple[int, ...]]:
-        """Return the widths of both functions."""
-        return {"phi": self.phi, "rho": self.rho}
 
     def build(self) -> Any:
         """Return the untrained Keras model: (jet, constituent, feature) -> (jet, class) logits."""
