@@ -277,7 +277,7 @@ def test_the_command_sweeps_writes_and_shows(run, file, tmp_path, monkeypatch):
     assert done.status == 0 and "2 of 2 runs are finished, 1 of them are on the front" in done.out
     again = run(*words, "--json")
     assert "2 of 2 runs are finished" in again.err and again.json == json.loads((out / "pareto.json").read_text())
-    assert {path.name for path in out.glob("pareto.*")} == {f"pareto.{kind}" for kind in ("json", "md", "csv", "png")}
+    assert {path.suffix for path in out.glob("pareto.*")} == {".json", ".md", ".csv", ".tex", ".png"}
     (out / "fail_1e-07_seed2").touch()
     shutil.rmtree(out / "1e-07_seed2")
     failed = run(*words)

@@ -385,8 +385,10 @@ def test_a_killed_run_goes_on_and_gives_the_table_of_one_that_was_not(zoo, tmp_p
     environment = {**os.environ, "EDGEPHYS_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     for line in process.stderr:
-        if f"{DEEP_SETS}_rtl: RTL simulation" in line:
+        if f"{DEEP_SETS}_rtl: " in line and "RTL simulation" in line:
             break
+    else:
+        pytest.fail("no line announced the RTL simulation of the second network")
     time.sleep(0.5)
     process.send_signal(number)
     process.communicate()

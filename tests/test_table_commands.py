@@ -10,6 +10,7 @@ import pytest
 
 from edgephys.applications.waves import commands as wave_commands
 from edgephys.cli import bench, boards, compression, models, tables
+from edgephys.report import render, table
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -44,7 +45,14 @@ def test_a_table_without_out_replaces_no_kept_one(run, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("suffix", [".json", ".md", ".csv", ".png"])
+@pytest.mark.parametrize("kept", sorted((ROOT / "hls_projects" / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_every_kept_table_is_known_as_ours_and_written_again(tmp_path, kept):
+    shutil.copy(kept, tmp_path)
+    render.writer(tmp_path / kept.stem, lambda record: table.Table("anew", record=record))({"rows": []})
+    assert json.loads((tmp_path / kept.name).read_text()) == {"rows": []}
+
+
+@pytest.mark.parametrize("suffix", [".json", ".md", ".csv", ".tex", ".png"])
 def test_a_table_replaces_no_file_that_is_not_ours_and_its_own_again(run, tmp_path, suffix):
     (tmp_path / f"cards{suffix}").write_text("mine")
     ended = run("cards", JETS, "--out", tmp_path / "cards")

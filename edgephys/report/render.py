@@ -56,7 +56,7 @@ def writer(out: Path | None, declare: Declare) -> Callable[[Mapping[str, Any]], 
 
 def _require_ours(out: Path) -> None:
     """Raise UsageError where a file that a table would replace is there without a table of ours beside it."""
-    names = [out.with_name(out.name + suffix) for suffix in (".json", ".md", ".csv", ".png")]
+    names = [out.with_name(out.name + suffix) for suffix in (".json", ".md", ".csv", ".tex", ".png")]
     present = [path.name for path in names if path.exists()]
     if present and not _is_table(names[0]):
         raise UsageError(
@@ -65,12 +65,18 @@ def _require_ours(out: Path) -> None:
         )
 
 
+_MAKER = ("command", "machine")
+
+
 def _is_table(path: Path) -> bool:
+    """Return whether a file is a table of ours: it has rows, or it states the command and the machine that made it."""
     try:
         record = read_json(path)
     except (OSError, ValueError):
         return False
-    return isinstance(record, dict) and isinstance(record.get("rows"), list)
+    if not isinstance(record, dict):
+        return False
+    return isinstance(record.get("rows"), list) or all(isinstance(record.get(key), str) for key in _MAKER)
 
 
 # Markdown -----------------------------------------------------------------------------------------
