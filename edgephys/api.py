@@ -89,6 +89,12 @@ class LoadedModel:
     model: Model
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return a line: name, folder, shapes and formats of input and output."""
+        ends = (self.graph.input, self.graph.output)
+        shapes = " -> ".join(f"{list(node.shape)} of {node.fixed}" for node in ends)
+        return f"LoadedModel({self.name}: {shapes}, {len(self.graph.nodes)} edges, in {self.folder})"
+
     @property
     def name(self) -> str:
         """Name of the model."""
@@ -166,6 +172,10 @@ class OpenedProject:
     """Hold an emitted project, to be verified, measured and reported."""
 
     project: Project
+
+    def __repr__(self) -> str:
+        """Return a line: target, model and folder."""
+        return f"OpenedProject({self.project.kind} of {self.project.manifest.model}, in {self.folder})"
 
     @property
     def folder(self) -> Path:

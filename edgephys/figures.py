@@ -13,6 +13,7 @@ from edgephys.core.figure import Figure, FigureStage, missing, to_record
 from edgephys.core.files import write_file
 from edgephys.core.fixed import Fixed
 from edgephys.core.reading import drawable
+from edgephys.core.remedies import not_verified
 from edgephys.models.card import doubt
 from edgephys.models.frameworks import framework_of
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_card, read_result, write_result
@@ -107,7 +108,7 @@ def _simulation(project: Project) -> list[Figure]:
     own, of_file = read_result(project, VERIFICATION), read_result(project, FILE_VERIFICATION)
     verified = own or of_file
     if verified is None:
-        why = "not verified as it stands; run `edgephys verify` on it"
+        why = not_verified(project.folder)
         names = [("vectors", ""), ("mismatches", ""), *times]
         return [missing(name, unit, FigureStage.SIMULATED, "simulation", "none", where, why) for name, unit in names]
     simulated = verified["targets"][target.checked]
@@ -123,7 +124,7 @@ def _simulation(project: Project) -> list[Figure]:
         further = of_file["targets"][target.checked]
         source_of_file = (stage, further["tool"], further["version"], f"{where}, vectors of {of_file['file']}")
         figures += [Figure(f"{name}_of_file", of_file[name], "", *source_of_file) for name in ("vectors", "mismatches")]
-    why_not = failure(verified) or (failure(of_file) if of_file else None)
+    why_not = failure(verified, project.folder) or (failure(of_file, project.folder) if of_file else None)
     if why_not is not None:
         return figures + [missing(name, unit, *source, where, why_not) for name, unit in times]
     counted_for = f"{where}{target.times_counted_for(emitted.facts)}"

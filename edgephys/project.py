@@ -31,6 +31,7 @@ from edgephys.core.files import json_text, replace_folder, write_json
 from edgephys.core.fixed import Integers
 from edgephys.core.names import own_file, require_all_plain, require_inside, require_name
 from edgephys.core.reading import UNREADABLE, fault, fitting, read_json, require_types, sha256
+from edgephys.core.remedies import command
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph, from_record, to_record
 from edgephys.graph.ranges import require_proven
@@ -40,10 +41,12 @@ from edgephys.models.card import Card
 from edgephys.models.model import Model
 from edgephys.models.raw_inputs import standardisation_in
 from edgephys.models.vectors import Vectors
+from edgephys.targets.emit_again import MANIFEST as PROJECT_FILE
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.registry import TARGETS, target_of
 from edgephys.targets.target import EmittedProject, Example, Target
 
-MANIFEST = "edgephys.json"
+MANIFEST = PROJECT_FILE
 VECTORS = "vectors.npz"
 EMISSION = "emit"
 """Result with the seconds of an emission."""
@@ -266,7 +269,8 @@ def _example(model: Model, inputs: Integers, expected: Integers) -> Example:
 def read(folder: Path) -> Project:
     """Return the project in ``folder``; raise ProjectError saying what is missing or malformed."""
     if not (folder / MANIFEST).is_file():
-        raise ProjectError(f"{folder}: expected a project with {MANIFEST}; `edgephys emit` makes one")
+        makes = command("emit", "MODEL", "--to", "TARGET", "--out", folder)
+        raise ProjectError(f"{folder}: expected a project with {MANIFEST}; {makes} makes one")
     try:
         manifest = Manifest.of_record(read_json(folder / MANIFEST))
         graph = require_proven(from_record(read_json(folder / "graph.json")))
@@ -274,7 +278,7 @@ def read(folder: Path) -> Project:
             raise ValueError("kind or graph do not agree")
     except (*UNREADABLE, ModelError) as error:
         raise ProjectError(
-            f"{folder}: manifest or graph is missing or damaged ({fault(error)}); emit it again"
+            f"{folder}: manifest or graph is missing or damaged ({fault(error)}); {emit_again(folder)}"
         ) from error
     return Project(folder, manifest, graph)
 
@@ -287,7 +291,7 @@ def read_vectors(project: Project) -> Vectors:
 
 def read_card(project: Project) -> Card:
     """Return the card of the project's model; raise ModelError where it is missing or damaged."""
-    return card_file.read_card(project.model, "emit the project again")
+    return card_file.read_card(project.model, emit_again(project.folder))
 
 
 def write_result(project: Project, name: str, record: Mapping[str, Any], state: str) -> None:

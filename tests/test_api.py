@@ -96,6 +96,10 @@ def test_inputs_of_other_names_or_shapes_are_refused(of_two, model):
 def test_a_project_is_emitted_verified_and_reported_with_the_records_of_the_commands(model, project, run, tmp_path):
     assert project.graph.digest == model.graph.digest
     verified = project.verify()
+    for shown in map(repr, (model, project, verified)):
+        assert len(shown) < 400 and "\n" not in shown
+    assert "of fixed<8,3>" in repr(model) and repr(project).startswith("OpenedProject(c of mine, in ")
+    assert "60 vectors" in repr(verified) and repr(verified).endswith(", 0 mismatches)")
     assert verified.mismatches == 0 and {"golden", "plain", "keras", "c"} <= verified.targets.keys()
     np.savez(tmp_path / "other.npz", x=np.zeros((3, 4)))
     assert project.verify(tmp_path / "other.npz").vectors == 3

@@ -129,7 +129,8 @@ def test_a_bias_that_full_optimisation_ignores_is_a_mismatch_without(run, emitte
 # Accesses outside of memory ---------------------------------------------------------------------
 
 
-ARENA = r"its arena of 48 bytes; emit the project again, or report it"
+REMEDY = "; report it, or emit the project again: `edgephys emit MODEL --to TARGET --out PROJECT`"
+ARENA = rf"its arena of 48 bytes{REMEDY}"
 
 
 @pytest.mark.parametrize(
@@ -212,27 +213,32 @@ REPORT = """
             "heap-buffer-overflow",
             "READ of size 8",
             "0x1 is located 4 bytes after 1-byte region\n    #0 0x5 in malloc\n    #1 0x6 in arena_buffer x.c:3",
-            "top.cpp:12, top: reads 8 bytes 4 bytes past its arena of 1 byte; emit the project again, or report it",
+            "top.cpp:12, top: reads 8 bytes 4 bytes past its arena of 1 byte",
         ),
         (
             "global-buffer-overflow",
             "WRITE of size 1",
             "0x1 is located 2 bytes before global variable 'w2' defined in 'w2.h:1' (0x7) of size 8",
-            "top.cpp:12, top: writes 1 byte 2 bytes before its w2; emit the project again, or report it",
+            "top.cpp:12, top: writes 1 byte 2 bytes before its w2",
         ),
         (
             "stack-buffer-overflow",
             "WRITE of size 4",
             "    [32, 72) 'layer3' (line 30) <== Memory access at offset 72 overflows this variable",
-            "top.cpp:12, top: writes 4 bytes past the end of its array layer3; emit the project again, or report it",
+            "top.cpp:12, top: writes 4 bytes past the end of its array layer3",
         ),
-        ("SEGV", "", "", "top.cpp:12, top: SEGV outside of every buffer; emit the project again, or report it"),
+        (
+            "SEGV",
+            "",
+            "",
+            "top.cpp:12, top: SEGV outside of every buffer",
+        ),
     ],
 )
 def test_the_report_of_a_sanitiser_is_told_in_one_line(kind, access, place, message, tmp_path):
     (tmp_path / "report").write_text(REPORT.format(kind=kind, access=access, place=place))
     command = ["sh", "-c", "cat report; exit 1"]
-    with pytest.raises(MismatchError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(MismatchError, match=f"^{re.escape(message + REMEDY)}$"):
         sanitiser.run(command, tmp_path, 10, ["top.cpp"])
 
 

@@ -227,7 +227,7 @@ def test_a_project_that_was_changed_is_not_timed(project) -> None:
     header = next((folder / "firmware").rglob("*.h"))
     header.write_text(header.read_text() + "\n")
     why = timed_targets.targets_of([read(folder)], {})[1].why
-    assert "changed since the emission; emit it again" in why and header.name in why
+    assert "changed since the emission; emit the project again: `edgephys emit MODEL --to" in why and header.name in why
 
 
 def verified(project, **changed):

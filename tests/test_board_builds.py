@@ -236,10 +236,14 @@ def test_a_project_without_a_bitstream_or_with_another_one_is_refused(builder, m
     record = built(model, tmp_path / "out")
     opened, bit = project.read(tmp_path / "out"), tmp_path / "out" / record["bitstream"]
     bit.write_bytes(b"other")
-    with pytest.raises(ProjectError, match="its bitstream was changed; build it again with `edgephys board`"):
+    with pytest.raises(
+        ProjectError, match=r"its bitstream was changed; build it again: `edgephys board MODEL --board .* --out"
+    ):
         flow.bitstream_of(opened)
     bit.unlink()
-    with pytest.raises(ProjectError, match="its bitstream is missing; build it again with `edgephys board`"):
+    with pytest.raises(
+        ProjectError, match=r"its bitstream is missing; build it again: `edgephys board MODEL --board .* --out"
+    ):
         flow.bitstream_of(opened)
 
 

@@ -238,7 +238,8 @@ def test_an_onnx_model_has_nothing_to_train(top, run, tmp_path, command):
     assert run("import", path, "--count", "5", "--out", tmp_path / "mlp").status == 0
     assert refused(run, tmp_path / "mlp", top, command=command) == (
         f"edgephys: {tmp_path / 'mlp'}: expected a Keras model, whose layers can be trained, found one imported from "
-        "mlp.onnx, whose Graph cannot; `edgephys quantise` makes a Keras model of a float ONNX file"
+        "mlp.onnx, whose Graph cannot; a float ONNX file becomes a Keras model: "
+        "`edgephys quantise FILE --data DATA --bits 8 --out FOLDER`"
     )
 
 

@@ -107,7 +107,7 @@ def test_a_teacher_of_other_classes_is_refused_in_one_line(task, tmp_path):
 
 
 def test_a_missing_teacher_is_refused_with_how_to_make_one(task, tmp_path):
-    with pytest.raises(ModelError, match=r"nobody: expected a model's folder with card.json; `edgephys train` makes"):
+    with pytest.raises(ModelError, match=r"nobody: expected a model's folder with card.json; `edgephys train SCRIPT"):
         task.with_teachers([str(tmp_path / "nobody")], 2.0, 0.7)
 
 

@@ -88,7 +88,7 @@ def test_arrows_that_pass_the_same_layer_have_lanes_of_their_own():
 def test_explain_shows_layers_first_and_says_how_to_see_more(run, model, tmp_path):
     done = run("explain", model, "--svg", tmp_path / "layers.svg")
     assert done.status == 0 and len(done.out.splitlines()) < 16
-    assert "dense bias relu requantise" in done.out and "--edge NAME gives the reason" in done.out
+    assert "dense bias relu requantise" in done.out and "--edge LAYER gives the reasons" in done.out
     assert (tmp_path / "layers.svg").read_text().startswith("<svg ")
 
 
@@ -98,9 +98,22 @@ def test_explain_gives_the_reason_of_one_edge_and_names_those_alike(run, model):
     assert [edge["edge"] for edge in run("explain", model, "--edge", "phi_1_dense", "--json").json["edges"]] == [
         "phi_1_dense"
     ]
-    ended = run("explain", model, "--edge", "phi_1")
-    assert ended.status == 2 and "not 'phi_1'; perhaps phi_1_dense, phi_1_bias" in ended.err
-    assert "`edgephys explain MODEL --all` lists them" in run("explain", model, "--edge", "@@@").err
+    ended = run("explain", model, "--edge", "phi_1_dens")
+    assert (
+        ended.status == 2
+        and "a layer or an edge of" in ended.err
+        and "not 'phi_1_dens'; perhaps phi_1_dense" in ended.err
+    )
+    assert "listed by `edgephys explain MODEL --all`" in run("explain", model, "--edge", "@@@").err
+
+
+def test_a_layer_of_the_table_is_explained_by_its_edges(run, model):
+    done = run("explain", model, "--edge", "phi_1")
+    assert done.status == 0
+    assert [line.partition(":")[0] for line in done.out.splitlines() if line.startswith("phi_1_")][:2] == [
+        "phi_1_dense",
+        "phi_1_bias",
+    ]
 
 
 def test_the_table_writes_formats_without_modes(deep):

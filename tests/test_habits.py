@@ -1,5 +1,6 @@
 """What a user meets on the command line: groups in the help, settings of a script, --quiet, time left, completion."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typer.main import get_command
 
 from edgephys import cli
 from edgephys.cli import console
-from edgephys.core.remaining import Remaining, in_words
+from edgephys.core.remaining import Remaining, Steps, in_words
 from edgephys.train.recipe import with_settings
 from edgephys.train.script import script_recipe
 from edgephys.train.settings import settings_of
@@ -154,6 +155,46 @@ def test_a_bar_without_a_terminal_and_the_epochs_of_a_stage_say_the_time_left(ca
     console.stage_progress("1_prune")(1, 3, {"loss": 0.5})
     err = capsys.readouterr().err
     assert "epochs: 1/10, about 1 s left" in err and "1_prune: epoch 1/3, about 1 s left loss 0.5000" in err
+
+
+def test_the_epochs_of_a_stage_are_shown_every_tenth(capsys):
+    console.begin()
+    tick = console.stage_progress("1_prune")
+    for epoch in range(1, 51):
+        tick(epoch, 50, {})
+    assert [line.split()[3].rstrip(",") for line in capsys.readouterr().err.splitlines()] == [
+        f"{i}/50" for i in range(5, 51, 5)
+    ]
+
+
+def test_a_second_verification_says_the_time_left_from_the_first(run, model, tmp_path):
+    run("emit", model, "--to", "onnx", "--vectors", 20, "--out", tmp_path / "onnx")
+    assert " left" not in run("verify", tmp_path / "onnx").err
+    path = tmp_path / "onnx" / "results" / "verify.json"
+    record = json.loads(path.read_text())
+    steps = record["steps"]
+    record["steps"] = [[step, 100.0] for step, _ in steps]
+    path.write_text(json.dumps(record))
+    lines = [line for line in run("verify", tmp_path / "onnx").err.splitlines() if " of " in line]
+    assert lines[0].endswith(f", about {in_words(100 * len(steps))} left") and lines[-1].endswith(", about 2 min left")
+
+
+def test_steps_say_the_time_of_an_earlier_run_that_was_longer_than_seconds():
+    said = []
+    steps = Steps(said.append, 3, [["a", 4.0], ["b", 1.5]], ticking([0.0, 5.0, 6.0, 7.5]))
+    for text in "abc":
+        steps(text)
+    assert said == ["1 of 3: a, about 6 s left", "2 of 3: b", "3 of 3: c"]
+    assert steps.durations() == [("a", 5.0), ("b", 1.0), ("c", 1.5)]
+
+
+@pytest.mark.parametrize(
+    "earlier", [None, 5, "ab", [["a"]], [["a", "x"]], [["a", float("nan")]], [["a", -1]], {"a": 1}]
+)
+def test_a_record_of_other_steps_tells_no_time(earlier):
+    said = []
+    Steps(said.append, 1, earlier)("a")
+    assert said == ["1 of 1: a"]
 
 
 def test_verify_numbers_its_steps(run, model, tmp_path):

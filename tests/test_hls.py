@@ -359,7 +359,10 @@ def test_a_simulation_that_gives_less_is_an_error(deep_sets_project, monkeypatch
     [
         (lambda folder, top: (folder / f"{top}.cpp").unlink(), r"_top.cpp or firmware/weights is missing; emit"),
         (lambda folder, top: shutil.rmtree(folder / "weights"), r"firmware/weights is missing; emit"),
-        (lambda folder, top: _cut(folder, ", ", ""), r"declares \d+ numbers and holds \d+; emit again"),
+        (
+            lambda folder, top: _cut(folder, ", ", ""),
+            r"declares \d+ numbers and holds \d+; emit the project again: `edgephys emit MODEL --to hls",
+        ),
         (lambda folder, top: _cut(folder, "{", "("), r"not a weights header of ours"),
     ],
 )

@@ -271,7 +271,9 @@ def test_weights_that_are_not_finite_are_refused(model, tmp_path):
     keras = load_keras(model / "model.keras")
     keras.weights[0].assign(np.full(keras.weights[0].shape, np.nan))
     keras.save(tmp_path / "nan.keras", include_optimizer=False)
-    with pytest.raises(ModelError, match=r"nan.keras: weights '.*' must be finite, NaN or infinity found; train again"):
+    with pytest.raises(
+        ModelError, match=r"nan.keras: weights '.*' must be finite, NaN or infinity found; train it again"
+    ):
         load_keras(tmp_path / "nan.keras")
 
 

@@ -69,7 +69,10 @@ def test_a_missing_and_a_damaged_model_are_said_to_be_so(tmp_path):
     graph = deep_sets()
     facts = emitted(graph, tmp_path)
     (tmp_path / FILE).write_bytes(b"\xff" * 100)
-    with pytest.raises(ToolError, match=r"onnxruntime does not take model\.onnx: .*; emit it again"):
+    with pytest.raises(
+        ToolError,
+        match=r"onnxruntime does not take model\.onnx: .*; emit the project again: `edgephys emit MODEL --to onnx",
+    ):
         run(tmp_path, facts, vectors(graph, 2))
     with pytest.raises(ProjectError, match=r"model\.onnx: not an ONNX model; emit the project again"):
         probe(tmp_path, facts, vectors(graph, 2))
@@ -148,5 +151,8 @@ def test_a_model_that_stops_or_returns_another_shape_ends_in_one_line(tmp_path):
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([13, 17]), "wrong"))
     model.graph.node[1].input[0] = "moved"
     onnx.save(model, tmp_path / facts["file"])
-    with pytest.raises(ToolError, match=r"onnxruntime does not run model.onnx: .*; emit it again"):
+    with pytest.raises(
+        ToolError,
+        match=r"onnxruntime does not run model.onnx: .*; emit the project again: `edgephys emit MODEL --to onnx",
+    ):
         run(tmp_path, facts, x)

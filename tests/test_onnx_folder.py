@@ -121,7 +121,9 @@ def test_a_damaged_folder_names_the_file(copied):
     with pytest.raises(ProjectError, match=r"held_out\.npz: expected vectors"):
         load(copied)
     (copied / "model.onnx").unlink()
-    with pytest.raises(ModelError, match=r"model\.onnx: no such file; import the model again"):
+    with pytest.raises(
+        ModelError, match=r"model\.onnx: no such file; import it again: `edgephys import FILE --data DATA --out .*`$"
+    ):
         load(copied)
 
 

@@ -340,7 +340,10 @@ def test_a_quantised_model_is_sent_to_import():
     from edgephys.networks.backend import qkeras
 
     model = chain((4,), qkeras.QDense(2, kernel_quantizer=qkeras.quantized_bits(4, 0, alpha=1)))
-    with pytest.raises(ModelError, match=r"QDense is quantised already; bring the model in with `edgephys import`$"):
+    with pytest.raises(
+        ModelError,
+        match=r"QDense is quantised already; bring the model in: `edgephys import FILE --data DATA --out FOLDER`$",
+    ):
         network_of(model)
 
 

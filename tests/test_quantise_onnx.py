@@ -62,7 +62,7 @@ def test_what_cannot_be_quantised_is_refused_by_its_node(tmp_path):
         with pytest.raises(ModelError, match=message):
             to_keras.keras_model(onnx_file.read(path))
 
-    refused("it is quantised already; bring the model in with `edgephys import`", lambda m: m.quant("x", 4, 1.0))
+    refused("it is quantised already; bring the model in: `edgephys import ", lambda m: m.quant("x", 4, 1.0))
     refused(r"node '/sin' \(Sin\): has no layer to be quantised; use one", lambda m: m.op("Sin", "x", name="/sin"))
     refused(r"\(Add\): reads a constant where a computed tensor is", lambda m: m.op("Add", "x", m.const("c", [1.0])))
     refused(r"\(MatMul\): its second factor must be constant", lambda m: m.op("MatMul", "x", "x"))

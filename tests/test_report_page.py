@@ -8,6 +8,7 @@ import shutil
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sklearn.metrics import roc_curve
 
 from edgephys.core.figure import Figure, FigureStage, missing
 from edgephys.project import emit, read, read_result, write_result
-from edgephys.report import project_page, web
+from edgephys.report import hardware_sections, project_page, side_by_side, web
 from edgephys.report.figure_groups import figures_table, in_groups, screen_table
 from edgephys.report.latex import escaped, tabular
 from edgephys.report.page import Page, Statement, Verdict
@@ -155,7 +156,7 @@ def rtl(projects, run, tmp_path_factory):
 
 def test_a_project_that_is_not_verified_is_not_called_exact(rtl):
     words = plain((rtl / "rtl.html").read_text())
-    assert "not verified run `edgephys verify" in words and "exact: no integer" not in words
+    assert "not verified run edgephys verify " in words and "exact: no integer" not in words
     assert re.search(r"does it fit the part\? estimated: [\d.]+ % of its LUTs estimated, alkaid", words)
 
 
@@ -332,3 +333,74 @@ def test_the_verdict_says_that_nanoseconds_are_cycles_at_a_clock_that_was_not_ro
     (statement,) = project_page.latency(known)
     assert statement.finding == "9 cycles = 45 ns"
     assert statement.detail == "cycles simulated, verilator 5; ns estimated: not routed"
+
+
+# Limits of parts, and what was not measured -------------------------------------------------------
+
+
+def shares(lut=59.84):
+    by = (FigureStage.SYNTHESISED, "yosys", "0.70")
+    return [
+        Figure("lut", 12_446, "LUT", *by, "AMD"),
+        Figure("lut_share", lut, "%", *by, "fits; xc7a35t has 20,800 LUT"),
+        Figure("dsp", 0, "DSP48E2", *by, "AMD"),
+        Figure("dsp_share", 0.0, "%", *by, "fits; xc7a35t has 90 DSP"),
+    ]
+
+
+def test_resources_are_drawn_against_all_that_the_part_has():
+    table = hardware_sections.part(shares())
+    assert [(row["resource"], row["uses"]) for row in table.rows] == [("LUT", 12_446), ("DSP", 0)]
+    assert table.rows[0]["share"] == pytest.approx(0.5984) and "20,800 LUT" in comma_separated(table)
+    (picture,) = table.pictures
+    assert picture.draw(table).startswith(b"<?xml") and "the line is all that it has" in picture.caption
+
+
+def test_a_design_beyond_its_part_has_a_bar_beyond_the_line():
+    assert hardware_sections.TOO_MUCH.encode() in hardware_sections.part(shares(140.0)).pictures[0].draw(None)
+    assert hardware_sections.TOO_MUCH.encode() not in hardware_sections.part(shares()).pictures[0].draw(None)
+
+
+def test_without_a_listed_part_the_section_says_why():
+    absent = missing(
+        "lut_share", "%", FigureStage.SYNTHESISED, "yosys", "0.70", "part X", "the LUTs of X are not listed"
+    )
+    table = hardware_sections.part([absent])
+    assert not table.rows and not table.pictures and "not listed" in table.lead[0]
+
+
+def test_layers_state_their_share_of_the_part_in_a_column_and_their_common_source_once():
+    by = (FigureStage.SYNTHESISED, "yosys", "0.70")
+    layers = [
+        Figure(f"lut.{name}", lut, "LUT", *by, f"AMD UltraScale+, out of context, {name}, 1 copy")
+        for name, lut in (("phi", 2080), ("rho", 1040))
+    ]
+    table = hardware_sections.resources(layers, 20_800)
+    assert [row["part_share"] for row in table.rows] == [0.1, 0.05]
+    assert table.lead[0].count("AMD UltraScale+, out of context") == 1
+    assert "part_share" not in [column.key for column in hardware_sections.resources(layers).columns]
+
+
+def test_bars_of_what_was_not_measured_are_hatched_and_say_so():
+    def bars(name, stage, unit):
+        of = SimpleNamespace(part="xc7a35tcsg324-1", target=SimpleNamespace(has_clock=True))
+        figure = Figure(name, 9_000, unit, stage, "tool", "1", "target")
+        projects = [side_by_side.ReportedProject(label, of, {name: figure}) for label in "ab"]
+        return side_by_side._draw_bars(projects, name)
+
+    estimated, synthesised = bars("lut", FigureStage.ESTIMATED, "LUT"), bars("lut", FigureStage.SYNTHESISED, "LUT")
+    assert b"<pattern" in estimated and b"<pattern" not in synthesised
+    assert b"<pattern" in bars("latency_ns", FigureStage.SIMULATED, "ns")
+    assert b"<pattern" not in bars("p50_us", FigureStage.MEASURED, "us")
+
+
+def test_the_folder_of_tables_has_the_pictures_too(reported):
+    assert list((reported / "tables").glob("*.svg"))
+
+
+def test_grave_accents_in_a_page_are_code():
+    page = Page("t", "s", [Verdict([Statement("a", "b", "run `x <y>`")])], [Table("A", notes=("see `z`",))], "by `w`")
+    text = web.html(page)
+    assert (
+        "<code>x &lt;y&gt;</code>" in text and "<code>z</code>" in text and "<code>w</code>" in text and "`" not in text
+    )

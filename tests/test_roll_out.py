@@ -257,5 +257,7 @@ def test_a_network_whose_errors_are_not_those_of_its_earlier_row_is_refused(fold
 def test_a_network_whose_earlier_frame_has_another_name_is_refused(name):
     form = Fixed(True, 8, 1)
     ready = Standardisation((name, "u0", "speed"), (form,) * 3, (0,) * 3, (1,) * 3, (0,) * 3, form)
-    with pytest.raises(ModelError, match=rf"expected the earlier frame as u-1 .. u-32, found '{name}'; train again"):
+    with pytest.raises(
+        ModelError, match=rf"expected the earlier frame as u-1 .. u-32, found '{name}'; train again: `edgephys train"
+    ):
         stride_of(ready)

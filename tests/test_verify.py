@@ -108,7 +108,10 @@ def test_a_change_that_no_vector_shows_fails_too_and_names_the_file(run, project
     assert ended.json["changed"] == [str(source.relative_to(folder))]
     assert "no output differs on these vectors; changed since its emission: firmware/" in " ".join(ended.err.split())
     figures = {f["name"]: f for f in run("report", folder, "--no-synth", "--json").json["figures"]}
-    assert figures["latency_cycles"]["value"] is None and "emit it again" in figures["latency_cycles"]["why"]
+    assert (
+        figures["latency_cycles"]["value"] is None
+        and "emit the project again: `edgephys emit MODEL --to rtl" in figures["latency_cycles"]["why"]
+    )
 
 
 def test_a_file_that_a_vendors_tool_adds_is_no_change(run, project):
@@ -161,7 +164,9 @@ def test_a_folder_that_is_no_project_or_a_damaged_one_is_refused(run, project, t
     node = next(node for node in graph["nodes"] if node["kind"] == "dense")
     node["fixed"][1:3] = [node["fixed"][1] - 3, node["fixed"][2] - 3]  # a width that overflows
     (folder / "graph.json").write_text(json.dumps(graph))
-    assert "does not hold; lower the model again" in " ".join(run("verify", folder).err.split())
+    assert "does not hold; import it again: `edgephys import FILE --data DATA --out FOLDER`" in " ".join(
+        run("verify", folder).err.split()
+    )
 
 
 @pytest.mark.slow

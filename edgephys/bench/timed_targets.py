@@ -12,9 +12,11 @@ from edgephys.bench.peers import peer_jobs
 from edgephys.bench.worker import Job
 from edgephys.core.errors import UsageError
 from edgephys.core.names import real_path
+from edgephys.core.remedies import command
 from edgephys.models.raw_inputs import standardisation_in
 from edgephys.models.trained import MODEL
 from edgephys.project import Project, read
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.target import CountedCycles, NotTimed
 
 REFERENCE = "keras_onnx"
@@ -38,7 +40,7 @@ def grouped(folders: Sequence[Path]) -> list[list[Project]]:
     Raises: UsageError for no project or for one that is named twice; ProjectError as the reader of projects does.
     """
     if not folders:
-        raise UsageError("bench: name one project at least; `edgephys emit` makes one")
+        raise UsageError(f"bench: name one project at least; {command('emit', 'MODEL', '--to', 'TARGET')} makes one")
     groups: dict[str, list[Project]] = {}
     paths: set[Path] = set()
     for folder in folders:
@@ -94,7 +96,9 @@ def names_of(projects: Sequence[Project]) -> list[str]:
 
 def _of_project(project: Project, name: str, first: Project) -> TimedTarget:
     if project.changed():
-        why = f"not measured: {', '.join(project.changed()[:3])} changed since the emission; emit it again"
+        why = (
+            f"not measured: {', '.join(project.changed()[:3])} changed since the emission; {emit_again(project.folder)}"
+        )
         return TimedTarget(name, project.name, why=why)
     with project.using_facts():
         timing = project.target.timing(project.emitted)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,6 +25,8 @@ _printed: list[str] = []
 
 LONGEST_LINE = 2000
 """Characters of a failure: what somebody typed, or what a file holds, may be longer."""
+SLOW_S = 30
+"""Seconds after which the next epoch of a stage is shown in any case."""
 err = Console(stderr=True, highlight=False)
 _progress = Console(stderr=True, highlight=False)
 """Where progress is shown; it is silent with --quiet."""
@@ -74,10 +77,10 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     """Show a progress bar with the time left on stderr; without a terminal, a line every tenth."""
     if not _progress.is_terminal or _progress.quiet:
         remaining = Remaining()
-        tenths = {max(1, round(total * i / 10)) for i in range(1, 11)}
+        shown = tenths(total)
 
         def line(done: int, total: int = total, note: str = "") -> None:
-            if done in tenths:
+            if done in shown:
                 left = remaining.left(done, total)
                 _progress.print(f"{label}: {done}/{total}{left} {note}".rstrip(), markup=False)
 
@@ -88,6 +91,11 @@ def bar(label: str, total: int) -> Iterator[Callable[..., None]]:
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=_progress) as progress:
         task = progress.add_task(label, total=total, note="")
         yield lambda done, total=total, note="": progress.update(task, completed=done, note=note)
+
+
+def tenths(total: int) -> set[int]:
+    """Return the numbers of parts at which progress without a bar is shown."""
+    return {max(1, round(total * i / 10)) for i in range(1, 11)}
 
 
 def say(text: str) -> None:
@@ -101,10 +109,13 @@ def note(text: str) -> None:
 
 
 def stage_progress(label: str) -> Callable[[int, int, Mapping[str, float]], None]:
-    """Return what shows a training stage's epochs, a line each, with the time left."""
-    remaining = Remaining()
+    """Return what shows a training stage's epochs with the time left: every tenth of them, and each slow one."""
+    remaining, last = Remaining(), [time.monotonic()]
 
     def tick(done: int, total: int, logs: Mapping[str, float]) -> None:
+        if done not in tenths(total) and time.monotonic() - last[0] < SLOW_S:
+            return
+        last[0] = time.monotonic()
         left = remaining.left(done, total)
         say(f"{label}: epoch {done}/{total}{left} " + " ".join(f"{name} {value:.4f}" for name, value in logs.items()))
 

@@ -14,6 +14,7 @@ import typer
 from edgephys.cli.console import give, note, say
 from edgephys.cli.words import MOST, MOST_SECONDS, MOST_SEED, Force, Json, ModelFolder, ProjectFolder, line
 from edgephys.core.errors import UsageError
+from edgephys.core.remedies import command
 
 if TYPE_CHECKING:
     from edgephys.graph.graph import Graph, Node
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 def explain(
     model: ModelFolder,
-    edge: Annotated[str | None, typer.Option(metavar="NAME", help="Give the reason for the width of one edge.")] = None,
+    edge: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Give the reason for the widths of a layer's edges, or of one edge."),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="List every edge: format and reason.")] = False,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the layers into an SVG file.")] = None,
     as_json: Json = False,
@@ -57,20 +61,25 @@ def explain(
         say(f"drawn: {svg}")
     shown: list[Callable[[], Any]] = [lambda: layers_table(graph.name, layers), lambda: totals(layers, len(edges))]
     if edge is not None:
-        shown = [lambda: edge_text(edges[0])]
+        shown = [lambda: "\n".join(edge_text(one) for one in edges)]
     elif every:
         shown = [lambda: edges_table(graph.name, edges)]
     give(as_json, {"model": str(model), "layers": layers, "edges": edges}, *shown)
 
 
 def _nodes(graph: Graph, name: str | None) -> Sequence[Node]:
-    """Return the node of a name, all without one.  Raises: UsageError with names that are alike."""
+    """Return the node of a name, those of a layer, or all without a name.
+
+    Raises: UsageError with names that are alike.
+    """
     if name is None or name in graph.by_name:
         return graph.nodes if name is None else (graph.by_name[name],)
-    own = [node.name for node in graph.nodes if node.layer == name]
-    alike = own or get_close_matches(name, graph.by_name, n=5, cutoff=0.4)
-    hint = f"perhaps {', '.join(alike)}" if alike else "`edgephys explain MODEL --all` lists them"
-    raise UsageError(f"--edge: expected an edge of '{graph.name}', not '{name}'; {hint}")
+    own = [node for node in graph.nodes if node.layer == name]
+    if own:
+        return own
+    alike = get_close_matches(name, graph.by_name, n=5, cutoff=0.4)
+    hint = f"perhaps {', '.join(alike)}" if alike else f"they are listed by {command('explain', 'MODEL', '--all')}"
+    raise UsageError(f"--edge: expected a layer or an edge of '{graph.name}', not '{name}'; {hint}")
 
 
 def _edge(graph: Graph, node: Node, ranges: dict[str, Range]) -> dict[str, Any]:
@@ -306,7 +315,9 @@ def report(
     html: Annotated[
         Path | None, typer.Option(help="Also write a web page with tables and pictures, one file that needs no other.")
     ] = None,
-    tables: Annotated[Path | None, typer.Option(help="Folder for each table of this page as CSV and as LaTeX.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder for the tables of this page, as CSV and LaTeX, and its pictures.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Gather every figure of a project with its provenance; a figure that was not measured says why.
@@ -339,5 +350,7 @@ def report(
     if html is not None or tables is not None:
         page = project_page(opened, reported, line(), machine.name())
         web.write_to(page, html, tables)
+        for path in filter(None, (html, tables)):
+            say(f"written: {path}")
     declare = figures_table if whole else screen_table
     give(as_json, reported.record, lambda: declare(opened.name, reported.figures))

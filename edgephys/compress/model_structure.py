@@ -10,6 +10,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
+from edgephys.core.remedies import quantise
 from edgephys.models.files.keras.quantisers import has_format
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.kernels import inputs_of, kernel_of, quantiser_of, which
@@ -34,7 +35,7 @@ def kernel_layers(model: Any) -> list[Any]:
         if type(quantiser).__name__ != "quantized_bits" or quantiser.alpha not in (1, 1.0):
             raise ModelError(
                 f"layer '{layer.name}': its kernel must have quantized_bits(bits, integer, alpha=1) to be compressed; "
-                "train it with bits=8, or 2..16, from the float model, or `edgephys quantise` that"
+                f"train it with bits=8, or 2..16, from the float model, or quantise that: {quantise()}"
             )
     return layers
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgephys.applications import registry
 from edgephys.applications.task import Shares, Task
 from edgephys.core.errors import ModelError
+from edgephys.core.remedies import quantise
 from edgephys.models.card import read_card
 from edgephys.models.frameworks import framework_of
 from edgephys.models.trained import MODEL, Trained, load
@@ -78,7 +79,7 @@ def require_trainable(folder: Path) -> None:
     if card.imported is not None and framework_of(folder).mark != MODEL:
         raise ModelError(
             f"{folder}: expected a Keras model, whose layers can be trained, found one imported from "
-            f"{card.imported.file}, whose Graph cannot; `edgephys quantise` makes a Keras model of a float ONNX file"
+            f"{card.imported.file}, whose Graph cannot; a float ONNX file becomes a Keras model: {quantise()}"
         )
 
 

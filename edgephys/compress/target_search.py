@@ -122,7 +122,7 @@ def search(
     def keep(row: Table) -> None:
         table["rows"].append(row)
         write_json(job.out / RESULT, table)
-        say(f"price {row['price']:.2g}: {row['lut_estimate']:,} LUT, {row['share']:.0%} of the model's")
+        say(f"price {row['price']:g}: {row['lut_estimate']:,} LUT, {row['share']:.0%} of the model's")
 
     chosen, why = tried_prices(run_price, keep, luts, deadline)
     row = next(row for row in table["rows"] if row["price"] == chosen)

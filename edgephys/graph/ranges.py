@@ -15,6 +15,7 @@ import numpy as np
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import WIDEST, Fixed, narrowest
+from edgephys.core.remedies import import_again
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.interval import Range, distinct, too_many_bits
 
@@ -97,7 +98,7 @@ def require_proven(graph: Graph) -> Graph:
         if not node.op.states_format and not node.fixed.holds(range_.lowest, range_.highest):
             raise ModelError(
                 f"layer '{node.layer}': {node.op.word} '{name}' reaches {range_.lowest}..{range_.highest} steps, "
-                f"which {node.fixed} does not hold; lower the model again"
+                f"which {node.fixed} does not hold; {import_again()}"
             )
     return graph
 

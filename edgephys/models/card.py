@@ -12,6 +12,7 @@ from edgephys.core.files import json_text
 from edgephys.core.fixed import Fixed
 from edgephys.core.names import require_name
 from edgephys.core.reading import UNREADABLE, fault, read_json, require_types, sha256
+from edgephys.core.remedies import train_again, train_one
 from edgephys.models.files.softmax import MeasuredSoftmax, SoftmaxForm, form_of
 from edgephys.models.standardise import Standardisation, from_record
 
@@ -117,7 +118,7 @@ class Card:
             return self.standardisation.output
         if self.imported is not None:
             return Fixed.of_text(self.imported.input_format)
-        raise ModelError(f"model '{self.name}': its card must state a standardisation; train again")
+        raise ModelError(f"model '{self.name}': its card must state a standardisation; {train_again()}")
 
     @property
     def softmax(self) -> SoftmaxForm:
@@ -181,15 +182,17 @@ class Card:
         )
 
 
-def read_card(folder: Path, remedy: str = "train again") -> Card:
-    """Return the card of a model's folder; raise ModelError where it is missing or damaged."""
+def read_card(folder: Path, remedy: str | None = None) -> Card:
+    """Return the card of a model's folder; raise ModelError, ending in ``remedy``, where it is damaged."""
     path = folder / CARD
     if not path.is_file():
-        raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
+        raise ModelError(f"{folder}: expected a model's folder with {CARD}; {train_one()}")
     try:
         return Card.of_record(read_json(path))
     except (*UNREADABLE, ModelError) as error:
-        raise ModelError(f"{path}: expected a model card in JSON, found {fault(error)}; {remedy}") from error
+        raise ModelError(
+            f"{path}: expected a model card in JSON, found {fault(error)}; {remedy or train_again(folder)}"
+        ) from error
 
 
 def write_card(card: Card, folder: Path) -> None:

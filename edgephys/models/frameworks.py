@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgephys.core.errors import ModelError
+from edgephys.core.remedies import train_one
 from edgephys.models.card import CARD, read_card, require_own_files
 from edgephys.models.keras_framework import KerasFramework
 from edgephys.models.model import Framework, Model
@@ -28,9 +29,9 @@ def framework_of(folder: Path) -> Framework:
         if (folder / framework.mark).is_file():
             return framework
     if not (folder / CARD).is_file():
-        raise ModelError(f"{folder}: expected a model's folder with {CARD}; `edgephys train` makes one")
+        raise ModelError(f"{folder}: expected a model's folder with {CARD}; {train_one()}")
     marks = " or ".join(framework.mark for framework in FRAMEWORKS.values())
-    raise ModelError(f"{folder}: expected a model's file ({marks}), found none; `edgephys train` makes one")
+    raise ModelError(f"{folder}: expected a model's file ({marks}), found none; {train_one()}")
 
 
 def load(folder: Path) -> Model:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import MismatchError
 from edgephys.core.fixed import Integers
+from edgephys.core.remedies import import_again
 from edgephys.graph.graph import Graph
 from edgephys.models.card import CARD, read_card
 from edgephys.models.files.softmax import MeasuredSoftmax
@@ -111,9 +112,7 @@ def _integers(layer: str, fraction: int, values: Any) -> Integers:
     scaled = np.asarray(values, np.float64) * 2.0**fraction
     whole = np.rint(scaled)
     if np.any(whole != scaled):
-        raise MismatchError(
-            f"keras: layer '{layer}' gives values between steps of 2^{-fraction}; lower the model again"
-        )
+        raise MismatchError(f"keras: layer '{layer}' gives values between steps of 2^{-fraction}; {import_again()}")
     return whole.astype(np.int64)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgephys.core.errors import MismatchError, ModelError
 from edgephys.core.fixed import Integers
 from edgephys.core.reading import UNREADABLE, fault, read_json
+from edgephys.core.remedies import import_again
 from edgephys.graph.graph import Graph, from_record
 from edgephys.graph.ranges import require_proven
 from edgephys.models.card import CARD
@@ -123,7 +124,7 @@ class OnnxReference:
         steps = values.astype(np.float64) / np.asarray(scale) * 2.0**fraction
         whole: NDArray[np.float64] = np.rint(steps)
         if not self.single and np.any(np.abs(steps - whole) > NEAR):
-            raise MismatchError(f"onnx: {what} gives values between steps of its {wanted}; make the model again")
+            raise MismatchError(f"onnx: {what} gives values between steps of its {wanted}; {import_again()}")
         return whole.astype(np.int64)
 
     def _values(self, inputs: Integers, tensors: tuple[str, ...]) -> Mapping[str, NDArray[Any]]:
@@ -166,10 +167,10 @@ class OnnxFramework(Framework):
                 raise ModelError("it does not tell the tensors of the file")
         except (*UNREADABLE, ModelError) as error:
             raise ModelError(
-                f"{folder / GRAPH}: expected an imported model's Graph, found {fault(error)}; import it again"
+                f"{folder / GRAPH}: expected an imported model's Graph, found {fault(error)}; {import_again(folder)}"
             ) from error
         if not (folder / ONNX).is_file():
-            raise ModelError(f"{folder / ONNX}: no such file; import the model again")
+            raise ModelError(f"{folder / ONNX}: no such file; {import_again(folder)}")
         return graph
 
     def reference(self, folder: Path, graph: Graph) -> Reference:

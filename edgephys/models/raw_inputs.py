@@ -16,6 +16,7 @@ import numpy as np
 from edgephys.core.errors import ModelError, UsageError
 from edgephys.core.fixed import Fixed, Integers
 from edgephys.core.names import unused
+from edgephys.core.remedies import train_again
 from edgephys.graph import ops
 from edgephys.graph.graph import Graph, Node
 from edgephys.graph.passes import lowered
@@ -56,7 +57,7 @@ def extended(graph: Graph, ready: Standardisation) -> Graph:
     if ready.output != first.fixed or first.shape[-1] != len(ready.names):
         raise ModelError(
             f"{graph.name}: the card's standardisation gives {len(ready.names)} features in {ready.output}, the graph "
-            f"takes {first.shape} in {first.fixed}; train the model again"
+            f"takes {first.shape} in {first.fixed}; {train_again()}"
         )
     return lowered(
         replace(
@@ -112,7 +113,7 @@ def raw_of(ready: Standardisation, inputs: Integers) -> Integers:
         low, high = np.where(reached, low, np.minimum(middle + 1, high)), np.where(reached, middle, high)
     if np.any(ready.of_raw(low) != inputs):
         raise ModelError(
-            "raw inputs: a held-out input comes of no raw feature by the card's standardisation; train the model again"
+            f"raw inputs: a held-out input comes of no raw feature by the card's standardisation; {train_again()}"
         )
     return low
 

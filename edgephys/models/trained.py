@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.files import replace_folder
+from edgephys.core.remedies import train_again
 from edgephys.graph.graph import Graph
 from edgephys.models.card import CARD, Card, read_card, require_own_files, write_card
 from edgephys.models.input_names import inputs_of
@@ -41,7 +42,7 @@ class Trained:
     def standardisation(self) -> Standardisation:
         """How raw features become input integers."""
         if self.card.standardisation is None:
-            raise ModelError(f"model '{self.name}': its card must state a standardisation; train again")
+            raise ModelError(f"model '{self.name}': its card must state a standardisation; {train_again()}")
         return self.card.standardisation
 
     @property

@@ -72,7 +72,9 @@ def draw(table: Mapping[str, Any]) -> Any:
     _limits(panels[0][0], [row[name] for row in rows if row["batch"] == 1 for name in ("p50_us", "p99_us")], 0.22)
     _limits(panels[0][1], [row["per_second"] for row in rows if row["batch"] != 1], 0.2)
     measure = "µs a call at batch 1: median, 90th (tick) and 99th percentile; ×: times faster than\n"
-    panels[-1][0].set_xlabel(f"{measure}{label(table['reference'])}")
+    simulated = any(row["stage"] not in ("measured", None) for row in rows)
+    diamond = "\nhollow diamond: simulated cycles at the stated clock, not a measured time" if simulated else ""
+    panels[-1][0].set_xlabel(f"{measure}{label(table['reference'])}{diamond}")
     panels[-1][1].set_xlabel("inputs a second")
     return figure
 
@@ -88,8 +90,7 @@ def _latencies(axes: Any, rows: Sequence[Row]) -> None:
         axes.plot([row["p50_us"], far], [place, place], "-", color=colour, lw=2.5, alpha=0.4, solid_capstyle="butt")
         if row["p90_us"] is not None and row["p90_us"] > row["p50_us"]:
             axes.plot([row["p90_us"]], [place], "|", color=colour, ms=9)
-        hollow = {} if row["stage"] == "measured" else {"mfc": "white"}
-        axes.plot([row["p50_us"]], [place], "o", color=colour, ms=6, **hollow)
+        axes.plot([row["p50_us"]], [place], color=colour, ms=6, **_marker(row))
         times = "" if row["ratio"] is None else f"   {digits(row['ratio'])}×"
         text = f"{digits(row['p50_us'])} µs{times}"
         axes.annotate(text, (far, place), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
@@ -100,12 +101,16 @@ def _rates(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_yticklabels([])
     for place, row in enumerate(rows):
         if row["per_second"] is not None:
-            hollow = {} if row["stage"] == "measured" else {"mfc": "white"}
-            axes.plot([row["per_second"]], [place], "o", color=_colour(row), ms=6, **hollow)
+            axes.plot([row["per_second"]], [place], color=_colour(row), ms=6, **_marker(row))
             rate = _short(row["per_second"])
             axes.annotate(
                 rate, (row["per_second"], place), (7, 0), textcoords="offset points", va="center", fontsize=8, color=INK
             )
+
+
+def _marker(row: Row) -> dict[str, Any]:
+    """Return the marker of a row: a dot of what was measured, a hollow diamond of cycles at a stated clock."""
+    return {"marker": "o"} if row["stage"] == "measured" else {"marker": "D", "mfc": "white"}
 
 
 def _begin(axes: Any, rows: Sequence[Row]) -> None:

@@ -67,7 +67,7 @@ def _lanes(layers: Layers, places: Mapping[str, int]) -> dict[tuple[int, int], i
 def _box(layer: Mapping[str, Any], top: int) -> list[str]:
     """Return a layer with its operations on one line, its shape, format and weights on the next one."""
     most = int((WIDTH - 20) / CHARACTER)
-    weights = f"  {layer['weights']:,} weights of {layer['weight_bits']} bits" if layer["weights"] else ""
+    weights = f"  {layer['weights']:,} weights ≤ {layer['weight_bits']} bits" if layer["weights"] else ""
     second = f"{shape_text(layer['shape'])}  {layer['format']}{weights}"
     name = _fitting(layer["layer"], most // 2)
     rest = _fitting("  " + " ".join(layer["operations"]), most - len(name))

@@ -18,7 +18,7 @@ def layers_table(name: str, layers: Sequence[Mapping[str, Any]]) -> Table:
             Column("shape", "shape", left=True, text=shape_text),
             Column("input_bits", "bits in", text=_widths),
             Column("format", "result", left=True, text=_without_modes),
-            Column("weights", "weights", cell=_weights),
+            Column("weights", "weights, biases", cell=_weights),
             Column("low", "range", left=True, cell=lambda row: f"{row['low']:.3g} .. {row['high']:.3g}"),
         ),
         rows=layers,
@@ -31,8 +31,8 @@ def totals(layers: Sequence[Mapping[str, Any]], edges: int) -> str:
     widest = max(layers, key=lambda layer: layer["bits"])
     return (
         f"{len(layers)} layers, {edges} edges, {weights:,} weights that are not 0; widest result {widest['bits']} bits "
-        f"({widest['layer']})\n--edge NAME gives the reason for a width, --all lists every edge, --svg FILE draws the "
-        "layers"
+        f"({widest['layer']})\n--edge LAYER gives the reasons for its widths, --all lists every edge, "
+        "--svg FILE draws the layers"
     )
 
 
@@ -65,4 +65,4 @@ def _without_modes(text: str) -> str:
 
 
 def _weights(row: Row) -> str:
-    return f"{row['weights']:,} of {row['weight_bits']} bits" if row["weights"] else ""
+    return f"{row['weights']:,} of up to {row['weight_bits']} bits" if row["weights"] else ""

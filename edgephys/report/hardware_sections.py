@@ -3,29 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from edgephys.core.figure import Figure
 from edgephys.project import Project
 from edgephys.report.figure_groups import in_groups, tool_of
 from edgephys.report.network_sections import height_of
-from edgephys.report.plot import COLOURS, GREY, WIDTH, panels, shortened, svg
+from edgephys.report.plot import COLOURS, GREY, INK, WIDTH, panels, shortened, svg
 from edgephys.report.table import Column, Drawing, Table, written
 from edgephys.targets.target import Picture, WorkingSpan
 
 BITS_OF_BYTE = 8
 LAYERS = "resources by layer"
+USED = ("lut", "ff", "dsp", "bram")
+"""Resources that a part has a number of."""
+TOO_MUCH = "#b3261e"
+"""Colour of a bar beyond the whole part."""
 
 
 # Resources ----------------------------------------------------------------------------------------
 
 
-def resources(figures: Sequence[Figure]) -> Table:
-    """Declare what each layer takes, the largest first, with its share of all layers."""
+def part(figures: Sequence[Figure]) -> Table:
+    """Declare which share of its part a design takes, a row a resource; the picture has a line at the whole part."""
+    known = {figure.name: figure for figure in figures}
+    rows = [
+        {
+            "resource": name.upper(),
+            "uses": known[name].value,
+            "share": _number(share) / 100,
+            "of": share.target,
+            "provenance": share.provenance,
+        }
+        for name in USED
+        if (share := known.get(f"{name}_share")) is not None and share.value is not None
+    ]
+    return Table(
+        title="Share of the part",
+        lead=() if rows else (_no_share(known.get("lut_share")),),
+        columns=(
+            Column("resource", "resource", left=True, hover=lambda row: str(row["provenance"])),
+            Column("uses", "of the design"),
+            Column("share", "of the part", "%", written(".3g", 100), bar=lambda row: float(row["share"])),
+            Column("of", "what the part has", left=True, minor=True),
+        ),
+        rows=rows,
+        pictures=(Drawing("Share of the part; the line is all that it has", lambda _: _draw_part(rows), ".svg"),)
+        if rows
+        else (),
+    )
+
+
+def _no_share(share: Figure | None) -> str:
+    """Say why no share of the part is known."""
+    return f"Not known: {share.why if share is not None else 'this target has no synthesis of the whole design here'}."
+
+
+def _draw_part(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    figure, axes = panels(WIDTH, height_of(len(rows)))
+    of, shares = axes[0, 0], [100 * row["share"] for row in rows]
+    colours = [TOO_MUCH if share > 100 else COLOURS[0] for share in shares]
+    bars = of.barh(range(len(rows)), shares, height=0.6, color=colours)
+    of.bar_label(bars, [f"{share:.3g} %" for share in shares], fontsize=8.5, padding=3)
+    of.axvline(100, color=INK, linestyle="--", linewidth=1.2)
+    of.set_yticks(range(len(rows)), [row["resource"] for row in rows])
+    of.set_ylim(len(rows) - 0.5, -0.5)
+    of.set_xlim(0, 1.25 * max(100, *shares))
+    of.set_xlabel("% of the part; dashed: the whole part", fontsize=9)
+    return svg(figure)
+
+
+def resources(figures: Sequence[Figure], whole: int | None = None) -> Table:
+    """Declare what each layer takes, the largest first, with its share of all layers, and of the part's LUTs.
+
+    ``whole`` is the number of LUTs that the part has, where it is known.
+    """
     layers = [figure for figure in in_groups(figures).get(LAYERS, []) if isinstance(figure.value, int | float)]
     units = list(dict.fromkeys(figure.unit for figure in layers))
     totals = {unit: sum(_number(figure) for figure in layers if figure.unit == unit) for unit in units}
-    rows = [_layer_row(figure, totals[figure.unit]) for figure in layers]
+    rows = [_layer_row(figure, totals[figure.unit], whole) for figure in layers]
+    of_part = (Column("part_share", "of the part", "%", written(".2f", 100)),) if whole and rows else ()
     return Table(
         title="Resources by layer",
         lead=(_source(layers),) if rows else (_no_layers(figures),),
@@ -33,7 +91,7 @@ def resources(figures: Sequence[Figure]) -> Table:
             Column("layer", "module", left=True, hover=lambda row: str(row["provenance"])),
             Column("value", " or ".join(units), hover=lambda row: str(row["provenance"])),
             Column("share", "share of all", "%", written(".1f", 100), bar=lambda row: float(row["share"])),
-            Column("target", "of", left=True, minor=True),
+            *of_part,
         ),
         rows=rows,
     )
@@ -43,12 +101,12 @@ def _number(figure: Figure) -> float:
     return float(figure.value or 0)
 
 
-def _layer_row(figure: Figure, total: float) -> Mapping[str, Any]:
+def _layer_row(figure: Figure, total: float, whole: int | None) -> Mapping[str, Any]:
     return {
         "layer": figure.name.partition(".")[2],
         "value": figure.value,
         "share": _number(figure) / total if total else 0.0,
-        "target": figure.target,
+        "part_share": _number(figure) / whole if whole else None,
         "provenance": figure.provenance,
     }
 
@@ -56,7 +114,15 @@ def _layer_row(figure: Figure, total: float) -> Mapping[str, Any]:
 def _source(layers: Sequence[Figure]) -> str:
     """Say which stages and tools the figures of layers come from."""
     sources = dict.fromkeys(f"{figure.stage.value}, {tool_of(figure)}" for figure in layers)
-    return f"Where these figures come from: {'; '.join(sources)}. All copies of a module are counted."
+    where = _common([figure.target for figure in layers])
+    return f"Where these figures come from: {'; '.join([*sources, *where])}. All copies of a module are counted."
+
+
+def _common(targets: Sequence[str]) -> list[str]:
+    """Return what the targets of several layers have in common, such as the family of the part."""
+    columns = zip(*(target.split(", ") for target in targets), strict=False) if len(targets) > 1 else ()
+    words = [same[0] for same in takewhile(lambda column: len(set(column)) == 1, columns)]
+    return [", ".join(words)] if words else []
 
 
 def _no_layers(figures: Sequence[Figure]) -> str:

@@ -10,7 +10,7 @@ from edgephys.core.reading import drawable
 from edgephys.figures import Reported
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_result
 from edgephys.report.figure_groups import figures_table, group_of, tool_of
-from edgephys.report.hardware_sections import LAYERS, memory, pipeline, resources
+from edgephys.report.hardware_sections import LAYERS, memory, part, pipeline, resources
 from edgephys.report.network_sections import weights, widths
 from edgephys.report.page import Page, Statement, Verdict
 from edgephys.report.score_sections import quality
@@ -31,7 +31,8 @@ def project_page(project: Project, reported: Reported, command: str, machine: st
         pictures = project.target.pictures(project.emitted)
         sections = [
             _figures(figures),
-            resources(figures),
+            *([part(figures)] if project.target.has_clock else []),
+            resources(figures, capacity.lut6(project.part) if project.target.has_clock else None),
             pipeline(project),
             *quality(project),
             widths(project.graph),
@@ -67,7 +68,7 @@ def _equality(project: Project, verified: Mapping[str, Any] | None) -> Statement
         return Statement(about, "not verified", f"run `edgephys verify {project.folder}`")
     vectors = f"{verified['vectors']:,} held-out and {verified['generated']:,} generated vectors"
     ways = ", ".join(verified["targets"])
-    why = failure(verified)
+    why = failure(verified, project.folder)
     if why is not None:
         return Statement(about, "no: it does not hold", why, False)
     return Statement(about, "exact: no integer differs", f"{ways}, on {vectors}", True)

@@ -14,6 +14,7 @@ from edgephys.core.errors import DataError, ModelError
 from edgephys.project import VECTORS, Project, read_card, read_vectors
 from edgephys.report.plot import COLOURS, GREY, WIDTH, panels, svg
 from edgephys.report.table import Column, Drawing, Row, Table, written
+from edgephys.targets.emit_again import emit_again
 
 LEAST = 50
 """Fewest examples of a class, and of others, from which a ROC curve is drawn: with fewer, its band covers it."""
@@ -42,7 +43,7 @@ def _evaluated(project: Project) -> Evaluated | str:
     """Return outputs beside answers, or why there are none."""
     card, vectors = read_card(project), read_vectors(project)
     if VECTORS in project.changed() or vectors.expected is None:
-        return f"{VECTORS} has changed since the emission; emit the project again"
+        return f"{VECTORS} has changed since the emission; {emit_again(project.folder)}"
     if not card.metrics:
         return "no answers came with the model; `edgephys import --data` takes x and y"
     try:

@@ -8,17 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from edgephys.core.errors import ProjectError, UsageError
-from edgephys.core.figure import Figure, from_record
+from edgephys.core.figure import Figure, FigureStage, from_record
 from edgephys.project import Project, read, read_result
 from edgephys.report.figure_groups import LAYER, in_groups, tool_of
 from edgephys.report.network_sections import height_of
 from edgephys.report.page import Page, Verdict
-from edgephys.report.plot import COLOURS, WIDTH, panels, shortened, svg
+from edgephys.report.plot import COLOURS, INK, WIDTH, panels, shortened, svg
 from edgephys.report.project_page import verdict
 from edgephys.report.table import NONE, Column, Drawing, Row, Table
+from edgephys.targets import capacity
 
 BARS = ("lut", "lut_estimate", "lut_csynth_estimate", "latency_ns", "p50_us", "arena_bytes")
 """Figures that are drawn as bars where two projects or more have them."""
+
+
+OF_PART = ("lut", "lut_estimate", "lut_csynth_estimate")
+"""Figures with a limit: the LUTs of the part."""
+CALCULATED = (FigureStage.ESTIMATED, FigureStage.SIMULATED)
+"""Stages whose bars are hatched: nothing was measured, or built for a part."""
+HATCHED = "hatched: not measured"
+DASHED = "dashed: the whole part"
+FARTHEST = 4.0
+"""Times the longest bar, at which the limit of a part is still drawn; the text has the share in any case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +169,30 @@ def _draw_bars(projects: Sequence[ReportedProject], name: str) -> bytes:
     values = [float(of.figures[name].value or 0) for of in with_it]
     figure, axes = panels(WIDTH, height_of(len(with_it)))
     of_bars = axes[0, 0]
-    bars = of_bars.barh(range(len(with_it)), values, height=0.6, color=COLOURS[0])
-    of_bars.bar_label(bars, [of.figures[name].text for of in with_it], fontsize=8.5, padding=3)
+    bars = of_bars.barh(range(len(with_it)), values, height=0.6, color=COLOURS[0], edgecolor=COLOURS[0])
+    for bar, of in zip(bars, with_it, strict=True):
+        if of.figures[name].stage in CALCULATED:
+            bar.set(facecolor="white", hatch="////")
+    limits = [_limit(of, name) for of in with_it]
+    texts = [_with_share(of.figures[name], limit) for of, limit in zip(with_it, limits, strict=True)]
+    of_bars.bar_label(bars, texts, fontsize=8.5, padding=3)
+    end = max(*values, 1e-9)
+    drawn = [(line, limit) for line, limit in enumerate(limits) if limit is not None and limit <= FARTHEST * end]
+    for line, limit in drawn:
+        of_bars.plot([limit, limit], [line - 0.42, line + 0.42], "--", color=INK, linewidth=1.4)
     of_bars.set_yticks(range(len(with_it)), [shortened(of.label) for of in with_it])
     of_bars.set_ylim(len(with_it) - 0.5, -0.5)
-    of_bars.set_xlim(0, 1.35 * max(*values, 1e-9))
-    of_bars.set_xlabel(f"{name} ({with_it[0].figures[name].unit})", fontsize=9)
+    of_bars.set_xlim(0, max(1.35 * end, *(1.1 * limit for _, limit in drawn)) if drawn else 1.35 * end)
+    notes = [HATCHED] * any(of.figures[name].stage in CALCULATED for of in with_it) + [DASHED] * bool(drawn)
+    of_bars.set_xlabel(f"{name} ({with_it[0].figures[name].unit})" + "\n" * bool(notes) + "; ".join(notes), fontsize=9)
     return svg(figure)
+
+
+def _limit(of: ReportedProject, name: str) -> int | None:
+    """Return how many LUTs the part of a project has, for figures of LUTs."""
+    return capacity.lut6(of.project.part) if name in OF_PART and of.project.target.has_clock else None
+
+
+def _with_share(figure: Figure, limit: int | None) -> str:
+    """Return the text of a bar, with the share of the part where the part is known."""
+    return figure.text if limit is None else f"{figure.text}, {100 * float(figure.value or 0) / limit:.2g} %"

@@ -19,7 +19,7 @@ def table(record: Mapping[str, Any]) -> Table:
     return Table(
         title=f"{record['model']} to {target['number']:,} LUT, seed {record['seed']}, {record['epochs']} epochs each",
         columns=(
-            Column("price", "price of an adder", text=written(".2g")),
+            Column("price", "price of an adder", text=written("g")),
             Column("lut_estimate", "LUT est."),
             Column("share", "of the start's %", text=percent),
             Column("cycles_estimate", "cycles est."),

@@ -48,8 +48,11 @@ def write_to(page: Page, out: Path | None, tables: Path | None = None) -> None:
 
 
 def write_tables(page: Page, folder: Path) -> None:
-    """Write every table of a page to a folder, as CSV and as LaTeX."""
+    """Write every table of a page to a folder, as CSV and as LaTeX, and every picture."""
     for table, name in _named(page):
+        for place, picture in enumerate(table.pictures, 1):
+            number = f"_{place}" if len(table.pictures) > 1 else ""
+            write_file(folder / f"{name}{number}{picture.suffix}", _drawn(picture, table))
         for suffix, (_, _, text) in FILES.items():
             if table.columns:
                 write_file(folder / f"{name}.{suffix}", text(table).encode())
@@ -122,8 +125,12 @@ def _percent(column: Column, row: Row) -> float | None:
 
 def _embedded(picture: Drawing, table: Table) -> str:
     """Return a picture as an address that holds it: an image, in which no script runs."""
-    drawn = b"" if picture.draw is None else picture_of(table, picture.draw, table.title)
-    return _data(MEDIA[picture.suffix], drawn)
+    return _data(MEDIA[picture.suffix], _drawn(picture, table))
+
+
+def _drawn(picture: Drawing, table: Table) -> bytes:
+    """Return the bytes of a picture."""
+    return b"" if picture.draw is None else picture_of(table, picture.draw, table.title)
 
 
 def _data(media: str, content: bytes) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from edgephys.core import processes as tools
 from edgephys.core.errors import MismatchError, ToolError
 from edgephys.core.scratch import temporary_folder
+from edgephys.targets.emit_again import emit_again
 
 CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize=null,object-size", "-fno-sanitize-recover=all")
 """Without two that take long to compile and see wrong pointers, as the address sanitiser does."""
@@ -58,7 +59,7 @@ def run(command: Sequence[str], folder: Path, timeout_s: float, sources: Collect
         failed = _access(text) or _arithmetic(text)
         if failed is None:
             raise
-        raise MismatchError(f"{_place(text, sources)}{failed}; emit the project again, or report it") from error
+        raise MismatchError(f"{_place(text, sources)}{failed}; report it, or {emit_again()}") from error
 
 
 @cache

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.reading import LARGEST_TEXT, fault, read_bytes
+from edgephys.targets.emit_again import emit_again
 
 C_TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<text>"[^"\n]*"|'[^'\n]*')|(?P<directive>^[ \t]*\#[^\n]*)"""
@@ -49,7 +50,7 @@ class Scanned:
         """Return the error that says what a line holds."""
         return ProjectError(
             f"{self.folder}: {self.name}, line {line}: {what}, which we do not emit: nothing was compiled or run; "
-            "emit the project again from its model"
+            f"{emit_again(self.folder)}"
         )
 
     def read(self) -> str:
@@ -88,7 +89,7 @@ def facts_are_ours(folder: Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError) as error:
         raise ProjectError(
-            f"{folder}: the facts in the manifest are not ours ({fault(error)}); emit it again"
+            f"{folder}: the facts in the manifest are not ours ({fault(error)}); {emit_again(folder)}"
         ) from error
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgephys.core.errors import UsageError
 from edgephys.core.figure import Figure
+from edgephys.core.remedies import command
+from edgephys.targets.emit_again import emit_again
 
 if TYPE_CHECKING:
     from edgephys.core.fixed import Fixed, Integers
@@ -318,12 +320,13 @@ class Target(ABC):
         return ()
 
 
-def failure(verified: Mapping[str, Any]) -> str | None:
-    """Return why the record of a verification does not vouch for its project, or None where it does."""
+def failure(verified: Mapping[str, Any], folder: Path) -> str | None:
+    """Return why the record of a verification does not vouch for the project in ``folder``, or None where it does."""
     if verified["mismatches"]:
-        return f"verification failed: {verified['mismatches']} outputs differ; run `edgephys verify` to see where"
+        where = command("verify", folder)
+        return f"verification failed: {verified['mismatches']} outputs differ; to see where: {where}"
     if verified["changed"]:
-        return f"changed since its emission: {', '.join(verified['changed'][:3])}; emit it again"
+        return f"changed since its emission: {', '.join(verified['changed'][:3])}; {emit_again(folder)}"
     findings = [line for lint in verified.get("lint", ()) for line in lint["findings"]]
     wrong = [*findings, *verified.get("failures", ())]
     return f"verification failed: {wrong[0]}" if wrong else None

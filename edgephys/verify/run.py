@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from edgephys.core.beside import beside
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
+from edgephys.core.remaining import Steps
 from edgephys.graph import evaluate, stimuli
 from edgephys.graph.coverage import Coverage, coverage_of
 from edgephys.graph.graph import Graph, to_record
@@ -33,9 +33,11 @@ from edgephys.project import (
     Project,
     drop_result,
     read_card,
+    read_result,
     read_vectors,
     write_result,
 )
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.target import Lint, OtherRun, Proof, Ran
 from edgephys.verify import plain
@@ -73,6 +75,14 @@ class Verified:
     failures: tuple[str, ...] = field(default=())
     proofs: tuple[Proof, ...] = ()
     warnings: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        """Return a line: what was compared, and what came of it."""
+        wrong = len(self.failures) + bool(first_finding(self.lints))
+        more = f", {wrong} other failures" if wrong else ""
+        vectors = f"{self.vectors:,} vectors and {self.generated:,} generated"
+        return f"Verified({self.project}: {', '.join(self.targets)}; {vectors}, {self.mismatches:,} mismatches{more})"
 
     @property
     def mismatches(self) -> int:
@@ -96,7 +106,8 @@ class Verified:
             raise MismatchError(f"{self.project}: {self.failures[0]}{hint}")
         if self.changed:
             raise MismatchError(
-                f"{self.project}: no output differs on these vectors{hint}; emit the project again, or restore the file"
+                f"{self.project}: no output differs on these vectors{hint}; restore the file, or "
+                f"{emit_again(self.folder)}"
             )
 
     def to_record(self) -> dict[str, Any]:
@@ -140,12 +151,13 @@ def verify(
     with project.using_facts():
         others = project.target.other_runs(project.emitted, netlist)  # refused before any work
     name = VERIFICATION if vectors is None else FILE_VERIFICATION if file is not None else None
+    earlier = None if name is None else _earlier_steps(project, name)
     if name is not None:
         drop_result(project, name)
     own = vectors or read_vectors(project)
     if not len(own.inputs):
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
-    say = _numbered(say, 5 + len(others))
+    say = steps = Steps(say, 5 + len(others), earlier)
     say(f"golden model, {len(own.inputs)} vectors")
     expected = _expected(project.graph, own.inputs)
     targets = {} if own.expected is None else {"golden": _stored(expected, own.expected)}
@@ -186,16 +198,20 @@ def verify(
         (*failures, *(() if score is None else score.failures)),
         proofs,
         warnings,
+        project.folder,
     )
     if name is not None:
-        write_result(project, name, ({} if file is None else {"file": file}) | verified.to_record(), state)
+        of_file = {} if file is None else {"file": file}
+        write_result(project, name, of_file | verified.to_record() | {"steps": steps.durations()}, state)
     return verified
 
 
-def _numbered(say: Say, total: int) -> Say:
-    """Return what says each message with its number among so many steps."""
-    numbers = count(1)
-    return lambda text: say(f"{next(numbers)} of {total}: {text}")
+def _earlier_steps(project: Project, name: str) -> Any:
+    """Return how long each step of the last verification of these sources took; None where nothing tells it."""
+    try:
+        return (read_result(project, name) or {}).get("steps")
+    except ProjectError:  # a damaged result, which this verification replaces
+        return None
 
 
 def _framework(project: Project, expected: Expected, say: Say) -> dict[str, Comparison]:

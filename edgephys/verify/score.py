@@ -13,6 +13,7 @@ from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph
 from edgephys.models.card import Card
 from edgephys.models.vectors import HeldOut
+from edgephys.targets.emit_again import emit_again
 
 LEAST = 16
 """Fewest labelled vectors of which a statistical error is estimated."""
@@ -82,7 +83,7 @@ def check(card: Card, graph: Graph, vectors: HeldOut, outputs: Integers) -> Scor
     try:
         computed = application.score_outputs(graph, outputs, vectors.labels, card.scale)
     except DataError as error:
-        return ScoreCheck(failures=(f"labels: {error}; emit the project again",))
+        return ScoreCheck(failures=(f"labels: {error}; {emit_again()}",))
     stated = _flat(card.metrics)
     figures = []
     for name in (name for name in computed if name in stated):

@@ -10,6 +10,7 @@ from edgephys.core.errors import ProjectError
 from edgephys.models.raw_inputs import RawFeatures, standardisation_in
 from edgephys.models.vectors import Vectors
 from edgephys.project import Project, read_card
+from edgephys.targets.emit_again import emit_again
 
 
 def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vectors:
@@ -34,7 +35,7 @@ def raw_vectors(project: Project, data: Path, limit: int | None = None) -> Vecto
     elif ready.output != project.graph.input.fixed:
         raise ProjectError(
             f"{project.folder}: the card's standardisation gives {ready.output}, the graph takes "
-            f"{project.graph.input.fixed}; emit the project again"
+            f"{project.graph.input.fixed}; {emit_again(project.folder)}"
         )
     held = registry.of_card(card).read(ready, project.graph.input.shape, data, limit)
     return Vectors(held.inputs, held.labels)

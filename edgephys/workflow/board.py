@@ -21,6 +21,7 @@ from edgephys.core.errors import MismatchError, ProjectError, ToolError, UsageEr
 from edgephys.core.files import check_free, replace_folder
 from edgephys.core.names import own_file
 from edgephys.core.reading import sha256
+from edgephys.core.remedies import command
 from edgephys.graph import evaluate
 from edgephys.models.model import Model
 from edgephys.targets.capacity import capacity_of
@@ -147,14 +148,13 @@ def bitstream_of(opened: project.Project) -> dict[str, Any]:
     record = project.read_result(opened, RESULT)
     if record is None:
         raise ProjectError(f"{opened.folder}: expected a project with a bitstream; `edgephys board MODEL` makes one")
+    again = command("board", "MODEL", "--board", record["board"], "--out", opened.folder)
     try:
         digest = sha256(own_file(opened.folder, record["bitstream"])).hex()
     except (OSError, ValueError) as error:
-        raise ProjectError(
-            f"{opened.folder}: its bitstream is missing; build it again with `edgephys board`"
-        ) from error
+        raise ProjectError(f"{opened.folder}: its bitstream is missing; build it again: {again}") from error
     if digest != record["sha256"]:
-        raise ProjectError(f"{opened.folder}: its bitstream was changed; build it again with `edgephys board`")
+        raise ProjectError(f"{opened.folder}: its bitstream was changed; build it again: {again}")
     return record
 
 

@@ -56,8 +56,8 @@ def run_steps(
         return TargetRun(kind, failures=tuple(failures))
     project, seconds = emission
     verification = attempt(failures, f"{kind}: verify", partial(verified, project, say))
-    if verification is not None and failure(verification) is not None:
-        failures.append(f"{kind}: {failure(verification)}{_first_difference(verification)}")
+    if verification is not None and failure(verification, project.folder) is not None:
+        failures.append(f"{kind}: {failure(verification, project.folder)}{_first_difference(verification)}")
     reported = attempt(failures, f"{kind}: report", partial(report, project)) if report is not None else None
     return TargetRun(kind, project, seconds, verification, reported, tuple(failures))
 
@@ -121,7 +121,7 @@ def _is_current(project: Project, model: Model, options: Any) -> bool:
 def verified(project: Project, say: Say) -> Mapping[str, Any]:
     """Return the record of a project's verification, kept or new."""
     record = valid_result(project, "verify", "mismatches", "changed", "vectors", "targets", "score")
-    if record is not None and failure(record) is None:
+    if record is not None and failure(record, project.folder) is None:
         return record
     return verify(project, say=lambda text: say(f"{project.name}: {text}")).to_record()
 

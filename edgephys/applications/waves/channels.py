@@ -11,6 +11,7 @@ from edgephys.applications.waves.data.scene import ABSORBING, DIRICHLET
 from edgephys.applications.waves.networks.wave_net import LONGEST_STRIDE, MEDIUM, OPEN_MEDIUM, SPEED_INTEGER
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
+from edgephys.core.remedies import train_again
 from edgephys.models.standardise import Standardisation
 
 EARLIER_FRAME = re.compile(r"u-([0-9]{1,3})", re.ASCII)
@@ -28,7 +29,7 @@ def stride_of(ready: Standardisation) -> int:
     if match is None or not 1 <= int(match[1]) <= LONGEST_STRIDE:
         raise ModelError(
             f"standardisation: expected the earlier frame as u-1 .. u-{LONGEST_STRIDE}, found '{ready.names[-3]}'; "
-            "train again"
+            f"{train_again()}"
         )
     return int(match[1])
 

@@ -29,6 +29,7 @@ from edgephys.targets.c.plan import plan
 from edgephys.targets.c.rules import RULES
 from edgephys.targets.c.source import arena_bytes, write
 from edgephys.targets.c.words import flags as flags_of_words
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.vectors import edges_of, require_vectors
 
 COMPILE_S = 1800.0
@@ -253,7 +254,7 @@ def batch_sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, ...]:
 def _require(folder: Path, paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
-            raise ProjectError(f"{folder}: {path.name} is missing; emit the project again")
+            raise ProjectError(f"{folder}: {path.name} is missing; {emit_again(folder)}")
 
 
 def macros(facts: Mapping[str, Any], before: str = "") -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from edgephys.core.fixed import Integers
 from edgephys.core.scratch import temporary_folder
 from edgephys.targets import sanitiser
 from edgephys.targets.c import emit
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.rollout import RUNS
 from edgephys.targets.vectors import require_vectors
 
@@ -46,7 +47,7 @@ def _sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, Path]:
     source, _ = emit.sources(folder, facts)
     own = source.with_name(f"{facts['prefix']}_rollout.c")
     if not own.is_file():
-        raise ProjectError(f"{folder}: {own.name} is missing; emit the project again")
+        raise ProjectError(f"{folder}: {own.name} is missing; {emit_again(folder)}")
     return source, own
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import require_count, require_identifier
 from edgephys.targets.c.words import CHOICES, LANES_OF_WORDS, function_name, functions, guard
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.source_scan import Scanned, Token, c_tokens, facts_are_ours
 
 KEYWORDS = frozenset(["for", "if", "while", "switch", "return", "sizeof"])
@@ -73,7 +74,7 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     names |= {f"{prefix}_{entry}.c" for entry in ("batch", "rollout") if entry in facts}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name not in names:  # it would stand before the compiler's own headers
-            raise ProjectError(f"{folder}: {path.name} is no file that we emit; remove it, or emit the project again")
+            raise ProjectError(f"{folder}: {path.name} is no file that we emit; remove it, or {emit_again(folder)}")
     directives = _directives(prefix)
     present = [folder / name for name in sorted(names - {f"{prefix}.hpp"}) if (folder / name).exists()]
     lanes = facts["batch"]["lanes"] if "batch" in facts else 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgephys.core.errors import MismatchError
 from edgephys.core.figure import Figure
 from edgephys.targets.c.options import COptions
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.processor import Emitter, ProcessorTarget
 from edgephys.targets.target import (
     EmittedProject,
@@ -85,7 +86,7 @@ class CTarget(ProcessorTarget):
                 if differ:
                     raise MismatchError(
                         f"many events in a call: layer '{layer}': {differ} of {golden[node].size} integers differ from "
-                        "the golden model; emit the project again, or report it"
+                        f"the golden model; report it, or {emit_again(project.folder)}"
                     )
             return ran(outputs, flags)
 

@@ -22,6 +22,7 @@ from edgephys.core.fixed import Integers
 from edgephys.core.names import real_path
 from edgephys.core.scratch import temporary_folder
 from edgephys.targets import sanitiser
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.rollout import RUNS
 from edgephys.targets.vectors import edges_of, require_vectors
 
@@ -124,7 +125,9 @@ def write_weights(headers: Path, texts: Path) -> None:
     for path in sorted(headers.glob("*.h")):
         _, count, numbers = _declared(path)
         if len(numbers.split(",")) != count:
-            raise ProjectError(f"{path}: declares {count} numbers and holds {len(numbers.split(','))}; emit again")
+            raise ProjectError(
+                f"{path}: declares {count} numbers and holds {len(numbers.split(','))}; {emit_again(path)}"
+            )
         (texts / f"{path.stem}.txt").write_text(numbers)
 
 
@@ -132,7 +135,7 @@ def _declared(path: Path) -> tuple[str, int, str]:
     """Return the declaration in a weights header, its size and its numbers."""
     declaration = re.search(r"#else\s+(\w+ \w+\[(\d+)\]) = \{([^}]*)\};", path.read_text())
     if declaration is None:
-        raise ProjectError(f"{path}: not a weights header of ours; emit the project again")
+        raise ProjectError(f"{path}: not a weights header of ours; {emit_again(path)}")
     return declaration[1], int(declaration[2]), declaration[3]
 
 
@@ -147,7 +150,7 @@ def compile_project(
     sources = folder / "firmware"
     top = facts["top"]
     if not (sources / f"{top}.cpp").is_file() or not (sources / "weights").is_dir():
-        raise ProjectError(f"{folder}: firmware/{top}.cpp or firmware/weights is missing; emit the project again")
+        raise ProjectError(f"{folder}: firmware/{top}.cpp or firmware/weights is missing; {emit_again(folder)}")
     compiler = tools.find("g++")
     sizes: tuple[str, ...] = (
         f"-DTOP={top}",

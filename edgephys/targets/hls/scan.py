@@ -16,6 +16,7 @@ from typing import Any
 
 from edgephys.core.errors import ProjectError
 from edgephys.core.names import require_count, require_identifier
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.hls.csim import KERNELS, TYPES
 from edgephys.targets.hls.rollout import name_of
 from edgephys.targets.hls.rules import GATHER, RULES, KernelRule
@@ -99,7 +100,7 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
 def _unknown(folder: Path, path: Path) -> ProjectError:
     return ProjectError(
         f"{folder}: {path.relative_to(folder)} is neither what we emit nor a header of the installed hls4ml; restore "
-        "it, install the hls4ml that the manifest names, or emit the project again"
+        f"it, install the hls4ml that the manifest names, or {emit_again(folder)}"
     )
 
 

@@ -22,6 +22,7 @@ from edgephys.core.errors import MismatchError, ModelError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, Node, check
 from edgephys.graph.ranges import derive
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.onnx.forms import PLAIN, ROWS, TYPES, Form, Tensors
 from edgephys.targets.onnx.options import OnnxOptions
@@ -139,7 +140,9 @@ def session(content: bytes, what: str = onnx_model.FILE, level: str = LEVELS[-1]
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ToolError(f"onnxruntime does not take {what}: {str(error).splitlines()[0]}; emit it again") from error
+        raise ToolError(
+            f"onnxruntime does not take {what}: {str(error).splitlines()[0]}; {emit_again(to='onnx')}"
+        ) from error
 
 
 def _run(content: bytes, facts: Mapping[str, Any], x: Integers, edges: list[Any], level: str) -> list[Integers]:
@@ -166,7 +169,7 @@ def _computed(running: Any, names: list[str], tensors: Mapping[str, Any], what: 
         computed: list[Any] = running.run(names, tensors)
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise ToolError(f"onnxruntime does not run {what}: {reason}; emit it again") from error
+        raise ToolError(f"onnxruntime does not run {what}: {reason}; {emit_again(to='onnx')}") from error
     return computed
 
 
@@ -188,4 +191,4 @@ def _integers(edge: Mapping[str, Any], tensor: NDArray[Any], count: int) -> Inte
     if tensor.size != count * prod(edge["shape"]):
         raise MismatchError(f"{what}: expected {count} vectors of shape {edge['shape']}, received {tensor.shape}")
     values = tensor.reshape(count, *edge["shape"])
-    return onnx_model.integers_of(values, edge["fraction"], what, edge["format"], "emit the model again")
+    return onnx_model.integers_of(values, edge["fraction"], what, edge["format"], emit_again(to="onnx"))

@@ -18,6 +18,7 @@ from edgephys.core.fixed import Integers
 from edgephys.core.names import own_file
 from edgephys.core.reading import fault, read_bytes
 from edgephys.graph.graph import Graph, Node
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.source_scan import facts_are_ours
 
 FILE = "model.onnx"
@@ -73,9 +74,7 @@ def content(folder: Path, facts: Mapping[str, Any]) -> bytes:
     try:
         return read_bytes(path)
     except (OSError, ValueError) as error:
-        raise ProjectError(
-            f"{path}: the model is missing or no file ({fault(error)}); emit the project again"
-        ) from error
+        raise ProjectError(f"{path}: the model is missing or no file ({fault(error)}); {emit_again(folder)}") from error
 
 
 def load(folder: Path, facts: Mapping[str, Any]) -> Any:
@@ -84,7 +83,7 @@ def load(folder: Path, facts: Mapping[str, Any]) -> Any:
     try:
         return onnx.load_from_string(data)
     except Exception as error:  # protobuf raises several kinds
-        raise ProjectError(f"{folder / facts['file']}: not an ONNX model; emit the project again") from error
+        raise ProjectError(f"{folder / facts['file']}: not an ONNX model; {emit_again(folder)}") from error
 
 
 def scan(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -97,7 +96,7 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
         require_closed(load(folder, facts))
     except ModelError as error:
         raise ProjectError(
-            f"{folder / facts['file']}: {error}, which we do not emit: nothing was run; emit the project again"
+            f"{folder / facts['file']}: {error}, which we do not emit: nothing was run; {emit_again(folder)}"
         ) from error
 
 

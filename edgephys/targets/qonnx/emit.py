@@ -22,6 +22,7 @@ from onnx import helper, numpy_helper
 from edgephys.core.errors import EdgephysError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.graph.graph import Graph, check
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.onnx import model_file as onnx_model
 from edgephys.targets.qonnx.options import QonnxOptions
 from edgephys.targets.qonnx.rules import write
@@ -123,7 +124,7 @@ def _integers(edge: Mapping[str, Any], values: NDArray[Any]) -> Integers:
 
 def integers_of(values: NDArray[Any], fraction: int, what: str, wanted: str) -> Integers:
     """Return outputs of qonnx as integers in steps of ``2**-fraction``; raise MismatchError as ``model_file`` does."""
-    return onnx_model.integers_of(values, fraction, f"qonnx: {what}", wanted, "make the model again")
+    return onnx_model.integers_of(values, fraction, f"qonnx: {what}", wanted, emit_again(to="qonnx"))
 
 
 def execute(model: Any, feeds: Mapping[str, NDArray[Any]], names: Sequence[str], size: int) -> dict[str, NDArray[Any]]:
@@ -166,7 +167,7 @@ def in_chunks(
         tensors = runs[length](chunk)
         for name in names:
             if name not in tensors:
-                raise ToolError(f"the model computes no tensor '{name}'; make the model again")
+                raise ToolError(f"the model computes no tensor '{name}'; {emit_again(to='qonnx')}")
             parts[name].append(np.array(tensors[name]))
     return {name: np.concatenate(part) for name, part in parts.items()}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgephys.core.errors import EdgephysError, ToolError
 from edgephys.core.figure import Figure, FigureStage, missing
+from edgephys.core.remedies import not_verified
 from edgephys.targets import capacity
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import place, synth
@@ -46,7 +47,7 @@ def _rollout(project: EmittedProject) -> Iterator[Figure]:
     where = "memories of all channels of the input, as emitted"
     yield Figure("rollout_bits", facts["memory_bits"], "bits", FigureStage.ESTIMATED, "edgephys", edgephys, where)
     verified = project.result("verify")
-    why = failure(verified) if verified is not None else "not verified as it stands; run `edgephys verify` on it"
+    why = failure(verified, project.folder) if verified is not None else not_verified(project.folder)
     if verified is None or why is not None:
         absent = (FigureStage.SIMULATED, "simulation", "none", "a step of the roll-out", why or "")
         yield missing("step_cycles", "cycles", *absent)
@@ -181,7 +182,7 @@ def routing(project: EmittedProject, runs: ToolRuns, say: Say) -> list[Figure]:
         return [missing(name, unit, *absent) for name, unit in ROUTED]
     figures = list(routed.figures())
     verified = project.result("verify")
-    if verified is not None and failure(verified) is None:
+    if verified is not None and failure(verified, project.folder) is None:
         nanoseconds = verified["targets"]["rtl"]["latency_cycles"] * 1000 / routed.fmax_mhz
         where = f"{routed.target}, simulated cycles at the routed clock"
         provenance = (FigureStage.PLACED_AND_ROUTED, routed.tool, routed.version, where)

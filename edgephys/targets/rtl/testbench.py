@@ -11,6 +11,7 @@ import numpy as np
 
 from edgephys.core.errors import ProjectError, UsageError
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl import ghdl, verilator
 from edgephys.targets.rtl.bits import Words, packed, width
@@ -83,7 +84,7 @@ def _compiled(
 ) -> Bench:
     missing = [path for path in paths if not (folder / path).is_file()]
     if missing:
-        raise ProjectError(f"project {folder}: {missing[0]} is missing; emit the project again")
+        raise ProjectError(f"project {folder}: {missing[0]} is missing; {emit_again(folder)}")
     widths = width(ends[0]), width(ends[1])
     repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
     language = facts["language"]

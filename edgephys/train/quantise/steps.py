@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.names import unused
+from edgephys.core.remedies import bring_in
 from edgephys.models.files.keras.calls import functional, outputs_for
 from edgephys.models.files.keras.operations import is_operation
 from edgephys.networks.backend import keras
@@ -207,9 +208,7 @@ def _count(layer: Any, shapes: Sequence[tuple[int, ...]]) -> int:
 def _refusal(layer: Any) -> ModelError:
     kind = type(layer).__name__
     if hasattr(layer, "quantizers") or hasattr(layer, "quantizer"):
-        return ModelError(
-            f"layer '{layer.name}': {kind} is quantised already; bring the model in with `edgephys import`"
-        )
+        return ModelError(f"layer '{layer.name}': {kind} is quantised already; bring the model in: {bring_in()}")
     known = ", ".join(sorted(known.__name__ for known in (*KINDS, *DROPPED)))
     return ModelError(f"layer '{layer.name}': {kind} cannot be quantised; use layers of {known}")
 

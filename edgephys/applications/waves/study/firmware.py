@@ -48,7 +48,8 @@ def require(record: Mapping[str, Any]) -> None:
         if row["mismatches"]:
             raise MismatchError(
                 f"{row['model']}, {row['target']}: {row['mismatches']} integers differ from the golden model's in "
-                f"{record['horizon']['steps']} steps, from step {row['first_mismatch']} on; run `edgephys verify`"
+                f"{record['horizon']['steps']} steps, from step {row['first_mismatch']} on; "
+                "to see where: `edgephys verify PROJECT`"
             )
 
 

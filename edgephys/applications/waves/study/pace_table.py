@@ -20,11 +20,13 @@ from edgephys.core import machine
 from edgephys.core.errors import ModelError, ProjectError, UsageError
 from edgephys.core.figure import FigureStage
 from edgephys.core.fixed import Integers
+from edgephys.core.remedies import not_verified
 from edgephys.core.timing import CallTime, race
 from edgephys.graph import evaluate
 from edgephys.graph.graph import Graph
 from edgephys.project import Project, read_result
 from edgephys.project import read as read_project
+from edgephys.targets.emit_again import emit_again
 from edgephys.targets.fpga import STREAM
 from edgephys.targets.rtl.options import ROLLED_OUT
 from edgephys.targets.target import failure
@@ -108,12 +110,12 @@ def _verified(path: Path, graphs: Mapping[str, Graph]) -> tuple[Project, dict[st
     if project.graph.digest not in {graph.digest for graph in graphs.values()}:
         raise UsageError(
             f"{path}: its network must be one of {', '.join(graphs) or 'those given'}, found another, "
-            f"{project.graph.name}; name its model's folder, or emit it again"
+            f"{project.graph.name}; name its model's folder, or {emit_again(path)}"
         )
     verification = read_result(project, "verify")
     if verification is None:
-        raise ProjectError(f"{path}: not verified as it stands; run `edgephys verify` on it")
-    if why := failure(verification):
+        raise ProjectError(f"{path}: {not_verified(path)}")
+    if why := failure(verification, path):
         raise ProjectError(f"{path}: {why}")
     return project, verification
 

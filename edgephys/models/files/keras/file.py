@@ -38,7 +38,7 @@ def read(path: Path) -> Any:
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{path}: expected a whole {path.suffix} file (safe mode), found another or a damaged one "
-            f"({fault(error)}); train again"
+            f"({fault(error)}); train it again and save it"
         ) from error
     try:
         model = _loaded(path)
@@ -83,7 +83,7 @@ def _check_archive(stream: BinaryIO) -> None:
 def _require_finite(path: Path, model: Any) -> None:
     for weight in model.weights:
         if not np.all(np.isfinite(np.asarray(weight, np.float64))):
-            raise ModelError(f"{path}: weights '{weight.path}' must be finite, NaN or infinity found; train again")
+            raise ModelError(f"{path}: weights '{weight.path}' must be finite, NaN or infinity found; train it again")
 
 
 def is_keras_own(path: Path) -> bool:

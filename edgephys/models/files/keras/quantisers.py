@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Fixed, Integers
+from edgephys.core.remedies import quantise
 from edgephys.core.rounding import Overflow, Rounding
 from edgephys.graph.ops.lookup import MOST_ENTRIES
 from edgephys.models.files.functions.staircase import MOST_STEPS
@@ -70,7 +71,7 @@ def _unquantised(layer: Any, which: str) -> ModelError:
     with_one = f"Q{kind} with {argument}quantized_bits(bits, 0, alpha=1)"
     return ModelError(
         f"layer '{layer.name}': its {which} has no quantiser and needs over {WIDEST_WEIGHT} bits; use "
-        f"{with_one}, or `edgephys quantise`"
+        f"{with_one}, or quantise the float model: {quantise()}"
     )
 
 

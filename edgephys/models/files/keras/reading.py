@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgephys.core.errors import ModelError
 from edgephys.core.fixed import Integers
+from edgephys.core.remedies import quantise
 from edgephys.graph.build import Builder
 from edgephys.models.files.functions.staircase import Staircases
 from edgephys.models.files.softmax import SoftmaxForm
@@ -60,7 +61,7 @@ class KerasReading:
             raise ModelError(
                 f"layer '{value.last}': its float result goes to '{layer.name}' ({type(layer).__name__}), which no "
                 f"integers give exactly; put QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}', "
-                f"or quantise a float model with `edgephys quantise`"
+                f"or quantise a float model : {quantise()}"
             )
         return value.edge
 

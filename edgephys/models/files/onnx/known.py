@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgephys.core.fixed import Integers
+from edgephys.core.remedies import quantise
 from edgephys.models.files.onnx.file import Operation
 
 UNQUANTISED_BITS = 16
@@ -56,7 +57,7 @@ def integers(operation: Operation, known: Known, what: str) -> tuple[Integers, i
     if not known.quantised and bits > UNQUANTISED_BITS:
         raise operation.refused(
             f"{what} '{known.source}' is float, without a Quant, and needs {bits} bits; quantise it "
-            f"(Brevitas: weight_quant and bias_quant), or the whole model with `edgephys quantise`"
+            f"(Brevitas: weight_quant and bias_quant), or the whole model: {quantise()}"
         )
     if bits > FLOAT32_BITS:
         raise operation.refused(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgephys.core.errors import MismatchError, ModelError
+from edgephys.core.remedies import bring_in
 from edgephys.models.files.onnx.constants import folded
 from edgephys.models.files.onnx.conversion import Conversion, KerasTensor
 from edgephys.models.files.onnx.file import OnnxModel
@@ -28,7 +29,7 @@ def keras_model(model: OnnxModel) -> Any:
     Raises: ModelError naming the operator that has no layer here; MismatchError where the outputs differ.
     """
     if any(operation.kind in QUANTISERS for operation in model.operations):
-        raise ModelError(f"{model.path}: it is quantised already; bring the model in with `edgephys import`")
+        raise ModelError(f"{model.path}: it is quantised already; bring the model in: {bring_in(model.path)}")
     values: dict[str, Any] = {key: Known(value, key) for key, value in model.constants.items()}
     inputs = [keras.Input(shape, name=word(name)) for name, shape in model.inputs.items()]
     for (name, shape), tensor in zip(model.inputs.items(), inputs, strict=True):
