@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from command_lines import TOP, blocks, joined
 
-PAGES = ("install", "first_model", "own_model", "targets")
+PAGES = ("install", "first_model", "own_model", "targets", "first_ten_jobs")
 SHORTER = {
     "phi=16,16,16": "phi=4,4",
     "rho=16": "rho=4",
@@ -16,6 +16,7 @@ SHORTER = {
     "epochs=25": "epochs=1",
     "width=32": "width=8 --set epochs=2",
     "--bits 8": "--bits 4",
+    "--max-minutes 3": "--max-minutes 0.3",
 }
 TAGGER = (
     "edgephys train models/jet_deepsets.py --data models/samples/jets.h5 --set phi=4,4 --set rho=4 --set bits=4 "

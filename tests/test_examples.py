@@ -53,6 +53,16 @@ def test_half_the_luts_are_saved_with_little_loss_and_the_result_is_verified(run
 
 
 @pytest.mark.slow
+def test_the_board_tutorial_ends_with_a_bitstream_and_a_session_without_a_mismatch(run, workplace):
+    _, printed = run_notebook(
+        "board", run, lambda line: line.replace("epochs=10", "epochs=1").replace("phi=8,8", "phi=4")
+    )
+    assert "0 mismatches on 8 vectors" in printed
+    assert "ulx3s_85f on simulated: 20 vectors, 0 mismatches" in printed
+    assert Path("hls_projects/board_tagger/board/ulx3s_85f.bit").stat().st_size > 10_000
+
+
+@pytest.mark.slow
 def test_the_waves_end_with_a_verified_rollout(run, workplace):
     def shorter(line):
         for text, short in WAVES.items():

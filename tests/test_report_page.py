@@ -398,6 +398,14 @@ def test_the_folder_of_tables_has_the_pictures_too(reported):
     assert list((reported / "tables").glob("*.svg"))
 
 
+def test_a_page_of_several_projects_has_its_tables_and_pictures_in_a_folder(reported, rtl, run, tmp_path):
+    words = ("compare", reported / "small", rtl / "pipelined")
+    assert run(*words, "--html", tmp_path / "a.html", "--tables", tmp_path / "t").status == 0
+    assert (tmp_path / "t" / "figures_side_by_side.csv").is_file()
+    ended = run(*words, "--tables", tmp_path / "u")
+    assert ended.status == 2 and "--tables goes with --html; leave it out, or name a page" in ended.err
+
+
 def test_grave_accents_in_a_page_are_code():
     page = Page("t", "s", [Verdict([Statement("a", "b", "run `x <y>`")])], [Table("A", notes=("see `z`",))], "by `w`")
     text = web.html(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -75,22 +76,28 @@ def board(
 
 
 def run_board(
-    port: Annotated[str, typer.Argument(metavar="PORT", help="Serial port of the board, such as /dev/ttyUSB0.")],
+    port: Annotated[str, typer.Argument(metavar="PORT", help="Serial port such as /dev/ttyUSB0, or: simulated.")],
     project: Annotated[Path, typer.Option(help="Folder that `edgephys board` wrote.")],
     vectors: Annotated[int | None, typer.Option(min=1, max=MOST, help="Held-out vectors; all by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Send a project's held-out vectors to a board, and compare every integer; exit with 1 where one differs.
 
+    PORT `simulated` needs no board: the RTL of line, shell and network is simulated behind a pseudo-terminal.
+
     \b
     Example: edgephys run-board /dev/ttyUSB0 --project runs/tagger_ulx3s --vectors 1000
+    Example: edgephys run-board simulated --project runs/tagger_ulx3s --vectors 20
     """
     from edgephys.project import read, read_vectors
     from edgephys.workflow.on_board import compare
+    from edgephys.workflow.simulated_port import SIMULATED, simulated_port
 
     emitted = read(project)
-    with bar(f"vectors on {port}", vectors or len(read_vectors(emitted).inputs)) as tick:
-        result = compare(emitted, port, vectors, tick)
+    with ExitStack() as stack:
+        device = stack.enter_context(simulated_port(emitted)) if port == SIMULATED else port
+        with bar(f"vectors on {port}", vectors or len(read_vectors(emitted).inputs)) as tick:
+            result = compare(emitted, device, vectors, tick)
     for vector, output, here, golden in result.differences[:SHOWN]:
         say(f"vector {vector}, output {output}: {here}, the golden model has {golden}")
     record = {"board": result.board, "vectors": result.vectors, "sent_again": result.again}

@@ -18,6 +18,9 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(help="Write a web page with a column a project, in place of the table.")
     ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="With --html: folder for its tables, as CSV and LaTeX, and its pictures.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Put the reports of several projects into one table, one row a model; with --html side by side on a page.
@@ -34,21 +37,26 @@ def compare(
     if html is not None:
         if out is not None:
             raise UsageError("--html goes without --out, which writes the other table; run the command twice")
-        _compare_on_page(projects, html, as_json)
+        _compare_on_page(projects, html, tables, as_json)
         return
+    if tables is not None:
+        raise UsageError("--tables goes with --html; leave it out, or name a page")
     record = tabulate(projects, line())
     writer(out, table)(record)
     give(as_json, record, lambda: table(record))
 
 
-def _compare_on_page(projects: list[Path], html: Path, as_json: bool) -> None:
+def _compare_on_page(projects: list[Path], html: Path, tables: Path | None, as_json: bool) -> None:
     from edgephys.core import machine
+    from edgephys.core.files import check_writable
     from edgephys.report import web
     from edgephys.report.side_by_side import comparison_page, read_reports
 
     web.check_page(html)
+    if tables is not None:
+        check_writable(tables)
     page = comparison_page(read_reports(projects), line(), machine.name())
-    web.write_to(page, html)
+    web.write_to(page, html, tables)
     give(
         as_json, {"page": str(html), "projects": [str(folder) for folder in projects]}, lambda: f"{html}: {page.title}"
     )

@@ -1,12 +1,14 @@
 """Compress a model to a number of LUTs within a time: pipeline, epochs and the price of an adder are chosen here.
 
-Every price is one run of a pipeline in a folder of its own, OUT/price_<price>; the chosen one gets the test score.
+Every price is one run of a pipeline in a folder of its own, OUT/price_<price>; the chosen one gets the test score,
+and its model is copied to OUT/model.
 Only the validation data choose.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,14 +30,17 @@ from edgephys.compress.stages.untie import Untie
 from edgephys.compress.start_model import require_trainable, start_model
 from edgephys.core import machine
 from edgephys.core.errors import UsageError
-from edgephys.core.files import check_free, write_json
+from edgephys.core.files import check_free, replace_folder, write_json
 from edgephys.graph.passes import lowered
+from edgephys.models.card import CARD
 from edgephys.models.files.keras import lower
 from edgephys.models.trained import Trained, load
 from edgephys.targets.rtl.emit import estimate
 from edgephys.targets.rtl.options import RtlOptions
 
 RESULT = "target.json"
+MODEL_FOLDER = "model"
+"""Folder of the last model, in that of a pipeline and in that of the search."""
 TRIES = 4
 """Prices for which the epochs leave time."""
 CALIBRATED = 3
@@ -128,10 +133,16 @@ def search(
     row = next(row for row in table["rows"] if row["price"] == chosen)
     row["chosen"] = True
     table["metrics"] = finished(chosen, job)["metrics"]
-    table["folder"] = str(_job_at(job, chosen, epochs).out / "model")
+    own = _job_at(job, chosen, epochs).out / MODEL_FOLDER
+    replace_folder(job.out / MODEL_FOLDER, lambda folder: _copy(own, folder), CARD)
+    table["folder"] = str(job.out / MODEL_FOLDER)
     table["unreached"] = [] if row["reached"] else [_unreached(row, luts, why)]
     write_json(job.out / RESULT, table)
     return table
+
+
+def _copy(model: Path, folder: Path) -> None:
+    shutil.copytree(model, folder, dirs_exist_ok=True)
 
 
 def _row(
