@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from edgephys import cli
 from edgephys.cli import console
-from edgephys.core.remaining import Remaining, Steps, in_words
+from edgephys.core.remaining import Remaining, TimedSteps, in_words
 from edgephys.train.recipe import with_settings
 from edgephys.train.script import script_recipe
 from edgephys.train.settings import settings_of
@@ -181,7 +181,7 @@ def test_a_second_verification_says_the_time_left_from_the_first(run, model, tmp
 
 def test_steps_say_the_time_of_an_earlier_run_that_was_longer_than_seconds():
     said = []
-    steps = Steps(said.append, 3, [["a", 4.0], ["b", 1.5]], ticking([0.0, 5.0, 6.0, 7.5]))
+    steps = TimedSteps(said.append, 3, [["a", 4.0], ["b", 1.5]], ticking([0.0, 5.0, 6.0, 7.5]))
     for text in "abc":
         steps(text)
     assert said == ["1 of 3: a, about 6 s left", "2 of 3: b", "3 of 3: c"]
@@ -193,7 +193,7 @@ def test_steps_say_the_time_of_an_earlier_run_that_was_longer_than_seconds():
 )
 def test_a_record_of_other_steps_tells_no_time(earlier):
     said = []
-    Steps(said.append, 1, earlier)("a")
+    TimedSteps(said.append, 1, earlier)("a")
     assert said == ["1 of 1: a"]
 
 
@@ -203,6 +203,17 @@ def test_verify_numbers_its_steps(run, model, tmp_path):
     assert steps[0].startswith("· 1 of ") and "golden model" in steps[0]
     last, total = steps[-1].split()[1], steps[-1].split()[3].rstrip(":")
     assert last == total == str(len(steps))
+
+
+# Files of others -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("jets", "--jets-per-class", 1), ("waves", "--runs", 1)], ids=lambda words: words[0])
+def test_data_are_not_written_over_a_file_that_is_none(run, tmp_path, words):
+    (tmp_path / "notes.h5").write_text("mine")
+    ended = run("data", *words, "--out", tmp_path / "notes.h5")
+    assert ended.status == 2 and "exists and is no HDF5 file: it is not replaced; choose another --out" in ended.err
+    assert (tmp_path / "notes.h5").read_text() == "mine"
 
 
 # Ctrl-C -------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_a_float_dense_is_refused():
     refuses(
         r"layer 'd': its kernel has no quantiser and needs over 18 bits; "
         r"use QDense with quantized_bits\(bits, 0, alpha=1\), "
-        r"or quantise the float model: `edgephys quantise FILE",
+        r"or quantise the float model: `edgephys quantise FILE .*`",
         keras.layers.Dense(3, name="d"),
     )
 
@@ -108,7 +108,7 @@ def test_a_dense_without_quantiser_is_refused():
     refuses(
         r"layer 'd': its kernel has no quantiser and needs over 18 bits; "
         r"use QDense with quantized_bits\(bits, 0, alpha=1\), "
-        r"or quantise the float model: `edgephys quantise FILE",
+        r"or quantise the float model: `edgephys quantise FILE .*`",
         qkeras.QDense(3, bias_quantizer=bits(4), name="d"),
     )
 
@@ -116,7 +116,7 @@ def test_a_dense_without_quantiser_is_refused():
 def test_a_float_bias_is_refused():
     refuses(
         r"layer 'd': its bias has no quantiser and needs over 18 bits; use QDense with "
-        r"bias_quantizer=quantized_bits\(bits, 0, alpha=1\), or quantise the float model: `edgephys quantise FILE",
+        r"bias_quantizer=quantized_bits\(bits, 0, alpha=1\), or quantise the float model: `edgephys quantise FILE .*`",
         qdense(3, "d", bias_quantizer=None, bias_initializer="random_normal"),
     )
 
@@ -141,7 +141,7 @@ def test_an_activation_of_no_rule_is_refused():
 def test_a_float_result_that_goes_to_weights_is_refused():
     refuses(
         r"layer 'a': its float result goes to 'e' \(QDense\), which no integers give exactly; .* after 'a', "
-        r"or quantise a float model: `edgephys quantise FILE",
+        r"or quantise a float model: `edgephys quantise FILE .*`",
         qdense(4, "d"),
         keras.layers.Activation("tanh", name="a"),
         qdense(2, "e"),

@@ -60,7 +60,7 @@ def test_a_float_convolution_is_refused(layer, quantised):
     refuses(
         r"layer 'c': its kernel has no quantiser and needs over 18 bits; "
         rf"use {quantised} with quantized_bits\(bits, 0, alpha=1\), "
-        r"or quantise the float model: `edgephys quantise FILE",
+        r"or quantise the float model: `edgephys quantise FILE .*`",
         layer,
         shape=(4, 4, 2),
     )

@@ -406,6 +406,22 @@ def test_a_page_of_several_projects_has_its_tables_and_pictures_in_a_folder(repo
     assert ended.status == 2 and "--tables goes with --html; leave it out, or name a page" in ended.err
 
 
+def test_pages_and_folders_of_others_are_not_replaced_and_ours_are(reported, run, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "figures.csv").write_text("mine")
+    (tmp_path / "mine.html").write_text("<html>mine</html>")
+    report = ("report", reported / "small")
+    ended = run(*report, "--html", tmp_path / "mine.html")
+    assert ended.status == 2 and "exists and is no page of ours: it is not replaced; choose another name" in ended.err
+    ended = run(*report, "--tables", tmp_path / "notes")
+    assert ended.status == 2 and "holds files and no page.json of ours: nothing is replaced" in ended.err
+    ended = run(*report, "--tables", tmp_path / "mine.html")
+    assert ended.status == 2 and "is a file; name a folder" in ended.err
+    assert (tmp_path / "notes" / "figures.csv").read_text() == "mine"
+    for _ in range(2):
+        assert run(*report, "--html", tmp_path / "a.html", "--tables", tmp_path / "t").status == 0
+
+
 def test_grave_accents_in_a_page_are_code():
     page = Page("t", "s", [Verdict([Statement("a", "b", "run `x <y>`")])], [Table("A", notes=("see `z`",))], "by `w`")
     text = web.html(page)

@@ -331,7 +331,6 @@ def report(
     Example: edgephys report hls_projects/jet_deepsets_n8_8bit_rtl --all --tables report_tables
     """
     from edgephys.core import machine
-    from edgephys.core.files import check_writable
     from edgephys.figures import report as collect
     from edgephys.project import read
     from edgephys.report import web
@@ -342,7 +341,7 @@ def report(
     if html is not None:
         web.check_page(html)
     if tables is not None:
-        check_writable(tables)
+        web.check_tables(tables)
     opened = read(project)
     reported = collect(opened, ToolRuns(synth=synth, place=place, flat=flat, timeout_s=timeout), say)
     for title, path in reported.pictures.items():

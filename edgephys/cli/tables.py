@@ -48,13 +48,12 @@ def compare(
 
 def _compare_on_page(projects: list[Path], html: Path, tables: Path | None, as_json: bool) -> None:
     from edgephys.core import machine
-    from edgephys.core.files import check_writable
     from edgephys.report import web
     from edgephys.report.side_by_side import comparison_page, read_reports
 
     web.check_page(html)
     if tables is not None:
-        check_writable(tables)
+        web.check_tables(tables)
     page = comparison_page(read_reports(projects), line(), machine.name())
     web.write_to(page, html, tables)
     give(

@@ -40,11 +40,16 @@ def next_price(tries: Sequence[Try], target: float) -> float | None:
         return _within(max(one.price for one in tries) * STEP)
     if highest is None:
         return _within(lowest / STEP)
-    return None if lowest / highest < CLOSE else sqrt(lowest * highest)
+    return None if lowest / highest < CLOSE else _short(sqrt(lowest * highest))
 
 
 def _within(price: float) -> float | None:
-    return price if LOWEST <= price <= HIGHEST else None
+    return _short(price) if LOWEST <= price <= HIGHEST else None
+
+
+def _short(price: float) -> float:
+    """Return a price of three digits, which names a folder."""
+    return float(f"{price:.3g}")
 
 
 def best(tries: Sequence[Try], target: float) -> Try:

@@ -10,12 +10,18 @@ from typing import Any, BinaryIO
 import h5py
 from numpy.typing import NDArray
 
-from edgephys.core.errors import DataError
+from edgephys.core.errors import DataError, UsageError
 from edgephys.core.files import written_in_part
 from edgephys.core.reading import MALFORMED, check_unpacked, fault, open_regular
 
 UNREADABLE = (OSError, RuntimeError, MemoryError, *MALFORMED)
 """What h5py raises for a damaged file, when it is opened or when it is read."""
+
+
+def check_replaceable(out: Path) -> None:
+    """Raise UsageError where a file that is no HDF5 would be replaced, before any work is done for it."""
+    if out.is_file() and out.stat().st_size and not h5py.is_hdf5(out):
+        raise UsageError(f"file '{out}' exists and is no HDF5 file: it is not replaced; choose another --out")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class Remaining:
         return f", about {in_words((self._clock() - self._start) / own * (total - done))} left"
 
 
-class Steps:
+class TimedSteps:
     """Say the number of each step, and the time left where the steps of an earlier run are known.
 
     ``earlier`` are (step, seconds) of that run, in its order; anything else tells nothing.

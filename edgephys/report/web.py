@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgephys.core.errors import UsageError
-from edgephys.core.files import check_writable, write_file
+from edgephys.core.files import check_writable, write_file, write_json
 from edgephys.report.latex import tabular
 from edgephys.report.page import Page, Statement
 from edgephys.report.render import comma_separated, picture_of
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 SUFFIX = ".html"
+OURS = b'<meta name="generator" content="edgephys">'
+"""Mark of a page of ours, near its begin."""
+MOST_HEAD = 2000
+MARK = "page.json"
+"""File that makes a folder one of tables of ours."""
 TEMPLATE = "page.html"
 FILES = {"csv": ("CSV", "text/csv", comma_separated), "tex": ("LaTeX", "application/x-tex", tabular)}
 """Files of each table: suffix, name, type, and what writes the text."""
@@ -37,6 +42,19 @@ def check_page(out: Path) -> None:
     if out.is_dir():
         raise UsageError(f"--html: {out} is a folder; name a file in it")
     check_writable(out)
+    if out.exists() and OURS not in out.read_bytes()[:MOST_HEAD]:
+        raise UsageError(f"--html: {out} exists and is no page of ours: it is not replaced; choose another name")
+
+
+def check_tables(folder: Path) -> None:
+    """Raise UsageError where a folder cannot be written, or holds files and no tables of ours."""
+    check_writable(folder)
+    if folder.is_file():
+        raise UsageError(f"--tables: {folder} is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise UsageError(
+            f"--tables: {folder} holds files and no {MARK} of ours: nothing is replaced; name another folder"
+        )
 
 
 def write_to(page: Page, out: Path | None, tables: Path | None = None) -> None:
@@ -49,6 +67,7 @@ def write_to(page: Page, out: Path | None, tables: Path | None = None) -> None:
 
 def write_tables(page: Page, folder: Path) -> None:
     """Write every table of a page to a folder, as CSV and as LaTeX, and every picture."""
+    write_json(folder / MARK, {"title": page.title, "made_by": page.made_by})
     for table, name in _named(page):
         for place, picture in enumerate(table.pictures, 1):
             number = f"_{place}" if len(table.pictures) > 1 else ""

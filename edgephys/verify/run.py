@@ -19,7 +19,7 @@ import numpy as np
 from edgephys.core.beside import beside
 from edgephys.core.errors import MismatchError, ProjectError, ToolError
 from edgephys.core.fixed import Integers
-from edgephys.core.remaining import Steps
+from edgephys.core.remaining import TimedSteps
 from edgephys.graph import evaluate, stimuli
 from edgephys.graph.coverage import Coverage, coverage_of
 from edgephys.graph.graph import Graph, to_record
@@ -157,7 +157,7 @@ def verify(
     own = vectors or read_vectors(project)
     if not len(own.inputs):
         raise ProjectError(f"{project.folder}: expected at least 1 vector, found 0; nothing can be verified with none")
-    say = steps = Steps(say, 5 + len(others), earlier)
+    say = steps = TimedSteps(say, 5 + len(others), earlier)
     say(f"golden model, {len(own.inputs)} vectors")
     expected = _expected(project.graph, own.inputs)
     targets = {} if own.expected is None else {"golden": _stored(expected, own.expected)}

@@ -24,7 +24,9 @@ def data(
     Example: edgephys data jets --jets-per-class 20000 --seed 1 --out data/jets.h5
     """
     from edgephys.applications.jets.data.generate import generate
+    from edgephys.core.hdf5 import check_replaceable
 
+    check_replaceable(out)
     with bar("jets", 5 * jets_per_class) as tick:
         generate(out, jets_per_class, seed, workers, lambda done, total: tick(done, total))
     record = {"file": str(out), "jets": 5 * jets_per_class, "seed": seed}

@@ -48,7 +48,9 @@ def data(
     """
     from edgephys.applications.waves.data import files as waves
     from edgephys.applications.waves.data import runs as wave_runs
+    from edgephys.core.hdf5 import check_replaceable
 
+    check_replaceable(out)
     plan = wave_runs.plan(seed, grid, frames, edges, inclusions, sources, refine, dt)
     with bar("waves", runs) as tick:
         waves.generate(out, runs, plan, workers, lambda done, total: tick(done, total))

@@ -61,7 +61,7 @@ class KerasReading:
             raise ModelError(
                 f"layer '{value.last}': its float result goes to '{layer.name}' ({type(layer).__name__}), which no "
                 f"integers give exactly; put QActivation(quantized_bits(bits, integer, alpha=1)) after '{value.last}', "
-                f"or quantise a float model : {quantise()}"
+                f"or quantise a float model: {quantise()}"
             )
         return value.edge
 
