@@ -69,8 +69,9 @@ def test_every_page_is_in_the_menu_of_the_site():
     assert menu == {path.name for path in (TOP / "docs").glob("*.md")}
 
 
-def test_the_picture_of_the_stages_is_drawn_from_the_kept_runs():
-    script = TOP / "docs" / "draw_compression.py"
+@pytest.mark.parametrize("name", ["draw_compression", "draw_accuracy"])
+def test_a_picture_of_the_pages_is_drawn_from_the_kept_results(name):
+    script = TOP / "docs" / f"{name}.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
