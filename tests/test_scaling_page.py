@@ -91,6 +91,17 @@ def test_the_figure_has_a_tick_at_each_number_of_constituents_and_leaves_whole_j
     assert scaling_figure.picture(family_rows[-2:]).startswith(b"\x89PNG")  # nothing but whole jets
 
 
+def test_the_luts_of_the_part_are_a_line_in_the_panel_of_luts(family_rows):
+    def parts(rows):
+        return [[text.get_text() for text in axes.texts] for axes in scaling_figure.draw(rows).axes]
+
+    rows = [{**row, "part": "xcku035-ffva1156-1-c"} for row in family_rows]
+    assert parts(rows) == [[], ["all of xcku035"], []]
+    assert parts([{**row, "part": "unknown"} for row in family_rows]) == [[], [], []]
+    (line,) = scaling_figure.draw(rows).axes[1].collections
+    assert line.get_segments()[0][0][1] == pytest.approx(203.128)
+
+
 def test_the_figure_joins_rows_of_equal_width_and_input_alone(family_rows):
     for axes in scaling_figure.draw(family_rows).axes:
         assert joined(axes) == [[8, 16, 32]]  # Deep Sets, 8 bits, three features

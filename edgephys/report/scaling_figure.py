@@ -8,6 +8,7 @@ from typing import Any
 from edgephys.report.columns import counted, family_name, literature, style_of
 from edgephys.report.plot import GREY, INK, MARKERS, OTHER_MARKER, legends, png
 from edgephys.report.table import Row
+from edgephys.targets.capacity import lut6
 
 COLOURS = ("#c17d11", "#204a87", "#a40000")
 """Colours of the families of networks, in the order of the literature."""
@@ -66,12 +67,23 @@ def draw(rows: Sequence[Row]) -> Any:
         panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panels[1].yaxis.set_minor_locator(NullLocator())
         panels[1].yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    _draw_parts(panels[1], rows)
     panels[2].set_ylim(0, 1.03 * panels[2].get_ylim()[1])
     figure.tight_layout(rect=(0, 0.2, 1, 1), w_pad=2)
     _add_legends(figure, rows)
     if not rows:
         figure.text(0.5, 0.1, "no row has constituents: the table has them all", ha="center")
     return figure
+
+
+def _draw_parts(axes: Any, rows: Sequence[Row]) -> None:
+    """Draw a line at the LUTs of each part that the rows are for, in thousands; rows without one have no line."""
+    for part in dict.fromkeys(row.get("part") for row in rows if row.get("lut")):
+        whole = lut6(part) if part else None
+        if whole is not None:
+            where, name = axes.get_yaxis_transform(), part.partition("-")[0]
+            axes.hlines(whole / 1000, 0, 1, color=INK, linestyle="--", linewidth=1, transform=where)
+            axes.text(0.02, whole / 1000, f"all of {name}", transform=where, va="bottom", fontsize=8, color=INK)
 
 
 def _places(rows: Sequence[Row]) -> dict[str, float]:
