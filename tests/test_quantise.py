@@ -251,7 +251,7 @@ def test_the_table_shows_what_each_layer_lost_and_the_score_before_and_after(cla
     file, data = classifier
     done = run("quantise", file, "--data", data, "--bits", 4, "--out", tmp_path / "m")
     assert done.status == 0, done.err
-    assert "accuracy" in done.out and "% before" in done.out and "with all before dB" in done.out
+    assert "accuracy" in done.out and "% before" in done.out and "all layers so far dB" in done.out
     page = (tmp_path / "m" / "quantised.md").read_text()
     assert "_relu | – | – | – | ufixed<4," in page
     record = json.loads((tmp_path / "m" / "quantised.json").read_text())

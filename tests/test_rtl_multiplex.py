@@ -194,6 +194,29 @@ def mlp(*sizes):
     return builder.finish(x)
 
 
+def few_weights(*sizes, seed):
+    """Return a network whose weights and biases are -1, 0 or 1 steps, so that some are alike in every turn."""
+    builder, generator = Builder("few"), np.random.default_rng(seed)
+    x = builder.input("x", sizes[:1], INPUT)
+    for number, size in enumerate(sizes[1:]):
+        layer, kernel = f"d{number}", generator.integers(-1, 2, (builder.shape(x)[-1], size))
+        bias = generator.integers(-1, 2, size)
+        x = builder.bias(layer, builder.dense(layer, x, kernel, 4), bias, 4)
+        if number < len(sizes) - 2:
+            x = builder.requantise(layer, builder.relu(layer, x), ACTIVATION)
+    return builder.finish(x)
+
+
+def test_weights_that_are_the_same_in_every_turn_need_no_table(tmp_path):
+    graph = few_weights(16, 8, 4, seed=2)
+    facts = emitted(graph, tmp_path, 16)
+    sources = [path.read_text() for path in tmp_path.rglob("*.v")]
+    assert any("module table_" in text for text in sources) and not any(
+        re.search(r"\b0'[dh]", text) for text in sources
+    )
+    assert_exact(graph, tmp_path, facts, vectors(graph, 20))
+
+
 @pytest.mark.parametrize(
     ("graph", "options", "message"),
     [

@@ -10,6 +10,8 @@ from typing import Any
 from edgephys.core.errors import ModelError
 
 Value = float | int | str | None
+COUNTED = ("cycles", "bits", "bytes", "instructions")
+"""Units that have no s after a 1."""
 
 
 class FigureStage(Enum):
@@ -70,7 +72,8 @@ class Figure:
             return f"not measured: {self.why}"
         shown = f"{self.value:,}" if isinstance(self.value, int) else self.value
         shown = f"{shown:.4g}" if isinstance(shown, float) else shown
-        return f"{shown} {self.unit}".rstrip()
+        unit = self.unit.removesuffix("s") if self.value == 1 and self.unit in COUNTED else self.unit
+        return f"{shown} {unit}".rstrip()
 
     @property
     def provenance(self) -> str:

@@ -16,20 +16,21 @@ def table(record: Mapping[str, Any]) -> Table:
         columns=(
             Column("layer", "layer", left=True),
             Column("weights", "weights", left=True),
-            Column("weights_db", "their SQNR", "dB", decibels),
+            Column("weights_db", "weights' SQNR", "dB", decibels),
             Column("weights_clipped", "clipped", "%", share),
             Column("values", "values", left=True),
-            Column("values_db", "their SQNR", "dB", decibels),
+            Column("values_db", "values' SQNR", "dB", decibels),
             Column("values_clipped", "clipped", "%", share),
-            Column("together_db", "with all before", "dB", decibels),
+            Column("together_db", "all layers so far", "dB", decibels),
         ),
         rows=record["layers"],
         record=record,
         lead=(sentence(record),),
+        remarks=("SQNR: power of the float values over that of what rounding changes; more is better",),
         notes=(
             "SQNR: power of the float model's weights or values over that of what rounding them alone changes; a dash: "
             "nothing, or no rounding.",
-            "With all before: the same for the layer's result in the quantised model, in which every layer is rounded.",
+            "All layers so far: the same for the result of the layer in the quantised model, where every layer is rounded.",
             f"Values are those of {record['held_out']:,} held-out examples at most.",
         ),
     )

@@ -256,6 +256,9 @@ class _Wiring:
             sources = [[self._whole(of) for of in distinct] for distinct in members]
             elements = _side_by_side([united([source.element for source in of]) for of in sources])
             width = sum(element.width for element in elements)
+            if not width:  # the same number in every phase
+                self.selected[key] = [SignalSource("", element, stage) for element in elements]
+                return self.selected[key]
             if all(source.element.width == 0 for of in sources for source in of):
                 signal = self._table(codes, sources, elements, form, stage)
                 self.selected[key] = [SignalSource(signal, element, stage) for element in elements]
