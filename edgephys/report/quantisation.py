@@ -30,7 +30,7 @@ def table(record: Mapping[str, Any]) -> Table:
         notes=(
             "SQNR: power of the float model's weights or values over that of what rounding them alone changes; a dash: "
             "nothing, or no rounding.",
-            "All layers so far: the same for the result of the layer in the quantised model, where every layer is rounded.",
+            "All layers so far: the same for the layer's result in the quantised model, where every layer is rounded.",
             f"Values are those of {record['held_out']:,} held-out examples at most.",
         ),
     )
