@@ -77,8 +77,11 @@ def test_a_manifest_puts_nothing_into_the_command_that_a_shell_would_run(tmp_pat
     assert emit_again(folder) == f"emit the project again: `edgephys emit MODEL --to rtl --out '{folder}'`"
 
 
-def test_without_a_folder_the_command_has_words_for_it():
+def test_without_a_folder_the_command_has_words_for_it(tmp_path):
     assert emit_again(to="onnx") == "emit the project again: `edgephys emit MODEL --to onnx --out PROJECT`"
+    file = tmp_path / "net.c"
+    file.write_text("")
+    assert emit_again(file, "c") == "emit the project again: `edgephys emit MODEL --to c --out PROJECT`"
     assert emit_again(Path("nowhere")) == "emit the project again: `edgephys emit MODEL --to TARGET --out nowhere`"
 
 

@@ -23,6 +23,7 @@ from edgephys.report.latex import escaped, tabular
 from edgephys.report.page import Page, Statement, Verdict
 from edgephys.report.render import comma_separated, shown
 from edgephys.report.score_sections import SIGNAL, quality, roc_band
+from edgephys.report.show import targets_table
 from edgephys.report.table import Column, Drawing, Table
 
 WAVES = Path(__file__).parent.parent / "models" / "waves" / "full_8bit_input14"
@@ -428,3 +429,21 @@ def test_grave_accents_in_a_page_are_code():
     assert (
         "<code>x &lt;y&gt;</code>" in text and "<code>z</code>" in text and "<code>w</code>" in text and "`" not in text
     )
+
+
+# Words --------------------------------------------------------------------------------------------
+
+
+def test_one_of_a_counted_unit_has_no_s():
+    by = (FigureStage.SIMULATED, "tool", "1", "target")
+    texts = [Figure("ii", value, unit, *by).text for value, unit in ((1, "cycles"), (2, "cycles"), (1, "ns"))]
+    assert texts == ["1 cycle", "2 cycles", "1 ns"]
+
+
+def test_a_verification_says_why_the_plain_evaluation_computed_fewer_vectors():
+    def remarks(plain):
+        targets = {"golden": {"vectors": 20, "generated": 0, "mismatches": 0}, "plain": {"mismatches": 0, **plain}}
+        return targets_table({"project": "p", "vectors": 20, "generated": 40, "targets": targets}).remarks
+
+    assert "as it computes in about a second" in remarks({"vectors": 20, "generated": 10})[0]
+    assert remarks({"vectors": 20, "generated": 40}) == ()

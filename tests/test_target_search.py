@@ -48,6 +48,11 @@ def test_the_first_price_is_followed_by_higher_ones_until_one_reaches_the_target
     assert isclose(next_price([Try(FIRST, 100, 0.6)], 500), FIRST / STEP)
 
 
+def test_a_price_has_three_digits_for_it_names_a_folder():
+    price = next_price([Try(FIRST, 900, 0.8), Try(FIRST * STEP, 100, 0.6)], 500)
+    assert price == float(f"{price:.3g}")
+
+
 def test_no_price_is_tried_that_is_beyond_all_sense_or_close_to_another():
     assert next_price([Try(HIGHEST, 900, 0.3)], 500) is None
     assert next_price([Try(1e-6, 900, 0.8), Try(1.2e-6, 100, 0.6)], 500) is None

@@ -34,11 +34,11 @@ def emit_again(path: Path | None = None, to: str = "TARGET") -> str:
 
 
 def _project(path: Path | None) -> Path | None:
-    """Return the folder with a manifest that is or holds ``path``; ``path`` itself where there is none."""
+    """Return the folder with a manifest that is or holds ``path``; where there is none, ``path`` if it is no file."""
     if path is None:
         return None
     above = (path, *path.parents)[: DEEPEST + 1]
-    return next((folder for folder in above if (folder / MANIFEST).is_file()), path)
+    return next((folder for folder in above if (folder / MANIFEST).is_file()), None if path.is_file() else path)
 
 
 def _manifest(folder: Path | None) -> Mapping[str, Any]:

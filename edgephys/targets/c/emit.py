@@ -254,7 +254,7 @@ def batch_sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, ...]:
 def _require(folder: Path, paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
-            raise ProjectError(f"{folder}: {path.name} is missing; {emit_again(folder)}")
+            raise ProjectError(f"{folder}: {path.name} is missing; {emit_again(folder, 'c')}")
 
 
 def macros(facts: Mapping[str, Any], before: str = "") -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def _sources(folder: Path, facts: Mapping[str, Any]) -> tuple[Path, Path]:
     source, _ = emit.sources(folder, facts)
     own = source.with_name(f"{facts['prefix']}_rollout.c")
     if not own.is_file():
-        raise ProjectError(f"{folder}: {own.name} is missing; {emit_again(folder)}")
+        raise ProjectError(f"{folder}: {own.name} is missing; {emit_again(folder, 'c')}")
     return source, own
 
 

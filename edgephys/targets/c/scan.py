@@ -74,7 +74,9 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
     names |= {f"{prefix}_{entry}.c" for entry in ("batch", "rollout") if entry in facts}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name not in names:  # it would stand before the compiler's own headers
-            raise ProjectError(f"{folder}: {path.name} is no file that we emit; remove it, or {emit_again(folder)}")
+            raise ProjectError(
+                f"{folder}: {path.name} is no file that we emit; remove it, or {emit_again(folder, 'c')}"
+            )
     directives = _directives(prefix)
     present = [folder / name for name in sorted(names - {f"{prefix}.hpp"}) if (folder / name).exists()]
     lanes = facts["batch"]["lanes"] if "batch" in facts else 0

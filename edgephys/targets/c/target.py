@@ -86,7 +86,7 @@ class CTarget(ProcessorTarget):
                 if differ:
                     raise MismatchError(
                         f"many events in a call: layer '{layer}': {differ} of {golden[node].size} integers differ from "
-                        f"the golden model; report it, or {emit_again(project.folder)}"
+                        f"the golden model; report it, or {emit_again(project.folder, 'c')}"
                     )
             return ran(outputs, flags)
 

@@ -126,7 +126,7 @@ def write_weights(headers: Path, texts: Path) -> None:
         _, count, numbers = _declared(path)
         if len(numbers.split(",")) != count:
             raise ProjectError(
-                f"{path}: declares {count} numbers and holds {len(numbers.split(','))}; {emit_again(path)}"
+                f"{path}: declares {count} numbers and holds {len(numbers.split(','))}; {emit_again(path, 'hls')}"
             )
         (texts / f"{path.stem}.txt").write_text(numbers)
 
@@ -135,7 +135,7 @@ def _declared(path: Path) -> tuple[str, int, str]:
     """Return the declaration in a weights header, its size and its numbers."""
     declaration = re.search(r"#else\s+(\w+ \w+\[(\d+)\]) = \{([^}]*)\};", path.read_text())
     if declaration is None:
-        raise ProjectError(f"{path}: not a weights header of ours; {emit_again(path)}")
+        raise ProjectError(f"{path}: not a weights header of ours; {emit_again(path, 'hls')}")
     return declaration[1], int(declaration[2]), declaration[3]
 
 
@@ -150,7 +150,7 @@ def compile_project(
     sources = folder / "firmware"
     top = facts["top"]
     if not (sources / f"{top}.cpp").is_file() or not (sources / "weights").is_dir():
-        raise ProjectError(f"{folder}: firmware/{top}.cpp or firmware/weights is missing; {emit_again(folder)}")
+        raise ProjectError(f"{folder}: firmware/{top}.cpp or firmware/weights is missing; {emit_again(folder, 'hls')}")
     compiler = tools.find("g++")
     sizes: tuple[str, ...] = (
         f"-DTOP={top}",

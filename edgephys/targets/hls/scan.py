@@ -100,7 +100,7 @@ def scan(folder: Path, facts: Mapping[str, Any]) -> None:
 def _unknown(folder: Path, path: Path) -> ProjectError:
     return ProjectError(
         f"{folder}: {path.relative_to(folder)} is neither what we emit nor a header of the installed hls4ml; restore "
-        f"it, install the hls4ml that the manifest names, or {emit_again(folder)}"
+        f"it, install the hls4ml that the manifest names, or {emit_again(folder, 'hls')}"
     )
 
 

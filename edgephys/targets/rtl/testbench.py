@@ -84,7 +84,7 @@ def _compiled(
 ) -> Bench:
     missing = [path for path in paths if not (folder / path).is_file()]
     if missing:
-        raise ProjectError(f"project {folder}: {missing[0]} is missing; {emit_again(folder)}")
+        raise ProjectError(f"project {folder}: {missing[0]} is missing; {emit_again(folder, 'rtl')}")
     widths = width(ends[0]), width(ends[1])
     repeated = [block["module"] for block in facts["blocks"] if block["module"] and block["copies"] > 1]
     language = facts["language"]
