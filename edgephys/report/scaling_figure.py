@@ -78,8 +78,8 @@ def draw(rows: Sequence[Row]) -> Any:
 
 def _draw_parts(axes: Any, rows: Sequence[Row]) -> None:
     """Draw a line at the LUTs of each part that the rows are for, in thousands; rows without one have no line."""
-    for part in dict.fromkeys(row.get("part") for row in rows if row.get("lut")):
-        whole = lut6(part) if part else None
+    for part in dict.fromkeys(str(row["part"]) for row in rows if row.get("lut") and row.get("part")):
+        whole = lut6(part)
         if whole is not None:
             where, name = axes.get_yaxis_transform(), part.partition("-")[0]
             axes.hlines(whole / 1000, 0, 1, color=INK, linestyle="--", linewidth=1, transform=where)
