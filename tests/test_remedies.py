@@ -5,8 +5,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_lines import parse
+from keras_models import model_of
 from small_model import trained
 
 from edgephys import project
@@ -15,6 +17,7 @@ from edgephys.core.errors import ModelError, ProjectError
 from edgephys.models import frameworks
 from edgephys.models.card import read_card
 from edgephys.models.trained import save
+from edgephys.networks.backend import keras
 from edgephys.targets.c.options import COptions
 from edgephys.targets.emit_again import emit_again
 from edgephys.targets.rtl.options import RtlOptions
@@ -139,6 +142,16 @@ def test_a_damaged_card_names_the_training(tmp_path):
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(ModelError, match=rf"; train again: `edgephys train SCRIPT --data FILE --out {tmp_path}`$"):
         read_card(tmp_path)
+
+
+def test_a_float_model_names_the_command_that_quantises_this_file(run, tmp_path):
+    model_of((4,), keras.layers.Dense(3, name="d")).save(tmp_path / "own.keras")
+    np.savez(tmp_path / "mine.npz", x=np.zeros((20, 4), np.float32))
+    words = (tmp_path / "own.keras", "--data", tmp_path / "mine.npz")
+    ended = run("import", *words, "--out", tmp_path / "own")
+    wanted = f"`edgephys quantise {words[0]} --data {words[2]} --bits 8 --out {tmp_path / 'own'}`"
+    assert ended.status == 1 and ended.err.splitlines()[-1].endswith(wanted)
+    assert remedies.quantise() == "`edgephys quantise FILE --data DATA --bits 8 --out FOLDER`"
 
 
 def test_a_failed_verification_names_the_command_that_shows_where(tmp_path):

@@ -224,6 +224,7 @@ def import_(
     """
     from edgephys.core.errors import UsageError
     from edgephys.core.fixed import Fixed
+    from edgephys.core.remedies import coming_in
     from edgephys.models.files.softmax import SoftmaxForm
     from edgephys.models.import_plan import ImportPlan
     from edgephys.models.importing import import_file
@@ -235,7 +236,8 @@ def import_(
         raise UsageError("--vectors goes with an ONNX file; use --data")
     form = SoftmaxForm(keep_softmax, softmax_bits, softmax_entries)
     softmax = None if form == SoftmaxForm() else form
-    imported = import_file(file, folder, ImportPlan(fixed, ends, data, vectors, count, seed, softmax, force))
+    with coming_in(file, data, folder):
+        imported = import_file(file, folder, ImportPlan(fixed, ends, data, vectors, count, seed, softmax, force))
     model, warnings = imported.model, imported.warnings
     for warning in warnings:
         note(warning)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+
+_coming_in: ContextVar[tuple[str, str, str]] = ContextVar("coming_in", default=("FILE", "DATA", "FOLDER"))
+"""Model file, data and folder of the command that brings a model in."""
 
 
 def command(*words: str | Path) -> str:
@@ -32,9 +38,20 @@ def bring_in(file: str | Path = "FILE", folder: Path | None = None) -> str:
     return command("import", file, "--data", "DATA", "--out", folder or "FOLDER")
 
 
-def quantise(file: str | Path = "FILE") -> str:
-    """Return the command that quantises a float model."""
-    return command("quantise", file, "--data", "DATA", "--bits", "8", "--out", "FOLDER")
+def quantise() -> str:
+    """Return the command that quantises a float model: the one that is brought in now, where that is known."""
+    file, data, out = _coming_in.get()
+    return command("quantise", file, "--data", data, "--bits", "8", "--out", out)
+
+
+@contextmanager
+def coming_in(file: Path, data: Path | None, out: Path | None) -> Iterator[None]:
+    """Put the files of a command that brings a model in into the remedies of its errors."""
+    token = _coming_in.set((str(file), str(data or "DATA"), str(out or "FOLDER")))
+    try:
+        yield
+    finally:
+        _coming_in.reset(token)
 
 
 def not_verified(folder: Path) -> str:
