@@ -431,6 +431,12 @@ def test_grave_accents_in_a_page_are_code():
     )
 
 
+def test_the_screen_has_the_share_of_each_layer():
+    by = (FigureStage.SYNTHESISED, "yosys", "0.70", "AMD")
+    layers = [Figure(f"lut.{name}", lut, "LUT", *by) for name, lut in (("a", 300), ("b", 100), ("top", 0))]
+    assert [row["value"] for row in screen_table("p", layers).rows] == ["300 LUT, 75 %", "100 LUT, 25 %", "0 LUT"]
+
+
 # Words --------------------------------------------------------------------------------------------
 
 

@@ -10,10 +10,11 @@ from edgephys.report.table import Column, Row, Table
 
 LAYER = "."
 """Stands between the unit and the module in the name of a layer's figure, such as lut.layer_phi_1."""
+LAYERS = "resources by layer"
 ERROR = "_error"
 """Ends the name of the error of the figure before it."""
 GROUPS: tuple[tuple[str, Callable[[Figure], bool]], ...] = (
-    ("resources by layer", lambda figure: LAYER in figure.name and figure.unit != ""),
+    (LAYERS, lambda figure: LAYER in figure.name and figure.unit != ""),
     ("verification", lambda figure: figure.name.startswith(("vectors", "mismatches"))),
     ("time", lambda figure: figure.unit in ("cycles", "ns", "us", "MHz", "instructions") or figure.name == "ii"),
     ("memory", lambda figure: figure.unit == "bytes" or figure.name.endswith("_bits")),
@@ -21,7 +22,7 @@ GROUPS: tuple[tuple[str, Callable[[Figure], bool]], ...] = (
     ("resources", lambda figure: True),
 )
 """A figure belongs to the first group that it fits; reports show them in the order of ``ORDER``."""
-ORDER = ("model", "verification", "time", "resources", "memory", "resources by layer")
+ORDER = ("model", "verification", "time", "resources", "memory", LAYERS)
 PORTS = ("input_bits", "output_bits")
 MOST_OF_GROUP = 9
 """Figures of a group in one screen."""
@@ -44,7 +45,7 @@ def in_groups(figures: Sequence[Figure]) -> dict[str, list[Figure]]:
     groups: dict[str, list[Figure]] = {name: [] for name in ORDER}
     for figure in figures:
         groups[group_of(figure)].append(figure)
-    groups["resources by layer"].sort(key=_size, reverse=True)
+    groups[LAYERS].sort(key=_size, reverse=True)
     return {name: members for name, members in groups.items() if members}
 
 
@@ -96,8 +97,8 @@ def screen_table(name: str, figures: Sequence[Figure]) -> Table:
     rows: list[dict[str, Any]] = []
     left_out: dict[str, int] = {}
     for group, members in in_groups(figures).items():
-        most = MOST_LAYERS if group == "resources by layer" else MOST_OF_GROUP
-        shown = _with_errors(members)
+        most = MOST_LAYERS if group == LAYERS else MOST_OF_GROUP
+        shown = _with_shares(members) if group == LAYERS else _with_errors(members)
         left_out[group] = len(shown[most:])
         rows += [
             {**figure_row(figure, group if place == 0 else ""), "value": text, "tool": tool_of(figure)[:MOST_SIGNS]}
@@ -128,6 +129,17 @@ def _reasons(figures: Sequence[Figure]) -> list[str]:
         if figure.value is None:
             names.setdefault(str(figure.why), []).append(figure.name)
     return [f"{', '.join(of)}: {NOT_MEASURED}: {why}" for why, of in names.items()]
+
+
+def _with_shares(figures: Sequence[Figure]) -> list[tuple[Figure, str]]:
+    """Return the figures of layers with their texts, and their share of all layers of the same unit."""
+    totals: dict[str, float] = {}
+    for figure in figures:
+        totals[figure.unit] = totals.get(figure.unit, 0.0) + max(_size(figure), 0.0)
+    return [
+        (figure, f"{text}, {100 * _size(figure) / totals[figure.unit]:.0f} %" if _size(figure) > 0 else text)
+        for figure, text in _with_errors(figures)
+    ]
 
 
 def _with_errors(figures: Sequence[Figure]) -> list[tuple[Figure, str]]:

@@ -8,14 +8,13 @@ from typing import Any
 
 from edgephys.core.figure import Figure
 from edgephys.project import Project
-from edgephys.report.figure_groups import in_groups, tool_of
+from edgephys.report.figure_groups import LAYERS, in_groups, tool_of
 from edgephys.report.network_sections import height_of
 from edgephys.report.plot import COLOURS, GREY, INK, WIDTH, panels, shortened, svg
 from edgephys.report.table import Column, Drawing, Table, written
 from edgephys.targets.target import Picture, WorkingSpan
 
 BITS_OF_BYTE = 8
-LAYERS = "resources by layer"
 USED = ("lut", "ff", "dsp", "bram")
 """Resources that a part has a number of."""
 TOO_MUCH = "#b3261e"

@@ -9,8 +9,8 @@ from edgephys.core.figure import Figure
 from edgephys.core.reading import drawable
 from edgephys.figures import Reported
 from edgephys.project import FILE_VERIFICATION, VERIFICATION, Project, read_result
-from edgephys.report.figure_groups import figures_table, group_of, tool_of
-from edgephys.report.hardware_sections import LAYERS, memory, part, pipeline, resources
+from edgephys.report.figure_groups import LAYERS, figures_table, group_of, tool_of
+from edgephys.report.hardware_sections import memory, part, pipeline, resources
 from edgephys.report.network_sections import weights, widths
 from edgephys.report.page import Page, Statement, Verdict
 from edgephys.report.score_sections import quality
