@@ -52,6 +52,13 @@ EMISSION = "emit"
 """Result with the seconds of an emission."""
 VERIFICATION, FILE_VERIFICATION = "verify", "verify_data"
 """Results of the verification on the project's own vectors, and on those of a file."""
+OF_COMMANDS = {
+    VERIFICATION: ("verify",),
+    FILE_VERIFICATION: ("verify", "--data", "FILE"),
+    "report": ("report",),
+    "bench": ("bench",),
+}
+"""Commands that write a result, without the project."""
 FORMAT = 1
 TESTBENCH = 100
 """Vectors for a test bench of the project's own."""
@@ -307,10 +314,18 @@ def read_result(project: Project, name: str) -> dict[str, Any] | None:
     try:
         record = read_json(path)
     except ValueError as error:
-        raise ProjectError(f"{path}: expected JSON, found {error}; run the command again") from error
+        raise ProjectError(f"{path}: expected JSON, found {error}; {_written_again(project, name)}") from error
     if not isinstance(record, dict):
-        raise ProjectError(f"{path}: expected a record of ours, found {type(record).__name__}; run the command again")
+        raise ProjectError(
+            f"{path}: expected a record of ours, found {type(record).__name__}; {_written_again(project, name)}"
+        )
     return record if record.get("state") == project.state() else None
+
+
+def _written_again(project: Project, name: str) -> str:
+    """Return how a damaged result is replaced: by the command that writes it."""
+    words = OF_COMMANDS.get(name)
+    return "remove it" if words is None else f"remove it; this writes it again: {command(*words, project.folder)}"
 
 
 def drop_result(project: Project, name: str) -> None:

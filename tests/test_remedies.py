@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,21 @@ def test_a_damaged_project_names_the_command_that_emits_it_again(tmp_path):
         ProjectError, match=r"; emit the project again: `edgephys emit MODEL --to rtl --ii 8 --out .*`$"
     ):
         project.read(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_result_names_the_command_that_writes_it_again(c_project, tmp_path, text):
+    opened = project.read(Path(shutil.copytree(c_project, tmp_path / "c")))
+    for name, words in (("verify", "verify"), ("verify_data", "verify --data FILE"), ("report", "report")):
+        (opened.folder / "results").mkdir(exist_ok=True)
+        (opened.folder / "results" / f"{name}.json").write_text(text)
+        with pytest.raises(
+            ProjectError, match=rf"; remove it; this writes it again: `edgephys {words} {opened.folder}`$"
+        ):
+            project.read_result(opened, name)
+    (opened.folder / "results" / "board.json").write_text(text)
+    with pytest.raises(ProjectError, match=r"; remove it$"):
+        project.read_result(opened, "board")
 
 
 def test_a_folder_that_is_no_model_names_the_commands_that_make_one(tmp_path):
