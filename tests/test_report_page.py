@@ -25,6 +25,7 @@ from edgephys.report.render import comma_separated, shown
 from edgephys.report.score_sections import SIGNAL, quality, roc_band
 from edgephys.report.show import targets_table
 from edgephys.report.table import Column, Drawing, Table
+from edgephys.targets.capacity import capacity_of
 
 WAVES = Path(__file__).parent.parent / "models" / "waves" / "full_8bit_input14"
 MOST_ROWS = 40
@@ -349,24 +350,28 @@ def shares(lut=59.84):
     ]
 
 
+def of_part(figures):
+    return hardware_sections.part(figures, "xc7a35tcsg324-1", capacity_of("xc7a35tcsg324-1"))
+
+
 def test_resources_are_drawn_against_all_that_the_part_has():
-    table = hardware_sections.part(shares())
+    table = of_part(shares())
     assert [(row["resource"], row["uses"]) for row in table.rows] == [("LUT", 12_446), ("DSP", 0)]
-    assert table.rows[0]["share"] == pytest.approx(0.5984) and "20,800 LUT" in comma_separated(table)
+    assert table.rows[0]["share"] == pytest.approx(0.5984) and table.rows[0]["has"] == 20_800
     (picture,) = table.pictures
     assert picture.draw(table).startswith(b"<?xml") and "the line is all that it has" in picture.caption
 
 
 def test_a_design_beyond_its_part_has_a_bar_beyond_the_line():
-    assert hardware_sections.TOO_MUCH.encode() in hardware_sections.part(shares(140.0)).pictures[0].draw(None)
-    assert hardware_sections.TOO_MUCH.encode() not in hardware_sections.part(shares()).pictures[0].draw(None)
+    assert hardware_sections.TOO_MUCH.encode() in of_part(shares(140.0)).pictures[0].draw(None)
+    assert hardware_sections.TOO_MUCH.encode() not in of_part(shares()).pictures[0].draw(None)
 
 
 def test_without_a_listed_part_the_section_says_why():
     absent = missing(
         "lut_share", "%", FigureStage.SYNTHESISED, "yosys", "0.70", "part X", "the LUTs of X are not listed"
     )
-    table = hardware_sections.part([absent])
+    table = of_part([absent])
     assert not table.rows and not table.pictures and "not listed" in table.lead[0]
 
 

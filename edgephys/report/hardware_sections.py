@@ -12,6 +12,7 @@ from edgephys.report.figure_groups import LAYERS, in_groups, tool_of
 from edgephys.report.network_sections import height_of
 from edgephys.report.plot import COLOURS, GREY, INK, WIDTH, panels, shortened, svg
 from edgephys.report.table import Column, Drawing, Table, written
+from edgephys.targets.capacity import Capacity
 from edgephys.targets.target import Picture, WorkingSpan
 
 BITS_OF_BYTE = 8
@@ -24,28 +25,31 @@ TOO_MUCH = "#b3261e"
 # Resources ----------------------------------------------------------------------------------------
 
 
-def part(figures: Sequence[Figure]) -> Table:
-    """Declare which share of its part a design takes, a row a resource; the picture has a line at the whole part."""
+def part(figures: Sequence[Figure], name: str, whole: Capacity | None) -> Table:
+    """Declare which share of its part a design takes, a row a resource; the picture has a line at the whole part.
+
+    ``whole`` is what the part of this name has, where it is known.
+    """
     known = {figure.name: figure for figure in figures}
     rows = [
         {
-            "resource": name.upper(),
-            "uses": known[name].value,
+            "resource": resource.upper(),
+            "uses": known[resource].value,
+            "has": getattr(whole, resource),
             "share": _number(share) / 100,
-            "of": share.target,
             "provenance": share.provenance,
         }
-        for name in USED
-        if (share := known.get(f"{name}_share")) is not None and share.value is not None
+        for resource in USED
+        if whole and (share := known.get(f"{resource}_share")) is not None and share.value is not None
     ]
     return Table(
         title="Share of the part",
-        lead=() if rows else (_no_share(known.get("lut_share")),),
+        lead=(f"{name}: {known['lut'].provenance}." if rows else _no_share(known.get("lut_share")),),
         columns=(
             Column("resource", "resource", left=True, hover=lambda row: str(row["provenance"])),
-            Column("uses", "of the design"),
-            Column("share", "of the part", "%", written(".3g", 100), bar=lambda row: float(row["share"])),
-            Column("of", "what the part has", left=True, minor=True),
+            Column("uses", "design"),
+            Column("has", "part"),
+            Column("share", "share", "%", written(".3g", 100), bar=lambda row: float(row["share"])),
         ),
         rows=rows,
         pictures=(Drawing("Share of the part; the line is all that it has", lambda _: _draw_part(rows), ".svg"),)
@@ -82,14 +86,14 @@ def resources(figures: Sequence[Figure], whole: int | None = None) -> Table:
     units = list(dict.fromkeys(figure.unit for figure in layers))
     totals = {unit: sum(_number(figure) for figure in layers if figure.unit == unit) for unit in units}
     rows = [_layer_row(figure, totals[figure.unit], whole) for figure in layers]
-    of_part = (Column("part_share", "of the part", "%", written(".2f", 100)),) if whole and rows else ()
+    of_part = (Column("part_share", "of part", "%", written(".2f", 100)),) if whole and rows else ()
     return Table(
         title="Resources by layer",
         lead=(_source(layers),) if rows else (_no_layers(figures),),
         columns=(
             Column("layer", "module", left=True, hover=lambda row: str(row["provenance"])),
             Column("value", " or ".join(units), hover=lambda row: str(row["provenance"])),
-            Column("share", "share of all", "%", written(".1f", 100), bar=lambda row: float(row["share"])),
+            Column("share", "share", "%", written(".1f", 100), bar=lambda row: float(row["share"])),
             *of_part,
         ),
         rows=rows,

@@ -31,7 +31,7 @@ def project_page(project: Project, reported: Reported, command: str, machine: st
         pictures = project.target.pictures(project.emitted)
         sections = [
             _figures(figures),
-            *([part(figures)] if project.target.has_clock else []),
+            *([part(figures, project.part, capacity.capacity_of(project.part))] if project.target.has_clock else []),
             resources(figures, capacity.lut6(project.part) if project.target.has_clock else None),
             pipeline(project),
             *quality(project),
