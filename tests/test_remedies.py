@@ -176,6 +176,16 @@ def test_a_failed_verification_names_the_command_that_shows_where(tmp_path):
     assert changed.endswith(f"emit the project again: `edgephys emit MODEL --to TARGET --out {tmp_path}`")
 
 
+def test_a_changed_source_that_fails_ends_in_the_command_of_its_emission(run, c_project, tmp_path):
+    folder = Path(shutil.copytree(c_project, tmp_path / "c"))
+    source = next((folder / "firmware").glob("*.c"))
+    source.write_text(source.read_text().replace("return", "retrun", 1) + "\n/* changed */\n")
+    ended = run("verify", folder)
+    assert ended.status == 1 and f"`edgephys emit MODEL --to c --prefix small --out {folder}`" in ended.err.replace(
+        "\n", " "
+    )
+
+
 def test_no_message_asks_for_a_step_of_ours_without_its_command():
     """Strings that end in these words are messages whose command is missing."""
     bare = re.compile(

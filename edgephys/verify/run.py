@@ -91,24 +91,22 @@ class Verified:
 
     def require(self) -> None:
         """Raise MismatchError naming the first layer that differs, or what else does not hold."""
-        hint = f"; changed since its emission: {', '.join(self.changed[:3])}" if self.changed else ""
+        hint = _hint(self.changed, self.folder)
         finding = first_finding(self.lints)
         for name, target in self.targets.items():
             if target.mismatches:
                 outputs = target.outputs or self.outputs // self.vectors * (target.vectors + target.generated)
                 raise MismatchError(
-                    f"{self.project}: {name}: {target.first} ({target.mismatches} of {outputs} outputs differ){hint}"
+                    f"{self.project}: {name}: {target.first} ({target.mismatches} of {outputs} outputs differ)"
                     + (f"; {finding}" if finding else "")
+                    + hint
                 )
         if finding:
             raise MismatchError(f"{self.project}: {finding}{hint}")
         if self.failures:
             raise MismatchError(f"{self.project}: {self.failures[0]}{hint}")
         if self.changed:
-            raise MismatchError(
-                f"{self.project}: no output differs on these vectors{hint}; restore the file, or "
-                f"{emit_again(self.folder)}"
-            )
+            raise MismatchError(f"{self.project}: no output differs on these vectors{hint}")
 
     def to_record(self) -> dict[str, Any]:
         """Return the record of the JSON contract."""
@@ -127,6 +125,13 @@ class Verified:
             "proofs": [proof.to_record() for proof in self.proofs],
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
+
+
+def _hint(changed: Sequence[str], folder: Path | None) -> str:
+    """Return which emitted files were changed, and what to do; nothing where none was."""
+    if not changed:
+        return ""
+    return f"; changed since its emission: {', '.join(changed[:3])}; restore it, or {emit_again(folder)}"
 
 
 def verify(
@@ -286,7 +291,7 @@ def _emitted(project: Project, firmware: Path, expected: Expected, lints: Sequen
         line = first_finding(lints)
         if line is None:
             raise
-        raise MismatchError(f"{project.name}: {line}") from error
+        raise MismatchError(f"{project.name}: {line}{_hint(project.changed(), project.folder)}") from error
     return compared
 
 
