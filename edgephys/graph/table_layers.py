@@ -23,8 +23,8 @@ class TableLayer:
 
     ``tables`` are the entries in steps of the lookup, that of the lowest value first; ``low`` and ``high`` are the ends
     of each input's range in steps of the node that is read, over all rows.
-    ``first`` is the integer of the first entry, ``shift`` by how many bits the steps of the entries are finer than those
-    of the node that is read.
+    ``first`` is the integer of the first entry, ``shift`` the bits by which its steps are finer than those of the node
+    that is read.
     Shape: tables (input, entry, neuron); low and high (input,).
     """
 
