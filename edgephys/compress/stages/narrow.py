@@ -94,7 +94,7 @@ class Narrow(Training):
 
     def levels(self, layer: TableDense, fisher: Floats) -> Levels:
         """Return how many low bits each edge does not read.  Shape: (input, unit)."""
-        values, bits = layer.tables() * 2.0**-layer.fraction, layer.reads.bits
+        values, bits = np.asarray(layer.tables() * 2.0**-layer.fraction, np.float64), layer.reads.bits
         costs = []
         for level in range(bits):
             every = np.full(values.shape[::2], level)
@@ -114,12 +114,13 @@ def luts_of(layer: TableDense, levels: Levels) -> Floats:
     span = tables.max(1) - tables.min(1)
     read = layer.reads.bits - levels
     each = np.where(read >= LUT_INPUTS - 1, 2.0 ** (read - LUT_INPUTS), 0.5 * read / (LUT_INPUTS - 1))
-    return np.asarray(copies(layer) * np.ceil(np.log2(span + 1)) * each)
+    luts: Floats = np.asarray(copies(layer) * np.ceil(np.log2(span + 1)) * each, np.float64)
+    return luts
 
 
 def functions(layer: TableDense) -> Floats:
     """Return the functions at each entry, before the normalisation.  Shape: (input, entry, unit)."""
-    values = keras.ops.convert_to_numpy(layer._functions()).astype(np.float64)
+    values: Floats = keras.ops.convert_to_numpy(layer._functions()).astype(np.float64)
     return values.reshape(-1, layer.entries, layer.units)
 
 
