@@ -169,7 +169,7 @@ class _Grid:
         layer = self.of_layer.layer
         entries = layer.entries(channel)[:, neuron]
         low, high = int(layer.low.min()), int(layer.high.max())
-        if self.of_layer.is_whole and not self._alike:  # each input has an axis of its own
+        if not self._alike:  # each input has an axis of its own
             low, high = int(layer.low[channel]), int(layer.high[channel])
         ends = np.arange(layer.low[channel], layer.high[channel] + 2) - low
         x = MARGIN + (1 - 2 * MARGIN) * np.repeat(ends / max(1, high + 1 - low), 2)[1:-1]
