@@ -168,11 +168,7 @@ class _Grid:
         """Return the steps of a table within its cell.  Shape: (point, 2)."""
         layer = self.of_layer.layer
         entries = layer.entries(channel)[:, neuron]
-        low, high = int(layer.low.min()), int(layer.high.max())
-        if not self._alike:  # each input has an axis of its own
-            low, high = int(layer.low[channel]), int(layer.high[channel])
-        ends = np.arange(layer.low[channel], layer.high[channel] + 2) - low
-        x = MARGIN + (1 - 2 * MARGIN) * np.repeat(ends / max(1, high + 1 - low), 2)[1:-1]
+        x = MARGIN + (1 - 2 * MARGIN) * np.repeat(np.linspace(0, 1, len(entries) + 1), 2)[1:-1]
         y = 0.5 - (0.5 - MARGIN) * np.repeat(entries / most, 2)
         bends = np.r_[True, (y[1:-1] != y[:-2]) | (y[1:-1] != y[2:]), True]
         return np.stack([column + x, row + y], 1)[bends]
