@@ -284,3 +284,38 @@ def test_the_shipped_pipelines_tabulate_prune_and_narrow_a_small_network(run, tm
     for target in ("rtl", "c"):
         assert run("emit", folder, "--to", target, "--vectors", "200", "--out", tmp_path / target).status == 0
         assert run("verify", tmp_path / target).status == 0
+
+
+OWN = '''"""Tables for arrays of one's own."""
+import keras
+
+from edgephys.networks.table_dense import TableDense
+from edgephys.networks.widths import rounding
+
+
+def model():
+    inputs = keras.Input((4,))
+    x = TableDense(5, "fixed<6,1>", 5, name="hidden")(rounding(6, 0, "read")(inputs))
+    x = rounding(5, 0, "hidden_read")(x)
+    return keras.Model(inputs, TableDense(3, "fixed<5,1>", 5, normalise=False, name="logits")(x))
+'''
+
+
+@pytest.mark.slow
+def test_tables_of_a_users_own_script_are_pruned_narrowed_and_drawn(run, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    x = np.random.default_rng(0).normal(0, 0.5, (600, 4))
+    np.savez(tmp_path / "own.npz", x=x, y=(np.abs(x[:, 0]) + x[:, 1] > 0.5).astype(int) + (x[:, 2] > 0.6))
+    (tmp_path / "own.toml").write_text(
+        '[[stage]]\nkind = "prune_edges"\nepochs = 1\n[[stage]]\nkind = "narrow"\nepochs = 1\n'
+    )
+    data, folder, out = ("--data", tmp_path / "own.npz"), tmp_path / "own", tmp_path / "small"
+    for words in (
+        ("train", tmp_path / "own.py", *data, "--set", "epochs=1", "--out", folder),
+        ("compress", folder, tmp_path / "own.toml", *data, "--out", out),
+        ("draw", out / "model", "--out", tmp_path / "edges.svg"),
+        ("emit", out / "model", "--to", "c", "--out", tmp_path / "c"),
+        ("verify", tmp_path / "c"),
+    ):
+        ended = run(*words)
+        assert ended.status == 0, ended.err
