@@ -101,6 +101,7 @@ def test_a_tabulated_network_learns_and_is_exact_in_rtl_and_c(tmp_path):
     assert set(result.notes["edges"]) == {layer.name for layer in kernel_layers(model)}
     graph = assert_exact(result.model, NET)
     for target in ("rtl", "c"):
+        (tmp_path / target).mkdir()
         assert_equal(target, graph, integers_of, tmp_path / target)
 
 
