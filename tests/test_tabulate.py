@@ -21,6 +21,7 @@ from edgephys.graph.passes import lowered
 from edgephys.models.files.keras import lower
 from edgephys.networks.backend import keras, predict
 from edgephys.networks.table_dense import TableDense
+from edgephys.networks.widths import rounding
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "models/samples/jets.h5"
@@ -253,6 +254,28 @@ def test_merged_entries_stay_equal_and_the_model_exact(network):
         merged += int((levels > 0).sum())
     assert merged > 5
     assert_exact(result.model, SMALL)
+
+
+@pytest.mark.slow
+def test_synthesis_finds_that_an_edge_with_merged_entries_reads_fewer_bits(tmp_path):
+    """Random tables of seven bits, all of them or with four neighbours merged; alkaid's estimate sees no difference."""
+    from edgephys.targets.registry import TARGETS
+    from edgephys.targets.rtl.gate_level import synthesised
+
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((3,))
+    layer = TableDense(3, "fixed<7,1>", 4, 128, normalise=False, name="table")
+    model = keras.Model(inputs, layer(rounding(7, 0, "read")(inputs)))
+    random, luts = np.random.default_rng(1), []
+    entries = random.normal(size=layer.function.shape)
+    for level in (0, 2):
+        merged = merged_entries(entries, np.ones_like(entries), np.full((3, 3), level))
+        layer.function.assign(merged / merged.std())
+        graph, folder = lowered(lower(model, NET.input, "tables")), tmp_path / str(level)
+        folder.mkdir()
+        target = TARGETS["rtl"]
+        luts.append(synthesised(folder, target.emit(graph, folder, target.options()), "xcup").cells.lut)
+    assert luts[1] < 0.6 * luts[0], luts
 
 
 def test_a_network_without_tables_has_nothing_to_narrow():
