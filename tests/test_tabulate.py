@@ -275,7 +275,7 @@ def test_synthesis_finds_that_an_edge_with_merged_entries_reads_fewer_bits(tmp_p
         folder.mkdir()
         target = TARGETS["rtl"]
         luts.append(synthesised(folder, target.emit(graph, folder, target.options()), "xcup").cells.lut)
-    assert luts[1] < 0.6 * luts[0], luts
+    assert luts[1] < 0.8 * luts[0], luts  # the adders of the sums stay
 
 
 def test_a_network_without_tables_has_nothing_to_narrow():
