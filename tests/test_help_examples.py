@@ -84,6 +84,7 @@ SMALLER = {
     "--runs 256": "--runs 4 --grid 32",
     "--set constituents=16 --set bits=8": "--set constituents=2 --set bits=4 --set epochs=1 --set phi=2 --set rho=2",
     "--set bits=6": "--set bits=4 --set constituents=2 --set epochs=1 --set phi=2 --set rho=2 --set batch=2048",
+    "models/jet_tables.py": "models/jet_tables.py --set constituents=2 --set phi=2 --set rho=2 --set epochs=1",
     "--clock-ns 20 --out": "--clock-ns 60 --cutoffs 30 --vectors 20 --device 25k --out",
     "--seeds 1,2,3": "--seeds 1",
     "quantise model.keras": "quantise float.keras",

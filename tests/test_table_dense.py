@@ -199,7 +199,7 @@ def test_a_network_without_tables_has_no_edges_to_prune():
     ("make", "why"),
     [
         (lambda: TableDense(2, "fixed<9,1>", 4, name="t"), "layer 't': a table must read 1..8 bits, not 9"),
-        (lambda: TableDense(2, "fixed<4,1>", 4, knots=1, name="t"), "layer 't': knots must be 2..64, not 1"),
+        (lambda: TableDense(2, "fixed<4,1>", 4, knots=1, name="t"), "layer 't': knots must be 2..256, not 1"),
         (lambda: TableDeepSets(bits=None), "bits must be 2..8, the width that tables read, not float"),
         (lambda: TableDeepSets(pool_bits=9), "pool_bits must be 2..8, the width that tables read, not 9"),
         (lambda: TableDeepSets(table_fraction=0), "table_fraction must be 1..12, not 0"),

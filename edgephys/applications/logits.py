@@ -58,6 +58,10 @@ class LogitTask(Task):
         """Return the logits of a model.  Shape: (example, class)."""
         return np.asarray(self.logits(predict(model, x, BATCH)))
 
+    def own_outputs(self, model: Any) -> NDArray[np.floating[Any]]:
+        """Return a model's logits of the training examples.  Shape: (example, class)."""
+        return self.predicted(model, self.train[0])
+
     def evaluate(self, model: Any, examples: HeldOut) -> dict[str, Any]:
         """Return accuracy and AUC by class, with their errors, on input integers."""
         logits = self.predicted(model, self.input.values(examples.inputs).astype(np.float32))

@@ -16,6 +16,7 @@ from edgephys.core.errors import DataError, UsageError
 from edgephys.core.fixed import Fixed
 from edgephys.models.trained import Trained, load
 from edgephys.models.vectors import HeldOut
+from edgephys.networks.backend import predict
 
 Floats = NDArray[np.float32]
 Examples = tuple[Floats, NDArray[Any]]
@@ -120,6 +121,15 @@ class Task(ABC):
         outputs = [self.teacher_outputs(self.teacher(folder)) for folder in teachers]
         means = np.mean(outputs, axis=0).astype(np.float32)
         return replace(self, distillation=Distillation(means, temperature, share))
+
+    def own_outputs(self, model: Any) -> Any:
+        """Return what a model of this task computes for the training examples, as ``loss`` compares it."""
+        return predict(model, self.train[0], BATCH)
+
+    def taught_by(self, model: Any, temperature: float, share: float) -> Self:
+        """Return the task with a distillation of the outputs of a model of this task."""
+        outputs = np.asarray(self.own_outputs(model), np.float32)
+        return replace(self, distillation=Distillation(outputs, temperature, share))
 
     def check_teachers(self, teachers: Sequence[str]) -> None:
         """Check, before any stage works, that every folder holds a model that can teach.  Raises: as ``teacher``."""

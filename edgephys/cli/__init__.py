@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from edgephys import __version__
 from edgephys.applications.registry import APPLICATIONS, DATA, load_object
-from edgephys.cli import bench, boards, compression, firmware, models, tables
+from edgephys.cli import bench, boards, compression, edges, firmware, models, tables
 from edgephys.cli.console import begin, fail
 from edgephys.cli.words import with_quiet
 from edgephys.core.errors import EdgephysError, UsageError
@@ -55,6 +55,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "Compression": {"compress": compression.compress, "gains": compression.gains, "pareto": compression.pareto},
     "Projects for a target": {
         "explain": firmware.explain,
+        "draw": edges.draw,
         "emit": firmware.emit,
         "sweep": firmware.sweep,
         "verify": firmware.verify,

@@ -57,6 +57,7 @@ def train(
     \b
     Example: edgephys train examples/my_model.py --data mine.npz --set width=32 --out runs/own
     Example: edgephys train models/jet_deepsets.py --set constituents=16 --set bits=8 --data data/jets.h5 --out runs/n16
+    Example: edgephys train models/jet_tables.py --data models/samples/jets.h5 --out runs/tables
     """
     from edgephys.applications import registry
     from edgephys.core.files import check_free

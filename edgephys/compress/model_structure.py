@@ -15,6 +15,7 @@ from edgephys.models.files.keras.quantisers import has_format
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.kernels import inputs_of, kernel_of, quantiser_of, which
 from edgephys.networks.layers import ChannelActivation, FrameSum
+from edgephys.networks.table_dense import TableDense
 
 
 def kernel_layers(model: Any) -> list[Any]:
@@ -79,7 +80,7 @@ def fan_in(layer: Any) -> int:
 
 def mixes(layer: Any) -> bool:
     """Tell whether each output channel of a layer is a sum over several input channels."""
-    return kernel_of(layer) is not None or isinstance(layer, FrameSum)
+    return kernel_of(layer) is not None or isinstance(layer, FrameSum | TableDense)
 
 
 def kernel_step(layer: Any) -> float:
@@ -132,12 +133,15 @@ def _passed_on(layer: Any, inputs: Sequence[Any]) -> Any:
 
 
 def rebuilt(
-    model: Any, change: Callable[[Any], Any] = lambda layer: None, behind_input: Callable[[Any], Any] | None = None
+    model: Any,
+    change: Callable[[Any], Any] = lambda layer: None,
+    behind_input: Callable[[Any], Any] | None = None,
+    in_front: Callable[[Any], Any] = lambda layer: None,
 ) -> Any:
     """Return a copy of a model with its weights; ``change(layer)`` replaces a layer where it is not None.
 
     A new layer whose weights have other shapes keeps its initial ones. ``behind_input`` is a layer to insert directly
-    behind the input.
+    behind the input, ``in_front(layer)`` one to insert in front of a layer of one input, where it is not None.
     """
     tensors: dict[int, Any] = {}
     for layer in model.layers:
@@ -148,6 +152,8 @@ def rebuilt(
         changed = change(layer)
         fresh = type(layer).from_config(layer.get_config()) if changed is None else changed
         inputs = [tensors[id(tensor)] for tensor in inputs_of(layer)]
+        inserted = in_front(layer)
+        inputs = inputs if inserted is None else [inserted(inputs[0])]
         tensors[id(layer.output)] = fresh(inputs if len(inputs) > 1 else inputs[0])
         if layer.weights and [of.shape for of in fresh.weights] == [of.shape for of in layer.weights]:
             fresh.set_weights(layer.get_weights())

@@ -66,10 +66,12 @@ def described(folder: Path, data: Path) -> Trained:
     from edgephys.applications.arrays import import_task
     from edgephys.compress.model_structure import kernel_layers
     from edgephys.compress.trainable import trainable
+    from edgephys.networks.table_dense import TableDense
 
     whole = joined(trained.model, f"model '{card.name}'")
     trained = dataclasses.replace(trained, model=trainable(whole))
-    kernel_layers(trained.model)
+    if not any(isinstance(layer, TableDense) for layer in trained.model.layers):
+        kernel_layers(trained.model)
     return trained if card.imported is None else import_task.as_trained(trained, SHARES, data)
 
 

@@ -22,6 +22,7 @@ from edgephys.models.files.keras.rules import RULES
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.kernels import is_depthwise, kernel_of
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, FrameSum, Pairs, ReceivedSum
+from edgephys.networks.table_dense import TableDense
 
 _LAYERS = keras.layers
 KERNELS = (qkeras.QDense, qkeras.QConv1D, qkeras.QConv2D, qkeras.QDepthwiseConv2D)
@@ -42,7 +43,7 @@ POOLS = (
     *(_LAYERS.GlobalAveragePooling1D, _LAYERS.GlobalAveragePooling2D),
     *(qkeras.QAveragePooling2D, qkeras.QGlobalAveragePooling2D, ConstituentMean, Pairs, ReceivedSum, FrameSum),
 )
-FOLLOWED = (*KERNELS, *ELEMENTWISE, *JOINS, *MOVES, *POOLS, _LAYERS.Softmax)
+FOLLOWED = (*KERNELS, TableDense, *ELEMENTWISE, *JOINS, *MOVES, *POOLS, _LAYERS.Softmax)
 """Layers through which stages follow channels."""
 SUMS = {"Add": _LAYERS.Add, "Subtract": _LAYERS.Subtract, "Multiply": _LAYERS.Multiply}
 SUMS |= {"Maximum": _LAYERS.Maximum, "Minimum": _LAYERS.Minimum}

@@ -56,6 +56,20 @@ def trace(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: edge if symbols.are(edge) else edge.astype(np.int64) for name, edge in edges.items()}
 
 
+def continued(graph: Graph, edges: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the integers on every edge where those on some edges are others; ``edges`` are those of a ``trace``.
+
+    Only what reads a changed edge is computed again.
+    """
+    types, now, different = carriers(graph), {**edges, **changed}, set(changed)
+    for node in graph.nodes:
+        if node.name not in changed and not different.isdisjoint(node.inputs):
+            xs = [_carried(now[name], types[node.name]) for name in node.inputs]
+            now[node.name] = node.op.evaluate(node, graph.operands(node), xs, numbers).astype(np.int64)
+            different.add(node.name)
+    return now
+
+
 def _edges(graph: Graph, inputs: Mapping[str, Any], freed: Mapping[str, list[str]]) -> dict[str, Any]:
     """Compute node after node, and let go of the edges that are ``freed`` by each."""
     edges: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from edgephys.networks.backend import keras
 
 WIDEST_INPUT = 8
 """Bits of the widest input: a table of 256 entries."""
-MOST_KNOTS = 64
+MOST_KNOTS = 1 << WIDEST_INPUT
 EPSILON = 1e-3
 MOMENTUM = 0.95
 FIRST_SLOPE, FIRST_BEND = 1.2, 0.5

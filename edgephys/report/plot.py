@@ -18,20 +18,23 @@ OTHER_MARKER = "D"
 COLOURS = ("#204a87", "#a40000", "#4e9a06", "#8f5902", "#75507b")
 
 
-def png(figure: Any, dpi: int = 130, **options: Any) -> bytes:
-    """Return a figure of matplotlib as PNG, the same bytes each time."""
+def png(figure: Any, dpi: int = 130, maker: str | None = None, **options: Any) -> bytes:
+    """Return a figure of matplotlib as PNG, the same bytes each time; ``maker`` is stated in the file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **options)
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": maker}, **options)
     return buffer.getvalue()
 
 
-def svg(figure: Any) -> bytes:
-    """Return a figure of matplotlib as SVG, the same bytes each time; its letters are shapes, which need no font."""
+def svg(figure: Any, maker: str | None = None) -> bytes:
+    """Return a figure of matplotlib as SVG, the same bytes each time; its letters are shapes, which need no font.
+
+    ``maker`` is stated in the file.
+    """
     import matplotlib
 
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "edgephys", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": maker})
     return buffer.getvalue()
 
 

@@ -128,7 +128,11 @@ class NumberTask(_ArrayTask):
 
     def teacher_outputs(self, teacher: Trained) -> Any:
         """Return a teacher's outputs, flat.  Shape: (example, number)."""
-        return _predicted(teacher.model, self.train[0])
+        return self.own_outputs(teacher.model)
+
+    def own_outputs(self, model: Any) -> Any:
+        """Return a model's outputs for the training examples, flat.  Shape: (example, number)."""
+        return _predicted(model, self.train[0])
 
 
 def prepare(net: FunctionNet, shares: Shares, data: Path, test_data: Path | None) -> tuple[Task, Standardisation]:

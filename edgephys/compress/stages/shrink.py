@@ -23,6 +23,7 @@ from edgephys.core.fixed import Integers
 from edgephys.networks.backend import keras, qkeras
 from edgephys.networks.kernels import inputs_of, is_depthwise, kernel_of, spread
 from edgephys.networks.layers import ChannelActivation, ConstituentMean, Pairs, ReceivedSum
+from edgephys.networks.table_dense import TableDense
 
 Floats = NDArray[np.float64]
 
@@ -113,6 +114,9 @@ class _UnionFind:
                 f"layer '{layer.name}': {type(layer).__name__} has no column for each channel, so that its channels "
                 "cannot be followed; use QDense, QConv2D, or QDepthwiseConv2D of depth_multiplier 1"
             )
+        if isinstance(layer, TableDense):  # no unit of tables is removed, nor what they read
+            self.fixed.update(int(one) for one in _array(inputs[0]))
+            return self.fresh(width, fixed=True)
         if len(inputs) > 1 and not _joins_channels(layer):
             for first, *rest in zip(*map(_array, inputs), strict=True):
                 for other in rest:
@@ -232,6 +236,8 @@ def shrink(model: Any, dead: Collection[int]) -> Any:
         kernel = kernel[..., rows, :] if is_depthwise(layer) else kernel[..., rows, :][..., columns]
         fresh.get_layer(layer.name).set_weights([kernel, *(of[columns] for of in bias)])
     for layer in model.layers:
-        if layer.weights and kernel_of(layer) is None:  # a normalisation has weights of each channel
+        if (
+            layer.weights and kernel_of(layer) is None and not isinstance(layer, TableDense)
+        ):  # a normalisation has weights of each channel
             fresh.get_layer(layer.name).set_weights([of[stay[layer.name]] for of in layer.get_weights()])
     return fresh
