@@ -194,7 +194,9 @@ def test_verify_says_which_line_of_hls_writes_past_its_array_where_no_output_dif
     change(folder, HLS, r"layer3_out\[4\*6\]", "layer3_out[3*6]")
     ended = run("verify", folder, "--json")
     assert (ended.status, ended.json["mismatches"]) == (1, 0)
-    assert "csim_sanitised: small_n4_4bit_top.cpp:" in words(ended) and "its array layer3_out; report it, or emit" in words(ended)
+    assert "csim_sanitised: small_n4_4bit_top.cpp:" in words(
+        ended
+    ) and "its array layer3_out; report it, or emit" in words(ended)
 
 
 REPORT = """
