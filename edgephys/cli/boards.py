@@ -36,6 +36,9 @@ def board(
         int,
         typer.Option(min=1, max=4096, help="First interval tried; doubled until it fits and is fast enough."),
     ] = 1,
+    shell: Annotated[
+        str, typer.Option(help="What carries the frames: uart (a serial line) or spi (the host is master).")
+    ] = "uart",
     baud: Annotated[int, typer.Option(min=1, max=MOST_BAUD, help="Bits a second on the serial line.")] = 1_000_000,
     vectors: Annotated[
         int, typer.Option(min=1, max=MOST, help="Held-out vectors that go through the routed design in simulation.")
@@ -49,8 +52,9 @@ def board(
 ) -> None:
     """Make a bitstream of a model for an open board, with open tools, and simulate the routed design bit for bit.
 
-    The network stands behind a serial line: bytes of an input come in, bytes of the outputs go out. The folder is
-    an RTL project with a folder `board` in it. A former bitstream stays until the new one is complete and checked.
+    The network stands behind a serial line or SPI: bytes of an input come in, bytes of the outputs go out. The
+    folder is an RTL project with a folder `board` in it. A former bitstream stays until the new one is complete and
+    checked.
 
     \b
     Example: edgephys board models/compressed/jet_deepsets_n8_frugal --board ulx3s_85f --ii 32 --out runs/tagger_ulx3s
@@ -59,7 +63,7 @@ def board(
     from edgephys.targets.rtl.board.registry import board_of
     from edgephys.workflow.board import BoardPlan, build
 
-    plan = BoardPlan(board_of(on), ii, baud, vectors, seed, timeout)
+    plan = BoardPlan(board_of(on), ii, baud, vectors, seed, timeout, shell)
     source = loaded(model)
     folder = out or Path("hls_projects") / f"{source.name}_{on}"
     record = build(source, plan, folder, force, say)

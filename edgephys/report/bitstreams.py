@@ -10,7 +10,9 @@ from edgephys.core import machine
 from edgephys.project import read
 from edgephys.report.table import Column, Row, Table, written
 from edgephys.targets.capacity import capacity_of
-from edgephys.targets.rtl.board.board import FpgaBoard
+from edgephys.targets.rtl.board.board import UART, FpgaBoard
+from edgephys.targets.rtl.board.registry import BOARDS
+from edgephys.targets.rtl.board.toolchain import toolchain_of
 from edgephys.workflow.board import bitstream_of
 
 COPIED = (
@@ -28,6 +30,7 @@ def tabulate(folders: Sequence[Path], command: str) -> dict[str, Any]:
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: record[key] for key in COPIED},
+        "shell": record.get("shell", UART),
         "share": record["lut"] / record["available"]["lut"],
         "latency_ns_routed": 1000 * record["latency_cycles"] / record["clock_mhz_routed"],
         "latency_ns": 1000 * record["latency_cycles"] / record["clock_mhz"],
@@ -37,18 +40,21 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
 def table(record: Mapping[str, Any]) -> Table:
     """Declare the table of bitstreams."""
     rows: Sequence[Row] = record["rows"]
+    chains = {toolchain_of(BOARDS[row["board"]]).family: toolchain_of(BOARDS[row["board"]]) for row in rows}
+    notes = [chain.report_notes for chain in chains.values() if chain.report_notes]
     used = "; ".join(sorted({f"{name} {version}" for row in rows for name, version in row["tools"].items()}))
     return Table(
         title="Bitstreams: networks on open boards",
         columns=(
             Column("model", "model", left=True),
             Column("board", "board", left=True),
+            Column("shell", "shell", left=True),
             Column("ii", "II", "cycles"),
             Column("lut", "LUT4"),
             Column("share", "of the part's LUT4", "%", text=written(".1f", 100)),
             Column("ff", "FF"),
-            Column("dsp", "MULT18X18D"),
-            Column("bram", "DP16KD"),
+            Column("dsp", "DSP"),
+            Column("bram", "block RAM"),
             Column("clock_mhz", "board's clock", "MHz"),
             Column("stage_ns", "longest stage, estimated", "ns"),
             Column("clock_mhz_routed", "routed clock", "MHz"),
@@ -63,13 +69,15 @@ def table(record: Mapping[str, Any]) -> Table:
         rows=rows,
         record=record,
         notes=(
-            "II: clocks between two inputs that the network can take; over the serial line they come slower.",
-            "LUT4 (with carries and memories in LUTs), FF, MULT18X18D, DP16KD and the routed clock: nextpnr, of the "
-            "whole design with the shell of the serial line, with the board's pins. The bitstream runs at the board's "
-            "clock.",
-            "Latency: of the network, without the serial line: clocks from the edge that takes an input, as emitted; "
+            "Shell: what carries the frames. II: clocks between two inputs that the network can take; over the line "
+            "they come slower.",
+            "LUT4 (with carries and memories in LUTs; on an iCE40 logic cells), FF, DSP (18x18 on an ECP5), block RAM "
+            "and the routed clock: nextpnr, of the whole design with its shell and the board's pins; FF of an iCE40: "
+            "Yosys. The bitstream runs at the board's clock.",
+            *notes,
+            "Latency: of the network, without the line: clocks from the edge that takes an input, as emitted; "
             "`edgephys verify PROJECT` counts them in simulation.",
-            "Vectors: held-out ones, sent through the routed netlist's serial line in simulation and compared with the "
+            "Vectors: held-out ones, sent through the routed netlist's pins in simulation and compared with the "
             "golden model. No board was at hand.",
             "Built in: seconds of the whole command on this machine, which did other work too; parts may come from the "
             "cache.",
@@ -89,9 +97,10 @@ def boards_table(boards: Sequence[FpgaBoard]) -> Table:
             Column("clock_mhz", "clock", "MHz"),
             Column("lut", "LUT4"),
             Column("ff", "FF"),
-            Column("dsp", "18x18"),
-            Column("bram", "18 kbit"),
+            Column("dsp", "DSP"),
+            Column("bram", "block RAM"),
             Column("pins", "pins", left=True, text=lambda pins: " ".join(f"{k}={v}" for k, v in pins.items())),
+            Column("spi", "SPI", left=True, text=lambda pins: " ".join(f"{k}={v}" for k, v in pins.items()) or "no"),
             Column("packages", "packages", left=True),
             Column("source", "pins from", left=True),
         ),
@@ -109,7 +118,8 @@ def board_row(board: FpgaBoard) -> dict[str, Any]:
         "clock_mhz": board.clock_mhz,
         **{name: getattr(room, name) if room else None for name in ("lut", "ff", "dsp", "bram")},
         "pins": {name: pin.site for name, pin in board.pins.items()},
-        "packages": list(board.packages),
+        "packages": list(toolchain_of(board).packages),
+        "spi": {name: pin.site for name, pin in board.spi.items()},
         "source": board.source,
         "load": board.load,
     }

@@ -1,8 +1,8 @@
 """What FPGAs hold, to say whether a design fits the part that it is for.
 
 Sources: AMD's product tables of the 7 series (DS180), Zynq 7000 (DS190), UltraScale and UltraScale+ (DS890), Zynq
-UltraScale+ (DS891) and Alveo (DS962, DS963, DS965); Lattice's data sheet of ECP5 (FPGA-DS-02012), its LUTs and
-flip-flops as nextpnr counts them.
+UltraScale+ (DS891) and Alveo (DS962, DS963, DS965); Lattice's data sheets of ECP5 (FPGA-DS-02012), its LUTs and
+flip-flops as nextpnr counts them, and of iCE40 UltraPlus (FPGA-DS-02008); nextpnr's counts for Gowin's GW5AST-138C.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LUT6_INPUTS = 6
 
 @dataclass(frozen=True)
 class Capacity:
-    """State what a part holds: LUTs of ``lut_inputs`` inputs, flip-flops, DSPs, block RAMs of 18 kbit."""
+    """State what a part holds: LUTs of ``lut_inputs`` inputs, flip-flops, DSPs, block RAMs of 18 kbit (iCE40: 4)."""
 
     lut: int
     lut_inputs: int
@@ -30,6 +30,11 @@ ECP5 = {
     "85": Capacity(83_640, 4, 83_640, 156, 208),
 }
 """Capacity of Lattice's ECP5 by the number of its device."""
+OTHERS = {
+    "ice40up5k": Capacity(5_280, 4, 5_280, 8, 30),
+    "gw5ast-lv138": Capacity(138_240, 4, 138_240, 298, 340),
+}
+"""Capacity of parts of other vendors by how their numbers begin."""
 
 AMD: dict[str, dict[str, tuple[int, int, int]]] = {
     "xc7a": {
@@ -81,7 +86,7 @@ AMD: dict[str, dict[str, tuple[int, int, int]]] = {
 
 
 def capacity_of(part: str) -> Capacity | None:
-    """Return what a part holds, of AMD or Lattice's ECP5; None for one that is not listed.
+    """Return what a part holds; None for one that is not listed.
 
     The longest family and device that begin a part number count, with no digit behind them.
     """
@@ -89,6 +94,9 @@ def capacity_of(part: str) -> Capacity | None:
     ecp5 = re.match(r"lfe5u(?:m5g|m)?-(\d+)f", name)
     if ecp5:
         return ECP5.get(ecp5[1])
+    for beginning, capacity in OTHERS.items():
+        if name.startswith(beginning):
+            return capacity
     fitting = [
         (len(family) + len(device), held)
         for family, devices in AMD.items()

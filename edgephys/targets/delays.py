@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import re
 
-ECP5 = re.compile(r"lfe5u", re.IGNORECASE)
-FIXED_NS = 6.0
-SLOPE = 2.3
+CALIBRATED = (
+    (re.compile(r"lfe5u", re.IGNORECASE), 6.0, 2.3),
+    (re.compile(r"ice40up", re.IGNORECASE), 10.0, 5.0),
+    (re.compile(r"gw5a", re.IGNORECASE), 3.0, 1.0),
+)
+"""Pattern of part numbers, nanoseconds that are fixed, and nanoseconds for each estimated one."""
 SHORTEST = 0.1
 """Share of the clock that a stage gets at least: a clock below what is fixed is met by no stage."""
 
 
 def stage_ns(part: str, clock_ns: float) -> float:
     """Return the longest estimated path of a stage for a clock on a part.  Units: nanoseconds."""
-    if not ECP5.match(part):
-        return clock_ns
-    return max((clock_ns - FIXED_NS) / SLOPE, SHORTEST * clock_ns)
+    for pattern, fixed_ns, slope in CALIBRATED:
+        if pattern.match(part):
+            return max((clock_ns - fixed_ns) / slope, SHORTEST * clock_ns)
+    return clock_ns

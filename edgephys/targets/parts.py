@@ -17,10 +17,12 @@ FAMILIES = {
     r"xcu\d+" + _AMD: "AMD Alveo (xcu250-figd2104-2L-e)",
     r"xcv[cmeph]\d+" + _AMD: "AMD Versal (xcvc1902-vsva2197-2MP-e-S)",
     r"lfe5u(m5g|m)?-\d+f?(-(?P<speed>\d)\w*)?": "Lattice ECP5 (LFE5UM5G-85F-8BG381C)",
+    r"ice40up[35]k(-\w+)?(?P<speed>(?!))?": "Lattice iCE40 UltraPlus (iCE40UP5K-SG48I)",
+    r"gw5ast?-[el]v\d+(\w*?(c(?P<speed>\d)/i\d)?)?": "Gowin Arora V (GW5AST-LV138PG484AC1/I0)",
     r"mpf\d+ts?l?s?(-(?P<speed>\d)?\w+)?": "Microchip PolarFire (MPF300TS-1FCG1152I)",
 }
 """A pattern of each family's part numbers, with the family's name and an example; package and speed may be left out."""
-SPEEDS = {"AMD": "123", "Lattice": "678", "Microchip": "1"}
+SPEEDS = {"AMD": "123", "Lattice": "678", "Gowin": "12", "Microchip": "1"}
 """Speed grades that each vendor's families have."""
 
 

@@ -26,7 +26,8 @@ from edgephys.models.model import Model
 from edgephys.targets.capacity import capacity_of
 from edgephys.targets.rtl.board import bitstream
 from edgephys.targets.rtl.board.bitstream import BoardBuild
-from edgephys.targets.rtl.board.board import BAUD, FpgaBoard
+from edgephys.targets.rtl.board.board import BAUD, SPI, SPI_CLOCKS, UART, FpgaBoard
+from edgephys.targets.rtl.board.toolchain import toolchain_of
 from edgephys.targets.rtl.board.top import BoardTop
 from edgephys.targets.rtl.options import LONGEST_II, RtlOptions
 from edgephys.targets.rtl.place import NoRoomError
@@ -43,7 +44,7 @@ VECTORS = 128
 
 @dataclass(frozen=True)
 class BoardPlan:
-    """State what is built: the board, the first interval that is tried, and the bits a second on the line."""
+    """State what is built: the board, the first interval that is tried, the shell and the bits a second on it."""
 
     board: FpgaBoard
     ii: int = 1
@@ -51,9 +52,11 @@ class BoardPlan:
     vectors: int = VECTORS
     seed: int = 1
     timeout_s: float = 3000.0
+    shell: str = UART
 
     def __post_init__(self) -> None:
         self.board.clocks_per_bit(self.baud)
+        self.board.pins_of(self.shell)
         if not 1 <= self.ii <= LONGEST_II:
             raise UsageError(f"ii must be 1..{LONGEST_II} clocks, not {self.ii}")
 
@@ -82,7 +85,8 @@ def build(model: Model, plan: BoardPlan, out: Path, force: bool, say: Say) -> di
     from edgephys.targets.rtl.stream import is_field
 
     check_free(out, project.MANIFEST, force, "a project")
-    for name in ("verilator", "yosys", "nextpnr-ecp5", "ecppack"):
+    chain = toolchain_of(plan.board)
+    for name in ("verilator", "yosys", chain.nextpnr, chain.packer):
         tools.find(name)
     if is_field(model.graph):
         raise UsageError(
@@ -105,13 +109,14 @@ def build(model: Model, plan: BoardPlan, out: Path, force: bool, say: Say) -> di
 def _written(model: Model, plan: BoardPlan, folder: Path, say: Say) -> dict[str, Any]:
     start = time.monotonic()
     emitted, top, routed = _closed(model, plan, folder, say)
-    bit = Path(shutil.copyfile(routed.bitstream, folder / RESULT / f"{plan.board.name}.bit"))
+    bit = Path(shutil.copyfile(routed.bitstream, folder / RESULT / f"{plan.board.name}{routed.bitstream.suffix}"))
     (folder / RESULT / "README.md").write_text(_readme(model, plan, top, bit))
-    say(f"simulation of the routed design: serial line, shell and network, {plan.vectors} vectors")
+    say(f"simulation of the routed design: line, shell and network, {plan.vectors} vectors")
     vectors, mismatches = _simulated(model, plan, top, routed)
     record = {
         "model": model.name,
         "board": plan.board.name,
+        "shell": plan.shell,
         "ii": int(top.facts["ii"]),
         "clock_mhz": plan.board.clock_mhz,
         "clock_mhz_routed": routed.fmax_mhz,
@@ -171,10 +176,10 @@ def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[proj
         try:
             _require_room(model, options, plan.board)
             emitted = project.emit(model, options, folder)
-            top = BoardTop(plan.board, emitted.facts, plan.baud)
-            say(f"{plan.board.name}, an input every {ii} clocks: Yosys, nextpnr, ecppack")
+            top = BoardTop(plan.board, emitted.facts, plan.baud, plan.shell)
+            say(f"{plan.board.name}, an input every {ii} clocks: Yosys, nextpnr, {toolchain_of(plan.board).packer}")
             sources = [*top.write(folder / RESULT), *(emitted.firmware / name for name in emitted.facts["sources"])]
-            constraints = folder / RESULT / f"{plan.board.name}.lpf"
+            constraints = folder / RESULT / top.pins_file
             routed = bitstream.build(sources, constraints, plan.board, plan.seed, plan.timeout_s)
         except NoRoomError as error:
             tried.append(Tried(ii, error.luts, None, f"it needs {error.needs}"))
@@ -248,44 +253,54 @@ def _simulated(model: Model, plan: BoardPlan, top: BoardTop, routed: BoardBuild)
 README = """\
 # {model} on {board}
 
-{name}.bit is the bitstream. `{load}` writes it into the board; `edgephys run-board PORT --project ..` sends the
-project's held-out vectors and compares every integer.
+{bitstream} is the bitstream. `{load}` writes it into the board.{run}
 
 | port | ball | |
 | --- | --- | --- |
 {pins}
 
-The pins are those of {source}. The serial line has {baud:,} bits a second, 8 data bits, no parity, 1 stop bit
-({clocks} clocks of {clock:g} MHz a bit). A frame is: start byte, number of payload bytes (low, high), payload, CRC-8
-(polynomial 0x07, from 0) of all between start byte and CRC.
+The pins are those of {source}. {line}
+A frame is: start byte, number of payload bytes (low, high), payload, CRC-8 (polynomial 0x07, from 0) of all between
+start byte and CRC.
 
 - A request starts with 0xA5. Its {inputs} bytes are `in_bits` of the network, the lowest byte first: see
   ../firmware/README.md for elements and formats.
 - The answer starts with 0x5A; its {outputs} bytes are `out_bits`.
-- A malformed request is answered, once the line was silent for {silence} bit times, by a frame that starts with 0xE5.
+- A malformed request is answered, once the line was silent for {silence} clocks, by a frame that starts with 0xE5.
   Its byte says why: {reasons}.
 
 A request is answered before the next one is sent.
 """
+
+LINES = {
+    UART: "The serial line has {baud:,} bits a second, 8 data bits, no parity, 1 stop bit ({clocks} clocks of "
+    "{clock:g} MHz a bit).",
+    SPI: "The line is SPI, mode 0, the highest bit first, with the host as master, of at most {spi:g} MHz. A request "
+    "is one transfer (cs_n at 0). A transfer whose first byte is 0 reads: from its second byte on miso has the answer, "
+    "with zeros before and behind it.",
+}
+RUN = " `edgephys run-board PORT --project ..` sends the project's held-out vectors and compares every integer."
 
 
 def _readme(model: Model, plan: BoardPlan, top: BoardTop, bit: Path) -> str:
     from edgephys.targets.rtl.board.framing import REASONS, SILENCE_BITS, bytes_of
 
     board = plan.board
-    pins = [f"| `{name}` | {pin.site} | {pin.connects} |" for name, pin in board.pins.items()]
+    pins = [f"| `{name}` | {pin.site} | {pin.connects} |" for name, pin in board.pins_of(plan.shell).items()]
+    line = LINES[plan.shell].format(
+        baud=plan.baud, clocks=top.clocks, clock=board.clock_mhz, spi=board.clock_mhz / SPI_CLOCKS
+    )
     return README.format(
         model=model.name,
         board=board.title,
-        name=board.name,
+        bitstream=bit.name,
         load=board.load.format(bitstream=bit.name),
         pins="\n".join(pins),
+        run=RUN if plan.shell == UART else "",
         source=board.source,
-        baud=plan.baud,
-        clocks=top.clocks,
-        clock=board.clock_mhz,
+        line=line,
         inputs=bytes_of(top.input),
         outputs=bytes_of(top.output),
-        silence=SILENCE_BITS,
+        silence=SILENCE_BITS * top.clocks,
         reasons=", ".join(f"{code} {reason}" for code, reason in REASONS.items()),
     )

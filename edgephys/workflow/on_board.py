@@ -11,6 +11,7 @@ from edgephys.core.errors import MismatchError, UsageError
 from edgephys.graph import evaluate
 from edgephys.project import Project, read_vectors
 from edgephys.targets.rtl.board import host
+from edgephys.targets.rtl.board.board import UART
 from edgephys.workflow.board import bitstream_of
 
 
@@ -46,6 +47,12 @@ def compare(project: Project, port: str, vectors: int | None, progress: Callable
     record, inputs = bitstream_of(project), read_vectors(project).inputs
     if vectors is not None and vectors > len(inputs):
         raise UsageError(f"vectors must be 1..{len(inputs)} (what the project carries), not {vectors}")
+    shell = record.get("shell", UART)
+    if shell != UART:
+        raise UsageError(
+            f"{project.folder}: its bitstream speaks {shell.upper()}; run-board needs one with a serial line: build it "
+            f"with `edgephys board --shell {UART}`"
+        )
     chosen = inputs[:vectors]
     expected = evaluate.run(project.graph, chosen).reshape(len(chosen), -1)
     with project.using_facts():

@@ -14,10 +14,15 @@ from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 
-FILES = {"xcup": "xilinx/cells_sim.v", "ecp5": "ecp5/cells_sim.v"}
+FILES = {
+    "xcup": "xilinx/cells_sim.v",
+    "ecp5": "ecp5/cells_sim.v",
+    "ice40": "ice40/cells_sim.v",
+    "gowin": "gowin/cells_sim.v",
+}
 """Models of each family, below the folder that Yosys shares."""
 OWN = Path(__file__).parent / "models"
-"""Folder of our models, a file of each family."""
+"""Folder of our models, a file of each family that needs some."""
 MODULE = re.compile(r"^module (\w+)", re.MULTILINE)
 # NO_INCLUDES leaves out a second copy of the included files, which has cells of other names only.
 # The bits of a carry chain depend on each other, and Verilator takes a vector of them for a loop unless it is split.
@@ -34,7 +39,8 @@ def cell_models(family: str) -> tuple[Path, Path]:
     text = "`define NO_INCLUDES\n" + _with_includes(source)
     for wrong, right in REPAIRS.get(family, ()):
         text = text.replace(wrong, right)
-    own = (OWN / f"{family}.v").read_text()
+    file = OWN / f"{family}.v"
+    own = file.read_text() if file.exists() else ""
     for name in MODULE.findall(own):  # Yosys has an empty module of some of them
         text = re.sub(rf"^\(\* blackbox \*\)\s*module {name}\b.*?^endmodule$", "", text, flags=re.MULTILINE | re.DOTALL)
     text += own

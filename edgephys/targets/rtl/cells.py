@@ -7,7 +7,12 @@ from dataclasses import dataclass, fields
 
 from edgephys.core.errors import ToolError
 
-TARGETS = {"xcup": "AMD UltraScale+ (Yosys family xcup), out of context", "ecp5": "Lattice ECP5, out of context"}
+TARGETS = {
+    "xcup": "AMD UltraScale+ (Yosys family xcup), out of context",
+    "ecp5": "Lattice ECP5, out of context",
+    "ice40": "Lattice iCE40 UltraPlus, out of context",
+    "gowin": "Gowin GW5A, out of context",
+}
 
 UNITS = {
     "xcup": {
@@ -25,6 +30,24 @@ UNITS = {
         "dsp": "MULT18X18D",
         "bram": "DP16KD",
         "carry": "CCU2C",
+        "srl": "SRL",
+        "lutram": "LUT4 as RAM",
+    },
+    "ice40": {
+        "lut": "LUT4",
+        "ff": "FF",
+        "dsp": "SB_MAC16",
+        "bram": "SB_RAM40_4K",
+        "carry": "SB_CARRY",
+        "srl": "SRL",
+        "lutram": "LUT4 as RAM",
+    },
+    "gowin": {
+        "lut": "LUT4",
+        "ff": "FF",
+        "dsp": "MULTALU27X18",
+        "bram": "BSRAM",
+        "carry": "ALU",
         "srl": "SRL",
         "lutram": "LUT4 as RAM",
     },
@@ -76,6 +99,20 @@ PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
         "DP16KD": {"bram": 1},
         "PDPW16KD": {"bram": 1},
     },
+    "ice40": {
+        "SB_LUT4": {"lut": 1},
+        "SB_CARRY": {"carry": 1},
+        **{f"SB_DFF{kind}": {"ff": 1} for kind in ("", "E", "SR", "SS", "ESR", "ESS", "R", "S", "ER", "ES")},
+        "SB_MAC16": {"dsp": 1},
+        "SB_RAM40_4K": {"bram": 1},
+    },
+    "gowin": {
+        **{f"LUT{inputs}": {"lut": 1} for inputs in (1, 2, 3, 4)},
+        "ALU": {"lut": 1, "carry": 1},
+        **{f"DFF{kind}": {"ff": 1} for kind in ("", "E", "R", "RE", "S", "SE", "C", "CE", "P", "PE")},
+        **{name: {} for name in ("MUX2_LUT5", "MUX2_LUT6", "MUX2_LUT7", "MUX2_LUT8")},
+        **{name: {} for name in ("IBUF", "OBUF", "VCC", "GND")},
+    },
 }
 
 
@@ -83,8 +120,8 @@ PRIMITIVES: dict[str, dict[str, dict[str, int]]] = {
 class Cells:
     """Count the cells of a netlist.
 
-    Units: carry in four-bit CARRY4 (xcup) or two-bit CCU2C (ecp5) cells; bram in 18-kbit blocks; srl and lutram count
-    the LUTs that hold data.
+    Units: carry in four-bit CARRY4 (xcup), two-bit CCU2C (ecp5) or one-bit cells; bram in 18-kbit blocks (ice40: of 4
+    kbit); srl and lutram count the LUTs that hold data.
     """
 
     lut: int = 0

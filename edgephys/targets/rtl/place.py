@@ -28,8 +28,8 @@ PARTS = {
 }
 """Part numbers of nextpnr's devices, in its default speed grade."""
 
-ROUTED = "routed.json"
-"""The design after routing, in nextpnr's own cells."""
+LOG, ROUTED = "nextpnr.log", "routed.json"
+"""What nextpnr prints, and the design after routing, in its own cells."""
 
 
 class NoRoomError(ToolError):
@@ -113,7 +113,7 @@ def place(
         start = time.monotonic()
         inside = folder / "netlist.json"  # nextpnr is WebAssembly and sees its own folder only
         shutil.copyfile(netlist, inside)
-        route([*nextpnr.command, *options, *paths], folder, timeout_s, top, device)
+        route([*nextpnr.command, *options, *paths], folder, timeout_s, top, f"ECP5-{device}")
         inside.unlink()
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
@@ -138,12 +138,12 @@ def cells(report: Mapping[str, Any], which: str) -> dict[str, int]:
     return {name: int(report["utilization"][cell][which]) for name, cell in USED.items()}
 
 
-def mapped(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
+def mapped(sources: Sequence[Path], top: str, timeout_s: float, family: str = "ecp5") -> Path:
     """Return Yosys' mapped netlist, from the cache where the same sources were mapped before."""
     yosys = tools.find("yosys")
     files = sorted(sources)
-    script = read_verilog(files) + MAP["ecp5"].format(top=top) + "write_json netlist.json\n"
-    key = builds.content_key(files, yosys.version, "netlist", MAP["ecp5"], top)
+    script = read_verilog(files) + MAP[family].format(top=top) + "write_json netlist.json\n"
+    key = builds.content_key(files, yosys.version, "netlist", MAP[family], top)
 
     def build(folder: Path) -> None:
         run_yosys(yosys, folder, script, top, Limits(timeout_s))
@@ -151,20 +151,22 @@ def mapped(sources: Sequence[Path], top: str, timeout_s: float) -> Path:
     return builds.built(key, build) / "netlist.json"
 
 
-def route(command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str) -> None:
-    """Run nextpnr in a folder.
+def route(
+    command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str, lut: str = USED["lut"]
+) -> None:
+    """Run a nextpnr in a folder; ``device`` is its name in errors, ``lut`` that of its LUTs.
 
     Raises: NoRoomError for a design that the device cannot hold; ToolError where nextpnr fails.
     """
-    log = folder / "nextpnr.log"
+    log = folder / LOG
     try:
-        tools.run(command, folder, timeout_s, log=log, name="nextpnr-ecp5")
+        tools.run(command, folder, timeout_s, log=log, name="nextpnr")
     except ToolError as error:
         over = [row for row in _table(log.read_text()) if row[1] > row[2]] if log.exists() else []
         if over:
             needs = ", ".join(f"{used:,} of {available:,} {name}" for name, used, available in over)
-            luts = next((used for name, used, _ in _table(log.read_text()) if name == USED["lut"]), 0)
-            raise NoRoomError(f"design '{top}' does not fit ECP5-{device}", needs, luts) from error
+            luts = next((used for name, used, _ in _table(log.read_text()) if name == lut), 0)
+            raise NoRoomError(f"design '{top}' does not fit {device}", needs, luts) from error
         raise ToolError(f"design '{top}': {error}") from error
 
 

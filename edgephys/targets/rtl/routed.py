@@ -1,6 +1,6 @@
 """The netlist after place and route, as Verilog that the cells' simulation models understand.
 
-nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1
+On an ECP5 nextpnr's cells follow conventions that Yosys' models of them do not have: a LUT input without a net reads 1
 (``routed_luts``), a flip-flop whose parameter SD is 0 takes its data from pin M, and a constant pin of a multiplier or
 a block RAM is a parameter, such as C0MUX for pin C0; INV is the inverse of the pin, and a pin without a net reads 1
 (nextpnr's documentation of the ECP5 architecture).
@@ -9,7 +9,7 @@ a block RAM is a parameter, such as C0MUX for pin C0; INV is the inverse of the 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,12 +19,12 @@ from edgephys.core import builds
 from edgephys.core import processes as tools
 from edgephys.core.errors import ToolError
 from edgephys.core.reading import read_json
+from edgephys.targets.rtl import routed_gowin, routed_ice40
 from edgephys.targets.rtl.cell_models import require_models
+from edgephys.targets.rtl.routed_cells import Cell, buffer
 from edgephys.targets.rtl.routed_luts import is_lut, replaced
 from edgephys.targets.rtl.yosys import Limits, run_yosys
 
-BUFFER = "$_BUF_"
-"""Yosys' own cell that passes its input on."""
 WIRES: dict[tuple[str, str], dict[str, str]] = {
     ("TRELLIS_IO", "INPUT"): {"B": "O"},
     ("TRELLIS_IO", "OUTPUT"): {"I": "B"},
@@ -41,7 +41,7 @@ PLACEHOLDER = "RAMW_BLOCK"
 WRITE = "read_json cells.json\nwrite_verilog -noattr netlist.v\n"
 
 
-def verilog(routed: Path, top: str, models: Path) -> Path:
+def verilog(routed: Path, top: str, models: Path, family: str = "ecp5") -> Path:
     """Return the Verilog of a design that nextpnr routed, with the top's own name.
 
     Raises: ToolError for a cell that has no model.
@@ -50,24 +50,39 @@ def verilog(routed: Path, top: str, models: Path) -> Path:
 
     def build(folder: Path) -> None:
         (design,) = read_json(routed)["modules"].values()
-        kinds = Counter(cell["type"] for cell in design["cells"].values())
-        require_models(models, kinds.keys() - {kind for kind, _ in WIRES}, top)
         bits = (bit for cell in design["cells"].values() for net in cell["connections"].values() for bit in net)
         new_bit = partial(next, count(1 + max((bit for bit in bits if isinstance(bit, int)), default=1)))
-        cells: dict[str, dict[str, Any]] = {}
-        for name, cell in design["cells"].items():
-            if is_lut(cell):
-                cells |= replaced(name, cell, new_bit)
-            elif cell["parameters"].get("MODE", "").strip() != PLACEHOLDER:
-                cells |= _wires(name, cell) or {name: _explicit(cell)}
+        cells = FAMILIES[family](design["cells"], new_bit)
+        kinds = {cell["type"] for cell in cells.values() if not cell["type"].startswith("$")}
+        require_models(models, kinds, top)
         design["cells"] = cells
         (folder / "cells.json").write_text(json.dumps({"modules": {top: design}}))
         run_yosys(yosys, folder, WRITE, top, Limits())
         (folder / "cells.json").unlink()
 
     return (
-        builds.built(builds.content_key([routed, models], yosys.version, "routed 4", WRITE, top), build) / "netlist.v"
+        builds.built(builds.content_key([routed, models], yosys.version, "routed 5", family, WRITE, top), build)
+        / "netlist.v"
     )
+
+
+def _ecp5(cells: Mapping[str, Cell], new_bit: Callable[[], int]) -> dict[str, Cell]:
+    """Return the cells in place of those of an ECP5."""
+    result: dict[str, Cell] = {}
+    for name, cell in cells.items():
+        if is_lut(cell):
+            result |= replaced(name, cell, new_bit)
+        elif cell["parameters"].get("MODE", "").strip() != PLACEHOLDER:
+            result |= _wires(name, cell) or {name: _explicit(cell)}
+    return result
+
+
+FAMILIES: dict[str, Callable[[Mapping[str, Cell], Callable[[], int]], dict[str, Cell]]] = {
+    "ecp5": _ecp5,
+    "ice40": routed_ice40.replaced,
+    "gowin": lambda cells, _: routed_gowin.replaced(cells),
+}
+"""What stands for the cells of each family's design."""
 
 
 def _wires(name: str, cell: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -83,12 +98,7 @@ def _wires(name: str, cell: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not pins.keys() <= passed.keys() | set(passed.values()):
         raise ToolError(f"cell '{name}': there is no simulation model of a {kind} {direction} with {', '.join(pins)}")
     return {
-        f"{name}.{result}": {
-            "type": BUFFER,
-            "parameters": {},
-            "port_directions": {"A": "input", "Y": "output"},
-            "connections": {"A": pins.get(source, ["1"]), "Y": pins[result]},
-        }
+        f"{name}.{result}": buffer(pins.get(source, ["1"])[0], pins[result][0])
         for source, result in passed.items()
         if result in pins
     }

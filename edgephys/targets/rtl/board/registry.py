@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgephys.core.errors import UsageError
-from edgephys.targets.rtl.board import orangecrab_25f, orangecrab_85f, ulx3s_85f
+from edgephys.targets.rtl.board import icebreaker, orangecrab_25f, orangecrab_85f, tang_mega_138k, ulx3s_85f
 from edgephys.targets.rtl.board.board import FpgaBoard
 
 BOARDS: dict[str, FpgaBoard] = {}
@@ -14,7 +14,7 @@ def register(board: FpgaBoard) -> None:
     BOARDS[board.name] = board
 
 
-for module in (ulx3s_85f, orangecrab_25f, orangecrab_85f):
+for module in (ulx3s_85f, orangecrab_25f, orangecrab_85f, icebreaker, tang_mega_138k):
     register(module.BOARD)
 
 

@@ -1,7 +1,8 @@
-"""A board in simulation: its top level, serial line and all, clock by clock with Verilator.
+"""A board in simulation: its top level, line and all, clock by clock with Verilator.
 
-A request's bytes become levels of rx, and the levels of tx bytes; requests are some silence apart, in which the answer
-comes. The sources are those of the RTL, or the netlist of the routed design.
+A request's bytes become levels of the line, and the levels of the line bytes; requests are some silence apart, in which
+the answer comes; over SPI it is read in a transfer of its own. The sources are those of the RTL, or the netlist of the
+routed design.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from edgephys.core.errors import MismatchError, ToolError
 from edgephys.core.fixed import Integers
 from edgephys.targets.rtl import routed, verilator
 from edgephys.targets.rtl.bits import Words
-from edgephys.targets.rtl.board import framing, uart
+from edgephys.targets.rtl.board import framing, spi, uart
+from edgephys.targets.rtl.board.board import SPI
 from edgephys.targets.rtl.board.framing import CRC, HEAD, REQUEST, SILENCE_BITS, LineFrame
-from edgephys.targets.rtl.board.top import BENCH, TOP, BoardTop, bench_text
+from edgephys.targets.rtl.board.top import BENCH, LEVELS, TOP, BoardTop, bench_text
 from edgephys.targets.rtl.cell_models import cell_models
 
-WIDTHS = (2, 2)
-"""Bits of the bench: rx and the button, tx and the light."""
 RESET_CLOCKS = 200
 BUILD_S, RUN_S = 7200.0, 3600.0
 AT_A_TIME = 64
@@ -41,16 +41,40 @@ class SimulatedBoard:
     def answers(self, requests: Sequence[bytes]) -> list[bytes]:
         """Return the bytes on tx after each request, from a reset on."""
         parts = []
+        answer = self._over_spi if self.top.shell == SPI else self._over_uart
         for start in range(0, len(requests), AT_A_TIME):
-            parts += self._answers(requests[start : start + AT_A_TIME])
+            parts += answer(requests[start : start + AT_A_TIME])
         return parts
 
-    def _answers(self, requests: Sequence[bytes]) -> list[bytes]:
-        clocks, idle = self.top.clocks, self._idle()
+    def transferred(self, transfers: Sequence[bytes], waits: Sequence[int]) -> list[bytes]:
+        """Return the bytes on miso in transfers over SPI, with the clocks that are waited behind each, from a reset."""
+        line, clock = [spi.idle(RESET_CLOCKS)], RESET_CLOCKS
+        starts: list[int] = []
+        for data, wait in zip(transfers, waits, strict=True):
+            starts.append(clock)
+            line += [spi.levels(data), spi.idle(wait)]
+            clock += len(line[-2]) + wait
+        levels = np.concatenate(line)
+        miso = (self._clocked(levels)[:, 0] & 1).astype(np.uint8)
+        return [spi.received(miso[start:], len(data)) for start, data in zip(starts, transfers, strict=True)]
+
+    def _over_spi(self, requests: Sequence[bytes]) -> list[bytes]:
+        longest = HEAD + max(1, framing.bytes_of(self.top.output)) + CRC
+        read = bytes([spi.READ] * (1 + longest))
+        transfers = [part for request in requests for part in (request, read)]
+        waits = [wait for request in requests for wait in (self._wait(request), 0)]
+        answers = self.transferred(transfers, waits)[1::2]
+        return [_frame(came[1:].lstrip(b"\0")) for came in answers]
+
+    def _wait(self, request: bytes) -> int:
+        silence = 0 if self._is_request(request) else (SILENCE_BITS + uart.BITS) * self.top.clocks
+        return self._idle() + silence
+
+    def _over_uart(self, requests: Sequence[bytes]) -> list[bytes]:
+        clocks = self.top.clocks
         line, ends = [np.ones(RESET_CLOCKS, np.uint8)], [RESET_CLOCKS]
         for request in requests:
-            wait = idle if self._is_request(request) else idle + (SILENCE_BITS + uart.BITS) * clocks
-            line += [uart.levels(request, clocks), np.ones(wait, np.uint8)]
+            line += [uart.levels(request, clocks), np.ones(self._wait(request), np.uint8)]
             ends.append(ends[-1] + len(line[-2]) + len(line[-1]))
         rx = np.concatenate(line)
         tx = (self._clocked(rx)[:, 0] & 1).astype(np.uint8)
@@ -58,9 +82,11 @@ class SimulatedBoard:
         bytes_out = uart.received(tx, clocks)
         return [bytes(byte for at, byte in bytes_out if first <= at < last) for first, last in pairwise(ends)]
 
-    def _clocked(self, rx: uart.Levels) -> Words:
-        words = rx.astype(np.uint32)[:, None] | np.uint32(2 if self.top.board.button.active_low else 0)
-        return verilator.clocked(self.home, words, WIDTHS, RUN_S)
+    def _clocked(self, line: uart.Levels) -> Words:
+        """Return the bench's outputs at levels of the line, a bit of each input, with the button not pressed."""
+        widths = bench_widths(self.top)
+        released = np.uint32(1 << widths[0] - 1 if self.top.board.button.active_low else 0)
+        return verilator.clocked(self.home, line.astype(np.uint32)[:, None] | released, widths, RUN_S)
 
     def _is_request(self, data: bytes) -> bool:
         payload = data[HEAD:-CRC]
@@ -91,9 +117,19 @@ class SimulatedBoard:
         return framing.integers(rows, self.top.output)
 
 
+def _frame(data: bytes) -> bytes:
+    """Return the frame that bytes begin with; all of them where it is not whole."""
+    return data[: HEAD + int.from_bytes(data[1:HEAD], "little") + CRC]
+
+
+def bench_widths(top: BoardTop) -> tuple[int, int]:
+    """Return the bits that go in, those of the line and the button, and come out: the line and the light."""
+    return len(LEVELS[top.shell][0]) + 1, 2
+
+
 def of_rtl(top: BoardTop, sources: Sequence[Path]) -> SimulatedBoard:
     """Return the board with the RTL compiled for simulation; ``sources`` are those of top level and network."""
-    return SimulatedBoard(top, _compiled(sources))
+    return SimulatedBoard(top, _compiled(top, sources))
 
 
 def of_routed(top: BoardTop, netlist: Path) -> SimulatedBoard:
@@ -101,13 +137,16 @@ def of_routed(top: BoardTop, netlist: Path) -> SimulatedBoard:
 
     Raises: ToolError for a cell that has no model.
     """
-    models = cell_models("ecp5")
-    return SimulatedBoard(top, _compiled([routed.verilog(netlist, TOP, models[0]), *models]))
+    family = top.board.family
+    models = cell_models(family)
+    return SimulatedBoard(top, _compiled(top, [routed.verilog(netlist, TOP, models[0], family), *models]))
 
 
-def _compiled(sources: Sequence[Path]) -> Path:
+def _compiled(top: BoardTop, sources: Sequence[Path]) -> Path:
+    text = bench_text(top.shell)
+
     def write(folder: Path) -> None:
-        (folder / f"{BENCH}.v").write_text(bench_text())
+        (folder / f"{BENCH}.v").write_text(text)
 
-    bench = builds.built(builds.content_key([], BENCH, bench_text()), write) / f"{BENCH}.v"
-    return verilator.built([*sources, bench], BENCH, WIDTHS, (), BUILD_S)
+    bench = builds.built(builds.content_key([], BENCH, text), write) / f"{BENCH}.v"
+    return verilator.built([*sources, bench], BENCH, bench_widths(top), (), BUILD_S)

@@ -1,11 +1,12 @@
-// One request at a time over a serial line. A frame is: start byte, number of payload bytes (low, high), payload, CRC-8
+// One request at a time over a line of bytes. A frame is: start byte, number of payload bytes (low, high), payload, CRC-8
 // of everything between start byte and CRC (polynomial 0x07, from 0). A request (0xA5) carries in_bits, the lowest byte
 // first; it is answered by a result (0x5A) with out_bits, or by an error (0xE5) with one byte that says why. After a
 // malformed request everything is skipped until the line was silent for SILENCE clocks.
 `timescale 1ns / 1ps
 
-module edgephys_shell #(parameter IN_BITS = 8, parameter OUT_BITS = 8, parameter CLOCKS = 25, parameter SILENCE = 25600) (
-  input wire clk, input wire reset, input wire rx, output wire tx,
+module edgephys_shell #(parameter IN_BITS = 8, parameter OUT_BITS = 8, parameter SILENCE = 25600) (
+  input wire clk, input wire reset,
+  input wire [7:0] data, input wire valid, input wire broken, output reg [7:0] put, output wire putting, input wire ready,
   output wire valid_in, input wire ready_in, output wire [IN_BITS-1:0] in_bits,
   input wire valid_out, output wire ready_out, input wire [OUT_BITS-1:0] out_bits
 );
@@ -22,15 +23,7 @@ module edgephys_shell #(parameter IN_BITS = 8, parameter OUT_BITS = 8, parameter
   reg [8*OUT_BYTES-1:0] reply;
   reg [WIDTH-1:0] silent;
 
-  wire [7:0] data;
-  wire valid, broken;
-  edgephys_uart_receiver #(.CLOCKS(CLOCKS)) receiver (
-    .clk(clk), .reset(reset), .rx(rx), .data(data), .valid(valid), .broken(broken)
-  );
-
-  wire putting = state >= PUT_KIND;
-  wire ready;
-  reg [7:0] put;
+  assign putting = state >= PUT_KIND;
   always @(*)
     case (state)
       PUT_KIND: put = kind;
@@ -39,10 +32,6 @@ module edgephys_shell #(parameter IN_BITS = 8, parameter OUT_BITS = 8, parameter
       PUT_BYTES: put = reply[7:0];
       default: put = crc;
     endcase
-  edgephys_uart_sender #(.CLOCKS(CLOCKS)) sender (
-    .clk(clk), .reset(reset), .data(put), .send(putting), .ready(ready), .tx(tx)
-  );
-
   function [7:0] next_crc(input [7:0] former, input [7:0] next);
     integer i;
     begin
