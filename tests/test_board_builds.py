@@ -40,7 +40,7 @@ def builder(monkeypatch, tmp_path):
         built, mismatches = [], 0
 
         def of(self, ii):
-            return 1000, 30.0
+            return 1000, 60.0
 
     fake = Builder()
     bit, routed = tmp_path / "board.bit", tmp_path / "routed.json"
@@ -51,7 +51,7 @@ def builder(monkeypatch, tmp_path):
         manifest = json.loads((top.parents[1] / project.MANIFEST).read_text())
         fake.built.append((manifest["options"]["ii"], manifest["options"]["cutoff_ns"]))
         lut, fmax = fake.of(manifest["options"]["ii"])
-        if lut > bitstream.MOST["lut"] * 83_640:
+        if lut > bitstream.MOST["lut"] * capacity_of(board.part).lut:
             raise NoRoomError("does not fit", f"{lut:,} LUTs", lut)
         cells = Cells(lut=lut)
         return BoardBuild(fmax, cells, Cells(lut=83_640, ff=1, dsp=1, bram=1), bit, routed, 1.0, {"yosys": "0"})
@@ -62,8 +62,8 @@ def builder(monkeypatch, tmp_path):
     return fake
 
 
-def built(model, out, **plan):
-    return flow.build(load(model), BoardPlan(ULX3S, **plan), out, False, lambda text: None)
+def built(model, out, board=ULX3S, **plan):
+    return flow.build(load(model), BoardPlan(board, **plan), out, False, lambda text: None)
 
 
 def test_the_interval_is_doubled_until_the_design_fits_and_meets_the_clock(builder, model, tmp_path):
@@ -129,9 +129,13 @@ def test_an_interval_that_changes_nothing_is_skipped_and_named_where_no_other_wo
         built(model, tmp_path / "out", ii=1024)
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt(), ToolError("nextpnr-ecp5 was killed by SIGKILL")])
-def test_a_build_that_fails_leaves_the_former_bitstream_whole(failure, builder, model, tmp_path):
-    built(model, tmp_path / "out")
+ONE_A_FAMILY = [ULX3S, board_of("icebreaker"), board_of("tang_mega_138k")]
+
+
+@pytest.mark.parametrize("board", ONE_A_FAMILY, ids=lambda board: board.name)
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), ToolError("nextpnr was killed by SIGKILL")])
+def test_a_build_that_fails_leaves_the_former_bitstream_whole(failure, board, builder, model, tmp_path):
+    built(model, tmp_path / "out", board)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     def fails(ii):
@@ -139,7 +143,7 @@ def test_a_build_that_fails_leaves_the_former_bitstream_whole(failure, builder, 
 
     builder.of = fails
     with pytest.raises(type(failure)):
-        built(model, tmp_path / "out")
+        built(model, tmp_path / "out", board)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -175,15 +179,16 @@ def build(*_, **__):
     time.sleep(600)
 
 bitstream.build = build
-flow.build(load(Path(sys.argv[1])), flow.BoardPlan(board_of("ulx3s_85f")), Path(sys.argv[2]), False, print)
+flow.build(load(Path(sys.argv[1])), flow.BoardPlan(board_of(sys.argv[4])), Path(sys.argv[2]), False, print)
 """
 
 
 @pytest.mark.slow
-def test_a_build_that_is_killed_leaves_the_former_bitstream_whole(builder, model, tmp_path):
-    record = built(model, tmp_path / "out")
+@pytest.mark.parametrize("board", ONE_A_FAMILY, ids=lambda board: board.name)
+def test_a_build_that_is_killed_leaves_the_former_bitstream_whole(board, builder, model, tmp_path):
+    record = built(model, tmp_path / "out", board)
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(model), str(tmp_path / "out"), str(tmp_path / "mark")]
+        [sys.executable, "-c", KILLED, str(model), str(tmp_path / "out"), str(tmp_path / "mark"), board.name]
     )
     end = time.monotonic() + 120
     while not (tmp_path / "mark").exists() and time.monotonic() < end:
@@ -207,7 +212,7 @@ def test_a_design_of_too_many_cells_is_not_routed(kind, number, message, monkeyp
     netlist = tmp_path / "netlist.json"
     cells = {f"l{i}": {"type": kind} for i in range(number)}
     netlist.write_text(json.dumps({"modules": {TOP: {"cells": cells}}}))
-    monkeypatch.setattr(bitstream.place, "mapped", lambda sources, top, timeout_s: netlist)
+    monkeypatch.setattr(bitstream.place, "mapped", lambda sources, top, timeout_s, family: netlist)
     with pytest.raises(NoRoomError, match=message):
         bitstream.synthesised([], ULX3S, 1.0)
 
@@ -224,10 +229,10 @@ def test_bitstreams_are_tabulated_with_the_routed_clock_and_latency(builder, mod
         row.items()
         >= {key: record[key] for key in ("model", "board", "ii", "lut", "bitstream_bytes", "vectors")}.items()
     )
-    assert row["latency_ns_routed"] == pytest.approx(1000 * record["latency_cycles"] / 30)
+    assert row["latency_ns_routed"] == pytest.approx(1000 * record["latency_cycles"] / 60)
     assert row["latency_ns"] == pytest.approx(40 * record["latency_cycles"])
     text = (tmp_path / "table.md").read_text()
-    assert "| ulx3s_85f |" in text and "through the routed netlist's serial line in simulation" in text
+    assert "| ulx3s_85f |" in text and "through the routed netlist's pins in simulation" in text
 
 
 def test_a_project_without_a_bitstream_or_with_another_one_is_refused(builder, model, projects, tmp_path):
@@ -258,6 +263,14 @@ def on_board(builder, model, tmp_path):
         return framing.payloads(evaluate.run(opened.graph, x).reshape(1, -1), ends[1])[0]
 
     return opened, compute
+
+
+def test_a_bitstream_with_spi_is_refused_at_a_serial_port(builder, model, run, tmp_path):
+    built(model, tmp_path / "out", shell="spi")
+    done = run("run-board", "/dev/none", "--project", tmp_path / "out")
+    assert done.status == 2
+    assert "its bitstream speaks SPI; run-board needs one with a serial line: build it with `edgephys board" in done.err
+    assert "run-board" not in (tmp_path / "out" / "board" / "README.md").read_text()
 
 
 def test_every_held_out_vector_is_sent_and_compared(on_board, run):
@@ -339,6 +352,48 @@ def test_a_port_that_is_not_there_or_no_pyserial_is_one_line(on_board, run, monk
 
 
 # All of it ----------------------------------------------------------------------------------------
+
+
+TINY = ["icebreaker:uart", "icebreaker:spi", "tang_mega_138k:uart"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", TINY)
+def test_a_tiny_model_becomes_a_bitstream_on_each_family(case, model, run, tmp_path):
+    name, line = case.split(":")
+    done = run("board", model, "--board", name, "--shell", line, "--ii", 8, "--out", tmp_path / "out", "--json")
+    assert done.status == 0, done.err
+    record, board = done.json, board_of(name)
+    assert (record["shell"], record["vectors"], record["mismatches"]) == (line, 128, 0)
+    assert record["clock_mhz_routed"] >= board.clock_mhz and 0 < record["lut"] < record["available"]["lut"]
+    room = capacity_of(board.part)
+    assert record["available"] == {"lut": room.lut, "ff": room.ff, "dsp": room.dsp, "bram": room.bram}
+    assert record["bitstream_bytes"] > 50_000 and record["ff"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["icebreaker", "tang_mega_138k"])
+def test_a_changed_lut_of_a_routed_design_is_seen_in_its_simulation(name, model, tmp_path, monkeypatch):
+    whole = simulate.of_routed
+
+    def changed(top, netlist):
+        design = json.loads(netlist.read_text())
+        (module,) = design["modules"].values()
+        cells = [cell for cell in module["cells"].values() if cell["connections"].get("SUM") or cell["type"] == "LUT4"]
+        cells = cells or [cell for cell in module["cells"].values() if "1" in cell["parameters"].get("LUT_INIT", "")]
+        for cell in cells:
+            key = next(key for key in ("LUT_INIT", "INIT", "RAW_ALU_LUT", "ALU_MODE") if key in cell["parameters"])
+            if key != "ALU_MODE":
+                bits = cell["parameters"][key]
+                cell["parameters"][key] = bits[:-4] + "".join("10"[int(bit)] for bit in bits[-4:])
+        other = tmp_path / "changed.json"
+        other.write_text(json.dumps(design))
+        return whole(top, other)
+
+    monkeypatch.setattr(simulate, "of_routed", changed)
+    with pytest.raises(MismatchError):
+        built(model, tmp_path / "out", board_of(name), ii=8, vectors=4)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

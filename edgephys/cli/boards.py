@@ -40,6 +40,10 @@ def board(
         str, typer.Option(help="What carries the frames: uart (a serial line) or spi (the host is master).")
     ] = "uart",
     baud: Annotated[int, typer.Option(min=1, max=MOST_BAUD, help="Bits a second on the serial line.")] = 1_000_000,
+    stage_ns: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=1000, help="Longest estimated path of a pipeline stage; by the part and its clock."),
+    ] = None,
     vectors: Annotated[
         int, typer.Option(min=1, max=MOST, help="Held-out vectors that go through the routed design in simulation.")
     ] = 128,
@@ -63,7 +67,7 @@ def board(
     from edgephys.targets.rtl.board.registry import board_of
     from edgephys.workflow.board import BoardPlan, build
 
-    plan = BoardPlan(board_of(on), ii, baud, vectors, seed, timeout, shell)
+    plan = BoardPlan(board_of(on), ii, baud, vectors, seed, timeout, shell, stage_ns)
     source = loaded(model)
     folder = out or Path("hls_projects") / f"{source.name}_{on}"
     record = build(source, plan, folder, force, say)

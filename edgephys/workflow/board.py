@@ -44,7 +44,10 @@ VECTORS = 128
 
 @dataclass(frozen=True)
 class BoardPlan:
-    """State what is built: the board, the first interval that is tried, the shell and the bits a second on it."""
+    """State what is built: the board, the first interval that is tried, the shell and the bits a second on it.
+
+    Units: stage_ns of the longest path of a stage in the first try, by the estimate; None takes that of the part.
+    """
 
     board: FpgaBoard
     ii: int = 1
@@ -53,6 +56,7 @@ class BoardPlan:
     seed: int = 1
     timeout_s: float = 3000.0
     shell: str = UART
+    stage_ns: float | None = None
 
     def __post_init__(self) -> None:
         self.board.clocks_per_bit(self.baud)
@@ -169,7 +173,7 @@ def bitstream_of(opened: project.Project) -> dict[str, Any]:
 def _closed(model: Model, plan: BoardPlan, folder: Path, say: Say) -> tuple[project.Project, BoardTop, BoardBuild]:
     """Return the first design that fits the board and meets its clock; its project is in ``folder``."""
     tried: list[Tried] = []
-    stage_ns: float | None = None  # that of the part
+    stage_ns = plan.stage_ns
     refusal = ""
     for ii in _intervals(plan, tried):
         options = plan.options(ii, stage_ns)

@@ -113,7 +113,7 @@ def place(
         start = time.monotonic()
         inside = folder / "netlist.json"  # nextpnr is WebAssembly and sees its own folder only
         shutil.copyfile(netlist, inside)
-        route([*nextpnr.command, *options, *paths], folder, timeout_s, top, f"ECP5-{device}")
+        route(nextpnr, [*options, *paths], folder, timeout_s, (top, f"ECP5-{device}"), USED["lut"])
         inside.unlink()
         (folder / "seconds.json").write_text(json.dumps(time.monotonic() - start))
 
@@ -152,15 +152,15 @@ def mapped(sources: Sequence[Path], top: str, timeout_s: float, family: str = "e
 
 
 def route(
-    command: Sequence[str], folder: Path, timeout_s: float, top: str, device: str, lut: str = USED["lut"]
+    nextpnr: tools.Tool, options: Sequence[str], folder: Path, timeout_s: float, where: tuple[str, str], lut: str
 ) -> None:
-    """Run a nextpnr in a folder; ``device`` is its name in errors, ``lut`` that of its LUTs.
+    """Run a nextpnr in a folder; ``where`` are the design and its device in errors, ``lut`` is nextpnr's name of a LUT.
 
     Raises: NoRoomError for a design that the device cannot hold; ToolError where nextpnr fails.
     """
-    log = folder / LOG
+    log, (top, device) = folder / LOG, where
     try:
-        tools.run(command, folder, timeout_s, log=log, name="nextpnr")
+        tools.run([*nextpnr.command, *options], folder, timeout_s, log=log, name=nextpnr.name)
     except ToolError as error:
         over = [row for row in _table(log.read_text()) if row[1] > row[2]] if log.exists() else []
         if over:

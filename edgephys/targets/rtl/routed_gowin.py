@@ -22,8 +22,8 @@ BUFFERS = ("IBUF", "OBUF")
 WITHOUT_LOGIC = ("GSR", "PINCFG", "SPINE_SELECT", "BUFG")
 """Cells of resets, settings and clocks that drive no net of a design: nextpnr gives the clock its net's own name."""
 CONSTANTS = {"GOWIN_GND": ("G", "0"), "GOWIN_VCC": ("V", "1")}
-ADD_OR_SUBTRACT = 0x609A
-"""The 16 entries of mode 2, the only one that Yosys makes, with C at 1."""
+MODES = {"2": 0x609A, "C2L": 0x0000, "ONE2C": 0x000F}
+"""The 16 entries of the modes that Yosys and nextpnr make: add or subtract, the carry as an output, a carry of 1."""
 FROM_LOGIC, OF_A = 0x505A, 0x000A
 """Entries of a chain's first bit whose carry is a signal: as nextpnr 0.11 writes them, the carry is A or the one of
 the cell beside, which may be that of another chain; and those whose carry is A."""
@@ -103,10 +103,11 @@ def _carry(name: str, parameters: dict[str, str], pins: dict[str, Any]) -> Itera
     """Yield the sum and the carry of a bit; nothing for a cell that only fills a chain's place."""
     if not pins:
         return
-    entries = parameters.get("RAW_ALU_LUT", "").strip()
-    if not entries and int(parameters["ALU_MODE"].strip() or "0", 2) != 2:
-        raise ToolError(f"cell '{name}': there is no simulation model of an ALU of mode {parameters['ALU_MODE']}")
-    init = (int(entries, 2) if entries else ADD_OR_SUBTRACT) & 0xFFFF
+    entries, mode = (parameters.get(key, "").strip() for key in ("RAW_ALU_LUT", "ALU_MODE"))
+    mode = str(int(mode, 2)) if mode and not mode.strip("01") else mode
+    if not entries and mode not in MODES:
+        raise ToolError(f"cell '{name}': there is no simulation model of an ALU of mode {mode}")
+    init = (int(entries, 2) if entries else MODES[mode]) & 0xFFFF
     first = {"GND": "0", "VCC": "1"}.get(parameters.get("CIN_NETTYPE", "").strip())
     carry = pins.get("CIN", first)
     inputs = [pins.get(f"I{number}") for number in range(4)] + [carry]

@@ -81,7 +81,7 @@ def build(
         start = time.monotonic()
         shutil.copyfile(netlist, folder / NETLIST)  # WebAssembly sees its own folder only
         shutil.copyfile(constraints, folder / chain.pins_file)
-        place.route([*nextpnr.command, *options], folder, timeout_s, TOP, board.part, chain.used["lut"][0])
+        place.route(nextpnr, options, folder, timeout_s, (TOP, board.part), chain.used["lut"][0])
         if chain.repair is not None:
             chain.repair(folder / place.ROUTED)
         tools.run([*packer.command, *pack], folder, timeout_s, name=packer.name)
