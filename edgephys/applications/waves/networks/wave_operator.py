@@ -17,6 +17,7 @@ from edgephys.networks.widths import rounding
 
 LARGEST_FILTER = 15
 MOST_ABSORBING = 64
+MOST_INNER_INTEGER = 3
 LEAST_SPEED_BITS = 6
 """Bits of a speed and its sign that tell the speeds beside absorbing pixels from walls and from them."""
 FRAMES = 2
@@ -31,8 +32,10 @@ class WaveOperator(WaveNet):
     ``absorbing`` pixels around the field it takes runs whose edges let waves leave, too: there
     u+ = u- + a (2 u - 2 u- - B^T (g(c) * (B u))), with a share a below 1 (``networks.edges``).
     ``format`` states of which parts the filters are made, before training: full, one_way, or cp with its ``rank``.
-    ``bits`` is the width of the filters. The update is exactly reversible in integers where nothing saturates: u-
-    follows from u+ and u by the same sum.
+    ``bits`` is the width of the filters. Inner products B u have a bit more than the fraction of the input, the highest
+    ``inner_integer`` of them before the point: filters within the bound make small ones of a wave, and what is rounded
+    off them is the largest part of what a roll-out adds to its energy. The update is exactly reversible in integers
+    where nothing saturates: u- follows from u+ and u by the same sum.
     """
 
     settled: ClassVar[frozenset[str]] = frozenset(("frames", "activation_bits", "weight_integers"))
@@ -46,6 +49,7 @@ class WaveOperator(WaveNet):
     speed_bits: int = 7
     input_bits: int = 15
     input_integer: int = 3
+    inner_integer: int = 1
     absorbing: int = 0
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class WaveOperator(WaveNet):
                 raise UsageError(f"{name} must be 1..{WIDEST_LAYER}, not {getattr(self, name)}")
         if not 3 <= self.kernel_size <= LARGEST_FILTER or self.kernel_size % 2 == 0:
             raise UsageError(f"kernel_size must be odd and 3..{LARGEST_FILTER}, not {self.kernel_size}")
+        if not 1 <= self.inner_integer <= MOST_INNER_INTEGER:
+            raise UsageError(f"inner_integer must be 1..{MOST_INNER_INTEGER}, not {self.inner_integer}")
         parts_of(self.format, self.width, self.kernel_size, self.rank)
         least = self.kernel_size // 2
         if self.absorbing and not least <= self.absorbing <= MOST_ABSORBING:
@@ -81,7 +87,7 @@ class WaveOperator(WaveNet):
             self.width,
             self.kernel_size,
             self.bits,
-            inner=(fraction + 1, 3),
+            inner=(fraction + 1, self.inner_integer),
             result=(self.input_bits + 1, self.input_integer + 1),
             gate_bits=self.gate_bits,
             speed_bits=self.speed_bits,
