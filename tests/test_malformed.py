@@ -267,6 +267,18 @@ def test_an_hdf5_file_that_holds_something_else_is_refused(tmp_path, case):
     assert "\n" not in str(refused.value)
 
 
+def test_an_hdf5_file_with_a_name_that_is_no_text_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["constituents"] = np.zeros(3)
+    path.write_bytes(path.read_bytes().replace(b"constituents", b"const\xfftuents"))
+    why = "'utf-8' codec can't decode byte 0xff in position 5: invalid start byte"
+    with pytest.raises(DataError, match=f"cannot be read .{why}"), hdf5.whole_file(path, "jet file"):
+        pass
+    with pytest.raises(ValueError, match=f"an HDF5 file that cannot be read: {why}"):
+        hdf5.check_content(path.read_bytes())
+
+
 def test_weights_that_are_not_finite_are_refused(model, tmp_path):
     keras = load_keras(model / "model.keras")
     keras.weights[0].assign(np.full(keras.weights[0].shape, np.nan))

@@ -14,8 +14,8 @@ from edgephys.core.errors import DataError
 from edgephys.core.files import written_in_part
 from edgephys.core.reading import MALFORMED, check_unpacked, fault, open_regular
 
-UNREADABLE = (OSError, RuntimeError, MemoryError, *MALFORMED)
-"""What h5py raises for a damaged file, when it is opened or when it is read."""
+UNREADABLE = (OSError, RuntimeError, SystemError, MemoryError, *MALFORMED)
+"""What h5py raises for a damaged file, when it is opened or when it is read: SystemError for a name that is no text."""
 
 
 @contextmanager

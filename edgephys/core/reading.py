@@ -81,6 +81,10 @@ def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
 
 def fault(error: Exception) -> str:
     """Return what is wrong with a file or record, from the error that reading it raised, for the reader's message."""
+    if isinstance(error, SystemError) and isinstance(
+        error.__cause__, Exception
+    ):  # from a library in C: its cause says why
+        return fault(error.__cause__)
     if isinstance(error, KeyError):
         return f"no {error}"
     if isinstance(error, OSError):
